@@ -1,0 +1,38 @@
+# Every target sets itself up: a virtual environment in .venv, then the packages.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-fast lint format clean
+
+demo: .venv/installed
+	$(BIN)/python jobs/demo.py $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+test-fast: .venv/installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "colorgan needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@

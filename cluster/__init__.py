@@ -1,0 +1,1 @@
+"""Connecting to Ray, and planning what runs where."""

@@ -1,0 +1,82 @@
+"""Connecting a job to Ray, and what the cluster offers.
+
+Ray reads its authentication settings once, when it is imported; so this module imports it only
+after it has set them.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from cluster.local import private_ray_environment
+from cluster.planning import NodeResources
+from colorgan.errors import ColorganError
+
+
+@contextmanager
+def connected(address: str | None = None, worker_logs: bool = False) -> Iterator[None]:
+    """Be connected to Ray inside, and disconnected after.
+
+    Args:
+        address: of a running cluster; `$RAY_ADDRESS`, which `ray job submit` sets, where None, and
+            where that is not set either, a Ray of this process's own, which ends with it.
+        worker_logs: print what the cluster's processes print.
+
+    Raises:
+        ColorganError: no cluster answers at the address.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if address == "local":
+        os.environ.update(private_ray_environment())
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=worker_logs, logging_level="WARNING")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ColorganError(
+            f"no Ray cluster answers at {address}: {reason}; check the address and, where the "
+            "cluster wants a token, RAY_AUTH_MODE=token"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cluster_nodes() -> list[NodeResources]:
+    """The machines of the cluster, and one more for what its autoscaler may add beyond them."""
+    import ray
+
+    nodes = [
+        NodeResources(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0))
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    cpus = most.get("CPU", 0) - sum(node.cpus for node in nodes)
+    gpus = most.get("GPU", 0) - sum(node.gpus for node in nodes)
+    if cpus > 0 or gpus > 0:
+        nodes.append(NodeResources(max(cpus, 0), max(gpus, 0)))
+    return nodes
+
+
+def storage_uri(uri: str | None) -> str | None:
+    """Where a job's default storage is.
+
+    `ray job submit --working-dir .` runs the job in a temporary copy of the checkout, where
+    `artifacts/` would be lost. There the default is the folder in which Ray was started, as it is
+    for a job that was submitted without --working-dir.
+    """
+    if uri or os.environ.get("COLORGAN_STORAGE") or "working_dir_files" not in Path.cwd().parts:
+        return uri
+    for process in psutil.Process().parents():
+        if process.name() == "raylet":
+            return str(Path(process.cwd()) / "artifacts")
+    raise ColorganError(
+        "the job runs in a temporary copy of the working directory: give --storage a full path or "
+        "s3://bucket/prefix"
+    )

@@ -1,0 +1,124 @@
+"""A Ray of one's own on this machine, for `make demo` and the tests."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from colorgan.errors import ColorganError
+
+_LOOPBACK = "127.0.0.1"
+_START_SECONDS = 90
+_STOP_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class LocalRay:
+    """A running Ray.
+
+    Attributes:
+        jobs_address: what `ray job submit` connects to.
+        address: what `ray.init` connects to.
+        environment: variables that a process needs to be let in, over its own.
+    """
+
+    jobs_address: str
+    address: str
+    environment: dict[str, str]
+
+
+def private_ray_environment() -> dict[str, str]:
+    """Environment variables that put a Ray behind a fresh token, whatever earlier runs left."""
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # A training is a handful of processes that mostly wait: more than a core's worth may start.
+        "RAY_maximum_startup_concurrency": "8",
+    }
+
+
+@contextmanager
+def local_ray(folder: Path, cpus: int | None = None) -> Iterator[LocalRay]:
+    """Start a Ray in `folder`, and stop it, and nothing else, at the end.
+
+    Args:
+        folder: the working directory of Ray, and so of the jobs that are submitted to it.
+        cpus: how many it may use; all of the machine's where None.
+
+    Raises:
+        ColorganError: it does not come up; the message ends with its last words.
+    """
+    port, jobs_port, client_port = _free_ports(3)
+    jobs_address = f"http://{_LOOPBACK}:{jobs_port}"
+    # Ray's sockets live in its folder, and a socket's path must be short.
+    temporary = Path(tempfile.mkdtemp(prefix="colorgan-ray-", dir="/tmp"))
+    environment = private_ray_environment()
+    # `python` in a job's command is this interpreter, whether or not its environment is activated.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    command = [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        "--head",
+        "--block",
+        f"--port={port}",
+        f"--dashboard-host={_LOOPBACK}",
+        f"--dashboard-port={jobs_port}",
+        f"--ray-client-server-port={client_port}",
+        f"--temp-dir={temporary}",
+        *([f"--num-cpus={cpus}"] if cpus else []),
+    ]
+    log = temporary / "start.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **environment, "PATH": path},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait(process, jobs_address, environment["RAY_AUTH_TOKEN"], log)
+        yield LocalRay(jobs_address, f"{_LOOPBACK}:{port}", environment)
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _wait(process: subprocess.Popen[bytes], address: str, token: str, log: Path) -> None:
+    request = urllib.request.Request(
+        f"{address}/api/jobs/", headers={"Authorization": f"Bearer {token}"}
+    )
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(request, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    last_words = "\n".join(log.read_text().splitlines()[-10:])
+    raise ColorganError(f"Ray did not start within {_START_SECONDS} s:\n{last_words}")
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server((_LOOPBACK, 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in sockets]
+    for server in sockets:
+        server.close()
+    return ports

@@ -1,0 +1,78 @@
+"""Colouring photographs of any size with a trained generator."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from colorgan.images import lab
+from colorgan.images.decoding import Pixels, resize_square
+from colorgan.models.unet import UNetGenerator
+
+# Full-resolution colour is put together in strips of about so many pixels, to bound the memory.
+_STRIP_PIXELS = 2_000_000
+
+
+class Colorizer:
+    """Colours photographs: any size in, the same size out.
+
+    The generator sees the whole photograph as a square of its own size. In the colour space `lab`
+    its a and b are scaled back up and joined to the photograph's own lightness, which stays sharp
+    at full resolution; in `rgb` its picture itself is scaled up.
+    """
+
+    def __init__(self, generator: UNetGenerator) -> None:
+        """Take a finished network, on the device where it is to work."""
+        self.generator = generator.eval()
+        self.config = generator.config
+
+    def __call__(self, photographs: Sequence[Pixels], noise: bool = False) -> list[Pixels]:
+        """Colour photographs as one batch; each one's colours depend on itself alone.
+
+        Args:
+            photographs: (height, width, 3) uint8 sRGB each, of any sizes; any colour that they
+                have is ignored.
+            noise: keep the generator's dropout, for another colouring every time.
+
+        Returns:
+            (height, width, 3) uint8 sRGB each, of the same sizes.
+        """
+        if not photographs:
+            return []
+        device = next(self.generator.parameters()).device
+        squares = np.stack([resize_square(rgb, self.config.size) for rgb in photographs])
+        batch = torch.from_numpy(squares).permute(0, 3, 1, 2).to(device)
+        with torch.inference_mode():
+            lightness, _ = lab.encode(batch, self.config.color_space)
+            color = self.generator(lightness, noise=noise).float().cpu()
+            return [
+                self._recombine(rgb, channels)
+                for rgb, channels in zip(photographs, color, strict=True)
+            ]
+
+    def _recombine(self, rgb: Pixels, color: Tensor) -> Pixels:
+        height, width = rgb.shape[:2]
+        full = F.interpolate(
+            color[None], (height, width), mode="bilinear", antialias=True, align_corners=False
+        )
+        out = np.empty_like(rgb)
+        rows = max(1, _STRIP_PIXELS // width)
+        for top in range(0, height, rows):
+            strip = torch.from_numpy(rgb[top : top + rows].copy()).permute(2, 0, 1)[None]
+            lightness, _ = lab.encode(strip, self.config.color_space)
+            colored = lab.decode(lightness, full[:, :, top : top + rows], self.config.color_space)
+            out[top : top + rows] = (
+                (colored[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+            )
+        return out
+
+
+def grayscale(rgb: Pixels) -> Pixels:
+    """A photograph's lightness L alone, as a neutral gray picture: (height, width, 3) uint8."""
+    strip = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None]
+    lightness, _ = lab.encode(strip, "lab")
+    neutral = torch.zeros((1, 2, *rgb.shape[:2]))
+    gray = lab.decode(lightness, neutral, "lab")
+    return (gray[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()

@@ -1,0 +1,1 @@
+"""Photographs in: sources, staging, the Parquet dataset, batches for training."""

@@ -1,0 +1,118 @@
+"""Decoded photographs in memory, and batches of crops from them for training."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorgan.data.dataset import Dataset
+from colorgan.errors import ColorganError
+from colorgan.images.decoding import Pixels, decode, resize_square
+
+# pix2pix scales a photograph to 286 x 286 and crops 256 x 256 of it (appendix 6.2, random jitter).
+JITTER = 286 / 256
+
+
+class PhotoBank:
+    """The photographs of a split as one uint8 array, each the whole photograph as a square.
+
+    Attributes:
+        pixels: (photographs, side, side, 3) uint8 sRGB, in memory or in a memory-mapped file.
+    """
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        """How many photographs there are."""
+        return len(self.pixels)
+
+    @classmethod
+    def load(
+        cls,
+        dataset: Dataset,
+        classes: Sequence[str],
+        split: str,
+        side: int,
+        memory_limit: int,
+        limit: int | None = None,
+    ) -> "PhotoBank":
+        """Read and decode a split once.
+
+        Args:
+            dataset: where the photographs are.
+            classes: whose photographs to read.
+            split: train, val or test.
+            side: of the squares, in pixels.
+            memory_limit: bytes; a larger array lives in a memory-mapped temporary file.
+            limit: at most so many photographs, the same ones every time.
+
+        Raises:
+            ColorganError: there is no such photograph, or one cannot be decoded.
+        """
+        count = dataset.count(classes, split)
+        if limit is not None:
+            count = min(count, limit)
+        if not count:
+            raise ColorganError(
+                f"dataset {dataset.manifest.name} has no photograph of {', '.join(classes)} in the "
+                f"split {split}: stage more photographs, or a larger share for {split}"
+            )
+        pixels = _allocate((count, side, side, 3), memory_limit)
+        rows = islice(dataset.rows(classes, split), count)
+
+        def fill(place: int, image: bytes) -> None:
+            pixels[place] = resize_square(decode(image).rgb, side)
+
+        workers = torch.get_num_threads()
+        with ThreadPoolExecutor(workers) as pool:
+            # A bounded stride at a time, so that the encoded photographs are never all in memory.
+            places = enumerate(row.image for row in rows)
+            while stride := list(islice(places, 16 * workers)):
+                list(pool.map(lambda item: fill(*item), stride))
+        return cls(pixels)
+
+    def batches(self, batch_size: int, crop: int, rng: np.random.Generator) -> Iterator[Tensor]:
+        """One epoch of random crops, each flipped left to right or not, in a random order.
+
+        Args:
+            batch_size: photographs a batch; the last batch may be smaller.
+            crop: side of the crops, in pixels.
+            rng: decides the order, the crops and the flips.
+
+        Yields:
+            (batch, 3, crop, crop) uint8 sRGB.
+        """
+        count, side = self.pixels.shape[:2]
+        order = rng.permutation(count)
+        tops, lefts = rng.integers(0, side - crop + 1, (2, count))
+        flips = rng.integers(0, 2, size=(count,))
+        for start in range(0, count, batch_size):
+            batch = np.empty((min(batch_size, count - start), crop, crop, 3), np.uint8)
+            for place, photo in enumerate(order[start : start + batch_size]):
+                top, left = tops[photo], lefts[photo]
+                cut = self.pixels[photo, top : top + crop, left : left + crop]
+                batch[place] = cut[:, ::-1] if flips[photo] else cut
+            yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
+
+    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+        """Every whole photograph, in order: (batch, 3, side, side) uint8 sRGB."""
+        for start in range(0, len(self), batch_size):
+            batch = np.array(self.pixels[start : start + batch_size])
+            yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
+
+
+def _allocate(shape: tuple[int, ...], memory_limit: int) -> Pixels:
+    if int(np.prod(shape)) <= memory_limit:
+        return np.empty(shape, np.uint8)
+    # Without a name the file cannot outlive the process, however that ends.
+    descriptor, path = tempfile.mkstemp(prefix="colorgan-photos-")
+    with os.fdopen(descriptor, "r+b") as file:
+        os.unlink(path)  # noqa: PTH108 - Path says the same with more words
+        file.truncate(int(np.prod(shape)))
+        return np.memmap(file, np.uint8, mode="r+", shape=shape)

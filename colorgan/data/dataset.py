@@ -1,0 +1,222 @@
+"""The Parquet dataset in storage: its manifest, its rows, its checksums.
+
+    datasets/<dataset>/manifest.json
+    datasets/<dataset>/<class>/<split>-00000.parquet
+
+The manifest is written last, so a dataset is visible whole or not at all, and it holds a checksum
+of every shard, which a reader verifies.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
+from colorgan.storage import Storage
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "val", "test")
+GENERAL = "general"  # the model that trains on every class
+RESERVED_NAMES = (GENERAL, "assembled", "hypercolumn", "auto", "gray", "original")
+
+# Hugging Face datasets reads the column `image` as its Image feature by this encoding and metadata.
+_FEATURES = {
+    "image": {"_type": "Image"},
+    "label": {"dtype": "string", "_type": "Value"},
+    "split": {"dtype": "string", "_type": "Value"},
+    "source": {"dtype": "string", "_type": "Value"},
+    "width": {"dtype": "int32", "_type": "Value"},
+    "height": {"dtype": "int32", "_type": "Value"},
+    "sha256": {"dtype": "string", "_type": "Value"},
+}
+SCHEMA = pa.schema(
+    [
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("source", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("sha256", pa.string()),
+    ],
+    metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One staged photograph.
+
+    Attributes:
+        image: JPEG or PNG bytes at the staged size.
+        label: the photograph's class.
+        split: train, val or test.
+        source: the URL or path it came from.
+        width: of the staged picture, in pixels.
+        height: of the staged picture, in pixels.
+        sha256: of the decoded photograph's pixels before it was resized (images.content_hash); it
+            decides the split and finds duplicates.
+    """
+
+    image: bytes
+    label: str
+    split: str
+    source: str
+    width: int
+    height: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Parquet file of a dataset; `key` is relative to the dataset's folder."""
+
+    key: str
+    label: str
+    split: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a dataset is: written last, read first.
+
+    Attributes:
+        name: the dataset's name.
+        created: UTC, ISO 8601.
+        source: what it was staged from, in words.
+        size: the staged short side, in pixels.
+        split_seed: what the split by content was salted with; None where the source had its own.
+        classes: the labels, in order.
+        counts: photographs by class and split.
+        dropped: photographs left out, by reason.
+        shards: the files.
+        fingerprint: a checksum over the shards: equal for equal contents.
+    """
+
+    name: str
+    created: str
+    source: str
+    size: int
+    split_seed: int | None
+    classes: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    dropped: dict[str, int]
+    shards: tuple[Shard, ...]
+    fingerprint: str
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> bytes:
+        """The manifest's file."""
+        return (json.dumps(asdict(self), indent=2) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, key: str) -> "Manifest":
+        """Read a manifest's file; raises Corrupt where it is not one."""
+        try:
+            fields: dict[str, Any] = json.loads(data)
+            version = fields.get("schema_version")
+            if version != SCHEMA_VERSION:
+                raise ColorganError(
+                    f"{key} has schema version {version}; this colorgan reads {SCHEMA_VERSION}"
+                )
+            fields["classes"] = tuple(fields["classes"])
+            fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
+            return cls(**fields)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise Corrupt(f"{key} is not a dataset's manifest: {error}") from None
+
+
+class Dataset:
+    """A staged dataset in storage."""
+
+    def __init__(self, storage: Storage, manifest: Manifest) -> None:
+        self.storage = storage
+        self.manifest = manifest
+
+    def model_classes(self, model: str) -> tuple[str, ...]:
+        """The classes that a model trains on: its own, or all of them for `general`.
+
+        Raises:
+            ConfigError: the dataset has no such class.
+        """
+        if model == GENERAL:
+            return self.manifest.classes
+        if model not in self.manifest.classes:
+            known = ", ".join((*self.manifest.classes, GENERAL))
+            raise ConfigError(
+                f"no model {model!r}: dataset {self.manifest.name} has classes for {known}"
+            )
+        return (model,)
+
+    def count(self, classes: Iterable[str], split: str) -> int:
+        """How many photographs of the classes a split holds."""
+        return sum(self.manifest.counts[label][split] for label in classes)
+
+    def rows(self, classes: Sequence[str], split: str) -> Iterator[Row]:
+        """Read a split's photographs, shard by shard, in a fixed order.
+
+        Raises:
+            Corrupt: a shard is cut short or does not match its checksum.
+            NotInStorage: a shard is gone.
+        """
+        for shard in self.manifest.shards:
+            if shard.label in classes and shard.split == split:
+                yield from self._read(shard)
+
+    def _read(self, shard: Shard) -> Iterator[Row]:
+        key = f"datasets/{self.manifest.name}/{shard.key}"
+        data = self.storage.get(key)
+        if hashlib.sha256(data).hexdigest() != shard.sha256:
+            raise Corrupt(
+                f"{key} does not match its checksum ({len(data)} bytes, {shard.bytes} expected): "
+                "stage the dataset again with --replace"
+            )
+        for record in pq.read_table(pa.BufferReader(data)).to_pylist():
+            yield Row(**{**record, "image": record["image"]["bytes"]})
+
+
+def check_name(kind: str, name: str) -> str:
+    """Return a name that is fit for a key in storage; raises ConfigError for any other."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ConfigError(
+            f"{kind} {name!r} is not a name: use up to 100 letters, digits, '-', '_' and '.', "
+            "the first a letter or digit"
+        )
+    return name
+
+
+def open_dataset(storage: Storage, name: str) -> Dataset:
+    """Open a dataset by its name.
+
+    Raises:
+        NotInStorage: there is none; the message lists those that there are.
+        Corrupt: its manifest cannot be read.
+    """
+    key = f"datasets/{check_name('dataset', name)}/manifest.json"
+    if not storage.exists(key):
+        names = [manifest.name for manifest in list_datasets(storage)]
+        there = f"there are {', '.join(names)}" if names else "there is none yet"
+        raise NotInStorage(
+            f"no dataset {name!r} in {storage.uri}: {there} "
+            f"(colorgan stage SOURCE --dataset {name} makes it)"
+        )
+    return Dataset(storage, Manifest.from_json(storage.get(key), key))
+
+
+def list_datasets(storage: Storage) -> list[Manifest]:
+    """The manifests of the datasets in storage, oldest first."""
+    manifests = []
+    for name in storage.folders("datasets"):
+        key = f"datasets/{name}/manifest.json"
+        if storage.exists(key):
+            manifests.append(Manifest.from_json(storage.get(key), key))
+    return sorted(manifests, key=lambda manifest: manifest.created)

@@ -1,0 +1,1 @@
+"""How good a colouring is, and how to show it."""

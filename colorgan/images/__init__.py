@@ -1,0 +1,1 @@
+"""Photographs as arrays: decoding and checking them, and their colour spaces."""

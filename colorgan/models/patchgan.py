@@ -1,0 +1,51 @@
+"""The discriminator: the 70 x 70 PatchGAN (Isola et al. 2017, section 3.2.2, appendix 6.1.2)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from colorgan.models.unet import Norm, init_weights, normalization
+
+
+class PatchDiscriminator(nn.Module):
+    """Judge each 70 x 70 patch of a coloured photograph, given its lightness.
+
+    In the paper's notation, with `width` = 64: C64-C128-C256-C512 and a convolution to one logit.
+    """
+
+    def __init__(self, color_channels: int, width: int = 64, norm: Norm = "instance") -> None:
+        """Build the network, with weights drawn by init_weights.
+
+        Args:
+            color_channels: channels that the generator writes.
+            width: channels of the first layer (ndf).
+            norm: normalisation of the inner layers.
+        """
+        super().__init__()
+        channels = [1 + color_channels, width, width * 2, width * 4, width * 8, 1]
+        strides = [2, 2, 2, 1, 1]
+        self.convolutions = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        for layer, stride in enumerate(strides):
+            inner = 0 < layer < len(strides) - 1
+            before, after = channels[layer], channels[layer + 1]
+            self.convolutions.append(nn.Conv2d(before, after, 4, stride, 1, bias=not inner))
+            self.norms.append(normalization(norm, after) if inner else nn.Identity())
+        init_weights(self)
+
+    def forward(self, lightness: Tensor, color: Tensor) -> Tensor:
+        """Judge a batch.
+
+        Args:
+            lightness: (batch, 1, height, width) in [-1, 1].
+            color: (batch, color_channels, height, width) in [-1, 1], real or generated.
+
+        Returns:
+            A logit a patch, (batch, 1, about height / 8, about width / 8): above 0 says "real".
+        """
+        x = torch.cat([lightness, color], dim=1)
+        for layer, (convolution, norm) in enumerate(
+            zip(self.convolutions, self.norms, strict=True)
+        ):
+            x = norm(convolution(x if layer == 0 else F.leaky_relu(x, 0.2)))
+        return x

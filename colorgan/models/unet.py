@@ -1,0 +1,128 @@
+"""The generator: the U-Net of pix2pix (Isola et al. 2017, section 3.2.1 and appendix 6.1.1)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from colorgan.errors import ConfigError
+from colorgan.images.lab import COLOR_CHANNELS, ColorSpace
+from colorgan.options import option
+
+Norm = Literal["batch", "instance"]
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Everything that decides the generator's architecture."""
+
+    size: int = option(256, "side of the square pictures that the networks see, in pixels")
+    width: int = option(64, "channels of the generator's first layer (ngf)")
+    color_space: ColorSpace = option("lab", "what the generator writes", choices=("lab", "rgb"))
+    norm: Norm = option(
+        "instance",
+        "normalisation; batch uses running statistics in use",
+        choices=("batch", "instance"),
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values; raises ConfigError."""
+        if self.size not in (32, 64, 128, 256, 512, 1024):
+            raise ConfigError(f"--size {self.size} is not a power of two from 32 to 1024")
+        if self.width < 1:
+            raise ConfigError(f"--width {self.width} is not at least 1")
+
+    @property
+    def depth(self) -> int:
+        """How often the picture is halved on its way to one pixel: 8 at 256 px."""
+        return self.size.bit_length() - 1
+
+    @property
+    def color_channels(self) -> int:
+        """How many channels the generator writes."""
+        return COLOR_CHANNELS[self.color_space]
+
+
+def normalization(norm: Norm, channels: int) -> nn.Module:
+    """The normalisation layer of both networks."""
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.InstanceNorm2d(channels, affine=True)
+
+
+def init_weights(network: nn.Module) -> None:
+    """Draw the weights from N(0, 0.02), the scales of normalisations from N(1, 0.02).
+
+    Isola et al. 2017, appendix 6.2.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+
+
+class UNetGenerator(nn.Module):
+    """Lightness in, colour out: an encoder to one pixel, a decoder back, skip connections between.
+
+    In the paper's notation at 256 px, with k = `width` = 64: the encoder is
+    C64-C128-C256-C512-C512-C512-C512-C512, the decoder CD512-CD512-CD512-C512-C256-C128-C64.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        """Build the network from its configuration alone, with weights drawn by init_weights."""
+        super().__init__()
+        self.config = config
+        depth, width = config.depth, config.width
+        channels = [width * min(2**level, 8) for level in range(depth)]
+        # No normalisation next to the picture, nor at the innermost level, where a single pixel
+        # is left whose instance statistics would erase it.
+        self.down = nn.ModuleList()
+        self.down_norm = nn.ModuleList()
+        for level in range(depth):
+            inner = 0 < level < depth - 1
+            before = channels[level - 1] if level else 1
+            self.down.append(nn.Conv2d(before, channels[level], 4, 2, 1, bias=not inner))
+            self.down_norm.append(
+                normalization(config.norm, channels[level]) if inner else nn.Identity()
+            )
+        self.up = nn.ModuleList()
+        self.up_norm = nn.ModuleList()
+        for level in reversed(range(depth)):
+            before = channels[level] * (1 if level == depth - 1 else 2)
+            after = channels[level - 1] if level else config.color_channels
+            self.up.append(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=not level))
+            self.up_norm.append(normalization(config.norm, after) if level else nn.Identity())
+        init_weights(self)
+
+    def forward(self, lightness: Tensor, noise: bool = False) -> Tensor:
+        """Colour a batch.
+
+        Args:
+            lightness: (batch, 1, height, width) in [-1, 1]; height and width are multiples of
+                2**depth.
+            noise: keep dropout, the paper's noise z, in evaluation mode too; in training mode it
+                is always on.
+
+        Returns:
+            (batch, color_channels, height, width) in [-1, 1].
+        """
+        skips: list[Tensor] = []
+        x = lightness
+        for level, (down, norm) in enumerate(zip(self.down, self.down_norm, strict=True)):
+            x = norm(down(x if level == 0 else F.leaky_relu(x, 0.2)))
+            skips.append(x)
+        x = skips.pop()
+        last = len(self.up) - 1
+        for step, (up, norm) in enumerate(zip(self.up, self.up_norm, strict=True)):
+            x = norm(up(F.relu(x)))
+            if step < last:
+                if step < 3:
+                    x = F.dropout(x, 0.5, training=self.training or noise)
+                x = torch.cat([x, skips.pop()], dim=1)
+        return torch.tanh(x)

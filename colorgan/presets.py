@@ -1,0 +1,55 @@
+"""Named sets of hyper-parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from colorgan.data.dataset import GENERAL
+from colorgan.errors import ConfigError
+from colorgan.training import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A training for every model.
+
+    Attributes:
+        description: what it is for.
+        training: the hyper-parameters, the same for every model.
+        epochs: by model, where they differ from the training's own.
+    """
+
+    description: str
+    training: TrainingConfig
+    epochs: Mapping[str, int]
+
+    def config(self, model: str, overrides: Mapping[str, Any]) -> TrainingConfig:
+        """A model's hyper-parameters, with a user's own over the preset's; raises ConfigError."""
+        epochs = self.epochs.get(model, self.training.epochs)
+        return replace(self.training, **{"epochs": epochs, **overrides})
+
+
+PRESETS: Mapping[str, Preset] = {
+    "report": Preset(
+        "the best models of the 2018 report, for a GPU: 256 px, 350, 200 and 300 epochs",
+        TrainingConfig(epochs=300),
+        {"animals": 350, "vehicles": 200, "people": 300, GENERAL: 120},
+    ),
+    "small": Preset(
+        "minutes on a CPU: 128 px, width 32, 10 epochs",
+        TrainingConfig(size=128, width=32, discriminator_width=32, epochs=10),
+        {},
+    ),
+}
+
+
+def default_preset(on_gpu: bool) -> str:
+    """The preset where none is named: what a device can finish."""
+    return "report" if on_gpu else "small"
+
+
+def find_preset(name: str) -> Preset:
+    """A preset by its name; raises ConfigError."""
+    if name not in PRESETS:
+        raise ConfigError(f"no preset {name!r}: there are {', '.join(PRESETS)}")
+    return PRESETS[name]

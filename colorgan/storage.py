@@ -1,0 +1,361 @@
+"""Where data sets, runs and model packages are kept: a local folder or an S3 bucket."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
+
+_TEMPORARY = ".colorgan-tmp-"  # names a reader never sees; pyarrow skips leading dots as well
+_DELETE_BATCH = 1000  # the most that S3 takes in one request
+_Names = list[str]  # inside the classes `list` is a method
+
+
+class Storage(ABC):
+    """Objects under relative POSIX keys; a key's folders exist as long as they hold something.
+
+    A storage can be pickled: it is opened again from its ``uri`` where it arrives.
+    """
+
+    uri: str
+
+    @abstractmethod
+    def put(self, key: str, data: bytes) -> None:
+        """Store ``data``; readers see the old object or the whole new one."""
+
+    @abstractmethod
+    def put_file(self, key: str, path: Path) -> None:
+        """Store the content of a local file without reading it into memory at once."""
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """The object's bytes; NotInStorage if there is none."""
+
+    @abstractmethod
+    def get_file(self, key: str, path: Path) -> None:
+        """Copy the object to a local file, which appears whole or not at all."""
+
+    @abstractmethod
+    def exists(self, key: str) -> bool:
+        """Whether there is an object (not a folder) under exactly this key."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> _Names:
+        """All keys inside the folder ``prefix`` and its folders, sorted."""
+
+    @abstractmethod
+    def folders(self, prefix: str = "") -> _Names:
+        """The names of the folders directly inside ``prefix``, sorted."""
+
+    @abstractmethod
+    def delete(self, prefix: str) -> None:
+        """Remove the object of this name and everything in the folder of this name, if any."""
+
+    def location(self, key: str) -> str:
+        """The full address of an object or a folder, for people and for other libraries."""
+        return f"{self.uri}/{_checked(key)}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the address only."""
+        return open_storage, (self.uri,)
+
+    def _absent(self, key: str) -> NotInStorage:
+        return NotInStorage(f"{key} is not in {self.uri}")
+
+
+def open_storage(uri: str | None = None) -> Storage:
+    """Open ``uri``, by default $COLORGAN_STORAGE, by default the folder ``artifacts``.
+
+    A bucket is asked for at once, so that a wrong name, refused credentials or an endpoint that
+    does not answer is reported before any work is done.
+    """
+    uri = uri or os.environ.get("COLORGAN_STORAGE") or "artifacts"
+    scheme, separator, rest = uri.partition("://")
+    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+        return _LocalStorage(Path(uri).absolute())
+    if scheme.lower() == "s3":
+        bucket, _, prefix = rest.partition("/")
+        return _S3Storage(bucket, prefix.strip("/"))
+    if scheme.lower() == "file" and rest.startswith("/"):
+        return _LocalStorage(Path(url2pathname(rest)))
+    # The address itself is not repeated: it may carry a password.
+    raise ConfigError(
+        f"a storage cannot be a {scheme}:// address of this kind: "
+        "give s3://bucket/prefix, file:///folder or a local path"
+    )
+
+
+def _checked(key: str) -> str:
+    if "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
+        raise ConfigError(
+            f"{key!r} is not a storage key: give a relative path without empty, '.' or '..' parts"
+        )
+    return key
+
+
+def _checked_folder(prefix: str) -> str:
+    """The prefix that all keys inside the folder share; empty for the whole storage."""
+    return f"{_checked(prefix.removesuffix('/'))}/" if prefix else ""
+
+
+class _LocalStorage(Storage):
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.uri = str(root)
+        with self._plainly("open"):
+            if root.exists() and not root.is_dir():
+                raise ConfigError(f"the storage {root} is a file: name a folder")
+
+    def put(self, key: str, data: bytes) -> None:
+        path = self._path(key)
+        with self._plainly(f"write {key} to"), _appearing_whole(path) as file:
+            file.write(data)
+
+    def put_file(self, key: str, path: Path) -> None:
+        target = self._path(key)
+        with self._plainly(f"copy {path} to {key} in"):
+            _copy(path, target)
+
+    def get(self, key: str) -> bytes:
+        path = self._object(key)
+        with self._plainly(f"read {key} in"):
+            return path.read_bytes()
+
+    def get_file(self, key: str, path: Path) -> None:
+        source = self._object(key)
+        with self._plainly(f"copy {key} to {path} from"):
+            _copy(source, path)
+
+    def exists(self, key: str) -> bool:
+        path = self._path(key)
+        with self._plainly(f"look for {key} in"):
+            return path.is_file()
+
+    def list(self, prefix: str = "") -> _Names:
+        folder = self._root / _checked_folder(prefix)
+        with self._plainly(f"list {prefix or 'everything'} in"):
+            return sorted(path.relative_to(self._root).as_posix() for path in _files(folder))
+
+    def folders(self, prefix: str = "") -> _Names:
+        folder = self._root / _checked_folder(prefix)
+        with self._plainly(f"list {prefix or 'everything'} in"):
+            inside = list(folder.iterdir()) if folder.is_dir() else []
+            return sorted(path.name for path in inside if path.is_dir() and any(_files(path)))
+
+    def delete(self, prefix: str) -> None:
+        path = self._path(prefix.removesuffix("/"))
+        with self._plainly(f"delete {prefix} from"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.is_file():
+                path.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self._root / _checked(key)
+
+    def _object(self, key: str) -> Path:
+        if not self.exists(key):
+            raise self._absent(key)
+        return self._path(key)
+
+    @contextmanager
+    def _plainly(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ColorganError(f"cannot {doing} {self.uri}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _appearing_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the name ``path`` only once it is complete and on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(_TEMPORARY + uuid.uuid4().hex)
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as read, _appearing_whole(target) as written:
+        shutil.copyfileobj(read, written, 1 << 20)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    def failed(error: OSError) -> None:
+        # A folder that is absent, or that another process has just deleted, holds nothing.
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    for parent, _, names in os.walk(folder, onerror=failed):
+        yield from (Path(parent, name) for name in names if not name.startswith(_TEMPORARY))
+
+
+class _S3Storage(Storage):
+    def __init__(self, bucket: str, prefix: str) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{3,255}", bucket):
+            # Not repeated either: some libraries take s3://key:secret@bucket.
+            raise ConfigError(
+                "an S3 storage is s3://bucket/prefix with letters, digits, '.', '-' and '_' in the "
+                "bucket's name; credentials belong in the environment (AWS_ACCESS_KEY_ID, ...)"
+            )
+        self._bucket = bucket
+        self._root = _checked_folder(prefix)
+        self.uri = f"s3://{bucket}/{self._root}".rstrip("/")
+        self._endpoint = "AWS"
+        self._connect()
+
+    def _connect(self) -> None:
+        from boto3.session import Session
+        from botocore.config import Config
+
+        patient = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10)
+        hasty = Config(
+            retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=3, read_timeout=5
+        )
+        with self._plainly("open"):
+            session = Session()
+            try:
+                self._client: Any = session.client("s3", config=patient)
+            except ValueError as error:
+                raise ConfigError("AWS_ENDPOINT_URL is not an http:// address") from error
+            address = urlsplit(self._client.meta.endpoint_url)
+            # What stands before an @ in an address is a name and a password.
+            self._endpoint = f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
+            session.client("s3", config=hasty).head_bucket(Bucket=self._bucket)
+
+    def put(self, key: str, data: bytes) -> None:
+        name = self._name(key)
+        with self._plainly(f"write {key} to"):
+            self._client.put_object(Bucket=self._bucket, Key=name, Body=data)
+
+    def put_file(self, key: str, path: Path) -> None:
+        name = self._name(key)
+        with self._plainly(f"copy {path} to {key} in"), path.open("rb") as source:
+            self._client.upload_fileobj(source, self._bucket, name)
+
+    def get(self, key: str) -> bytes:
+        name = self._name(key)
+        with self._plainly(f"read {key} in", key):
+            answer = self._client.get_object(Bucket=self._bucket, Key=name)
+            data: bytes = answer["Body"].read()
+            return data
+
+    def get_file(self, key: str, path: Path) -> None:
+        name = self._name(key)
+        with self._plainly(f"copy {key} to {path} from", key):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # boto3 downloads to a temporary name and renames.
+            self._client.download_file(self._bucket, name, str(path))
+
+    def exists(self, key: str) -> bool:
+        name = self._name(key)
+        try:
+            with self._plainly(f"look for {key} in", key):
+                self._client.head_object(Bucket=self._bucket, Key=name)
+        except NotInStorage:
+            return False
+        return True
+
+    def list(self, prefix: str = "") -> _Names:
+        names = self._names(self._root + _checked_folder(prefix))
+        # Other programs mark an empty folder by an object whose name ends in a slash.
+        return sorted(n.removeprefix(self._root) for n in names if not n.endswith("/"))
+
+    def folders(self, prefix: str = "") -> _Names:
+        start = self._root + _checked_folder(prefix)
+        pages = self._pages(Prefix=start, Delimiter="/")
+        entries = [entry for page in pages for entry in page.get("CommonPrefixes", [])]
+        return sorted(entry["Prefix"].removeprefix(start).rstrip("/") for entry in entries)
+
+    def delete(self, prefix: str) -> None:
+        name = self._name(prefix.removesuffix("/"))
+        doomed = [name, *self._names(f"{name}/")]
+        for start in range(0, len(doomed), _DELETE_BATCH):
+            batch = [{"Key": each} for each in doomed[start : start + _DELETE_BATCH]]
+            with self._plainly(f"delete {prefix} from"):
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket, Delete={"Objects": batch, "Quiet": True}
+                )
+            for error in answer.get("Errors", []):
+                raise ColorganError(
+                    f"cannot delete {error.get('Key')} from s3://{self._bucket}: "
+                    f"{error.get('Code')} {error.get('Message')}"
+                )
+
+    def _name(self, key: str) -> str:
+        return self._root + _checked(key)
+
+    def _names(self, start: str) -> _Names:
+        pages = self._pages(Prefix=start)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def _pages(self, **request: str) -> Iterator[dict[str, Any]]:
+        with self._plainly(f"list {request['Prefix'] or 'everything'} in"):
+            paginator = self._client.get_paginator("list_objects_v2")
+            yield from paginator.paginate(Bucket=self._bucket, **request)
+
+    @contextmanager
+    def _plainly(self, doing: str, key: str | None = None) -> Iterator[None]:
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
+
+        failed = f"cannot {doing} {self.uri}: "
+        try:
+            yield
+        except ClientError as error:
+            if key is not None and error.response["Error"].get("Code") in ("404", "NoSuchKey"):
+                raise self._absent(key) from error
+            raise ColorganError(failed + self._refusal(error)) from error
+        except FlexibleChecksumError as error:
+            raise Corrupt(failed + "the checksum does not match") from error
+        except (BotoCoreError, Boto3Error) as error:
+            raise ColorganError(failed + self._failure(error)) from error
+        except OSError as error:
+            raise ColorganError(failed + (error.strerror or str(error))) from error
+
+    def _refusal(self, error: Any) -> str:
+        """Why, if the server answered with an error."""
+        code = str(error.response["Error"].get("Code"))
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if code in ("404", "NoSuchBucket"):
+            return f"no bucket {self._bucket} at {self._endpoint}; create it or name another"
+        # An expired token is answered with 400, and the answer to a HEAD says no more than that.
+        if status in (401, 403) or code in ("400", "ExpiredToken", "InvalidToken"):
+            return (
+                f"{self._endpoint} refuses these credentials for bucket {self._bucket} ({code}); "
+                "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, the region "
+                "and the bucket's policy"
+            )
+        message = error.response["Error"].get("Message", "")
+        return f"{self._endpoint} answered {code} {message}".rstrip()
+
+    def _failure(self, error: Exception) -> str:
+        """Why, if there was no answer."""
+        from botocore import exceptions as boto
+
+        if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
+            return (
+                f"no credentials for bucket {self._bucket} at {self._endpoint}; set "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            )
+        kind = type(error).__name__
+        if isinstance(error, boto.ConnectionError | boto.HTTPClientError):
+            # botocore's own words may quote the request's headers.
+            return f"cannot reach {self._endpoint} ({kind}); check AWS_ENDPOINT_URL and the network"
+        return " ".join(str(error).split()) or kind

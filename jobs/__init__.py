@@ -1,0 +1,1 @@
+"""Jobs for `ray job submit -- python jobs/NAME.py`."""

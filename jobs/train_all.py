@@ -1,0 +1,264 @@
+"""Train the class models, and the general one if asked, at the same time.
+
+    python jobs/train_all.py --dataset NAME
+    ray job submit -- python jobs/train_all.py
+
+Without --dataset it takes the newest dataset in storage, or stages the embedded `scenes`.
+"""
+
+import argparse
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cluster.connection import cluster_nodes, connected, storage_uri
+from cluster.planning import Plan, plan_training
+from colorgan.cli import EXIT_FAULT, add_storage_option, find_source, guarded
+from colorgan.data.dataset import GENERAL, Dataset, list_datasets, open_dataset
+from colorgan.data.staging import StagingConfig, stage
+from colorgan.errors import ColorganError, ConfigError
+from colorgan.options import add_options, given, parse
+from colorgan.presets import PRESETS, default_preset, find_preset
+from colorgan.progress import Progress, format_seconds
+from colorgan.runs import ModelResult, ModelRun, finished_result, new_run_name, open_run
+from colorgan.storage import Storage, open_storage
+from colorgan.training import SpeedConfig, TrainingConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job; returns its exit status: 0 when every model was trained and published."""
+    args = _parser().parse_args(argv)
+    # `ray job stop` and schedulers send SIGTERM: end as for Ctrl-C, with a word on how to go on.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return guarded(lambda: _run(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="train_all.py", description="Train the class models at the same time on Ray."
+    )
+    add_storage_option(parser)
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="what to train on (default: the newest in storage, or else scenes, staged now)",
+    )
+    parser.add_argument(
+        "--models",
+        metavar="MODEL",
+        nargs="+",
+        help=f"classes of the dataset, and {GENERAL} (default: every class)",
+    )
+    parser.add_argument(
+        "--run", metavar="NAME", help="go on with, or start, the run of this name (default: new)"
+    )
+    parser.add_argument(
+        "--address", help="of the Ray cluster (default: $RAY_ADDRESS, or a new Ray)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    parser.add_argument(
+        "--gpus-per-model", type=float, default=1.0, metavar="N", help="below 1, models share a GPU"
+    )
+    parser.add_argument("--at-once", type=int, metavar="N", help="train at most N models at once")
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=5, metavar="N", help="epochs between checkpoints"
+    )
+    parser.add_argument(
+        "--retries", type=int, default=3, metavar="N", help="restarts of a process that died"
+    )
+    parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        help="hyper-parameters that the options below override (default: report on GPUs, small "
+        "without)",
+    )
+    parser.add_argument(
+        "--worker-logs", action="store_true", help="print what Ray's processes print"
+    )
+    add_options(parser.add_argument_group("hyper-parameters"), TrainingConfig)
+    add_options(parser.add_argument_group("speed"), SpeedConfig)
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.checkpoint_every < 1:
+        raise ConfigError("--checkpoint-every must be at least 1")
+    if args.retries < 0:
+        raise ConfigError("--retries must not be negative")
+    overrides = given(TrainingConfig, args)
+    TrainingConfig(**overrides)  # a bad value is reported before anything is started
+    storage = open_storage(storage_uri(args.storage))
+    dataset = _choose_dataset(storage, args.dataset)
+    models = list(dict.fromkeys(args.models or dataset.manifest.classes))
+    _check_models(dataset, models)
+
+    with connected(args.address, args.worker_logs):
+        plan = plan_training(
+            len(models), cluster_nodes(), args.device, args.gpus_per_model, args.at_once
+        )
+        preset_name = args.preset or default_preset(plan.on_gpu)
+        preset = find_preset(preset_name)
+        configs = {model: preset.config(model, overrides) for model in models}
+        run = args.run or new_run_name("train")
+        options = {"dataset": dataset.manifest.fingerprint}
+        going_on = open_run(storage, run, options | {m: asdict(c) for m, c in configs.items()})
+        print(
+            f"run {run}{' (going on)' if going_on else ''}: dataset {dataset.manifest.name}, "
+            f"preset {preset_name}, storage {storage.uri}",
+            flush=True,
+        )
+        specs = {
+            model: ModelRun(
+                storage=storage.uri,
+                dataset=dataset.manifest.name,
+                run=run,
+                model=model,
+                training=config,
+                speed=parse(SpeedConfig, args),
+                checkpoint_every=args.checkpoint_every,
+            )
+            for model, config in configs.items()
+        }
+        started = time.time()
+        try:
+            results = _train(storage, specs, plan, args.retries)
+        except KeyboardInterrupt:
+            print(f"\nstopped; the same command with --run {run} goes on", flush=True)
+            # The threads that wait for Ray cannot be interrupted; Ray ends what this process owns.
+            os._exit(130)
+        return _summarize(storage, run, results, time.time() - started)
+
+
+def _choose_dataset(storage: Storage, name: str | None) -> Dataset:
+    if name:
+        return open_dataset(storage, name)
+    manifests = list_datasets(storage)
+    if manifests:
+        print(f"no --dataset: taking the newest, {manifests[-1].name}", flush=True)
+        return Dataset(storage, manifests[-1])
+    print(f"no dataset in {storage.uri}: staging the embedded scenes", flush=True)
+    source = find_source("scenes", None, 0, StagingConfig.size)
+    dataset, _ = stage(source, storage, "scenes")
+    return dataset
+
+
+def _check_models(dataset: Dataset, models: Sequence[str]) -> None:
+    for model in models:
+        classes = dataset.model_classes(model)
+        for split in ("train", "val"):
+            if not dataset.count(classes, split):
+                raise ColorganError(
+                    f"model {model!r} has no photograph in the split {split} of dataset "
+                    f"{dataset.manifest.name}: stage more photographs, or a larger share for it"
+                )
+
+
+def _train(
+    storage: Storage, specs: dict[str, ModelRun], plan: Plan, retries: int
+) -> list[ModelResult]:
+    """Train what the run has not finished yet, and show how it goes."""
+    from cluster.training import fit, start_board  # imports Ray: see cluster.connection
+
+    results: dict[str, ModelResult] = {}
+    board = start_board()
+    finished: queue.SimpleQueue[ModelResult] = queue.SimpleQueue()
+    places = threading.Semaphore(plan.at_once)
+
+    def train(spec: ModelRun) -> None:
+        with places:
+            board.note.remote((spec.model, "starting", ""))
+            finished.put(fit(spec, plan, board, retries))
+
+    for model, spec in specs.items():
+        before = finished_result(storage, spec.run, model)
+        if before:
+            print(f"{model}: finished before, {before.package}", flush=True)
+            results[model] = before
+    waiting = [model for model in specs if model not in results]
+    if waiting:
+        print(plan.sentence(waiting), flush=True)
+    with Progress({model: specs[model].training.epochs for model in waiting}) as progress:
+        for model in waiting:
+            # Each waits in a thread of the driver: Ray Train then keeps its controllers on this
+            # machine, and the death of a worker's machine costs no more than its training process.
+            threading.Thread(target=train, args=(specs[model],), daemon=True).start()
+        while len(results) < len(specs):
+            try:
+                result = finished.get(timeout=1)
+            except queue.Empty:
+                result = None
+            _show(progress, board)
+            if result:
+                results[result.model] = result
+                progress.state(result.model, result.status, result.package or result.error or "")
+    return [results[model] for model in specs]
+
+
+def _show(progress: Progress, board: Any) -> None:
+    import ray
+
+    for model, kind, value in ray.get(board.take.remote()):
+        if kind == "step":
+            progress.step(model, value)
+        elif kind == "epoch":
+            progress.epoch(model, value)
+        else:
+            progress.state(model, kind, value)
+
+
+def _summarize(storage: Storage, run: str, results: list[ModelResult], wall: float) -> int:
+    """Write summary.json, print it as a table, and return the exit status."""
+    total = sum(result.seconds or 0 for result in results)
+    summary = {
+        "run": run,
+        "wall_seconds": wall,
+        "sum_seconds": total,
+        "models": [asdict(result) for result in results],
+    }
+    key = f"runs/{run}/summary.json"
+    storage.put(key, (json.dumps(summary, indent=2) + "\n").encode())
+    table = Table()
+    for heading in ("model", "status", "photographs", "epochs", "time", "device", "images/s"):
+        table.add_column(heading)
+    for heading in ("val L1", "PSNR", "package"):
+        table.add_column(heading)
+    for result in results:
+        cells = [result.model, result.status]
+        if result.status == "done":
+            cells += [
+                str(result.photographs),
+                str(result.epochs),
+                format_seconds(result.seconds or 0),
+                str(result.device),
+                f"{result.images_per_second:.1f}",
+                f"{result.val_l1:.2f}",
+                f"{result.val_psnr:.1f} dB",
+                str(result.package),
+            ]
+        table.add_row(*cells)
+    # A job's log has no terminal whose width could be asked for.
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console.print(table)
+    print(
+        f"{format_seconds(wall)} of wall time; the models' own times add up to "
+        f"{format_seconds(total)}"
+    )
+    print(f"summary: {storage.location(key)}", flush=True)
+    failed = [result for result in results if result.status != "done"]
+    for result in failed:
+        print(f"error: {result.model} failed: {result.error}", file=sys.stderr, flush=True)
+    return EXIT_FAULT if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
