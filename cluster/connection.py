@@ -15,6 +15,8 @@ from cluster.local import private_ray_environment
 from cluster.planning import NodeResources
 from colorgan.errors import ColorganError
 
+_MANY = 64  # machines of one kind: more than there are models
+
 
 @contextmanager
 def connected(address: str | None = None, worker_logs: bool = False) -> Iterator[None]:
@@ -31,6 +33,8 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address == "local":
         os.environ.update(private_ray_environment())
+    # The autoscaler may take minutes to bring a machine, and Ray Train's minute would be a failure.
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "1800")
     import ray
 
     try:
@@ -48,7 +52,7 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
 
 
 def cluster_nodes() -> list[NodeResources]:
-    """The machines of the cluster, and one more for what its autoscaler may add beyond them."""
+    """The machines of the cluster, and those that its autoscaler may add."""
     import ray
 
     nodes = [
@@ -56,12 +60,14 @@ def cluster_nodes() -> list[NodeResources]:
         for node in ray.nodes()
         if node["Alive"]
     ]
-    most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
-    cpus = most.get("CPU", 0) - sum(node.cpus for node in nodes)
-    gpus = most.get("GPU", 0) - sum(node.gpus for node in nodes)
-    if cpus > 0 or gpus > 0:
-        nodes.append(NodeResources(max(cpus, 0), max(gpus, 0)))
-    return nodes
+    config = ray._private.state.state.get_cluster_config()
+    possible = list(nodes)
+    for group in config.node_group_configs if config else ():
+        kind = NodeResources(group.resources.get("CPU", 0), group.resources.get("GPU", 0))
+        # A group without a limit says -1.
+        most = _MANY if group.max_count < 0 else min(group.max_count, _MANY)
+        possible += [kind] * (most - nodes.count(kind))
+    return possible
 
 
 def storage_uri(uri: str | None) -> str | None:

@@ -52,8 +52,8 @@ def start_board() -> Any:
 def fit(spec: ModelRun, plan: Plan, board: Any, retries: int) -> ModelResult:
     """Train one model on the cluster, and wait for it.
 
-    A training process that dies is started again, `retries` times, and goes on from its last
-    checkpoint; so does a run of the same name whose job died.
+    A training process that dies, or meets an error that may pass, is started again, `retries`
+    times, and goes on from its last checkpoint; so does a run of the same name whose job died.
 
     Args:
         spec: what to train.
@@ -64,24 +64,29 @@ def fit(spec: ModelRun, plan: Plan, board: Any, retries: int) -> ModelResult:
     Returns:
         The result; its status is "failed", with the cause, where the training failed.
     """
-    trainer = TorchTrainer(
-        _train_loop,
-        train_loop_config={"spec": spec, "plan": plan, "board": board},
-        # A model has one process: NCCL, the default with GPUs, would have nothing to do.
-        torch_config=TorchConfig(backend="gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=1,
-            use_gpu=plan.on_gpu,
-            resources_per_worker={"CPU": plan.cpus} | ({"GPU": plan.gpus} if plan.on_gpu else {}),
-        ),
-        run_config=RunConfig(
-            name=spec.model,
-            storage_path=open_storage(spec.storage).location(f"runs/{spec.run}"),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
-            failure_config=FailureConfig(max_failures=retries, controller_failure_limit=retries),
-        ),
-    )
     try:
+        trainer = TorchTrainer(
+            _train_loop,
+            train_loop_config={"spec": spec, "plan": plan, "board": board},
+            # A model has one process: NCCL, the default with GPUs, would have nothing to do.
+            torch_config=TorchConfig(backend="gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=1,
+                use_gpu=plan.on_gpu,
+                resources_per_worker={
+                    "CPU": plan.cpus,
+                    **({"GPU": plan.gpus} if plan.on_gpu else {}),
+                },
+            ),
+            run_config=RunConfig(
+                name=spec.model,
+                storage_path=open_storage(spec.storage).location(f"runs/{spec.run}"),
+                checkpoint_config=CheckpointConfig(num_to_keep=1),
+                failure_config=FailureConfig(
+                    max_failures=retries, controller_failure_limit=retries
+                ),
+            ),
+        )
         outcome = trainer.fit().return_value
     except Exception as error:  # one model's failure, whatever it is, must not stop the others
         return ModelResult(model=spec.model, status="failed", error=_cause(error))
@@ -114,8 +119,8 @@ def _train_loop(config: dict[str, Any]) -> ModelResult:
     try:
         return train_model(spec, device, _RayCheckpoints(), node, observe, record)
     except ColorganError as error:
-        # A fault that a restart would only meet again: returned, not raised, so that Ray Train
-        # restarts what died and nothing else.
+        # A fault that a restart would only meet again is returned, not raised: Ray Train starts
+        # again whatever raises or dies.
         return ModelResult(model=spec.model, status="failed", error=str(error))
 
 

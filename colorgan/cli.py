@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def guarded(command: Callable[[], int]) -> int:
     """Run a command and turn the errors that a user can mend into one sentence and a status."""
-    # Staging and colouring have a limit of their own for decompression bombs.
-    warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
+    # Pillow warns of large pictures and of odd EXIF; decoding has limits and verdicts of its own.
+    warnings.filterwarnings("ignore", module="PIL")
     try:
         return command()
     except ColorganError as error:
@@ -231,8 +231,6 @@ def _prepare_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
     from colorgan.data.dataset import open_dataset
     from colorgan.options import given, parse
     from colorgan.presets import default_preset, find_preset
@@ -257,8 +255,7 @@ def _train(args: argparse.Namespace) -> int:
     dataset = open_dataset(storage, args.dataset)
     dataset.model_classes(args.model)
     run = args.run or new_run_name("train")
-    options = {"dataset": dataset.manifest.fingerprint, args.model: asdict(config)}
-    open_run(storage, run, options)
+    open_run(storage, run, "colorgan train", dataset.manifest.fingerprint, {args.model: config})
     result = finished_result(storage, run, args.model)
     if result is None:
         print(f"run {run}: {args.model} on {device_name(device)}, preset {preset}")

@@ -36,8 +36,8 @@ PRESETS: Mapping[str, Preset] = {
         {"animals": 350, "vehicles": 200, "people": 300, GENERAL: 120},
     ),
     "small": Preset(
-        "minutes on a CPU: 128 px, width 32, 10 epochs",
-        TrainingConfig(size=128, width=32, discriminator_width=32, epochs=10),
+        "minutes on a CPU: 128 px, width 24, 14 epochs in small batches",
+        TrainingConfig(size=128, width=24, discriminator_width=24, batch_size=2, epochs=14),
         {},
     ),
 }

@@ -153,7 +153,9 @@ def new_run_name(kind: str) -> str:
     return f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
-def open_run(storage: Storage, run: str, options: dict[str, Any]) -> bool:
+def open_run(
+    storage: Storage, run: str, trainer: str, fingerprint: str, models: dict[str, TrainingConfig]
+) -> bool:
     """Start a run, or go on with one of the same options.
 
     A run may be given further models later; those that it has keep their options.
@@ -161,7 +163,9 @@ def open_run(storage: Storage, run: str, options: dict[str, Any]) -> bool:
     Args:
         storage: where runs are kept.
         run: the run's name.
-        options: whatever decides its results, as JSON; a dictionary a model.
+        trainer: the command, since each keeps its checkpoints in its own way.
+        fingerprint: of the dataset.
+        models: the hyper-parameters of each model.
 
     Returns:
         Whether the run had been started before.
@@ -170,36 +174,35 @@ def open_run(storage: Storage, run: str, options: dict[str, Any]) -> bool:
         ConfigError: it was started with other options; the message names those that differ.
     """
     key = f"runs/{check_name('run', run)}/run.json"
-    options = json.loads(json.dumps(options))
-    before: dict[str, Any] = {}
-    if storage.exists(key):
+    options: dict[str, Any] = {"trainer": trainer, "dataset": fingerprint}
+    configs = {model: asdict(config) for model, config in models.items()}
+    known: dict[str, Any] = {}
+    going_on = storage.exists(key)
+    if going_on:
         try:
-            before = json.loads(storage.get(key))
-            differing = [
-                name for name in before.keys() & options.keys() if before[name] != options[name]
-            ]
-            details = sorted(
-                f"{name}: {_differences(before[name], options[name])}" for name in differing
-            )
-        except (ValueError, TypeError, AttributeError):
+            before: dict[str, Any] = json.loads(storage.get(key))
+            known = before.pop("models")
+            differences = _differences(before, options)
+            for model in known.keys() & configs.keys():
+                found = _differences(known[model], configs[model])
+                differences += [f"{model}: {difference}" for difference in found]
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise Corrupt(f"{key} cannot be read: choose another --run") from None
-        if details:
+        if differences:
             raise ConfigError(
-                f"run {run!r} was started with other options ({'; '.join(details)}): "
+                f"run {run!r} was started with other options ({'; '.join(differences)}): "
                 "give the same ones to go on with it, or another --run"
             )
-    storage.put(key, (json.dumps(before | options, indent=2) + "\n").encode())
-    return bool(before)
+    storage.put(key, (json.dumps({**options, "models": known | configs}, indent=2)).encode())
+    return going_on
 
 
-def _differences(before: Any, now: Any) -> str:
-    if not isinstance(before, dict) or not isinstance(now, dict):
-        return "not the same"
-    return ", ".join(
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [
         f"{name} was {before.get(name)}, is {now.get(name)}"
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name)
-    )
+    ]
 
 
 def finished_result(storage: Storage, run: str, model: str) -> ModelResult | None:

@@ -32,8 +32,8 @@ from colorgan.storage import Storage, open_storage
 DATASET = "demo"
 SCENES_PER_CLASS = 110
 # Photographs shown to the networks in all, over the epochs: minutes on two cores.
-PASSES_ON_SCENES = 2_700
-PASSES_ON_PHOTOGRAPHS = 7_000
+PASSES_ON_SCENES = 3_800
+PASSES_ON_PHOTOGRAPHS = 9_400
 SHEET_ROWS = 8
 
 

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from cluster.connection import cluster_nodes, connected, storage_uri
 from cluster.planning import Plan, plan_training
-from colorgan.cli import EXIT_FAULT, add_storage_option, find_source, guarded
+from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option, find_source, guarded
 from colorgan.data.dataset import GENERAL, Dataset, list_datasets, open_dataset
 from colorgan.data.staging import StagingConfig, stage
 from colorgan.errors import ColorganError, ConfigError
@@ -102,41 +102,50 @@ def _run(args: argparse.Namespace) -> int:
     models = list(dict.fromkeys(args.models or dataset.manifest.classes))
     _check_models(dataset, models)
 
+    run = args.run or new_run_name("train")
+    results = {model: finished_result(storage, run, model) for model in models}
+    waiting = [model for model in models if not results[model]]
+
     with connected(args.address, args.worker_logs):
+        nodes = cluster_nodes()
         plan = plan_training(
-            len(models), cluster_nodes(), args.device, args.gpus_per_model, args.at_once
+            len(waiting) or 1, nodes, args.device, args.gpus_per_model, args.at_once
         )
         preset_name = args.preset or default_preset(plan.on_gpu)
-        preset = find_preset(preset_name)
-        configs = {model: preset.config(model, overrides) for model in models}
-        run = args.run or new_run_name("train")
-        options = {"dataset": dataset.manifest.fingerprint}
-        going_on = open_run(storage, run, options | {m: asdict(c) for m, c in configs.items()})
-        print(
+        configs = {model: find_preset(preset_name).config(model, overrides) for model in models}
+        fingerprint = dataset.manifest.fingerprint
+        going_on = open_run(storage, run, "train_all", fingerprint, configs)
+        _say(
             f"run {run}{' (going on)' if going_on else ''}: dataset {dataset.manifest.name}, "
-            f"preset {preset_name}, storage {storage.uri}",
-            flush=True,
+            f"preset {preset_name}, storage {storage.uri}"
         )
+        if len(nodes) > 1 and not storage.uri.startswith("s3://"):
+            _say(f"note: every machine of the cluster must see {storage.uri}, or use s3://")
+        for result in results.values():
+            if result:
+                _say(f"{result.model}: finished before, {result.package}")
         specs = {
             model: ModelRun(
                 storage=storage.uri,
                 dataset=dataset.manifest.name,
                 run=run,
                 model=model,
-                training=config,
+                training=configs[model],
                 speed=parse(SpeedConfig, args),
                 checkpoint_every=args.checkpoint_every,
             )
-            for model, config in configs.items()
+            for model in waiting
         }
         started = time.time()
         try:
-            results = _train(storage, specs, plan, args.retries)
+            if waiting:
+                _say(plan.sentence(waiting))
+                results |= _train(specs, plan, args.retries)
         except KeyboardInterrupt:
-            print(f"\nstopped; the same command with --run {run} goes on", flush=True)
+            _say(f"\nstopped; the same command with --run {run} goes on")
             # The threads that wait for Ray cannot be interrupted; Ray ends what this process owns.
-            os._exit(130)
-        return _summarize(storage, run, results, time.time() - started)
+            os._exit(EXIT_INTERRUPTED)
+    return _summarize(storage, run, [r for r in results.values() if r], time.time() - started)
 
 
 def _choose_dataset(storage: Storage, name: str | None) -> Dataset:
@@ -144,9 +153,9 @@ def _choose_dataset(storage: Storage, name: str | None) -> Dataset:
         return open_dataset(storage, name)
     manifests = list_datasets(storage)
     if manifests:
-        print(f"no --dataset: taking the newest, {manifests[-1].name}", flush=True)
+        _say(f"no --dataset: taking the newest, {manifests[-1].name}")
         return Dataset(storage, manifests[-1])
-    print(f"no dataset in {storage.uri}: staging the embedded scenes", flush=True)
+    _say(f"no dataset in {storage.uri}: staging the embedded scenes")
     source = find_source("scenes", None, 0, StagingConfig.size)
     dataset, _ = stage(source, storage, "scenes")
     return dataset
@@ -163,13 +172,10 @@ def _check_models(dataset: Dataset, models: Sequence[str]) -> None:
                 )
 
 
-def _train(
-    storage: Storage, specs: dict[str, ModelRun], plan: Plan, retries: int
-) -> list[ModelResult]:
-    """Train what the run has not finished yet, and show how it goes."""
+def _train(specs: dict[str, ModelRun], plan: Plan, retries: int) -> dict[str, ModelResult]:
+    """Train models on the cluster, and show how it goes."""
     from cluster.training import fit, start_board  # imports Ray: see cluster.connection
 
-    results: dict[str, ModelResult] = {}
     board = start_board()
     finished: queue.SimpleQueue[ModelResult] = queue.SimpleQueue()
     places = threading.Semaphore(plan.at_once)
@@ -179,19 +185,12 @@ def _train(
             board.note.remote((spec.model, "starting", ""))
             finished.put(fit(spec, plan, board, retries))
 
-    for model, spec in specs.items():
-        before = finished_result(storage, spec.run, model)
-        if before:
-            print(f"{model}: finished before, {before.package}", flush=True)
-            results[model] = before
-    waiting = [model for model in specs if model not in results]
-    if waiting:
-        print(plan.sentence(waiting), flush=True)
-    with Progress({model: specs[model].training.epochs for model in waiting}) as progress:
-        for model in waiting:
+    results: dict[str, ModelResult] = {}
+    with Progress({model: spec.training.epochs for model, spec in specs.items()}) as progress:
+        for spec in specs.values():
             # Each waits in a thread of the driver: Ray Train then keeps its controllers on this
             # machine, and the death of a worker's machine costs no more than its training process.
-            threading.Thread(target=train, args=(specs[model],), daemon=True).start()
+            threading.Thread(target=train, args=(spec,), daemon=True).start()
         while len(results) < len(specs):
             try:
                 result = finished.get(timeout=1)
@@ -201,7 +200,7 @@ def _train(
             if result:
                 results[result.model] = result
                 progress.state(result.model, result.status, result.package or result.error or "")
-    return [results[model] for model in specs]
+    return results
 
 
 def _show(progress: Progress, board: Any) -> None:
@@ -249,15 +248,20 @@ def _summarize(storage: Storage, run: str, results: list[ModelResult], wall: flo
     # A job's log has no terminal whose width could be asked for.
     console = Console() if sys.stdout.isatty() else Console(width=140)
     console.print(table)
-    print(
+    _say(
         f"{format_seconds(wall)} of wall time; the models' own times add up to "
         f"{format_seconds(total)}"
     )
-    print(f"summary: {storage.location(key)}", flush=True)
+    _say(f"summary: {storage.location(key)}")
     failed = [result for result in results if result.status != "done"]
     for result in failed:
         print(f"error: {result.model} failed: {result.error}", file=sys.stderr, flush=True)
     return EXIT_FAULT if failed else 0
+
+
+def _say(line: str) -> None:
+    """Print at once: the log of a job is followed while it grows."""
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,135 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from cluster.local import LocalRay, local_ray
+from colorgan.data.dataset import Dataset, open_dataset
+from colorgan.data.sources import SceneSource
+from colorgan.data.staging import StagingConfig, stage
+from colorgan.storage import Storage, open_storage
 from tests.s3_server import S3Server, s3_server
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny networks are slower on two threads, and far slower on two threads that are not free."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def no_storage_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLORGAN_STORAGE", raising=False)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return open_storage(str(tmp_path / "storage"))
+
+
+def stage_scenes(storage: Storage, name: str = "scenes", per_class: int = 24) -> Dataset:
+    """A small dataset of scenes, 64 px high."""
+    config = StagingConfig(size=64, min_side=32, val_share=0.2, test_share=0.2)
+    dataset, _ = stage(SceneSource(per_class, seed=0, size=64), storage, name, config)
+    return dataset
+
+
+@pytest.fixture(scope="session")
+def staged_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a storage with a dataset of scenes; to be read only."""
+    root = tmp_path_factory.mktemp("scenes")
+    stage_scenes(open_storage(str(root)))
+    return root
+
+
+@pytest.fixture
+def scenes(staged_scenes: Path, tmp_path: Path) -> Dataset:
+    """A dataset of scenes in a storage of the test's own."""
+    root = tmp_path / "storage"
+    shutil.copytree(staged_scenes, root)
+    return open_dataset(open_storage(str(root)), "scenes")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(s3: S3Server) -> Iterator[LocalRay]:
+    """The test session's one Ray, started from the checkout as a user would.
+
+    Its processes have the object store's credentials, as machines have by an instance profile.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3.environment().items():
+            patch.setenv(name, value)
+        with local_ray(CHECKOUT, cpus=2) as ray:
+            yield ray
+
+
+@dataclass
+class Job:
+    """A running `python jobs/train_all.py`, connected to the session's Ray."""
+
+    process: subprocess.Popen[str]
+    log: Path
+
+    def finish(self, timeout: float = 300) -> int:
+        return self.process.wait(timeout)
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+
+@dataclass
+class Jobs:
+    """Starts train_all jobs that are as small as they can be."""
+
+    ray: LocalRay
+    folder: Path
+    environment: dict[str, str]
+
+    def start(self, *options: str) -> Job:
+        log = self.folder / "job.log"
+        small = ("--size", "32", "--width", "4", "--discriminator-width", "4")
+        command = [sys.executable, "jobs/train_all.py", *small, *options]
+        with log.open("a") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=CHECKOUT,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        return Job(process, log)
+
+    def run(self, *options: str) -> Job:
+        job = self.start(*options)
+        job.finish()
+        return job
+
+
+@pytest.fixture
+def jobs(ray_cluster: LocalRay, tmp_path: Path) -> Jobs:
+    environment = {**os.environ, **ray_cluster.environment, "RAY_ADDRESS": ray_cluster.address}
+    return Jobs(ray_cluster, tmp_path, environment)
+
+
+def summary(storage: Storage, run: str) -> dict[str, Any]:
+    """A run's summary.json."""
+    loaded: dict[str, Any] = json.loads(storage.get(f"runs/{run}/summary.json"))
+    return loaded

@@ -156,12 +156,13 @@ def s3_server(folder: Path, port: int | None = None) -> Iterator[S3Server]:
 def _free_ports(count: int) -> list[int]:
     """Ports below those that systems give out unasked, so that none is taken in the meantime."""
     found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(20_000, 32_000)
+    for port in random.sample(range(20_000, 32_000), k=1000):
         with suppress(OSError):
             _claim(port)
             found.append(port)
-    return found
+        if len(found) == count:
+            return found
+    raise RuntimeError("no free ports between 20000 and 32000")
 
 
 def _claim(port: int) -> None:

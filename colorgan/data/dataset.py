@@ -23,7 +23,11 @@ from colorgan.storage import Storage
 SCHEMA_VERSION = 1
 SPLITS = ("train", "val", "test")
 GENERAL = "general"  # the model that trains on every class
-RESERVED_NAMES = (GENERAL, "assembled", "hypercolumn", "auto", "gray", "original")
+# Names that a class cannot have: other models, and files that lie beside the models' folders.
+RESERVED_NAMES = (
+    *(GENERAL, "assembled", "hypercolumn", "auto", "gray", "original"),
+    *("run.json", "summary.json"),
+)
 
 # Hugging Face datasets reads the column `image` as its Image feature by this encoding and metadata.
 _FEATURES = {

@@ -404,10 +404,10 @@ def _sky(scene: _Scene, horizon: float) -> None:
     and an evening glows at the horizon under a dark top and bars of cloud.
     """
     weather, veil, fall = scene.uniform(0, 1), scene.clouds(), scene.descent(0.0, horizon)
-    if weather < 0.72:
+    if weather < 0.82:
         top, low = scene.vary((78, 138, 212), 0.12), scene.vary((172, 206, 236), 0.04)
         cloud, cover = (248.0, 247.0, 245.0), scene.uniform(0.05, 0.6)
-    elif weather < 0.86:
+    elif weather < 0.92:
         top, low = scene.vary((178, 190, 204), 0.05), scene.vary((212, 219, 226), 0.03)
         cloud, cover = (228.0, 231.0, 236.0), scene.uniform(-0.2, 0.1)
         scene.contrast *= 0.6
@@ -1084,7 +1084,7 @@ _CARS: tuple[_CarModel, ...] = (
 
 
 def _vehicles(scene: _Scene) -> None:
-    if scene.happens(0.3):
+    if scene.happens(0.4):
         _harbour(scene)
     else:
         _roadside(scene)
@@ -1094,10 +1094,10 @@ def _roadside(scene: _Scene) -> None:
     """Draw a road before a town, fields or the sea, and what drives on it."""
     horizon, kerb, place = scene.uniform(0.3, 0.45), scene.uniform(0.58, 0.66), scene.uniform(0, 1)
     _sky(scene, horizon + 0.02)
-    if place < 0.45:
+    if place < 0.25:
         scene.fill(horizon, 1.0, (176, 166, 152), _field(1 + scene.texture("stone")))
         _town(scene, kerb - 0.03)
-    elif place < 0.75:
+    elif place < 0.65:
         _distance(scene, horizon, lush=True)
         _grass(scene, horizon, kerb)
     else:

@@ -39,7 +39,10 @@ class Source(Protocol):
     Attributes:
         description: the source in words, for the manifest.
         classes: the labels, in order.
+        has_splits: whether its candidates name their splits.
     """
+
+    has_splits: bool
 
     @property
     def description(self) -> str: ...  # noqa: D102
@@ -114,7 +117,10 @@ class FolderSource:
 
     def _sample(self, folder: Path) -> list[Path]:
         files = sorted(
-            path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
+            path
+            for path in folder.rglob("*")
+            if path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         )
         if self.per_class is None or len(files) <= self.per_class:
             return files
@@ -150,6 +156,8 @@ class SceneCandidate:
 
 class SceneSource:
     """The embedded dataset: procedurally drawn scenes, deterministic by seed, no download."""
+
+    has_splits = False
 
     def __init__(self, per_class: int, seed: int, size: int) -> None:
         """Describe the scenes; nothing is drawn yet.

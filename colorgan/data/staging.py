@@ -97,7 +97,8 @@ def stage(
     Every candidate is decoded fully, turned upright, converted to sRGB and scaled down to the
     staged size; those that cannot be used are left out, and listed beside the manifest in
     dropped.csv. Shards are collected in a local temporary folder and go to storage when all is
-    well, so an interrupted staging leaves storage as it was.
+    well: until then a staging that is interrupted leaves storage as it was, and after that no
+    dataset is visible under the name until it is whole.
 
     Args:
         source: where the photographs come from.
@@ -145,7 +146,7 @@ def stage(
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
             source=source.description,
             size=config.size,
-            split_seed=config.split_seed,
+            split_seed=None if source.has_splits else config.split_seed,
             classes=source.classes,
             counts={
                 label: {split: writer.counts[label, split] for split in SPLITS}

@@ -7,22 +7,30 @@ What comes out is the photograph as its viewer sees it: upright (EXIF orientatio
 import hashlib
 import io
 import struct
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from colorgan.errors import ImageRejected
 
 Pixels = npt.NDArray[np.uint8]
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_PIXELS = 50_000_000
 
-# What Pillow's decoders raise on damaged data, beside OSError.
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+# The EXIF tag of the orientation, and what turns each of its values upright.
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -44,13 +52,14 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Photograph:
     Raises:
         ImageRejected: with the reason "not an image", "too many pixels", "animated" or "truncated".
     """
+    # On damaged data Pillow's decoders raise a dozen kinds of exceptions, TypeError among them.
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise ImageRejected("not an image", f"none of {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
         raise ImageRejected("too many pixels", f"more than {max_pixels:,}") from None
-    except _DECODER_ERRORS as error:
+    except Exception as error:
         raise ImageRejected("truncated", f"the header is damaged: {error}") from None
     with image:
         # The header's word is enough to refuse: a decompression bomb must not be decoded first.
@@ -58,19 +67,22 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Photograph:
             raise ImageRejected(
                 "too many pixels", f"{image.width} x {image.height}, more than {max_pixels:,}"
             )
-        # Telephones write MPO: a JPEG with a second picture (a preview, a gain map) behind it.
-        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-            raise ImageRejected("animated", "more than one frame")
         try:
+            # Telephones write MPO: a JPEG with a second picture (a preview, a gain map) behind it.
+            frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+            if frames > 1:
+                raise ImageRejected("animated", f"{frames} frames")
             image.load()
             return _photograph(image)
-        except _DECODER_ERRORS as error:
+        except ImageRejected:
+            raise
+        except Exception as error:
             raise ImageRejected("truncated", str(error)) from None
 
 
 def _photograph(image: Image.Image) -> Photograph:
     profile = image.info.get("icc_profile")
-    upright = ImageOps.exif_transpose(image)
+    upright = _upright(image)
     if upright.mode.startswith("I;16"):
         # 16-bit grayscale: Pillow's own conversion would clip at 255 instead of scaling.
         gray = (np.asarray(upright, dtype=np.uint16) >> 8).astype(np.uint8)
@@ -84,11 +96,20 @@ def _photograph(image: Image.Image) -> Photograph:
     if upright.has_transparency_data:
         upright = upright.convert("RGBA")
         alpha = np.asarray(upright.getchannel("A"))
-        if upright.mode == "RGBA":
-            upright = upright.convert("RGB")
+        upright = upright.convert("RGB")
     elif upright.mode not in ("RGB", "L", "CMYK"):
         upright = upright.convert("RGB")
     return Photograph(np.asarray(_to_srgb(upright, profile)), alpha)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # ImageOps.exif_transpose also writes the other tags back, and fails on those that are odd.
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # damaged EXIF says nothing about the orientation
+        orientation = None
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

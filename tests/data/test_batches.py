@@ -1,0 +1,129 @@
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from colorgan.data.batches import PhotoBank
+from colorgan.data.dataset import Dataset
+from colorgan.errors import ColorganError
+from colorgan.images.decoding import Pixels, decode, resize_square
+
+GIBIBYTE = 2**30
+
+
+def coordinates(count: int = 40, side: int = 24) -> Pixels:
+    """Photographs whose pixels tell their row, their column and their photograph."""
+    photo, row, column = np.indices((count, side, side), dtype=np.uint8)
+    return np.stack([row, column, photo], axis=-1)
+
+
+def epoch(bank: PhotoBank, seed: int, batch_size: int = 16, crop: int = 16) -> Pixels:
+    """Every crop of an epoch, channels last."""
+    batches = list(bank.batches(batch_size, crop, np.random.default_rng(seed)))
+    return torch.cat(batches).permute(0, 2, 3, 1).numpy()
+
+
+def test_every_photograph_is_decoded_into_a_square(scenes: Dataset) -> None:
+    bank = PhotoBank.load(scenes, ("animals", "people"), "train", 48, GIBIBYTE)
+    rows = [*scenes.rows(("animals",), "train"), *scenes.rows(("people",), "train")]
+    assert len(bank) == len(rows) == scenes.count(("animals", "people"), "train") > 20
+    assert bank.pixels.dtype == np.uint8
+    assert not isinstance(bank.pixels, np.memmap)
+    expected = np.stack([resize_square(decode(row.image).rgb, 48) for row in rows])
+    np.testing.assert_array_equal(bank.pixels, expected)
+
+
+def test_photographs_over_the_memory_limit_are_mapped_from_a_file(
+    scenes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    in_memory = PhotoBank.load(scenes, ("people",), "train", 48, GIBIBYTE)
+    size = in_memory.pixels.nbytes
+    assert not isinstance(PhotoBank.load(scenes, ("people",), "train", 48, size).pixels, np.memmap)
+    mapped = PhotoBank.load(scenes, ("people",), "train", 48, size - 1)
+    assert isinstance(mapped.pixels, np.memmap)
+    np.testing.assert_array_equal(mapped.pixels, in_memory.pixels)
+    np.testing.assert_array_equal(epoch(mapped, 0, crop=32), epoch(in_memory, 0, crop=32))
+    assert list(folder.iterdir()) == []
+
+
+def test_a_limit_takes_the_same_photographs_every_time(scenes: Dataset) -> None:
+    whole = PhotoBank.load(scenes, ("vehicles",), "train", 32, GIBIBYTE)
+    for limit, count in ((5, 5), (1000, len(whole))):
+        limited = PhotoBank.load(scenes, ("vehicles",), "train", 32, GIBIBYTE, limit)
+        assert len(limited) == count
+        np.testing.assert_array_equal(limited.pixels, whole.pixels[:count])
+
+
+def test_an_empty_split_is_one_clear_error(scenes: Dataset) -> None:
+    counts = {**scenes.manifest.counts, "people": {"train": 24, "val": 0, "test": 0}}
+    manifest = dataclasses.replace(scenes.manifest, counts=counts)
+    with pytest.raises(ColorganError, match="no photograph of people in the split val") as error:
+        PhotoBank.load(Dataset(scenes.storage, manifest), ("people",), "val", 32, GIBIBYTE)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "sizes"), [(16, [16, 16, 8]), (40, [40]), (64, [40]), (39, [39, 1])]
+)
+def test_the_last_batch_may_be_smaller(batch_size: int, sizes: list[int]) -> None:
+    batches = list(PhotoBank(coordinates()).batches(batch_size, 16, np.random.default_rng(0)))
+    assert [batch.shape for batch in batches] == [(size, 3, 16, 16) for size in sizes]
+    assert {batch.dtype for batch in batches} == {torch.uint8}
+
+
+def test_an_epoch_has_every_photograph_once_in_an_order_of_its_own() -> None:
+    bank = PhotoBank(coordinates())
+    rng = np.random.default_rng(0)
+    orders = [
+        torch.cat([batch[:, 2, 0, 0] for batch in bank.batches(16, 16, rng)]).tolist()
+        for _ in range(2)
+    ]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(40))
+    assert orders[0] != orders[1] != list(range(40))
+
+
+def test_the_same_seed_gives_the_same_batches() -> None:
+    bank = PhotoBank(coordinates())
+    np.testing.assert_array_equal(epoch(bank, 3), epoch(bank, 3))
+    assert not np.array_equal(epoch(bank, 3), epoch(bank, 4))
+    np.testing.assert_array_equal(epoch(bank, 3, batch_size=7), epoch(bank, 3))
+
+
+def test_crops_lie_inside_their_photograph_and_are_flipped_or_not() -> None:
+    pixels = coordinates()
+    corners, flips = set(), []
+    for crop in epoch(PhotoBank(pixels), 0):
+        flipped = bool(crop[0, 0, 1] > crop[0, -1, 1])
+        upright = crop[:, ::-1] if flipped else crop
+        top, left, photo = upright[0, 0]
+        np.testing.assert_array_equal(upright, pixels[photo, top : top + 16, left : left + 16])
+        corners.add((top, left))
+        flips.append(flipped)
+    assert len(corners) > 20
+    assert 8 < sum(flips) < 32
+
+
+def test_every_place_is_cropped_some_time() -> None:
+    bank = PhotoBank(coordinates(count=200, side=20))
+    rows, columns, _ = epoch(bank, 0)[:, 0].min(axis=1).T
+    assert set(rows) == set(columns) == set(range(5))
+
+
+def test_a_crop_of_the_whole_is_the_photograph_or_its_mirror_image() -> None:
+    pixels = coordinates()
+    for crop in epoch(PhotoBank(pixels), 0, crop=24):
+        photo = pixels[crop[0, 0, 2]]
+        assert np.array_equal(crop, photo) or np.array_equal(crop, photo[:, ::-1])
+
+
+def test_whole_photographs_in_order() -> None:
+    pixels = coordinates()
+    batches = list(PhotoBank(pixels).in_order(16))
+    assert [len(batch) for batch in batches] == [16, 16, 8]
+    np.testing.assert_array_equal(torch.cat(batches).permute(0, 2, 3, 1), pixels)

@@ -1,0 +1,549 @@
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from colorgan.data.dataset import (
+    RESERVED_NAMES,
+    SPLITS,
+    Dataset,
+    Row,
+    list_datasets,
+    open_dataset,
+)
+from colorgan.data.sources import FileCandidate, FolderSource, SceneSource
+from colorgan.data.staging import StagingConfig, StagingProgress, split_of, stage
+from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
+from colorgan.images.decoding import Pixels, content_hash, decode
+from colorgan.storage import Storage, open_storage
+from tests.s3_server import S3Server
+
+SMALL = StagingConfig(size=32, min_side=24, val_share=0.25, test_share=0.25)
+ALL_TRAIN = StagingConfig(size=32, min_side=24, val_share=0, test_share=0)
+
+
+def pixels(seed: int, height: int = 40, width: int = 60) -> Pixels:
+    cells = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(cells).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def save(picture: Pixels, path: Path, container: str = "PNG") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path, container)
+
+
+def photographs(folder: Path, count: int, first: int = 0) -> Path:
+    for number in range(first, first + count):
+        save(pixels(number), folder / f"{number:03}.png")
+    return folder
+
+
+def all_rows(dataset: Dataset) -> list[Row]:
+    classes = dataset.manifest.classes
+    return [row for split in SPLITS for row in dataset.rows(classes, split)]
+
+
+def splits(dataset: Dataset) -> dict[str, str]:
+    return {row.sha256: row.split for row in all_rows(dataset)}
+
+
+def stop_after(count: int) -> Callable[[StagingProgress], None]:
+    def observe(progress: StagingProgress) -> None:
+        if progress.seen == count:
+            raise KeyboardInterrupt
+
+    return observe
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """A folder of two classes, ten photographs each."""
+    photographs(tmp_path / "pets" / "dogs", 10, first=50)
+    photographs(tmp_path / "pets" / "cats", 10)
+    return tmp_path / "pets"
+
+
+@pytest.fixture
+def s3_storage(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    return open_storage(f"s3://{s3.new_bucket()}/some/prefix")
+
+
+@pytest.fixture(params=["storage", "s3_storage"], ids=["local", "s3"])
+def any_storage(request: pytest.FixtureRequest) -> Storage:
+    found: Storage = request.getfixturevalue(request.param)
+    return found
+
+
+def test_a_folder_becomes_a_dataset(any_storage: Storage, pets: Path) -> None:
+    (pets / "cats" / "notes.txt").write_text("about the cats")
+    stage(FolderSource(pets), any_storage, "pets", SMALL)
+    dataset = open_dataset(open_storage(any_storage.uri), "pets")
+    manifest = dataset.manifest
+    assert manifest.classes == ("cats", "dogs")
+    assert (manifest.name, manifest.size, manifest.split_seed) == ("pets", 32, 0)
+    assert manifest.source == f"folder:{pets}"
+    assert manifest.dropped == {"not an image": 1}
+    rows = all_rows(dataset)
+    assert len(rows) == 20
+    assert Counter((row.label, row.split) for row in rows) == Counter(
+        {(c, s): manifest.counts[c][s] for c in manifest.classes for s in SPLITS}
+    )
+    assert dataset.count(("cats", "dogs"), "train") == len(
+        list(dataset.rows(("cats", "dogs"), "train"))
+    )
+    assert {row.sha256 for row in rows if row.label == "cats"} == {
+        content_hash(pixels(number)) for number in range(10)
+    }
+    assert any_storage.list() == sorted(
+        ["datasets/pets/manifest.json", "datasets/pets/dropped.csv"]
+        + [f"datasets/pets/{shard.key}" for shard in manifest.shards]
+    )
+    assert [listed.name for listed in list_datasets(any_storage)] == ["pets"]
+
+
+def test_the_rows_have_the_columns_of_the_format(storage: Storage, pets: Path) -> None:
+    dataset, _ = stage(FolderSource(pets), storage, "pets", SMALL)
+    for shard in dataset.manifest.shards:
+        table = pq.read_table(pa.BufferReader(storage.get(f"datasets/pets/{shard.key}")))
+        assert {field.name: str(field.type) for field in table.schema} == {
+            "image": "struct<bytes: binary, path: string>",
+            "label": "string",
+            "split": "string",
+            "source": "string",
+            "width": "int32",
+            "height": "int32",
+            "sha256": "string",
+        }
+        features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+        assert features["image"] == {"_type": "Image"}
+        assert list(features) == table.schema.names
+        assert table.num_rows == shard.rows
+        assert set(table["label"].to_pylist()) == {shard.label}
+        assert set(table["split"].to_pylist()) == {shard.split}
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 60), (90, 31), (24, 200), (32, 32)])
+def test_the_images_are_decoded_to_the_staged_size(
+    storage: Storage, tmp_path: Path, height: int, width: int
+) -> None:
+    save(pixels(1, height, width), tmp_path / "in" / "a" / "photo.png")
+    dataset, _ = stage(FolderSource(tmp_path / "in"), storage, "one", SMALL)
+    [row] = all_rows(dataset)
+    image = decode(row.image).rgb
+    assert image.shape == (row.height, row.width, 3)
+    assert min(image.shape[:2]) == min(height, width, 32)
+    assert row.width / row.height == pytest.approx(width / height, rel=0.05)
+    expected = np.asarray(Image.fromarray(pixels(1, height, width)).resize((row.width, row.height)))
+    assert np.abs(image.astype(int) - expected).mean() < 4
+    assert row.source == str(tmp_path / "in" / "a" / "photo.png")
+
+
+class Fleeting(FolderSource):
+    """A folder from which somebody takes a file away while it is read."""
+
+    def candidates(self) -> Iterator[FileCandidate]:
+        for candidate in super().candidates():
+            if candidate.path.stem == "vanishing":
+                candidate.path.unlink()
+            yield candidate
+
+
+def test_every_kind_of_bad_file_is_left_out_with_its_reason(
+    storage: Storage, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in" / "birds"
+    save(pixels(0), folder / "good.txt", "PNG")
+    save(pixels(1), folder / "truncated.jpg", "JPEG")
+    data = (folder / "truncated.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(data[: len(data) // 2])
+    (folder / "text.jpg").write_text("This is not a photograph.\n" * 100)
+    first, second = Image.fromarray(pixels(2)), Image.fromarray(pixels(3))
+    first.save(folder / "moving.gif", save_all=True, append_images=[second])
+    save(pixels(4, 23, 60), folder / "small.png")
+    save(np.stack([pixels(5)[..., 0]] * 3, axis=-1), folder / "gray.jpg", "JPEG")
+    save(pixels(0), folder / "same.bmp", "BMP")
+    save(pixels(6, 200, 600), folder / "bomb.png")
+    (folder / "zero.png").write_bytes(b"")
+    save(pixels(7), folder / "vanishing.png")
+    config = StagingConfig(size=32, min_side=24, max_pixels=100_000)
+
+    dataset, dropped = stage(Fleeting(tmp_path / "in"), storage, "birds", config)
+
+    assert [Path(row.source).name for row in all_rows(dataset)] == ["good.txt"]
+    assert {Path(drop.source).name: drop.reason for drop in dropped} == {
+        "truncated.jpg": "truncated",
+        "text.jpg": "not an image",
+        "moving.gif": "animated",
+        "small.png": "too small",
+        "gray.jpg": "grayscale",
+        "same.bmp": "duplicate",
+        "bomb.png": "too many pixels",
+        "zero.png": "not an image",
+        "vanishing.png": "unreadable",
+    }
+    assert dataset.manifest.dropped == Counter(drop.reason for drop in dropped)
+    table = list(csv.DictReader(io.StringIO(storage.get("datasets/birds/dropped.csv").decode())))
+    assert [(line["source"], line["reason"]) for line in table] == [
+        (drop.source, drop.reason) for drop in dropped
+    ]
+    duplicate = next(drop for drop in dropped if drop.reason == "duplicate")
+    assert duplicate.detail == f"of {folder / 'good.txt'}"
+    assert {drop.label for drop in dropped} == {"birds"}
+
+
+def test_a_photograph_of_two_classes_is_kept_in_one(storage: Storage, tmp_path: Path) -> None:
+    photographs(tmp_path / "in" / "a", 2)
+    photographs(tmp_path / "in" / "b", 3)
+    dataset, dropped = stage(FolderSource(tmp_path / "in"), storage, "ab", ALL_TRAIN)
+    assert Counter(row.label for row in all_rows(dataset)) == {"a": 2, "b": 1}
+    assert [drop.reason for drop in dropped] == ["duplicate"] * 2
+
+
+@pytest.mark.parametrize("files", [0, 2])
+def test_an_empty_class_is_one_sentence_and_nothing_is_stored(
+    storage: Storage, pets: Path, files: int
+) -> None:
+    (pets / "unicorns").mkdir()
+    for number in range(files):
+        (pets / "unicorns" / f"{number}.jpg").write_text("once upon a time")
+    with pytest.raises(ColorganError, match=f"'unicorns' is empty: none of its {files}") as error:
+        stage(FolderSource(pets), storage, "pets", SMALL)
+    assert "\n" not in str(error.value)
+    assert ("2 not an image" in str(error.value)) == bool(files)
+    assert storage.list() == []
+
+
+def test_the_split_follows_the_content_and_neither_name_nor_order(
+    storage: Storage, tmp_path: Path
+) -> None:
+    photographs(tmp_path / "one" / "cats", 24)
+    for number in range(24):
+        save(pixels(number), tmp_path / "two" / "zebras" / f"{99 - number}.bmp", "BMP")
+    one, _ = stage(FolderSource(tmp_path / "one"), storage, "one", SMALL)
+    two, _ = stage(FolderSource(tmp_path / "two"), storage, "two", SMALL)
+    assert splits(one) == splits(two)
+    assert set(splits(one).values()) == set(SPLITS)
+
+
+def test_another_split_seed_is_another_split(storage: Storage, pets: Path) -> None:
+    other = StagingConfig(size=32, min_side=24, val_share=0.25, test_share=0.25, split_seed=1)
+    one, _ = stage(FolderSource(pets), storage, "one", SMALL)
+    two, _ = stage(FolderSource(pets), storage, "two", other)
+    assert splits(one).keys() == splits(two).keys()
+    assert splits(one) != splits(two)
+    assert two.manifest.split_seed == 1
+
+
+def test_the_splits_have_their_shares() -> None:
+    config = StagingConfig(val_share=0.1, test_share=0.3)
+    counts = Counter(split_of(f"{number:064x}", config) for number in range(4000))
+    assert counts["val"] / 4000 == pytest.approx(0.1, abs=0.02)
+    assert counts["test"] / 4000 == pytest.approx(0.3, abs=0.03)
+    assert counts.total() == 4000
+
+
+@pytest.fixture
+def split_pets(tmp_path: Path) -> Path:
+    root = tmp_path / "split"
+    photographs(root / "train" / "cats", 3)
+    photographs(root / "val" / "cats", 2, first=10)
+    photographs(root / "test" / "cats", 1, first=20)
+    photographs(root / "train" / "dogs", 2, first=30)
+    return root
+
+
+def test_a_split_that_exists_is_kept(storage: Storage, split_pets: Path) -> None:
+    dataset, _ = stage(FolderSource(split_pets), storage, "pets", SMALL)
+    assert dataset.manifest.counts == {
+        "cats": {"train": 3, "val": 2, "test": 1},
+        "dogs": {"train": 2, "val": 0, "test": 0},
+    }
+    for row in all_rows(dataset):
+        assert Path(row.source).relative_to(split_pets).parts[:2] == (row.split, row.label)
+
+
+def test_a_split_that_exists_was_not_salted(storage: Storage, split_pets: Path) -> None:
+    dataset, _ = stage(FolderSource(split_pets), storage, "pets", SMALL)
+    assert dataset.manifest.split_seed is None
+
+
+def test_an_existing_dataset_is_written_over_only_when_told(storage: Storage, pets: Path) -> None:
+    stage(FolderSource(pets), storage, "pets", SMALL)
+    photographs(pets / "cats", 1, first=90)
+    with pytest.raises(ColorganError, match=r"'pets' exists in .*--replace"):
+        stage(FolderSource(pets), storage, "pets", SMALL)
+    assert len(all_rows(open_dataset(storage, "pets"))) == 20
+    stage(FolderSource(pets), storage, "pets", ALL_TRAIN, replace=True)
+    dataset = open_dataset(storage, "pets")
+    assert len(all_rows(dataset)) == 21
+    shards = [f"datasets/pets/{shard.key}" for shard in dataset.manifest.shards]
+    assert [key for key in storage.list() if key.endswith(".parquet")] == shards
+
+
+def test_a_restaging_that_fails_leaves_the_old_dataset_whole(storage: Storage, pets: Path) -> None:
+    stage(FolderSource(pets), storage, "pets", SMALL)
+    before = {key: storage.get(key) for key in storage.list()}
+    with pytest.raises(KeyboardInterrupt):
+        stage(FolderSource(pets), storage, "pets", SMALL, True, stop_after(5))
+    (pets / "unicorns").mkdir()
+    with pytest.raises(ColorganError, match="unicorns"):
+        stage(FolderSource(pets), storage, "pets", SMALL, replace=True)
+    assert {key: storage.get(key) for key in storage.list()} == before
+
+
+@pytest.mark.parametrize("after", [1, 13, 20])
+def test_an_interrupted_staging_leaves_nothing_and_can_be_done_again(
+    storage: Storage, pets: Path, after: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        stage(FolderSource(pets), storage, "pets", SMALL, observe=stop_after(after))
+    assert list_datasets(storage) == []
+    assert storage.list() == []
+    stage(FolderSource(pets), storage, "pets", SMALL)
+    assert len(all_rows(open_dataset(storage, "pets"))) == 20
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_an_upload_that_breaks_off_shows_no_half_of_a_dataset(
+    storage: Storage, pets: Path, monkeypatch: pytest.MonkeyPatch, replace: bool
+) -> None:
+    if replace:
+        stage(FolderSource(pets), storage, "pets", ALL_TRAIN)
+    put_file = storage.put_file
+
+    def full(key: str, path: Path) -> None:
+        if "dogs" in key:
+            raise ColorganError("no space left")
+        put_file(key, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "put_file", full)
+        with pytest.raises(ColorganError, match="no space left"):
+            stage(FolderSource(pets), storage, "pets", SMALL, replace)
+    assert list_datasets(storage) == []
+    with pytest.raises(NotInStorage):
+        open_dataset(storage, "pets")
+    dataset, _ = stage(FolderSource(pets), storage, "pets", ALL_TRAIN)
+    assert len(all_rows(dataset)) == 20
+    assert len([key for key in storage.list() if key.endswith(".parquet")]) == 2
+
+
+def test_a_full_shard_is_followed_by_the_next(storage: Storage, tmp_path: Path) -> None:
+    for number in range(12):
+        noise = np.random.default_rng(number).integers(0, 256, (360, 360, 3), dtype=np.uint8)
+        save(noise, tmp_path / "in" / "noise" / f"{number:02}.bmp", "BMP")
+    config = StagingConfig(size=360, val_share=0, test_share=0, shard_mib=1)
+    dataset, _ = stage(FolderSource(tmp_path / "in"), storage, "noise", config)
+    shards = dataset.manifest.shards
+    assert len(shards) >= 3
+    assert [shard.key for shard in shards] == [
+        f"noise/train-{number:05}.parquet" for number in range(len(shards))
+    ]
+    assert all(2**20 <= shard.bytes < 2 * 2**20 for shard in shards[:-1])
+    rows = list(dataset.rows(("noise",), "train"))
+    assert [Path(row.source).stem for row in rows] == [f"{number:02}" for number in range(12)]
+
+
+def test_the_fingerprint_is_of_the_contents(storage: Storage, pets: Path) -> None:
+    one, _ = stage(FolderSource(pets), storage, "one", SMALL)
+    two, _ = stage(FolderSource(pets), storage, "two", SMALL)
+    photographs(pets / "cats", 1, first=90)
+    three, _ = stage(FolderSource(pets), storage, "three", SMALL)
+    assert one.manifest.fingerprint == two.manifest.fingerprint
+    assert one.manifest.fingerprint != three.manifest.fingerprint
+    assert all_rows(one) == all_rows(two)
+
+
+def test_scenes_are_staged_the_same_every_time(storage: Storage) -> None:
+    one, dropped = stage(SceneSource(3, seed=5, size=40), storage, "one", SMALL)
+    two, _ = stage(SceneSource(3, seed=5, size=40), storage, "two", SMALL)
+    other, _ = stage(SceneSource(3, seed=6, size=40), storage, "other", SMALL)
+    assert dropped == []
+    assert one.manifest.fingerprint == two.manifest.fingerprint
+    assert not splits(one).keys() & splits(other).keys()
+    assert Counter(row.label for row in all_rows(one)) == {"animals": 3, "people": 3, "vehicles": 3}
+
+
+def test_the_observer_sees_every_candidate(storage: Storage, pets: Path) -> None:
+    (pets / "cats" / "text.jpg").write_text("text")
+    seen: list[tuple[str, int, int, int]] = []
+    stage(
+        FolderSource(pets),
+        storage,
+        "pets",
+        SMALL,
+        observe=lambda p: seen.append((p.label, p.seen, p.kept, len(p.dropped))),
+    )
+    assert [each[1] for each in seen] == list(range(1, 22))
+    assert [each[0] for each in seen] == ["cats"] * 11 + ["dogs"] * 10
+    assert seen[9:12] == [("cats", 10, 10, 0), ("cats", 11, 10, 1), ("dogs", 12, 11, 1)]
+
+
+def cut(data: bytes) -> bytes:
+    return data[:-10]
+
+
+def flip(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut, flip])
+def test_a_damaged_shard_is_named(scenes: Dataset, damage: Callable[[bytes], bytes]) -> None:
+    key = "datasets/scenes/people/train-00000.parquet"
+    scenes.storage.put(key, damage(scenes.storage.get(key)))
+    with pytest.raises(Corrupt, match=f"{key} does not match its checksum"):
+        list(scenes.rows(("people",), "train"))
+    assert list(scenes.rows(("animals",), "train"))
+
+
+def test_a_shard_that_is_gone_is_named(scenes: Dataset) -> None:
+    key = "datasets/scenes/people/train-00000.parquet"
+    scenes.storage.delete(key)
+    with pytest.raises(NotInStorage, match=key):
+        list(scenes.rows(("people",), "train"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema_version": 1}', b"\xff\xfe"])
+def test_a_damaged_manifest_is_named(scenes: Dataset, content: bytes) -> None:
+    scenes.storage.put("datasets/scenes/manifest.json", content)
+    with pytest.raises(Corrupt, match=r"manifest\.json is not a dataset's manifest"):
+        open_dataset(scenes.storage, "scenes")
+
+
+def test_a_manifest_of_another_version_is_refused(scenes: Dataset) -> None:
+    key = "datasets/scenes/manifest.json"
+    fields = json.loads(scenes.storage.get(key)) | {"schema_version": 2}
+    scenes.storage.put(key, json.dumps(fields).encode())
+    with pytest.raises(ColorganError, match="schema version 2"):
+        open_dataset(scenes.storage, "scenes")
+
+
+def test_a_manifest_is_read_as_it_was_written(scenes: Dataset) -> None:
+    key = "datasets/scenes/manifest.json"
+    assert scenes.manifest.to_json() == scenes.storage.get(key)
+    assert open_dataset(scenes.storage, "scenes").manifest == scenes.manifest
+
+
+def test_an_unknown_dataset_is_answered_with_those_there_are(storage: Storage, pets: Path) -> None:
+    with pytest.raises(NotInStorage, match=r"no dataset 'pats' in .*there is none yet"):
+        open_dataset(storage, "pats")
+    for name in ("pets", "beasts"):
+        stage(FolderSource(pets), storage, name, SMALL)
+    with pytest.raises(NotInStorage, match="there are pets, beasts") as error:
+        open_dataset(storage, "pats")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "", ".", "..", ".a", "-a", "a b", "a\n", "x" * 101]
+)
+def test_names_that_are_none(storage: Storage, pets: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="is not a name"):
+        open_dataset(storage, name)
+    with pytest.raises(ConfigError, match="is not a name"):
+        stage(FolderSource(pets), storage, name, SMALL)
+    assert storage.list() == []
+
+
+def test_the_classes_that_a_model_trains_on(scenes: Dataset) -> None:
+    assert scenes.model_classes("people") == ("people",)
+    assert scenes.model_classes("general") == ("animals", "people", "vehicles")
+    with pytest.raises(ConfigError, match="animals, people, vehicles, general"):
+        scenes.model_classes("plants")
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for name in ("missing", "file"):
+        with pytest.raises(ConfigError, match=f"{name} is not a folder"):
+            FolderSource(tmp_path / name)
+
+
+@pytest.mark.parametrize("inside", [(), ("train",), ("train", "val", "test"), (".git",)])
+def test_a_folder_without_classes(tmp_path: Path, inside: tuple[str, ...]) -> None:
+    save(pixels(0), tmp_path / "in" / "photo.png")
+    for name in inside:
+        (tmp_path / "in" / name).mkdir()
+    with pytest.raises(ConfigError, match="holds no folder a class"):
+        FolderSource(tmp_path / "in")
+
+
+@pytest.mark.parametrize("parent", ["", "train"])
+@pytest.mark.parametrize("name", [*RESERVED_NAMES, "my cats", "größe", "x" * 101])
+def test_classes_whose_names_cannot_be_used(tmp_path: Path, parent: str, name: str) -> None:
+    photographs(tmp_path / "in" / parent / "cats", 1)
+    photographs(tmp_path / "in" / parent / name, 1, first=1)
+    with pytest.raises(ConfigError, match=r"a name that colorgan keeps|is not a name"):
+        FolderSource(tmp_path / "in")
+
+
+def names(source: FolderSource) -> list[str]:
+    return [f"{candidate.label}/{candidate.path.stem}" for candidate in source.candidates()]
+
+
+def test_a_sample_of_each_class_is_drawn_by_seed(pets: Path) -> None:
+    sample = names(FolderSource(pets, per_class=4, seed=1))
+    assert Counter(name.split("/")[0] for name in sample) == {"cats": 4, "dogs": 4}
+    assert sample == sorted(sample)
+    assert set(sample) < set(names(FolderSource(pets)))
+    assert names(FolderSource(pets, per_class=4, seed=1)) == sample
+    assert names(FolderSource(pets, per_class=4, seed=2)) != sample
+    assert names(FolderSource(pets, per_class=10)) == names(FolderSource(pets))
+
+
+def test_a_sample_is_drawn_of_each_split_that_exists(split_pets: Path) -> None:
+    source = FolderSource(split_pets, per_class=1)
+    drawn = Counter((candidate.label, candidate.split) for candidate in source.candidates())
+    places = [("cats", "train"), ("cats", "val"), ("cats", "test"), ("dogs", "train")]
+    assert drawn == Counter(places)
+
+
+def test_files_in_folders_of_a_class_belong_to_it(pets: Path) -> None:
+    photographs(pets / "cats" / "more" / "still more", 1, first=80)
+    assert "cats/080" in names(FolderSource(pets))
+
+
+def test_hidden_files_are_skipped(pets: Path) -> None:
+    before = names(FolderSource(pets))
+    save(pixels(0), pets / "cats" / ".hidden.png")
+    (pets / "cats" / ".DS_Store").write_bytes(b"")
+    photographs(pets / ".trash", 1)
+    assert names(FolderSource(pets)) == before
+    assert FolderSource(pets).classes == ("cats", "dogs")
+
+
+def test_files_in_hidden_folders_are_skipped(pets: Path) -> None:
+    before = names(FolderSource(pets))
+    photographs(pets / "cats" / ".thumbnails", 1, first=80)
+    assert names(FolderSource(pets)) == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"size": 0},
+        {"min_side": 0},
+        {"max_pixels": -1},
+        {"shard_mib": 0},
+        {"val_share": -0.1},
+        {"val_share": 0.5, "test_share": 0.5},
+    ],
+)
+def test_values_that_cannot_be_used(options: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"--{next(iter(options)).replace('_', '-')}"):
+        StagingConfig(**options)  # type: ignore[arg-type]

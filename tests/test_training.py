@@ -1,0 +1,185 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from colorgan.data.batches import JITTER, PhotoBank
+from colorgan.data.dataset import Dataset
+from colorgan.errors import ConfigError, Corrupt, TrainingDiverged
+from colorgan.models.patchgan import PatchDiscriminator
+from colorgan.models.unet import GeneratorConfig, UNetGenerator
+from colorgan.training import (
+    EpochRecord,
+    SpeedConfig,
+    Training,
+    TrainingConfig,
+    choose_device,
+    load_banks,
+)
+
+CPU = torch.device("cpu")
+SMALL = TrainingConfig(size=32, width=4, discriminator_width=4, epochs=4)
+
+
+def banks(size: int = 32) -> tuple[PhotoBank, PhotoBank]:
+    rng = np.random.default_rng(0)
+    side = round(size * JITTER)
+    train = rng.integers(0, 256, (7, side, side, 3), dtype=np.uint8)
+    return PhotoBank(train), PhotoBank(rng.integers(0, 256, (3, size, size, 3), dtype=np.uint8))
+
+
+def train(config: TrainingConfig = SMALL, speed: SpeedConfig | None = None) -> Training:
+    return Training(config, *banks(), CPU, speed)
+
+
+def losses(records: list[EpochRecord]) -> list[tuple[float, ...]]:
+    return [(r.epoch, r.loss_d, r.loss_gan, r.loss_l1, r.val_l1, r.val_psnr) for r in records]
+
+
+@pytest.mark.parametrize(("size", "depth"), [(256, 8), (128, 7), (32, 5)])
+@pytest.mark.parametrize(("color_space", "channels"), [("lab", 2), ("rgb", 3)])
+def test_the_generator_halves_to_one_pixel_and_writes_the_colour_space(
+    size: int, depth: int, color_space: str, channels: int
+) -> None:
+    config = GeneratorConfig(size=size, width=2, color_space=color_space)  # type: ignore[arg-type]
+    generator = UNetGenerator(config).eval()
+    assert config.depth == len(generator.down) == depth
+    with torch.no_grad():
+        out = generator(torch.zeros(1, 1, size, size))
+        wide = generator(torch.zeros(1, 1, size, 2 * size))
+    assert out.shape == (1, channels, size, size)
+    assert wide.shape == (1, channels, size, 2 * size)
+    assert out.abs().max() <= 1
+
+
+def test_the_generator_at_full_size_has_the_papers_54_million_parameters() -> None:
+    with torch.device("meta"):
+        generator = UNetGenerator(GeneratorConfig(color_space="rgb"))
+    count = sum(parameter.numel() for parameter in generator.parameters())
+    assert count == pytest.approx(54.4e6, rel=0.01)
+
+
+def test_the_discriminator_sees_70_by_70_patches() -> None:
+    discriminator = PatchDiscriminator(2, width=2, norm="batch").double().eval()
+    lightness = torch.zeros(1, 1, 256, 256, dtype=torch.float64, requires_grad=True)
+    logits = discriminator(lightness, torch.randn(1, 2, 256, 256, dtype=torch.float64))
+    assert logits.shape == (1, 1, 30, 30)
+    logits[0, 0, 15, 15].backward()
+    assert lightness.grad is not None
+    rows = lightness.grad[0, 0].abs().sum(dim=1).nonzero()
+    assert int(rows.max() - rows.min()) + 1 == 70
+
+
+def test_losses_fall_on_photographs_that_can_be_learned(scenes: Dataset) -> None:
+    config = dataclasses.replace(SMALL, width=8, epochs=12, batch_size=2)
+    training = Training(config, *load_banks(scenes, "animals", config), CPU)
+    before, _ = training.validate()
+    records = list(training.run())
+    assert records[-1].loss_l1 < 0.75 * records[0].loss_l1
+    assert records[-1].val_l1 < 0.8 * before
+
+
+@pytest.mark.parametrize("color_space", ["lab", "rgb"])
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_a_seed_gives_one_training_and_another_seed_another(color_space: str, norm: str) -> None:
+    config = dataclasses.replace(SMALL, color_space=color_space, norm=norm, epochs=2)
+    first, second = losses(list(train(config).run())), losses(list(train(config).run()))
+    assert first == second
+    assert first != losses(list(train(dataclasses.replace(config, seed=1)).run()))
+
+
+@pytest.mark.parametrize("channels_last", ["off", "on"])
+def test_a_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(
+    tmp_path: Path, channels_last: str
+) -> None:
+    speed = SpeedConfig(channels_last=channels_last)  # type: ignore[arg-type]
+    whole = list(train(speed=speed).run())
+    stopped = train(speed=speed)
+    for record in stopped.run():
+        if record.epoch == 2:
+            stopped.save(tmp_path)
+            break
+    resumed = train(speed=speed)
+    resumed.load(tmp_path)
+    list(resumed.run())
+    assert [record.epoch for record in resumed.history] == [1, 2, 3, 4]
+    np.testing.assert_allclose(losses(resumed.history), losses(whole), rtol=1e-5)
+
+
+def test_an_epoch_leaves_the_callers_random_numbers_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    list(train(dataclasses.replace(SMALL, epochs=1)).run())
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_bfloat16_trains_to_nearly_the_same_losses() -> None:
+    config = dataclasses.replace(SMALL, epochs=1)
+    exact = next(train(config, SpeedConfig(precision="float32")).run())
+    rough = next(train(config, SpeedConfig(precision="bfloat16")).run())
+    assert rough.loss_l1 == pytest.approx(exact.loss_l1, rel=0.05)
+    assert rough.loss_l1 != exact.loss_l1
+
+
+def test_the_generators_step_leaves_no_gradient_in_the_discriminator() -> None:
+    training = train()
+    seen: list[bool] = []
+    step = training._adam_g.step
+    discriminator = training._discriminator
+
+    def spy() -> None:
+        # What the discriminator's own step left is there; the generator's must add nothing.
+        seen.extend(parameter.requires_grad for parameter in discriminator.parameters())
+        step()
+
+    training._adam_g.step = spy  # type: ignore[method-assign, assignment]
+    next(training.run())
+    assert seen and not any(seen)
+    assert all(parameter.requires_grad for parameter in discriminator.parameters())
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_a_sentence() -> None:
+    training = train()
+    with torch.no_grad():
+        next(iter(training.generator.parameters())).fill_(float("nan"))
+    with pytest.raises(TrainingDiverged, match="not finite in epoch 1"):
+        list(training.run())
+
+
+def test_a_checkpoint_of_other_options_or_cut_short_is_refused(tmp_path: Path) -> None:
+    training = train()
+    next(training.run())
+    training.save(tmp_path)
+    with pytest.raises(ConfigError, match="other options"):
+        train(dataclasses.replace(SMALL, learning_rate=1e-3)).load(tmp_path)
+    weights = tmp_path / "state.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(Corrupt, match="cannot be read"):
+        train().load(tmp_path)
+
+
+def test_progress_within_an_epoch_ends_at_one() -> None:
+    fractions: list[float] = []
+    next(train().run(fractions.append))
+    assert fractions == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("size", 100), ("width", 0), ("epochs", 0), ("batch_size", 0), ("lambda_l1", -1.0)),
+        *(("learning_rate", 0.0), ("beta1", 1.0), ("seed", -1), ("discriminator_width", 0)),
+    ],
+)
+def test_a_hyper_parameter_that_cannot_be_used_is_named(field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"--{field.replace('_', '-')}"):
+        TrainingConfig(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no GPU"):
+        choose_device("gpu")
