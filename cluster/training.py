@@ -3,6 +3,7 @@
 import os
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import ray
 import ray.train
 import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.train.v2.api.exceptions import WorkerGroupError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -64,12 +65,12 @@ def fit(spec: ModelRun, plan: Plan, board: Any, retries: int) -> ModelResult:
     Returns:
         The result; its status is "failed", with the cause, where the training failed.
     """
+    # What Ray Train's controller does not unpickle it need not import: it starts seconds earlier
+    # without PyTorch. So it is told no configuration, the loop returns a plain dictionary, and no
+    # process group (TorchTrainer's) is set up for a training of one process.
     try:
-        trainer = TorchTrainer(
-            _train_loop,
-            train_loop_config={"spec": spec, "plan": plan, "board": board},
-            # A model has one process: NCCL, the default with GPUs, would have nothing to do.
-            torch_config=TorchConfig(backend="gloo"),
+        trainer = DataParallelTrainer(
+            lambda: asdict(_train_loop(spec, plan, board)),
             scaling_config=ScalingConfig(
                 num_workers=1,
                 use_gpu=plan.on_gpu,
@@ -90,17 +91,14 @@ def fit(spec: ModelRun, plan: Plan, board: Any, retries: int) -> ModelResult:
         outcome = trainer.fit().return_value
     except Exception as error:  # one model's failure, whatever it is, must not stop the others
         return ModelResult(model=spec.model, status="failed", error=_cause(error))
-    if not isinstance(outcome, ModelResult):
+    if outcome is None:
         error = f"Ray Train ended without a result for {spec.model}"
         return ModelResult(model=spec.model, status="failed", error=error)
-    return outcome
+    return ModelResult(**outcome)
 
 
-def _train_loop(config: dict[str, Any]) -> ModelResult:
+def _train_loop(spec: ModelRun, plan: Plan, board: Any) -> ModelResult:
     """What the training process runs."""
-    spec: ModelRun = config["spec"]
-    plan: Plan = config["plan"]
-    board = config["board"]
     torch.set_num_threads(plan.threads)
     node = ray.util.get_node_ip_address()
     board.note.remote((spec.model, "training", f"{node}, process {os.getpid()}"))
@@ -115,7 +113,8 @@ def _train_loop(config: dict[str, Any]) -> ModelResult:
     def record(epoch: EpochRecord) -> None:
         board.note.remote((spec.model, "epoch", epoch))
 
-    device = get_device() if plan.on_gpu else torch.device("cpu")
+    # Ray shows the process only the GPU that it was given.
+    device = torch.device("cuda" if plan.on_gpu else "cpu")
     try:
         return train_model(spec, device, _RayCheckpoints(), node, observe, record)
     except ColorganError as error:

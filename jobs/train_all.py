@@ -24,7 +24,13 @@ from rich.table import Table
 from cluster.connection import cluster_nodes, connected, storage_uri
 from cluster.planning import Plan, plan_training
 from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option, find_source, guarded
-from colorgan.data.dataset import GENERAL, Dataset, list_datasets, open_dataset
+from colorgan.data.dataset import (
+    GENERAL,
+    Dataset,
+    check_name,
+    list_datasets,
+    open_dataset,
+)
 from colorgan.data.staging import StagingConfig, stage
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.options import add_options, given, parse
@@ -102,7 +108,7 @@ def _run(args: argparse.Namespace) -> int:
     models = list(dict.fromkeys(args.models or dataset.manifest.classes))
     _check_models(dataset, models)
 
-    run = args.run or new_run_name("train")
+    run = check_name("run", args.run) if args.run else new_run_name("train")
     results = {model: finished_result(storage, run, model) for model in models}
     waiting = [model for model in models if not results[model]]
 

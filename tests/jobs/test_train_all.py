@@ -3,21 +3,29 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from cluster.local import LocalRay
 from colorgan.colorizer import Colorizer
-from colorgan.data.dataset import Dataset, list_datasets
+from colorgan.data.dataset import Dataset, open_dataset
+from colorgan.data.scenes import draw_scene
+from colorgan.data.sources import FolderSource
+from colorgan.data.staging import StagingConfig, stage
+from colorgan.images.decoding import decode, is_grayscale
 from colorgan.packages import find, list_models, load_generator
 from colorgan.storage import Storage, open_storage
+from jobs import train_all
 from tests.conftest import CHECKOUT, Job, Jobs, stage_scenes, summary
 from tests.s3_server import S3Server
 
@@ -26,16 +34,19 @@ pytestmark = pytest.mark.slow
 CLASSES = ["animals", "people", "vehicles"]
 
 
-def submit(ray: LocalRay, *command: str) -> subprocess.CompletedProcess[str]:
-    """`ray job submit`, typed in the checkout; waits for the job's end."""
-    return subprocess.run(
-        [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", *command],
-        cwd=CHECKOUT,
-        env={**os.environ, **ray.environment, "RAY_ADDRESS": ray.jobs_address},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def submit(ray: LocalRay, folder: Path, *arguments: str) -> Job:
+    """`ray job submit`, typed in the checkout."""
+    log = folder / "submitted.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", *arguments],
+            cwd=CHECKOUT,
+            env={**os.environ, **ray.environment, "RAY_ADDRESS": ray.jobs_address},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    return Job(process, log)
 
 
 def wait_for(condition: Callable[[], Any], job: Job, timeout: float = 120) -> Any:
@@ -55,72 +66,105 @@ def history_epochs(storage: Storage, model: str) -> list[int]:
     return [int(line.split(",")[0]) for line in lines[1:]]
 
 
-def test_three_models_train_at_the_same_time_as_a_submitted_job(
-    ray_cluster: LocalRay, scenes: Dataset
-) -> None:
-    storage = scenes.storage
-    small = ("--size", "32", "--width", "4", "--discriminator-width", "4", "--epochs", "12")
-    job = ("python", "jobs/train_all.py", *small, "--run", "r", "--storage", storage.uri)
-    done = submit(ray_cluster, "--working-dir", ".", "--", *job, "--dataset", "scenes")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "training 3 models (animals, people, vehicles), 3 at once, on CPU" in done.stdout
+@dataclass(frozen=True)
+class FinishedJob:
+    """A job of the three models, in which the people's training process was killed."""
 
-    written = summary(storage, "r")
-    models = written["models"]
+    storage: Storage
+    dataset: Dataset
+    status: int
+    output: str
+
+
+@pytest.fixture(scope="module")
+def finished_job(
+    ray_cluster: LocalRay, staged_scenes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> FinishedJob:
+    folder = tmp_path_factory.mktemp("job")
+    shutil.copytree(staged_scenes, folder / "storage")
+    storage = open_storage(str(folder / "storage"))
+    small = ("--size", "32", "--width", "4", "--discriminator-width", "4", "--epochs", "40")
+    command = ("python", "jobs/train_all.py", *small, "--checkpoint-every", "4", "--run", "r")
+    job = submit(
+        *(ray_cluster, folder, "--working-dir", ".", "--", *command),
+        *("--storage", storage.uri, "--dataset", "scenes"),
+    )
+    started = wait_for(lambda: re.search(r"people: training \(.* process (\d+)\)", job.output), job)
+    wait_for(lambda: "people: epoch 13/40" in job.output, job)
+    os.kill(int(started.group(1)), signal.SIGKILL)
+    status = job.finish()
+    return FinishedJob(storage, open_dataset(storage, "scenes"), status, job.output)
+
+
+def test_the_plan_stands_in_one_line(finished_job: FinishedJob) -> None:
+    assert (
+        "training 3 models (animals, people, vehicles), 3 at once, on CPU, 0.66 CPU and 1 thread "
+        "each\n"
+    ) in finished_job.output
+
+
+def test_three_models_train_at_the_same_time(finished_job: FinishedJob) -> None:
+    assert finished_job.status == 0, finished_job.output
+    models = summary(finished_job.storage, "r")["models"]
     assert [model["model"] for model in models] == CLASSES
-    assert all(model["status"] == "done" and model["error"] is None for model in models)
-    assert max(m["started"] for m in models) < min(m["ended"] for m in models), "no overlap"
-    assert {m["package"] for m in models} == {c.reference for c in list_models(storage)}
+    assert max(m["started"] for m in models) < min(m["ended"] for m in models), models
+
+
+def test_the_summary_says_what_was_trained(finished_job: FinishedJob) -> None:
+    written = summary(finished_job.storage, "r")
+    models = written["models"]
+    assert {m["package"] for m in models} == {
+        card.reference for card in list_models(finished_job.storage)
+    }
     for model in models:
-        assert model["photographs"] == scenes.manifest.counts[model["model"]]["train"]
-        assert model["epochs"] == 12
+        counts = finished_job.dataset.manifest.counts[model["model"]]
+        assert (model["status"], model["error"]) == ("done", None)
+        assert (model["photographs"], model["epochs"]) == (counts["train"], 40)
         assert model["val_l1"] > 0 and model["val_psnr"] > 0 and model["images_per_second"] > 0
         assert model["device"] == "cpu" and model["node"]
     assert written["sum_seconds"] == pytest.approx(sum(m["seconds"] for m in models))
-    assert written["wall_seconds"] > max(m["ended"] for m in models) - min(
-        m["started"] for m in models
-    )
+    span = max(m["ended"] for m in models) - min(m["started"] for m in models)
+    assert written["wall_seconds"] > span
 
-    colorizer = Colorizer(load_generator(storage, find(storage, "animals")))
-    row = next(scenes.rows(("animals",), "test"))
-    from colorgan.images.decoding import decode
 
-    original = decode(row.image).rgb
-    assert colorizer([original])[0].shape == original.shape
+def test_a_killed_worker_goes_on_from_its_last_checkpoint(finished_job: FinishedJob) -> None:
+    output = finished_job.output
+    starts = re.findall(r"people: training \(.* process (\d+)\)", output)
+    assert len(set(starts)) == 2, "the worker was not started again"
+    assert len(re.findall("people: epoch 4/40", output)) == 1, "it began from nothing"
+    for model in CLASSES:
+        assert history_epochs(finished_job.storage, model) == list(range(1, 41))
+
+
+def test_the_models_colour_photographs(finished_job: FinishedJob) -> None:
+    storage = finished_job.storage
+    for label in CLASSES:
+        colorizer = Colorizer(load_generator(storage, find(storage, label)))
+        original = decode(next(finished_job.dataset.rows((label,), "test")).image).rgb
+        (colored,) = colorizer([original])
+        assert colored.shape == original.shape
+        assert not is_grayscale(colored, tolerance=4)
 
 
 def test_the_command_that_users_type_works_with_no_option(
-    tmp_path: Path, ray_cluster: LocalRay
+    ray_cluster: LocalRay, tmp_path: Path
 ) -> None:
-    # Only the storage and the size are set, by the environment that the job's user would have.
+    # The storage and the size of the networks are the test's own; the dataset is found.
     storage = open_storage(str(tmp_path / "storage"))
-    stage_scenes(storage, "older", per_class=20)
-    stage_scenes(storage, "newest", per_class=20)
+    stage_scenes(storage, "older", per_class=16)
+    folder = tmp_path / "photographs" / "animals"
+    folder.mkdir(parents=True)
+    for seed in range(16):
+        Image.fromarray(draw_scene("animals", seed, 64, 64)).save(folder / f"{seed}.png")
+    config = StagingConfig(min_side=32, val_share=0.3)
+    stage(FolderSource(folder.parent), storage, "newest", config)
+
     environment = json.dumps({"env_vars": {"COLORGAN_STORAGE": storage.uri}})
     command = ("python", "jobs/train_all.py", "--epochs", "1", "--size", "32", "--width", "4")
-    done = submit(ray_cluster, "--runtime-env-json", environment, "--", *command)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "no --dataset: taking the newest, newest" in done.stdout
-    assert [card.model for card in list_models(storage)] == CLASSES
-
-
-def test_a_killed_worker_goes_on_from_its_last_checkpoint(jobs: Jobs, scenes: Dataset) -> None:
-    storage = scenes.storage
-    job = jobs.start(
-        *("--storage", storage.uri, "--dataset", "scenes", "--run", "r"),
-        *("--epochs", "40", "--checkpoint-every", "4"),
-    )
-    pid = wait_for(
-        lambda: re.search(r"people: training \(.* process (\d+)\)", job.output), job
-    ).group(1)
-    wait_for(lambda: "people: epoch 13/40" in job.output, job)
-    os.kill(int(pid), signal.SIGKILL)
+    job = submit(ray_cluster, tmp_path, "--runtime-env-json", environment, "--", *command)
     assert job.finish() == 0, job.output
-    starts = re.findall(r"people: training \(.* process (\d+)\)", job.output)
-    assert len(starts) == 2 and len(set(starts)) == 2, "the worker was not started again"
-    assert len(re.findall("people: epoch 4/40", job.output)) == 1, "it began from nothing"
-    for model in CLASSES:
-        assert history_epochs(storage, model) == list(range(1, 41))
+    assert "no --dataset: taking the newest, newest" in job.output
+    assert [card.model for card in list_models(storage)] == ["animals"]
 
 
 def test_a_killed_job_goes_on_and_trains_nothing_twice(jobs: Jobs, scenes: Dataset) -> None:
@@ -154,15 +198,16 @@ def test_one_models_failure_does_not_stop_the_others(jobs: Jobs, scenes: Dataset
     shard = Path(storage.location("datasets/scenes/people/train-00000.parquet"))
     shard.write_bytes(shard.read_bytes()[:-1000])
     job = jobs.run(
-        *("--storage", storage.uri, "--dataset", "scenes", "--run", "r", "--epochs", "2")
+        *("--storage", storage.uri, "--dataset", "scenes", "--run", "r", "--epochs", "2"),
+        *("--models", "animals", "people"),
     )
     assert job.process.returncode == 1
     assert "error: people failed: datasets/scenes/people/train-00000.parquet" in job.output
     assert "checksum" in job.output and "Traceback" not in job.output
     by_model = {model["model"]: model for model in summary(storage, "r")["models"]}
-    assert [by_model[m]["status"] for m in CLASSES] == ["done", "failed", "done"]
+    assert [by_model[m]["status"] for m in ("animals", "people")] == ["done", "failed"]
     assert "checksum" in by_model["people"]["error"]
-    assert [card.model for card in list_models(storage)] == ["animals", "vehicles"]
+    assert [card.model for card in list_models(storage)] == ["animals"]
 
 
 def test_the_whole_job_on_s3(jobs: Jobs, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,27 +225,48 @@ def test_the_whole_job_on_s3(jobs: Jobs, s3: S3Server, monkeypatch: pytest.Monke
     assert load_generator(storage, find(storage, "general")).config.size == 32
 
 
-def test_bad_options_end_within_seconds_with_a_sentence(jobs: Jobs, scenes: Dataset) -> None:
-    storage = ("--storage", scenes.storage.uri)
-    scenes.storage.delete("datasets/scenes/dropped.csv")
-    for options, status, message in (
-        (("--device", "gpu"), 2, "--device gpu: the cluster has no GPU"),
-        (("--dataset", "none"), 1, "no dataset 'none'"),
-        (("--models", "cats"), 2, "no model 'cats'"),
-        (("--size", "77"), 2, "--size 77"),
-        (("--run", "a/b"), 2, "is not a name"),
-    ):
-        started = time.monotonic()
-        job = jobs.start(*storage, *options)
-        assert job.finish(60) == status, job.output
-        assert time.monotonic() - started < 45
-        assert message in job.output and "Traceback" not in job.output
+def test_a_gpu_that_no_machine_has_is_refused_within_seconds(jobs: Jobs, scenes: Dataset) -> None:
+    started = time.monotonic()
+    job = jobs.run("--storage", scenes.storage.uri, "--device", "gpu")
+    assert time.monotonic() - started < 45
+    assert job.process.returncode == 2
+    assert "--device gpu: the cluster has no GPU" in job.output
+    assert "Traceback" not in job.output
     assert not scenes.storage.list("runs")
 
 
-def test_a_class_without_photographs_to_train_on_is_named(jobs: Jobs, storage: Storage) -> None:
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (("--dataset", "none"), 1, "no dataset 'none'"),
+        (("--models", "cats"), 2, "no model 'cats'"),
+        (("--size", "77"), 2, "--size 77"),
+        (("--checkpoint-every", "0"), 2, "--checkpoint-every"),
+        (("--run", "a/b"), 2, "is not a name"),
+    ],
+)
+def test_bad_options_end_before_ray_is_started(
+    scenes: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    status: int,
+    message: str,
+) -> None:
+    monkeypatch.setattr(train_all, "connected", None)
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
+    assert train_all.main(["--storage", scenes.storage.uri, *options]) == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and message in line
+    assert not scenes.storage.list("runs")
+
+
+def test_a_class_without_photographs_to_train_on_is_named(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train_all, "connected", None)
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     stage_scenes(storage, per_class=1)
-    job = jobs.run("--storage", storage.uri)
-    assert job.process.returncode == 1
-    assert re.search(r"model '\w+' has no photograph in the split (train|val)", job.output)
-    assert [manifest.name for manifest in list_datasets(storage)] == ["scenes"]
+    assert train_all.main(["--storage", storage.uri]) == 1
+    error = capsys.readouterr().err
+    assert re.search(r"model '\w+' has no photograph in the split (train|val)", error)
