@@ -22,6 +22,7 @@ from colorgan.cli import EXIT_FAULT, add_storage_option, find_source, guarded
 from colorgan.colorizer import Colorizer, grayscale
 from colorgan.data.dataset import Dataset
 from colorgan.data.staging import StagingConfig, StagingProgress, stage
+from colorgan.errors import ColorganError
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
 from colorgan.evaluation.metrics import ab_l1, psnr
 from colorgan.images.decoding import Pixels, decode, encode_png
@@ -143,7 +144,7 @@ def _color(storage: Storage, dataset: Dataset, label: str) -> Colored:
         model_l1.append(ab_l1(_unit(colored), _unit(original)))
         ratio.append(psnr(_unit(colored), _unit(original)))
     if not rows:
-        raise SystemExit(f"error: class {label!r} has no test photograph: give more photographs")
+        raise ColorganError(f"class {label!r} has no test photograph: give more photographs")
     means = [torch.cat(values).mean().item() for values in (gray_l1, model_l1, ratio)]
     return Colored(card, rows, *means)
 

@@ -73,6 +73,7 @@ def ray_cluster(s3: S3Server) -> Iterator[LocalRay]:
     Its processes have the object store's credentials, as machines have by an instance profile.
     """
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLORGAN_STORAGE", raising=False)
         for name, value in s3.environment().items():
             patch.setenv(name, value)
         with local_ray(CHECKOUT, cpus=2) as ray:

@@ -8,6 +8,7 @@ A *colour space* names what the generator writes, from the same input, the light
 Inside the networks every channel lies in [-1, 1].
 """
 
+from functools import cache
 from typing import Literal
 
 import torch
@@ -32,10 +33,13 @@ def _mix(matrix: Tensor, channels: Tensor) -> Tensor:
     return torch.einsum("ij,...jhw->...ihw", matrix, channels)
 
 
-def _rgb_to_relative_xyz(like: Tensor) -> Tensor:
-    white = torch.tensor(_WHITE, dtype=torch.float64)
-    matrix = torch.tensor(_RGB_TO_XYZ, dtype=torch.float64) / white[:, None]
-    return matrix.to(like.device, like.dtype)
+@cache
+def _matrix(inverse: bool, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Linear sRGB to XYZ relative to the white point, or back."""
+    with torch.inference_mode(False):  # made in inference mode, it would be of no use in training
+        white = torch.tensor(_WHITE, dtype=torch.float64)
+        matrix = torch.tensor(_RGB_TO_XYZ, dtype=torch.float64) / white[:, None]
+        return (torch.linalg.inv(matrix) if inverse else matrix).to(device, dtype)
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
@@ -48,7 +52,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
         The same shape and dtype.
     """
     linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).clamp(min=0) ** 2.4, rgb / 12.92)
-    xyz = _mix(_rgb_to_relative_xyz(rgb), linear)
+    xyz = _mix(_matrix(False, rgb.device, rgb.dtype), linear)
     f = torch.where(xyz > _DELTA**3, xyz.clamp(min=0) ** (1 / 3), xyz / (3 * _DELTA**2) + 4 / 29)
     x, y, z = f.unbind(dim=-3)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=-3)
@@ -67,8 +71,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     y = (lightness + 16) / 116
     f = torch.stack([y + a / 500, y, y - b / 200], dim=-3)
     xyz = torch.where(f > _DELTA, f**3, 3 * _DELTA**2 * (f - 4 / 29))
-    to_rgb = torch.linalg.inv(_rgb_to_relative_xyz(lab.double().new_empty(0))).to(lab.dtype)
-    linear = _mix(to_rgb, xyz).clamp(0, 1)
+    linear = _mix(_matrix(True, lab.device, lab.dtype), xyz).clamp(0, 1)
     rgb = torch.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
     return rgb.clamp(0, 1)
 

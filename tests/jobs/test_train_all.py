@@ -167,6 +167,15 @@ def test_the_command_that_users_type_works_with_no_option(
     assert [card.model for card in list_models(storage)] == ["animals"]
 
 
+def test_a_job_in_a_copy_of_the_checkout_still_finds_the_storage_beside_ray(
+    ray_cluster: LocalRay, tmp_path: Path
+) -> None:
+    code = "from cluster.connection import storage_uri; print('storage:', storage_uri(None))"
+    job = submit(ray_cluster, tmp_path, "--working-dir", ".", "--", "python", "-c", code)
+    assert job.finish() == 0, job.output
+    assert f"storage: {CHECKOUT / 'artifacts'}" in job.output
+
+
 def test_a_killed_job_goes_on_and_trains_nothing_twice(jobs: Jobs, scenes: Dataset) -> None:
     storage = scenes.storage
     options = (
