@@ -31,9 +31,9 @@ from colorgan.progress import format_seconds
 from colorgan.storage import Storage, open_storage
 
 DATASET = "demo"
-SCENES_PER_CLASS = 110
+SCENES_PER_CLASS = 150
 # Photographs shown to the networks in all, over the epochs: minutes on two cores.
-PASSES_ON_SCENES = 3_800
+PASSES_ON_SCENES = 4_700
 PASSES_ON_PHOTOGRAPHS = 9_400
 SHEET_ROWS = 8
 

@@ -1097,7 +1097,7 @@ def _roadside(scene: _Scene) -> None:
     if place < 0.25:
         scene.fill(horizon, 1.0, (176, 166, 152), _field(1 + scene.texture("stone")))
         _town(scene, kerb - 0.03)
-    elif place < 0.65:
+    elif place < 0.85:
         _distance(scene, horizon, lush=True)
         _grass(scene, horizon, kerb)
     else:
