@@ -45,8 +45,6 @@ def private_ray_environment() -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # A training is a handful of processes that mostly wait: more than a core's worth may start.
-        "RAY_maximum_startup_concurrency": "8",
         # Nobody takes this machine away, so no process need watch for that.
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     }

@@ -20,7 +20,8 @@ from safetensors.torch import load, save
 
 import colorgan
 from colorgan.data.dataset import Dataset, check_name
-from colorgan.errors import ColorganError, Corrupt, NotInStorage
+from colorgan.documents import read_document
+from colorgan.errors import Corrupt, NotInStorage
 from colorgan.models.unet import GeneratorConfig, UNetGenerator
 from colorgan.storage import Storage
 from colorgan.training import EpochRecord, TrainingConfig, history_csv
@@ -88,19 +89,14 @@ class ModelCard:
     @classmethod
     def from_json(cls, data: bytes, key: str) -> "ModelCard":
         """Read a model.json; raises Corrupt where it is not one."""
-        try:
-            fields: dict[str, Any] = json.loads(data)
-            version = fields.get("schema_version")
-            if version != SCHEMA_VERSION:
-                raise ColorganError(
-                    f"{key} has schema version {version}; this colorgan reads {SCHEMA_VERSION}"
-                )
+
+        def build(fields: dict[str, Any]) -> "ModelCard":
             fields["classes"] = tuple(fields["classes"])
             fields["architecture"] = GeneratorConfig(**fields["architecture"])
             fields["files"] = {name: StoredFile(**file) for name, file in fields["files"].items()}
             return cls(**fields)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise Corrupt(f"{key} does not describe a model: {error}") from None
+
+        return read_document(data, key, SCHEMA_VERSION, build)
 
 
 def publish(

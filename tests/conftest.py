@@ -87,7 +87,7 @@ class Job:
     process: subprocess.Popen[str]
     log: Path
 
-    def finish(self, timeout: float = 300) -> int:
+    def finish(self, timeout: float = 600) -> int:
         return self.process.wait(timeout)
 
     @property

@@ -17,7 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
+from colorgan.documents import read_document
+from colorgan.errors import ConfigError, Corrupt, NotInStorage
 from colorgan.storage import Storage
 
 SCHEMA_VERSION = 1
@@ -125,18 +126,12 @@ class Manifest:
     @classmethod
     def from_json(cls, data: bytes, key: str) -> "Manifest":
         """Read a manifest's file; raises Corrupt where it is not one."""
-        try:
-            fields: dict[str, Any] = json.loads(data)
-            version = fields.get("schema_version")
-            if version != SCHEMA_VERSION:
-                raise ColorganError(
-                    f"{key} has schema version {version}; this colorgan reads {SCHEMA_VERSION}"
-                )
-            fields["classes"] = tuple(fields["classes"])
-            fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
-            return cls(**fields)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise Corrupt(f"{key} is not a dataset's manifest: {error}") from None
+
+        def build(fields: dict[str, Any]) -> "Manifest":
+            shards = tuple(Shard(**shard) for shard in fields["shards"])
+            return cls(**{**fields, "classes": tuple(fields["classes"]), "shards": shards})
+
+        return read_document(data, key, SCHEMA_VERSION, build)
 
 
 class Dataset:

@@ -49,7 +49,7 @@ def submit(ray: LocalRay, folder: Path, *arguments: str) -> Job:
     return Job(process, log)
 
 
-def wait_for(condition: Callable[[], Any], job: Job, timeout: float = 120) -> Any:
+def wait_for(condition: Callable[[], Any], job: Job, timeout: float = 400) -> Any:
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         found = condition()
