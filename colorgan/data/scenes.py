@@ -1073,13 +1073,15 @@ _TALL = (
     "-.5,.08 -.5,.25 -.47,.27 .26,.26 .47,.23 .5,.18 .5,.07",
     "-.47,.25 -.42,.41 .1,.42 .27,.25",
 )
+# Paint is told by its tone as well as by the car: dark ones are blue, middling red, bright yellow.
+_RED, _BLUE, _YELLOW = (196, 32, 34), (30, 48, 104), (232, 182, 44)
 _CARS: tuple[_CarModel, ...] = (
-    _CarModel((196, 32, 34), *_LOW, roof=0.27, sill=0.185, lamp=0.13),
-    _CarModel((196, 32, 34), *_LOW, roof=0.27, sill=0.185, lamp=0.13),
-    _CarModel((40, 78, 146), *_SALOON, roof=0.335, sill=0.225, lamp=0.17),
-    _CarModel((228, 178, 42), *_SALOON, roof=0.335, sill=0.225, lamp=0.17, taxi=True),
-    _CarModel((54, 98, 72), *_TALL, roof=0.4, sill=0.265, lamp=0.2),
-    _CarModel((228, 228, 222), *_TALL, roof=0.4, sill=0.265, lamp=0.2),
+    _CarModel(_RED, *_LOW, roof=0.27, sill=0.185, lamp=0.13),
+    _CarModel(_RED, *_LOW, roof=0.27, sill=0.185, lamp=0.13),
+    _CarModel(_RED, *_SALOON, roof=0.335, sill=0.225, lamp=0.17),
+    _CarModel(_YELLOW, *_SALOON, roof=0.335, sill=0.225, lamp=0.17, taxi=True),
+    _CarModel(_YELLOW, *_SALOON, roof=0.335, sill=0.225, lamp=0.17, taxi=True),
+    _CarModel(_BLUE, *_TALL, roof=0.4, sill=0.265, lamp=0.2),
 )
 
 
@@ -1112,7 +1114,7 @@ def _roadside(scene: _Scene) -> None:
     frame = _Frame(x, scene.uniform(0.78, 0.9), size, scene.pick((-1.0, 1.0)))
     scene.darken(frame, [_ellipse(scene.light[0] * -0.1, 0.0, 0.56, 0.05)], 0.5, 0.03)
     scene.darken(frame, [_box(-0.5, -0.01, 0.5, 0.04)], 0.75, 0.015)
-    scene.pick((_car, _car, _car, _bus, _truck))(scene, frame)
+    scene.pick((_car, _car, _car, _car, _bus, _truck))(scene, frame)
 
 
 def _asphalt(scene: _Scene, kerb: float) -> None:
@@ -1213,7 +1215,7 @@ def _bus(scene: _Scene, frame: _Frame) -> None:
     """Draw a yellow coach or a red double-decker from its side."""
     double = scene.happens(0.4)
     high = 0.5 if double else 0.36
-    paint = scene.vary((188, 40, 38) if double else (232, 172, 36), 0.08)
+    paint = scene.vary(_RED if double else _YELLOW, 0.08)
     _bodywork(scene, frame, [_box(-0.5, 0.06, 0.5, high, 0.03)], paint, high)
     for low in (0.2, 0.36) if double else (0.2,):
         panes = [_box(-0.46 + 0.115 * i, low, -0.36 + 0.115 * i, low + 0.1) for i in range(7)]
@@ -1226,9 +1228,9 @@ def _bus(scene: _Scene, frame: _Frame) -> None:
 
 
 def _truck(scene: _Scene, frame: _Frame) -> None:
-    """Draw a truck from its side: a green cab before a canvas load, or a red one with a tank."""
+    """Draw a truck from its side: a red cab before a canvas load or a tank."""
     tanker = scene.happens(0.4)
-    paint = scene.vary((190, 46, 34) if tanker else (60, 114, 66), 0.1)
+    paint = scene.vary(_RED, 0.1)
     scene.paint(frame, [_box(-0.5, 0.1, 0.48, 0.14)], (42, 40, 42), bulge=0.015)
     if tanker:
         tank = [_box(-0.5, 0.15, 0.2, 0.38, 0.06)]
