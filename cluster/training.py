@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow.fs
 import ray
 import ray.train
 import torch
@@ -20,6 +21,10 @@ from colorgan.errors import ColorganError
 from colorgan.runs import ModelResult, ModelRun, train_model
 from colorgan.storage import open_storage
 from colorgan.training import EpochRecord, Training
+
+# The seconds that S3 may take; of pyarrow's own 1 and 3, a busy machine fails whole trainings.
+_CONNECT_TIMEOUT = 10.0
+_REQUEST_TIMEOUT = 60.0
 
 Event = tuple[str, str, Any]  # model, kind, value
 
@@ -69,6 +74,7 @@ def fit(spec: ModelRun, plan: Plan, board: Any, retries: int) -> ModelResult:
     # without PyTorch. So it is told no configuration, the loop returns a plain dictionary, and no
     # process group (TorchTrainer's) is set up for a training of one process.
     try:
+        filesystem, folder = _filesystem(open_storage(spec.storage).location(f"runs/{spec.run}"))
         trainer = DataParallelTrainer(
             lambda: asdict(_train_loop(spec, plan, board)),
             scaling_config=ScalingConfig(
@@ -81,7 +87,8 @@ def fit(spec: ModelRun, plan: Plan, board: Any, retries: int) -> ModelResult:
             ),
             run_config=RunConfig(
                 name=spec.model,
-                storage_path=open_storage(spec.storage).location(f"runs/{spec.run}"),
+                storage_path=folder,
+                storage_filesystem=filesystem,
                 checkpoint_config=CheckpointConfig(num_to_keep=1),
                 failure_config=FailureConfig(
                     max_failures=retries, controller_failure_limit=retries
@@ -95,6 +102,21 @@ def fit(spec: ModelRun, plan: Plan, board: Any, retries: int) -> ModelResult:
         error = f"Ray Train ended without a result for {spec.model}"
         return ModelResult(model=spec.model, status="failed", error=error)
     return ModelResult(**outcome)
+
+
+def _filesystem(location: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """The file system that Ray Train writes a storage's address by, and the path there."""
+    filesystem, path = pyarrow.fs.FileSystem.from_uri(location)
+    if isinstance(filesystem, pyarrow.fs.S3FileSystem):
+        # It cannot be given timeouts by an address.
+        filesystem = pyarrow.fs.S3FileSystem(
+            region=filesystem.region,
+            endpoint_override=os.environ.get("AWS_ENDPOINT_URL_S3")
+            or os.environ.get("AWS_ENDPOINT_URL"),
+            connect_timeout=_CONNECT_TIMEOUT,
+            request_timeout=_REQUEST_TIMEOUT,
+        )
+    return filesystem, path
 
 
 def _train_loop(spec: ModelRun, plan: Plan, board: Any) -> ModelResult:
