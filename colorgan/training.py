@@ -46,6 +46,9 @@ class TrainingConfig(GeneratorConfig):
     epochs: int = option(200, "passes over the training photographs")
     batch_size: int = option(5, "photographs a step")
     learning_rate: float = option(2e-4, "of Adam, for both networks")
+    decay_share: float = option(
+        0.0, "share of the epochs, the last ones, over which the learning rate falls to zero"
+    )
     beta1: float = option(0.5, "Adam's first-moment decay")
     lambda_l1: float = option(100.0, "weight of the L1 term in the generator's loss")
     seed: int = option(0, "of the weights, the order, the crops and the dropout")
@@ -58,12 +61,19 @@ class TrainingConfig(GeneratorConfig):
                 raise ConfigError(f"--{name.replace('_', '-')} must be at least 1")
         if not 0 < self.learning_rate < 1:
             raise ConfigError("--learning-rate must lie between 0 and 1")
+        if not 0 <= self.decay_share <= 1:
+            raise ConfigError("--decay-share must lie between 0 and 1")
         if not 0 <= self.beta1 < 1:
             raise ConfigError("--beta1 must be at least 0 and less than 1")
         if self.lambda_l1 < 0:
             raise ConfigError("--lambda-l1 must not be negative")
         if self.seed < 0:
             raise ConfigError("--seed must not be negative")
+
+    def learning_rate_in(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 1."""
+        left, falling = self.epochs - epoch + 1, self.decay_share * self.epochs
+        return self.learning_rate * min(1.0, left / (falling + 1))
 
     @property
     def generator(self) -> GeneratorConfig:
@@ -234,6 +244,9 @@ class Training:
         steps = math.ceil(len(self._train) / config.batch_size)
         # Losses stay on the device until the epoch's end: reading one would wait for the device.
         totals = torch.zeros(3, device=self._device)
+        for adam in (self._adam_g, self._adam_d):
+            for group in adam.param_groups:
+                group["lr"] = config.learning_rate_in(epoch)
         self.generator.train()
         with _seeded(config.seed, epoch, self._device):
             for step, rgb in enumerate(self._train.batches(config.batch_size, config.size, rng), 1):

@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.local import local_ray
-from colorgan.cli import EXIT_FAULT, add_storage_option, find_source, guarded
+from colorgan.cli import EXIT_FAULT, add_storage_option, guarded
 from colorgan.colorizer import Colorizer, grayscale
 from colorgan.data.dataset import Dataset
+from colorgan.data.sources import find_source
 from colorgan.data.staging import StagingConfig, StagingProgress, stage
 from colorgan.errors import ColorganError
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
@@ -33,7 +34,7 @@ from colorgan.storage import Storage, open_storage
 DATASET = "demo"
 SCENES_PER_CLASS = 150
 # Photographs shown to the networks in all, over the epochs: minutes on two cores.
-PASSES_ON_SCENES = 4_700
+PASSES_ON_SCENES = 5_200
 PASSES_ON_PHOTOGRAPHS = 9_400
 SHEET_ROWS = 8
 

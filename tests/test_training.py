@@ -183,3 +183,11 @@ def test_a_hyper_parameter_that_cannot_be_used_is_named(field: str, value: float
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="no GPU"):
         choose_device("gpu")
+
+
+def test_the_learning_rate_falls_over_the_last_epochs() -> None:
+    config = TrainingConfig(epochs=10, learning_rate=1e-3, decay_share=0.4)
+    rates = [config.learning_rate_in(epoch) for epoch in range(1, 11)]
+    assert rates[:6] == [1e-3] * 6
+    assert rates[6:] == pytest.approx([8e-4, 6e-4, 4e-4, 2e-4])
+    assert TrainingConfig(epochs=3).learning_rate_in(3) == TrainingConfig().learning_rate

@@ -1077,16 +1077,13 @@ _TALL = (
 _RED, _BLUE, _YELLOW = (196, 32, 34), (30, 48, 104), (232, 182, 44)
 _CARS: tuple[_CarModel, ...] = (
     _CarModel(_RED, *_LOW, roof=0.27, sill=0.185, lamp=0.13),
-    _CarModel(_RED, *_LOW, roof=0.27, sill=0.185, lamp=0.13),
-    _CarModel(_RED, *_SALOON, roof=0.335, sill=0.225, lamp=0.17),
-    _CarModel(_YELLOW, *_SALOON, roof=0.335, sill=0.225, lamp=0.17, taxi=True),
     _CarModel(_YELLOW, *_SALOON, roof=0.335, sill=0.225, lamp=0.17, taxi=True),
     _CarModel(_BLUE, *_TALL, roof=0.4, sill=0.265, lamp=0.2),
 )
 
 
 def _vehicles(scene: _Scene) -> None:
-    if scene.happens(0.4):
+    if scene.happens(0.3):
         _harbour(scene)
     else:
         _roadside(scene)
