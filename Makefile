@@ -29,10 +29,16 @@ clean:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "colorgan needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 
+# A torch that stands in .venv already stays: torchvision follows it, not the other way round.
+PIP_INSTALL = $(BIN)/python -m pip --disable-pip-version-check list --format freeze | \
+	grep '^torch==' > .venv/constraints.txt; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--constraint .venv/constraints.txt --editable
+
 .venv/installed: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(PIP_INSTALL) '.[router]'
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP_INSTALL) '.[dev]'
 	touch $@

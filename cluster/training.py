@@ -97,7 +97,7 @@ def fit(spec: ModelRun, plan: Plan, board: Any, retries: int) -> ModelResult:
         )
         outcome = trainer.fit().return_value
     except Exception as error:  # one model's failure, whatever it is, must not stop the others
-        return ModelResult(model=spec.model, status="failed", error=_cause(error))
+        return ModelResult(model=spec.model, status="failed", error=cause(error))
     if outcome is None:
         error = f"Ray Train ended without a result for {spec.model}"
         return ModelResult(model=spec.model, status="failed", error=error)
@@ -164,7 +164,7 @@ class _RayCheckpoints:
             ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
 
 
-def _cause(error: BaseException) -> str:
+def cause(error: BaseException) -> str:
     """The first fault behind an error of Ray's, in one line."""
     if isinstance(error, WorkerGroupError) and error.worker_failures:
         error = next(iter(error.worker_failures.values()))

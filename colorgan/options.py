@@ -32,7 +32,8 @@ def add_options(parser: argparse._ActionsContainer, config: type[Any]) -> None:
             type=type(field.default),
             choices=field.metadata["choices"],
             default=argparse.SUPPRESS,
-            help=f"{field.metadata['help']} (default: {field.default})",
+            help=field.metadata["help"]
+            + ("" if field.default == "" else f" (default: {field.default})"),
         )
 
 

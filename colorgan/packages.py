@@ -1,19 +1,19 @@
-"""Model packages: a trained generator as files that are safe to load.
+"""Model packages: a trained network as files that are safe to load.
 
 models/<model>/<version>/model.json             what it is, with checksums of the other files
-models/<model>/<version>/generator.safetensors  the weights
-models/<model>/<version>/history.csv            a line an epoch
-models/<model>/<version>/samples.png            what it makes of validation photographs
+models/<model>/<version>/<kind>.safetensors     the weights: of a generator, or of the router
+models/<model>/<version>/history.csv            of a generator: a line an epoch
+models/<model>/<version>/samples.png            of a generator: what it makes of photographs
 models/<model>/latest.json                      points to the newest version; written last
 """
 
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load, save
@@ -21,13 +21,14 @@ from safetensors.torch import load, save
 import colorgan
 from colorgan.data.dataset import Dataset, check_name
 from colorgan.documents import read_document
-from colorgan.errors import Corrupt, NotInStorage
+from colorgan.errors import ConfigError, Corrupt, NotInStorage
+from colorgan.models.head import HeadConfig, RouterHead
 from colorgan.models.unet import GeneratorConfig, UNetGenerator
 from colorgan.storage import Storage
-from colorgan.training import EpochRecord, TrainingConfig, history_csv
 
 SCHEMA_VERSION = 1
-WEIGHTS = "generator.safetensors"
+
+Network = TypeVar("Network", UNetGenerator, RouterHead)
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,18 @@ class ModelCard:
     """What is in a package: its model.json.
 
     Attributes:
-        model: the model's name: a class, or `general`.
+        model: the model's name: a class, `general` or `router`.
+        kind: of network: `generator` or `router`.
         version: unique within the model; later versions sort after earlier ones.
         created: UTC, ISO 8601.
         classes: the classes whose photographs it was trained on.
-        architecture: the generator's configuration.
+        architecture: the network's configuration.
         dataset: name and fingerprint of the dataset.
         photographs: in the training split.
         training: all hyper-parameters.
-        epochs: how many were done.
-        metrics: the last epoch's record.
-        seconds: of training, over all epochs.
+        epochs: how many were done; 0 where training knows no epochs.
+        metrics: of the finished network, by name.
+        seconds: of training.
         device: that it was trained on.
         run: the run that made it, or an empty string.
         versions: of colorgan, torch and python.
@@ -61,10 +63,11 @@ class ModelCard:
     """
 
     model: str
+    kind: str
     version: str
     created: str
     classes: tuple[str, ...]
-    architecture: GeneratorConfig
+    architecture: GeneratorConfig | HeadConfig
     dataset: dict[str, str]
     photographs: int
     training: dict[str, Any]
@@ -92,59 +95,71 @@ class ModelCard:
 
         def build(fields: dict[str, Any]) -> "ModelCard":
             fields["classes"] = tuple(fields["classes"])
-            fields["architecture"] = GeneratorConfig(**fields["architecture"])
+            fields["architecture"] = _architecture(fields["kind"], fields["architecture"])
             fields["files"] = {name: StoredFile(**file) for name, file in fields["files"].items()}
             return cls(**fields)
 
         return read_document(data, key, SCHEMA_VERSION, build)
 
 
-def publish(
-    storage: Storage,
-    generator: UNetGenerator,
-    history: Sequence[EpochRecord],
-    config: TrainingConfig,
-    dataset: Dataset,
-    model: str,
-    device: str,
-    run: str = "",
-    samples: bytes | None = None,
-) -> ModelCard:
+@dataclass(frozen=True)
+class Trained:
+    """A network and how it came about, to be published.
+
+    Attributes:
+        network: the trained network, on any device.
+        classes: the classes whose photographs it was trained on.
+        training: all hyper-parameters.
+        metrics: by name.
+        seconds: of training.
+        device: what it was trained on, in words.
+        epochs: how many were done.
+        run: the run's name.
+        extra: further files of the package, by name.
+    """
+
+    network: UNetGenerator | RouterHead
+    classes: tuple[str, ...]
+    training: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    seconds: float
+    device: str
+    epochs: int = 0
+    run: str = ""
+    extra: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) -> ModelCard:
     """Write a package and make it the model's latest version.
 
     Args:
         storage: where the package goes.
-        generator: the trained network, on any device.
-        history: a record for every epoch, at least one.
-        config: what it was trained with.
-        dataset: what it was trained on.
         model: the model's name.
-        device: what it was trained on, in words.
-        run: the run's name.
-        samples: a PNG that shows what the model does.
+        dataset: what it was trained on.
+        trained: the network.
     """
+    network = trained.network
+    kind = "generator" if isinstance(network, UNetGenerator) else "router"
     weights = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
-    contents = {WEIGHTS: save(weights), "history.csv": history_csv(history)}
-    if samples:
-        contents["samples.png"] = samples
+    contents = {f"{kind}.safetensors": save(weights), **trained.extra}
     now = datetime.now(UTC)
-    classes = dataset.model_classes(model)
     card = ModelCard(
         model=model,
+        kind=kind,
         version=_free_version(storage, model, now.strftime("%Y%m%d-%H%M%S")),
         created=now.isoformat(timespec="seconds"),
-        classes=classes,
-        architecture=generator.config,
+        classes=trained.classes,
+        architecture=network.config,
         dataset={"name": dataset.manifest.name, "fingerprint": dataset.manifest.fingerprint},
-        photographs=dataset.count(classes, "train"),
-        training=asdict(config),
-        epochs=len(history),
-        metrics=asdict(history[-1]),
-        seconds=sum(record.seconds for record in history),
-        device=device,
-        run=run,
+        photographs=dataset.count(trained.classes, "train"),
+        training=dict(trained.training),
+        epochs=trained.epochs,
+        metrics=dict(trained.metrics),
+        seconds=trained.seconds,
+        device=trained.device,
+        run=trained.run,
         versions={
             "colorgan": colorgan.__version__,
             "torch": str(torch.__version__),
@@ -205,25 +220,48 @@ def find(storage: Storage, reference: str) -> ModelCard:
 def load_generator(
     storage: Storage, card: ModelCard, device: torch.device | None = None
 ) -> UNetGenerator:
-    """The trained network of a package, in evaluation mode.
+    """The trained generator of a package, in evaluation mode.
 
     Raises:
+        ConfigError: the package holds another kind of network.
         Corrupt: the weights are cut short, do not match their checksum or do not fit.
     """
-    key = f"models/{card.model}/{card.version}/{WEIGHTS}"
-    expected = card.files.get(WEIGHTS)
+    if not isinstance(card.architecture, GeneratorConfig):
+        raise ConfigError(f"{card.reference} is a {card.kind}, not a model that colours")
+    generator = _load(storage, card, UNetGenerator(card.architecture))
+    return generator.to(device or torch.device("cpu"))
+
+
+def load_head(storage: Storage, card: ModelCard) -> RouterHead:
+    """The trained head of a router's package, on the CPU; raises as `load_generator`."""
+    if not isinstance(card.architecture, HeadConfig):
+        raise ConfigError(f"{card.reference} is a {card.kind}, not a router")
+    return _load(storage, card, RouterHead(card.architecture))
+
+
+def _load(storage: Storage, card: ModelCard, network: Network) -> Network:
+    name = f"{card.kind}.safetensors"
+    key = f"models/{card.model}/{card.version}/{name}"
+    expected = card.files.get(name)
     data = storage.get(key)
     if expected is None or len(data) != expected.bytes:
         size = expected.bytes if expected else 0
         raise Corrupt(f"{key} has {len(data)} bytes instead of {size}: publish the model again")
     if hashlib.sha256(data).hexdigest() != expected.sha256:
         raise Corrupt(f"{key} does not match its checksum: publish the model again")
-    generator = UNetGenerator(card.architecture)
     try:
-        generator.load_state_dict(load(data))
+        network.load_state_dict(load(data))
     except Exception as error:  # safetensors and PyTorch have each their own
         raise Corrupt(f"{key} does not fit the architecture in model.json: {error}") from None
-    return generator.to(device or torch.device("cpu")).eval()
+    return network.eval()
+
+
+def _architecture(kind: str, fields: dict[str, Any]) -> GeneratorConfig | HeadConfig:
+    if kind == "generator":
+        return GeneratorConfig(**fields)
+    if kind == "router":
+        return HeadConfig(**{**fields, "classes": tuple(fields["classes"])})
+    raise ValueError(f"there is no kind {kind!r}")
 
 
 def list_models(storage: Storage) -> list[ModelCard]:

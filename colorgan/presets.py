@@ -6,6 +6,7 @@ from typing import Any
 
 from colorgan.data.dataset import GENERAL
 from colorgan.errors import ConfigError
+from colorgan.models import EMBEDDED
 from colorgan.training import TrainingConfig
 
 
@@ -17,11 +18,13 @@ class Preset:
         description: what it is for.
         training: the hyper-parameters, the same for every model.
         epochs: by model, where they differ from the training's own.
+        classifier: what the router sees with.
     """
 
     description: str
     training: TrainingConfig
     epochs: Mapping[str, int]
+    classifier: str
 
     def config(self, model: str, overrides: Mapping[str, Any]) -> TrainingConfig:
         """A model's hyper-parameters, with a user's own over the preset's; raises ConfigError."""
@@ -34,11 +37,21 @@ PRESETS: Mapping[str, Preset] = {
         "the best models of the 2018 report, for a GPU: 256 px, 350, 200 and 300 epochs",
         TrainingConfig(epochs=300),
         {"animals": 350, "vehicles": 200, "people": 300, GENERAL: 120},
+        "vgg16",
     ),
     "small": Preset(
-        "minutes on a CPU: 128 px, width 24, 14 epochs in small batches",
-        TrainingConfig(size=128, width=24, discriminator_width=24, batch_size=2, epochs=14),
+        "minutes on a CPU: 128 px, width 24, 14 epochs in small, long steps",
+        TrainingConfig(
+            size=128,
+            width=24,
+            discriminator_width=24,
+            batch_size=2,
+            epochs=14,
+            learning_rate=4e-4,
+            decay_share=0.5,
+        ),
         {},
+        EMBEDDED,
     ),
 }
 

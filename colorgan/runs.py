@@ -6,6 +6,7 @@ runs/<run>/<model>/result.json     written once the model is published
 """
 
 import json
+import secrets
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from colorgan.data.dataset import check_name, open_dataset
 from colorgan.errors import ConfigError, Corrupt
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import encode_png
-from colorgan.packages import ModelCard, publish
+from colorgan.packages import Trained, publish
 from colorgan.storage import Storage, open_storage
 from colorgan.training import (
     EpochRecord,
@@ -149,8 +150,8 @@ class StorageCheckpoints:
 
 
 def new_run_name(kind: str) -> str:
-    """A name that no run has had: the kind and the time, UTC."""
-    return f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    """A name that no run has had: the kind, the time (UTC), and a few random digits."""
+    return f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def open_run(
@@ -251,16 +252,21 @@ def train_model(
         checkpoints.save(training, epoch, due)
     ended = time.time()
     history, last = training.history, training.history[-1]
-    card: ModelCard = publish(
+    card = publish(
         storage,
-        training.generator,
-        history,
-        spec.training,
-        dataset,
         spec.model,
-        device_name(device),
-        spec.run,
-        _samples(training, val),
+        dataset,
+        Trained(
+            training.generator,
+            classes=dataset.model_classes(spec.model),
+            training=asdict(spec.training),
+            metrics=asdict(last),
+            seconds=sum(r.seconds for r in history),
+            device=device_name(device),
+            epochs=len(history),
+            run=spec.run,
+            extra={"history.csv": history_csv(history), "samples.png": _samples(training, val)},
+        ),
     )
     result = ModelResult(
         model=spec.model,

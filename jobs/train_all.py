@@ -23,14 +23,16 @@ from rich.table import Table
 
 from cluster.connection import cluster_nodes, connected, storage_uri
 from cluster.planning import Plan, plan_training
-from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option, find_source, guarded
+from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option, guarded
 from colorgan.data.dataset import (
     GENERAL,
+    ROUTER,
     Dataset,
     check_name,
     list_datasets,
     open_dataset,
 )
+from colorgan.data.sources import find_source
 from colorgan.data.staging import StagingConfig, stage
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.options import add_options, given, parse
@@ -89,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
         "without)",
     )
     parser.add_argument(
+        "--router",
+        choices=("labels", "head"),
+        default="labels",
+        help="head: train the router's head on the dataset, too (default: %(default)s, which needs "
+        "no training)",
+    )
+    parser.add_argument(
         "--worker-logs", action="store_true", help="print what Ray's processes print"
     )
     add_options(parser.add_argument_group("hyper-parameters"), TrainingConfig)
@@ -142,16 +151,24 @@ def _run(args: argparse.Namespace) -> int:
             )
             for model in waiting
         }
-        started = time.time()
+        started, router_error = time.time(), None
         try:
             if waiting:
                 _say(plan.sentence(waiting))
                 results |= _train(specs, plan, args.retries)
+            if args.router == "head":
+                classifier = find_preset(preset_name).classifier
+                router_error = _train_router(storage, dataset, run, classifier, plan, args.retries)
         except KeyboardInterrupt:
             _say(f"\nstopped; the same command with --run {run} goes on")
             # The threads that wait for Ray cannot be interrupted; Ray ends what this process owns.
             os._exit(EXIT_INTERRUPTED)
-    return _summarize(storage, run, [r for r in results.values() if r], time.time() - started)
+    finished = [result for result in results.values() if result]
+    status = _summarize(storage, run, finished, time.time() - started)
+    if router_error:
+        print(f"error: {router_error}", file=sys.stderr, flush=True)
+        return EXIT_FAULT
+    return status
 
 
 def _choose_dataset(storage: Storage, name: str | None) -> Dataset:
@@ -207,6 +224,26 @@ def _train(specs: dict[str, ModelRun], plan: Plan, retries: int) -> dict[str, Mo
                 results[result.model] = result
                 progress.state(result.model, result.status, result.package or result.error or "")
     return results
+
+
+def _train_router(
+    storage: Storage, dataset: Dataset, run: str, classifier: str, plan: Plan, retries: int
+) -> str | None:
+    """Train the router's head unless the run has one; returns why it failed, if it did."""
+    from cluster.router import fit_router
+
+    key = f"runs/{run}/{ROUTER}/result.json"
+    if storage.exists(key):
+        _say("router: finished before")
+        return None
+    _say(f"router: training a head on {classifier}")
+    try:
+        card = fit_router(storage.uri, dataset.manifest.name, run, classifier, plan, retries)
+    except ColorganError as error:
+        return f"router: {error}"
+    storage.put(key, (json.dumps({"package": card.reference, **card.metrics}) + "\n").encode())
+    _say(f"router: {card.reference}, validation accuracy {card.metrics['val_accuracy']:.1%}")
+    return None
 
 
 def _show(progress: Progress, board: Any) -> None:

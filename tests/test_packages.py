@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -7,17 +8,26 @@ import torch
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ColorganError, Corrupt, NotInStorage
 from colorgan.models.unet import UNetGenerator
-from colorgan.packages import WEIGHTS, ModelCard, find, list_models, load_generator, publish
-from colorgan.training import EpochRecord, TrainingConfig
+from colorgan.packages import ModelCard, Trained, find, list_models, load_generator, publish
+from colorgan.training import TrainingConfig
 
 CONFIG = TrainingConfig(size=32, width=2, epochs=2)
-HISTORY = [EpochRecord(epoch, 0.5, 1.0, 0.1, 9.0, 22.0, 30.0, 1.5) for epoch in (1, 2)]
+WEIGHTS = "generator.safetensors"
 
 
 def publish_animals(dataset: Dataset) -> tuple[ModelCard, UNetGenerator]:
     generator = UNetGenerator(CONFIG.generator).eval()
-    card = publish(dataset.storage, generator, HISTORY, CONFIG, dataset, "animals", "cpu", "r")
-    return card, generator
+    trained = Trained(
+        generator,
+        classes=("animals",),
+        training=asdict(CONFIG),
+        metrics={"val_l1": 9.0, "val_psnr": 22.0},
+        seconds=3.0,
+        device="cpu",
+        epochs=2,
+        run="r",
+    )
+    return publish(dataset.storage, "animals", dataset, trained), generator
 
 
 def test_a_published_generator_comes_back_the_same(scenes: Dataset) -> None:

@@ -2,9 +2,10 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,15 @@ from colorgan.images.decoding import Pixels, decode, resize_square
 
 # pix2pix scales a photograph to 286 x 286 and crops 256 x 256 of it (appendix 6.2, random jitter).
 JITTER = 286 / 256
+
+Item = TypeVar("Item")
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items, the last one shorter (itertools.batched is of Python 3.12)."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 class PhotoBank:
@@ -73,7 +83,7 @@ class PhotoBank:
         with ThreadPoolExecutor(workers) as pool:
             # A bounded stride at a time, so that the encoded photographs are never all in memory.
             places = enumerate(row.image for row in rows)
-            while stride := list(islice(places, 16 * workers)):
+            for stride in batched(places, 16 * workers):
                 list(pool.map(lambda item: fill(*item), stride))
         return cls(pixels)
 

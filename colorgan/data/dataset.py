@@ -24,9 +24,10 @@ from colorgan.storage import Storage
 SCHEMA_VERSION = 1
 SPLITS = ("train", "val", "test")
 GENERAL = "general"  # the model that trains on every class
+ROUTER = "router"  # the model that sends photographs to the class models
 # Names that a class cannot have: other models, and files that lie beside the models' folders.
 RESERVED_NAMES = (
-    *(GENERAL, "assembled", "hypercolumn", "auto", "gray", "original"),
+    *(GENERAL, ROUTER, "assembled", "hypercolumn", "auto", "gray", "original", "unsure"),
     *("run.json", "summary.json"),
 )
 
@@ -190,6 +191,13 @@ def check_name(kind: str, name: str) -> str:
             f"{kind} {name!r} is not a name: use up to 100 letters, digits, '-', '_' and '.', "
             "the first a letter or digit"
         )
+    return name
+
+
+def check_class(name: str) -> str:
+    """Return a name that a class may have; raises ConfigError for any other."""
+    if check_name("class", name) in RESERVED_NAMES:
+        raise ConfigError(f"{name!r} cannot be a class: colorgan keeps that name")
     return name
 
 

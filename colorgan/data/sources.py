@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from colorgan.data import scenes
-from colorgan.data.dataset import RESERVED_NAMES, SPLITS, check_name
+from colorgan.data.dataset import SPLITS, check_class
 from colorgan.errors import ConfigError
 from colorgan.images.decoding import Photograph, decode
 
@@ -101,9 +101,7 @@ class FolderSource:
         if not labels:
             raise ConfigError(f"{path} holds no folder a class: put the photographs in CLASS/")
         for label in labels:
-            check_name("class", label)
-            if label in RESERVED_NAMES:
-                raise ConfigError(f"{path} has a class {label!r}, a name that colorgan keeps")
+            check_class(label)
         self.classes = tuple(labels)
         self.description = f"folder:{path}"
 
@@ -178,3 +176,28 @@ class SceneSource:
         for label in self.classes:
             for number in range(self.per_class):
                 yield SceneCandidate(label, self.seed * 1_000_000 + number, self.size)
+
+
+def find_source(spec: str, per_class: int | None, seed: int, size: int) -> Source:
+    """The source that `folder:PATH` or `scenes` names.
+
+    Args:
+        spec: what the user typed.
+        per_class: photographs a class; all of a folder's, and 120 scenes, where None.
+        seed: of the scenes, or of the draw from a folder.
+        size: short side of the scenes, in pixels.
+
+    Raises:
+        ConfigError: there is no such source.
+    """
+
+    if per_class is not None and per_class < 1:
+        raise ConfigError("--per-class must be at least 1")
+    if seed < 0:
+        raise ConfigError("--seed must not be negative")
+    kind, _, path = spec.partition(":")
+    if kind == "folder" and path:
+        return FolderSource(Path(path), per_class, seed)
+    if spec == "scenes":
+        return SceneSource(per_class or 120, seed, size)
+    raise ConfigError(f"no source {spec!r}: give folder:PATH or scenes")

@@ -1,0 +1,85 @@
+"""The assembled model: the router sends each photograph to the generator of its class."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from colorgan.colorizer import Colorizer
+from colorgan.errors import NotInStorage
+from colorgan.images.decoding import Pixels
+from colorgan.packages import ModelCard, find, load_generator
+from colorgan.router import Route, Router
+from colorgan.storage import Storage
+
+
+@dataclass(frozen=True)
+class Colored:
+    """A coloured photograph.
+
+    Attributes:
+        rgb: (height, width, 3) uint8 sRGB, of the photograph's own size.
+        model: the name of the model that coloured it.
+        route: what the router said of it.
+    """
+
+    rgb: Pixels
+    model: str
+    route: Route
+
+
+class AssembledColorizer:
+    """Colours photographs, each with the model of the class that the router finds."""
+
+    def __init__(self, router: Router, colorizers: Mapping[str, Colorizer]) -> None:
+        """Take finished parts: a router, and a colorizer for each of its classes."""
+        self.router = router
+        self.colorizers = colorizers
+
+    def __call__(self, photographs: Sequence[Pixels]) -> list[Colored]:
+        """Colour photographs: classified as one batch, then coloured class by class.
+
+        A photograph's colours depend on itself alone. Where the router is unsure, the most likely
+        class colours.
+
+        Args:
+            photographs: (height, width, 3) uint8 sRGB each, of any sizes; any colour that they
+                have is ignored.
+        """
+        if not photographs:
+            return []
+        batch = torch.stack([self.router.prepare(photograph) for photograph in photographs])
+        routes = self.router(batch)
+        colored: dict[int, Colored] = {}
+        for model in dict.fromkeys(route.best_class for route in routes):
+            places = [n for n, route in enumerate(routes) if route.best_class == model]
+            pictures = self.colorizers[model]([photographs[place] for place in places])
+            for place, picture in zip(places, pictures, strict=True):
+                colored[place] = Colored(picture, model, routes[place])
+        return [colored[place] for place in range(len(photographs))]
+
+
+def find_class_models(storage: Storage, classes: Sequence[str]) -> dict[str, ModelCard]:
+    """The latest package of every class; raises NotInStorage naming the classes without one."""
+    there = set(storage.folders("models"))
+    missing = [name for name in classes if name not in there]
+    if missing:
+        raise NotInStorage(
+            f"the assembled model needs a model of every class, and {storage.uri} has none for "
+            f"{', '.join(missing)}: python jobs/train_all.py --models {' '.join(missing)} makes "
+            "them, and --model NAME colours with one model alone"
+        )
+    return {name: find(storage, name) for name in classes}
+
+
+def load_assembled(
+    storage: Storage,
+    router: Router,
+    cards: Mapping[str, ModelCard],
+    device: torch.device | None = None,
+) -> AssembledColorizer:
+    """The router with the generator of each of its classes; raises Corrupt as `load_generator`."""
+    colorizers = {
+        name: Colorizer(load_generator(storage, card, device)) for name, card in cards.items()
+    }
+    return AssembledColorizer(router, colorizers)

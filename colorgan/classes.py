@@ -1,0 +1,94 @@
+"""The photo classes and the ImageNet-1k labels that belong to each: data, in classes.toml."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from colorgan.data.dataset import check_class
+from colorgan.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ImageNetLabel:
+    """One of the 1,000 labels of ImageNet-1k: its WordNet synset, as n01440764, and its name."""
+
+    synset: str
+    name: str
+
+
+@cache
+def imagenet_labels() -> tuple[ImageNetLabel, ...]:
+    """The labels in the order of a classifier's outputs (Russakovsky et al. 2015)."""
+    table = resources.files("colorgan").joinpath("imagenet.tsv").read_text("utf-8")
+    return tuple(ImageNetLabel(*line.split("\t")) for line in table.splitlines())
+
+
+@dataclass(frozen=True)
+class PhotoClasses:
+    """What sends a photograph to a class.
+
+    Attributes:
+        synsets: the labels' synset ids by class.
+        threshold: the least probability of a label that decides.
+        fallback: the class of a photograph that no label decides.
+    """
+
+    synsets: Mapping[str, tuple[str, ...]]
+    threshold: float
+    fallback: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes, in order."""
+        return tuple(self.synsets)
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> "PhotoClasses":
+        """Read a file of the form of classes.toml, by default that one.
+
+        Raises:
+            ConfigError: it cannot be read, or names a synset twice or one that ImageNet-1k has not.
+        """
+        try:
+            if path is None:
+                text = resources.files("colorgan").joinpath("classes.toml").read_text("utf-8")
+            else:
+                text = path.read_text("utf-8")
+            return _build(tomllib.loads(text))
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from None
+        except ValueError as error:  # of _build, of TOML, of UTF-8
+            raise ConfigError(f"the classes in {path} cannot be used: {error}") from None
+
+
+def _build(document: dict[str, Any]) -> PhotoClasses:
+    unknown = document.keys() - {"classes", "threshold", "fallback"}
+    if unknown:
+        raise ConfigError(f"there is no setting {', '.join(sorted(unknown))}")
+    tables = document.get("classes")
+    if not isinstance(tables, dict) or not tables:
+        raise ConfigError("there is no table [classes.NAME] of synset = name")
+    known = {label.synset for label in imagenet_labels()}
+    owner: dict[str, str] = {}
+    for name, table in tables.items():
+        check_class(name)
+        if not isinstance(table, dict) or not table:
+            raise ConfigError(f'[classes.{name}] has no line n01440764 = "tench"')
+        for synset in table:
+            if synset not in known:
+                raise ConfigError(f"{synset} in {name} is no synset of ImageNet-1k")
+            if synset in owner:
+                raise ConfigError(f"{synset} stands in {owner[synset]} and in {name}")
+            owner[synset] = name
+    threshold, fallback = document.get("threshold", 0.05), document.get("fallback")
+    if not isinstance(threshold, float | int) or not 0 <= threshold <= 1:
+        raise ConfigError(f"threshold {threshold!r} is not a probability")
+    if not isinstance(fallback, str) or fallback not in tables:
+        raise ConfigError(f"fallback = {fallback!r} is not one of its classes")
+    return PhotoClasses(
+        {name: tuple(table) for name, table in tables.items()}, float(threshold), fallback
+    )

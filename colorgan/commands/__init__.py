@@ -1,0 +1,1 @@
+"""The commands of `colorgan`: a module for each thing that they are about."""

@@ -1,0 +1,212 @@
+"""colorgan train-router, evaluate-router, misrouting."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from colorgan.assembled import find_class_models, load_assembled
+from colorgan.commands.text import print_table
+from colorgan.data.dataset import SPLITS, Dataset, check_name, open_dataset
+from colorgan.errors import ConfigError
+from colorgan.evaluation.routing import (
+    PEOPLE,
+    REPORT,
+    Confusion,
+    color_by_every_model,
+    confusions_csv,
+    confusions_json,
+    cost_of_wrong_turns,
+    evaluate_router,
+    misrouting_examples,
+    plot_confusions,
+    turns_table,
+)
+from colorgan.images.decoding import encode_png
+from colorgan.models.classifiers import load_classifier
+from colorgan.options import add_options, parse
+from colorgan.progress import format_seconds
+from colorgan.router import Router, RouterConfig, open_router
+from colorgan.router_training import HeadTrainingConfig, train_router
+from colorgan.storage import open_storage
+from colorgan.training import choose_device, device_name
+
+
+def prepare_train_router(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `colorgan train-router`."""
+    parser.add_argument("--dataset", metavar="NAME", required=True, help="what to train on")
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    parser.add_argument(
+        "--classifier",
+        metavar="NAME",
+        default=RouterConfig.classifier,
+        help="whose features to use (default: %(default)s)",
+    )
+    parser.add_argument("--weights", metavar="FILE", type=Path, help="a file with its weights")
+    add_options(parser, HeadTrainingConfig)
+    parser.set_defaults(command=_train_router)
+
+
+def _train_router(args: argparse.Namespace) -> int:
+    config = parse(HeadTrainingConfig, args)
+    storage, device = open_storage(args.storage), choose_device(args.device)
+    dataset = open_dataset(storage, args.dataset)
+    classifier = load_classifier(args.classifier, args.weights, device)
+    card = train_router(
+        storage,
+        dataset,
+        classifier,
+        config,
+        device_name(device),
+        observe=_progress("classified"),
+    )
+    print(
+        f"{card.reference}: {', '.join(card.classes)} from {classifier.name}, validation accuracy "
+        f"{card.metrics['val_accuracy']:.1%}, {format_seconds(card.seconds)}"
+    )
+    return 0
+
+
+def prepare_evaluate_router(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `colorgan evaluate-router`."""
+    _add_evaluation_options(parser, "router")
+    parser.set_defaults(command=_evaluate_router)
+
+
+def _evaluate_router(args: argparse.Namespace) -> int:
+    report = check_name("report", args.report)
+    storage = open_storage(args.storage)
+    dataset = open_dataset(storage, args.dataset)
+    router = open_router(parse(RouterConfig, args), storage, choose_device(args.device))
+    _check_classes(dataset, router)
+    confusions = evaluate_router(router, dataset, args.split, _progress("classified"))
+    described = {
+        "dataset": dataset.manifest.name,
+        "split": args.split,
+        "router": router.name,
+        "classifier": router.classifier.name,
+        "confusions": confusions_json(confusions),
+    }
+    compared = list(confusions)
+    if set(dataset.manifest.classes) == set(REPORT.classes):
+        compared.append(REPORT)
+    folder = f"reports/{report}"
+    storage.put(f"{folder}/confusion.json", (json.dumps(described, indent=2) + "\n").encode())
+    storage.put(f"{folder}/confusion.csv", confusions_csv(confusions))
+    storage.put(f"{folder}/confusion.png", plot_confusions(compared))
+    if args.json:
+        print(json.dumps(described))
+        return 0
+    for confusion in compared:
+        _print_confusion(confusion)
+    print(f"confusion.json, confusion.csv and confusion.png are in {storage.location(folder)}")
+    return 0
+
+
+def _print_confusion(confusion: Confusion) -> None:
+    print(f"{confusion.name}: accuracy {confusion.accuracy:.1%}", end="")
+    if PEOPLE in confusion.classes:
+        print(
+            f"; people: type 1 error {confusion.type_1_error(PEOPLE):.1%}, "
+            f"type 2 error {confusion.type_2_error(PEOPLE):.1%}",
+            end="",
+        )
+    print()
+    rows = [
+        (label, *(str(count) for count in row), f"{confusion.recall[label]:.1%}")
+        for label, row in zip(confusion.classes, confusion.counts.tolist(), strict=True)
+    ]
+    print_table(("class", *(f"-> {answer}" for answer in confusion.answers), "recall"), rows)
+    print()
+
+
+def prepare_misrouting(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `colorgan misrouting`."""
+    _add_evaluation_options(parser, "misrouting")
+    parser.add_argument(
+        "--hybrid-from",
+        type=float,
+        default=0.05,
+        metavar="P",
+        help="a photograph is a hybrid where a second class scores so much (default: %(default)s)",
+    )
+    parser.set_defaults(command=_misrouting)
+
+
+def _misrouting(args: argparse.Namespace) -> int:
+    report = check_name("report", args.report)
+    storage, device = open_storage(args.storage), choose_device(args.device)
+    dataset = open_dataset(storage, args.dataset)
+    router = open_router(parse(RouterConfig, args), storage, device)
+    _check_classes(dataset, router)
+    cards = find_class_models(storage, router.classes)
+    colorizers = load_assembled(storage, router, cards, device).colorizers
+    observe = _progress("coloured")
+    turns = color_by_every_model(
+        router,
+        colorizers,
+        dataset,
+        args.split,
+        args.hybrid_from,
+        lambda done: observe(args.split, done),
+    )
+    if not turns:
+        raise ConfigError(f"dataset {args.dataset} has no photograph in the split {args.split}")
+    table = cost_of_wrong_turns(turns)
+    folder = f"reports/{report}"
+    examples = misrouting_examples(turns, dataset, args.split, colorizers)
+    storage.put(f"{folder}/photographs.csv", turns_table(turns).to_csv(index=False).encode())
+    storage.put(f"{folder}/cost.csv", table.to_csv(index=False).encode())
+    storage.put(f"{folder}/examples.png", encode_png(examples))
+    if args.json:
+        print(json.dumps(table.replace({np.nan: None}).to_dict("records")))
+        return 0
+    print("mean L1 in ab, coloured by")
+    rows = [
+        [f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row]
+        for row in table.itertuples(index=False)
+    ]
+    print_table(list(table.columns), rows)
+    print(f"cost.csv, photographs.csv and examples.png are in {storage.location(folder)}")
+    return 0
+
+
+def _add_evaluation_options(parser: argparse.ArgumentParser, report: str) -> None:
+    parser.add_argument("--dataset", metavar="NAME", required=True, help="the photographs")
+    parser.add_argument("--split", choices=SPLITS, default="test")
+    parser.add_argument(
+        "--report",
+        metavar="NAME",
+        default=report,
+        help="where the files go, under reports/ in storage (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    add_options(parser.add_argument_group("router"), RouterConfig)
+
+
+def _check_classes(dataset: Dataset, router: Router) -> None:
+    unknown = set(dataset.manifest.classes) - set(router.classes)
+    if unknown:
+        raise ConfigError(
+            f"the router {router.name} does not know {', '.join(sorted(unknown))}, of dataset "
+            f"{dataset.manifest.name}: it knows {', '.join(router.classes)} (--classes FILE, or "
+            "colorgan train-router and --router head)"
+        )
+
+
+def _progress(done: str) -> Callable[[str, int], None]:
+    """Says how many photographs are done, every few seconds."""
+    shown = time.monotonic()
+
+    def observe(word: str, count: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > 2:
+            shown = time.monotonic()
+            print(f"{done} {count} ({word})", file=sys.stderr)
+
+    return observe

