@@ -73,5 +73,5 @@ def test_a_faulty_file_is_one_sentence(text: str, message: str, tmp_path: Path) 
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere.toml: No such file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: No such file"):
         PhotoClasses.load(tmp_path / "nowhere.toml")

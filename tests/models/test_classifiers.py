@@ -116,7 +116,7 @@ def test_a_truncated_file_is_one_sentence(tmp_path: Path) -> None:
 
 def test_another_networks_file_is_one_sentence(tmp_path: Path) -> None:
     path = write_weights("alexnet", tmp_path / "weights.pth")
-    with pytest.raises(Corrupt, match="does not hold the weights of vgg16: .* tensors"):
+    with pytest.raises(Corrupt, match=r"does not hold the weights of vgg16: .* tensors"):
         load_classifier("vgg16", path)
 
 
