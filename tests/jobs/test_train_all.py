@@ -19,7 +19,7 @@ from PIL import Image
 from cluster.local import LocalRay
 from colorgan.colorizer import Colorizer
 from colorgan.data.dataset import Dataset, open_dataset
-from colorgan.data.scenes import CLASSES, draw_scene
+from colorgan.data.scenes import draw_scene
 from colorgan.data.sources import FolderSource
 from colorgan.data.staging import StagingConfig, stage
 from colorgan.images.decoding import decode, is_grayscale
@@ -230,7 +230,7 @@ def test_the_whole_job_on_s3(jobs: Jobs, s3: S3Server, monkeypatch: pytest.Monke
     job = jobs.run(*options, *models, "--epochs", "2")
     assert job.process.returncode == 0, job.output
     assert [card.model for card in list_models(storage)] == ["animals", "general", "router"]
-    assert load_head(storage, find(storage, "router")).config.classes == CLASSES
+    assert load_head(storage, find(storage, "router")).config.classes == tuple(CLASSES)
     assert all(model["status"] == "done" for model in summary(storage, "r")["models"])
     assert storage.uri.startswith("s3://") and s3.secret_key not in job.output
     assert load_generator(storage, find(storage, "general")).config.size == 32
