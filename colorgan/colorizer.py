@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.images import lab
 from colorgan.images.decoding import Pixels, resize_square
+from colorgan.images.lab import ColorSpace
 from colorgan.models.unet import UNetGenerator
 
 # Full-resolution colour is put together in strips of about so many pixels, to bound the memory.
@@ -41,32 +42,57 @@ class Colorizer:
         """
         if not photographs:
             return []
-        device = next(self.generator.parameters()).device
-        squares = np.stack([resize_square(rgb, self.config.size) for rgb in photographs])
-        batch = torch.from_numpy(squares).permute(0, 3, 1, 2).to(device)
-        with torch.inference_mode():
-            lightness, _ = lab.encode(batch, self.config.color_space)
-            color = self.generator(lightness, noise=noise).float().cpu()
-            return [
-                self._recombine(rgb, channels)
-                for rgb, channels in zip(photographs, color, strict=True)
-            ]
+        batch = torch.stack([prepare(photograph, self.config.size) for photograph in photographs])
+        return [
+            recombine(photograph, color, self.config.color_space)
+            for photograph, color in zip(photographs, self.generate(batch, noise), strict=True)
+        ]
 
-    def _recombine(self, rgb: Pixels, color: Tensor) -> Pixels:
-        height, width = rgb.shape[:2]
-        full = F.interpolate(
-            color[None], (height, width), mode="bilinear", antialias=True, align_corners=False
-        )
-        out = np.empty_like(rgb)
-        rows = max(1, _STRIP_PIXELS // width)
-        for top in range(0, height, rows):
-            strip = torch.from_numpy(rgb[top : top + rows].copy()).permute(2, 0, 1)[None]
-            lightness, _ = lab.encode(strip, self.config.color_space)
-            colored = lab.decode(lightness, full[:, :, top : top + rows], self.config.color_space)
-            out[top : top + rows] = (
-                (colored[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-            )
-        return out
+    @torch.inference_mode()
+    def generate(self, batch: Tensor, noise: bool = False) -> Tensor:
+        """Invent the colours of prepared photographs.
+
+        Args:
+            batch: (batch, 3, size, size) uint8 sRGB; any colour in it is ignored.
+            noise: keep the generator's dropout.
+
+        Returns:
+            (batch, color channels, size, size) float32 in [-1, 1], on the CPU.
+        """
+        device = next(self.generator.parameters()).device
+        lightness, _ = lab.encode(batch.to(device), self.config.color_space)
+        color: Tensor = self.generator(lightness, noise=noise).float().cpu()
+        return color
+
+
+def prepare(photograph: Pixels, size: int) -> Tensor:
+    """What a generator sees of a (height, width, 3) photograph: (3, size, size) uint8."""
+    return torch.from_numpy(resize_square(photograph, size).copy()).permute(2, 0, 1)
+
+
+def recombine(photograph: Pixels, color: Tensor, color_space: ColorSpace) -> Pixels:
+    """Join a photograph and its invented colours at the photograph's own size.
+
+    Args:
+        photograph: (height, width, 3) uint8 sRGB; any colour that it has is ignored.
+        color: (color channels, size, size) floating point in [-1, 1], as `generate` returns it.
+        color_space: that the generator writes.
+
+    Returns:
+        (height, width, 3) uint8 sRGB.
+    """
+    height, width = photograph.shape[:2]
+    full = F.interpolate(
+        color[None], (height, width), mode="bilinear", antialias=True, align_corners=False
+    )
+    out = np.empty_like(photograph)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = torch.from_numpy(photograph[top : top + rows].copy()).permute(2, 0, 1)[None]
+        lightness, _ = lab.encode(strip, color_space)
+        colored = lab.decode(lightness, full[:, :, top : top + rows], color_space)
+        out[top : top + rows] = (colored[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return out
 
 
 def grayscale(rgb: Pixels) -> Pixels:

@@ -88,7 +88,7 @@ class Router(ABC):
         Returns:
             (1, side, side) uint8.
         """
-        return self.classifier.prepare(photograph)
+        return self.classifier.view(photograph)
 
     def __call__(self, batch: Tensor) -> list[Route]:
         """Route a batch of prepared photographs, (batch, 1, side, side) uint8."""

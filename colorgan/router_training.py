@@ -87,7 +87,7 @@ def embed(
     rows = dataset.rows(classes, split)
 
     def prepare(image: bytes) -> Tensor:
-        return classifier.prepare(decode(image).rgb, gray)
+        return classifier.view(decode(image).rgb, gray)
 
     features: list[Tensor] = []
     probabilities: list[Tensor] = []

@@ -12,7 +12,7 @@ from colorgan.classes import PhotoClasses, imagenet_labels
 from colorgan.colorizer import Colorizer
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, Corrupt, NotInStorage
-from colorgan.models.classifiers import Classifier, load_classifier
+from colorgan.models.classifiers import Classifier, View, load_classifier
 from colorgan.models.head import HeadConfig, RouterHead
 from colorgan.models.unet import GeneratorConfig, UNetGenerator
 from colorgan.packages import Trained, find, load_generator, load_head, publish
@@ -21,6 +21,7 @@ from colorgan.router_training import HeadTrainingConfig, train_router
 
 PLACES = {label.name: place for place, label in enumerate(imagenet_labels())}
 HALF = (0.5, 0.5, 0.5)
+VIEW = View(8, None, InterpolationMode.BILINEAR)
 
 
 class Brightness(nn.Module):
@@ -44,7 +45,7 @@ class Brightness(nn.Module):
 def label_router(
     *table: dict[str, float], photo_classes: PhotoClasses | None = None
 ) -> LabelRouter:
-    stub = Classifier("stub", Brightness(*table), 8, None, InterpolationMode.BILINEAR, HALF, HALF)
+    stub = Classifier("stub", Brightness(*table), VIEW, HALF, HALF)
     return LabelRouter(stub, photo_classes or PhotoClasses.load())
 
 
@@ -149,7 +150,7 @@ def test_the_temperature_tempers(classifier: Classifier) -> None:
 
 def test_a_head_on_other_weights_is_refused(classifier: Classifier) -> None:
     made = head(classifier, 0.0, 1.0)
-    other = Classifier("x", Brightness({}, {}), 8, None, InterpolationMode.BILINEAR, HALF, HALF)
+    other = Classifier("x", Brightness({}, {}), VIEW, HALF, HALF)
     with pytest.raises(ConfigError, match="trained on other weights"):
         HeadRouter(other, made)
 

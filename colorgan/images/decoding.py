@@ -176,3 +176,11 @@ def encode_png(rgb: Pixels, alpha: Pixels | None = None) -> bytes:
     pixels = rgb if alpha is None else np.dstack([rgb, alpha])
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
+
+
+def encode_webp(rgb: Pixels, alpha: Pixels | None = None, quality: int = 90) -> bytes:
+    """A WebP of (height, width, 3) uint8 pixels, with the (height, width) alpha where given."""
+    buffer = io.BytesIO()
+    pixels = rgb if alpha is None else np.dstack([rgb, alpha])
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=quality, method=2)
+    return buffer.getvalue()

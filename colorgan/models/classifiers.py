@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,52 +27,22 @@ _SCALES_INPUT = ("googlenet", "inception_v3")
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
 
 
-class Classifier:
-    """A network with ImageNet-1k's labels, and how photographs are made ready for it.
+@dataclass(frozen=True)
+class View:
+    """How a photograph is made ready for a classifier.
 
     Attributes:
-        name: torchvision's name, or `efficientnet_lite0`.
-        network: (batch, 3, side, side) normalised sRGB -> (batch, 1000) logits.
         side: of the square pictures that the network sees, in pixels.
         resize: the short side that photographs are scaled to before the square is cut from their
             middle, in pixels; None where the whole photograph is scaled to the square.
+        interpolation: how they are scaled.
     """
 
-    def __init__(
-        self,
-        name: str,
-        network: nn.Module,
-        side: int,
-        resize: int | None,
-        interpolation: InterpolationMode,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
-    ) -> None:
-        """Take a finished network, on the device where it is to work.
+    side: int
+    resize: int | None
+    interpolation: InterpolationMode
 
-        Args:
-            name: what it is called.
-            network: the network, with its weights.
-            side: see the class.
-            resize: see the class.
-            interpolation: how photographs are scaled.
-            mean: of the sRGB channels, in [0, 1], that the network expects at zero.
-            std: of the same, that it expects at one.
-        """
-        self.name = name
-        self.network = network.eval().requires_grad_(False)
-        self.side = side
-        self.resize = resize
-        self._interpolation = interpolation
-        self._device = next(network.parameters()).device
-        self._mean = torch.tensor(mean, device=self._device)[:, None, None]
-        self._std = torch.tensor(std, device=self._device)[:, None, None]
-        linears = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-        if linears:
-            linears[-1].register_forward_pre_hook(self._keep_features)
-        self._features: Tensor | None = None
-
-    def prepare(self, photograph: Pixels, gray: bool = True) -> Tensor:
+    def __call__(self, photograph: Pixels, gray: bool = True) -> Tensor:
         """What the network sees of a photograph.
 
         Args:
@@ -85,12 +56,50 @@ class Classifier:
         if gray:
             image = image.convert("L")
         if self.resize is None:
-            image = transforms.resize(image, [self.side, self.side], self._interpolation)
+            image = transforms.resize(image, [self.side, self.side], self.interpolation)
         else:
-            image = transforms.resize(image, [self.resize], self._interpolation)
+            image = transforms.resize(image, [self.resize], self.interpolation)
             image = transforms.center_crop(image, [self.side])
         square: Tensor = transforms.pil_to_tensor(image)
         return square
+
+
+class Classifier:
+    """A network with ImageNet-1k's labels, and how photographs are made ready for it.
+
+    Attributes:
+        name: torchvision's name, or `efficientnet_lite0`.
+        network: (batch, 3, side, side) normalised sRGB -> (batch, 1000) logits.
+        view: what it sees of a photograph.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        view: View,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+    ) -> None:
+        """Take a finished network, on the device where it is to work.
+
+        Args:
+            name: what it is called.
+            network: the network, with its weights.
+            view: what it was trained to see.
+            mean: of the sRGB channels, in [0, 1], that the network expects at zero.
+            std: of the same, that it expects at one.
+        """
+        self.name = name
+        self.network = network.eval().requires_grad_(False)
+        self.view = view
+        self._device = next(network.parameters()).device
+        self._mean = torch.tensor(mean, device=self._device)[:, None, None]
+        self._std = torch.tensor(std, device=self._device)[:, None, None]
+        linears = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+        if linears:
+            linears[-1].register_forward_pre_hook(self._keep_features)
+        self._features: Tensor | None = None
 
     @torch.inference_mode()
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,9 +167,7 @@ def load_classifier(
     return Classifier(
         name,
         network.to(device),
-        preset.crop_size[0],
-        preset.resize_size[0],
-        preset.interpolation,
+        View(preset.crop_size[0], preset.resize_size[0], preset.interpolation),
         tuple(preset.mean),
         tuple(preset.std),
     )
@@ -188,9 +195,8 @@ def _load_embedded(weights: Path | None, device: torch.device) -> Classifier:
     _fill(network, state, EMBEDDED, weights)
     # It sees the whole photograph, which was measured to be no worse than a square of its middle.
     half = (0.5, 0.5, 0.5)
-    return Classifier(
-        EMBEDDED, network.to(device), 224, None, InterpolationMode.BICUBIC, half, half
-    )
+    view = View(224, None, InterpolationMode.BICUBIC)
+    return Classifier(EMBEDDED, network.to(device), view, half, half)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -41,7 +41,7 @@ def write_weights(name: str, path: Path) -> Path:
 @pytest.mark.parametrize("name", ["vgg16", "alexnet", "inception_v3", "resnet50", "convnext_tiny"])
 def test_torchvisions_networks_take_their_weights_from_a_file(name: str, tmp_path: Path) -> None:
     classifier = load_classifier(name, write_weights(name, tmp_path / "weights.pth"))
-    batch = torch.stack([classifier.prepare(photograph(seed=seed)) for seed in (1, 2)])
+    batch = torch.stack([classifier.view(photograph(seed=seed)) for seed in (1, 2)])
     features, probabilities = classifier(batch)
     assert probabilities.shape == (2, 1000)
     assert probabilities[:, SPORTS_CAR].tolist() == pytest.approx([0.5, 0.5], abs=1e-4)
@@ -57,7 +57,7 @@ def test_torchvisions_weights_are_found_in_its_cache(
     cache.mkdir(parents=True)
     url = models.get_model_weights("vgg16").DEFAULT.url
     write_weights("vgg16", cache / Path(url).name)
-    assert load_classifier("vgg16").side == 224
+    assert load_classifier("vgg16").view.side == 224
 
 
 def test_weights_that_cannot_be_downloaded_are_one_sentence_with_the_ways_out(
@@ -78,7 +78,7 @@ def test_the_transform_is_torchvisions(gray: bool, tmp_path: Path) -> None:
     seen = []
     classifier.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     image = Image.fromarray(photograph())
-    classifier(classifier.prepare(np.asarray(image), gray)[None])
+    classifier(classifier.view(np.asarray(image), gray)[None])
     expected = models.AlexNet_Weights.DEFAULT.transforms()(
         image.convert("L").convert("RGB") if gray else image
     )
@@ -90,7 +90,7 @@ def test_the_files_transform_is_taken_where_torchvision_has_several(tmp_path: Pa
     resize = {}
     for weights in (first, second):
         path = write_weights("resnet50", tmp_path / Path(weights.url).name)
-        resize[weights] = load_classifier("resnet50", path).resize
+        resize[weights] = load_classifier("resnet50", path).view.resize
     assert resize == {first: 256, second: 232}
 
 
@@ -162,19 +162,19 @@ def test_the_embedded_classifier_computes_what_its_weights_were_made_for(
 
 
 def test_the_embedded_classifier_sees_the_whole_photograph(embedded: Classifier) -> None:
-    assert embedded.prepare(photograph(90, 400)).shape == (1, 224, 224)
+    assert embedded.view(photograph(90, 400)).shape == (1, 224, 224)
     left = photograph().copy()
     left[:, :20] = 0
-    assert not torch.equal(embedded.prepare(left), embedded.prepare(photograph()))
+    assert not torch.equal(embedded.view(left), embedded.view(photograph()))
 
 
 def test_a_gray_photograph_is_seen_as_its_colour_original(embedded: Classifier) -> None:
     luma = np.asarray(Image.fromarray(photograph()).convert("L").convert("RGB"))
-    assert torch.equal(embedded.prepare(luma), embedded.prepare(photograph()))
+    assert torch.equal(embedded.view(luma), embedded.view(photograph()))
 
 
 def test_what_shares_a_batch_changes_nothing(embedded: Classifier) -> None:
-    batch = torch.stack([embedded.prepare(photograph(seed=seed)) for seed in range(3)])
+    batch = torch.stack([embedded.view(photograph(seed=seed)) for seed in range(3)])
     together, alone = embedded(batch), embedded(batch[1:2])
     for a, b in zip(together, alone, strict=True):
         torch.testing.assert_close(a[1:2], b, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,85 @@
+"""Serve the models in storage over HTTP: `make serve`, or python -m serve.
+
+On Ray Serve, which this starts where none is running; or, with --local, in one process.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from colorgan.cli import add_storage_option, guarded
+from colorgan.errors import ConfigError
+from colorgan.storage import open_storage
+from serve.config import ServeConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until Ctrl-C; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m serve", description=__doc__)
+    add_storage_option(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
+    parser.add_argument(
+        "--models",
+        metavar="MODEL@VERSION",
+        nargs="+",
+        default=[],
+        help="pinned versions; of other models the latest is served",
+    )
+    parser.add_argument(
+        "--router", choices=("labels", "head"), default="labels", help="(default: %(default)s)"
+    )
+    parser.add_argument("--classes", metavar="FILE", default="", help="as colorgan/classes.toml")
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    parser.add_argument(
+        "--local", action="store_true", help="in one process, without Ray: for a laptop"
+    )
+    args = parser.parse_args(argv)
+    return guarded(lambda: _serve(args))
+
+
+def _serve(args: argparse.Namespace) -> int:
+    if not 0 < args.port < 65536:
+        raise ConfigError("--port must be from 1 to 65535")
+    config = ServeConfig(
+        storage=open_storage(args.storage).uri,
+        models=tuple(args.models),
+        router={"router": args.router, "classes": args.classes},
+        device=args.device,
+    )
+    if args.local:
+        return _local(config, args.host, args.port)
+    return _on_ray(config, args.host, args.port)
+
+
+def _local(config: ServeConfig, host: str, port: int) -> int:
+    import uvicorn
+
+    from serve.api import create_api
+    from serve.backend import LocalBackend
+
+    api = create_api(LocalBackend(config), config.limits)
+    print(f"http://{host}:{port}", flush=True)
+    uvicorn.run(api, host=host, port=port, log_level="warning")
+    return 0
+
+
+def _on_ray(config: ServeConfig, host: str, port: int) -> int:
+    from cluster.local import private_ray
+
+    with private_ray():
+        from ray import serve
+
+        from serve.app import build
+
+        serve.start(http_options={"host": host, "port": port})
+        serve.run(build(config), name="colorgan")
+        print(f"http://{host}:{port}", flush=True)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        serve.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""The application on Ray Serve: an ingress -> the router -> a deployment for each generator.
+
+    serve run serve.app:build storage=s3://bucket/prefix
+    serve deploy serve/production.yaml
+
+The packages are chosen when the application is built, so deploying it again after a new `latest`
+changes what the generators are made of, and Serve replaces their replicas one after the other.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from ray import serve
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from colorgan.packages import ModelCard
+from colorgan.router import Route, RouterConfig
+from colorgan.storage import open_storage
+from serve.api import create_api
+from serve.backend import Busy, find_cards
+from serve.config import Limits, ServeConfig
+from serve.workers import (
+    GeneratorWorker,
+    ModelInfo,
+    Painted,
+    RouterInfo,
+    RouterWorker,
+    Square,
+)
+
+# How long the ingress believes what a worker said of itself; a rolling update may change it.
+_INFO_SECONDS = 5.0
+
+
+class _Batched:
+    """What router and generator replicas share: batch settings that an operator may change."""
+
+    def reconfigure(self, settings: dict[str, Any]) -> None:
+        """Take the deployment's user_config: max_batch_size, batch_wait_timeout_s."""
+        unknown = settings.keys() - {"max_batch_size", "batch_wait_timeout_s"}
+        if unknown:
+            raise ValueError(f"user_config has no setting {', '.join(sorted(unknown))}")
+        if "max_batch_size" in settings:
+            self.work.set_max_batch_size(settings["max_batch_size"])  # type: ignore[attr-defined]
+        if "batch_wait_timeout_s" in settings:
+            self.work.set_batch_wait_timeout_s(  # type: ignore[attr-defined]
+                settings["batch_wait_timeout_s"]
+            )
+
+
+@serve.deployment(
+    name="router",
+    max_ongoing_requests=64,
+    max_queued_requests=64,
+    health_check_period_s=30,
+    ray_actor_options={"num_cpus": 0.1},
+)
+class RouterDeployment(_Batched):
+    """Routes photographs, batch by batch."""
+
+    def __init__(self, storage: str, config: RouterConfig, device: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._worker = RouterWorker(storage, config, device)
+
+    async def info(self) -> RouterInfo:
+        """What the router is."""
+        return self._worker.info
+
+    @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.0)
+    async def work(self, photographs: list[Square]) -> list[Route]:
+        """Route squares, as RouterWorker.route."""
+        return await asyncio.to_thread(self._worker.route, photographs)
+
+    async def check_health(self) -> None:
+        """Run the network."""
+        await asyncio.to_thread(self._worker.check)
+
+
+@serve.deployment(
+    max_ongoing_requests=64,
+    max_queued_requests=64,
+    health_check_period_s=30,
+    ray_actor_options={"num_cpus": 0.1},
+)
+class GeneratorDeployment(_Batched):
+    """Colours photographs with one generator, batch by batch."""
+
+    def __init__(self, storage: str, card: ModelCard, device: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._worker = GeneratorWorker(storage, card, device)
+
+    async def info(self) -> ModelInfo:
+        """What the model is."""
+        return self._worker.info
+
+    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.0)
+    async def work(self, photographs: list[Square]) -> list[Painted]:
+        """Colour squares, as GeneratorWorker.paint."""
+        return await asyncio.to_thread(self._worker.paint, photographs)
+
+    async def check_health(self) -> None:
+        """Run the network."""
+        await asyncio.to_thread(self._worker.check)
+
+
+class HandleBackend:
+    """The router and the generators behind Serve's handles."""
+
+    def __init__(
+        self, router: DeploymentHandle, generators: Mapping[str, DeploymentHandle]
+    ) -> None:
+        """Take the handles; nothing is called yet."""
+        self._router = router
+        self._generators = generators
+        self._known: tuple[float, RouterInfo, dict[str, ModelInfo]] | None = None
+
+    async def router(self) -> RouterInfo:
+        """What the router is."""
+        return (await self._infos())[0]
+
+    async def models(self) -> Mapping[str, ModelInfo]:
+        """The models that are served, by name."""
+        return (await self._infos())[1]
+
+    async def route(self, photograph: Square) -> Route:
+        """Route a photograph on a replica."""
+        return await _ask(self._router.work, photograph)
+
+    async def paint(self, model: str, photograph: Square) -> Painted:
+        """Colour a photograph on a replica."""
+        return await _ask(self._generators[model].work, photograph)
+
+    async def _infos(self) -> tuple[RouterInfo, dict[str, ModelInfo]]:
+        if self._known is None or time.monotonic() - self._known[0] > _INFO_SECONDS:
+            router, *models = await asyncio.gather(
+                _ask(self._router.info),
+                *(_ask(handle.info) for handle in self._generators.values()),
+            )
+            named = dict(zip(self._generators, models, strict=True))
+            self._known = (time.monotonic(), router, named)
+        return self._known[1:]
+
+
+async def _ask(method: Any, *arguments: Any) -> Any:
+    """Call a deployment; raises Busy where it has no room, or died over the call."""
+    try:
+        return await method.remote(*arguments)
+    except BackPressureError:
+        raise Busy("too many photographs wait for this model; try again in a moment") from None
+    except RayTaskError:
+        raise  # the worker's own error: a fault of ours, not of the moment
+    except (RayActorError, RayServeException):
+        raise Busy("the process that had the photograph died; try again") from None
+
+
+@serve.deployment(
+    name="ingress",
+    max_ongoing_requests=1000,  # it answers itself when it is full, with Retry-After
+    ray_actor_options={"num_cpus": 0.1},
+)
+@serve.ingress()
+class Ingress:
+    """The API in front of the handles."""
+
+    def __init__(
+        self, limits: Limits, router: DeploymentHandle, generators: dict[str, DeploymentHandle]
+    ) -> None:
+        torch.set_num_threads(1)  # it decodes and encodes in threads of its own
+        self._backend = HandleBackend(router, generators)
+        self._limits = limits
+
+    def __serve_build_asgi_app__(self) -> Any:  # noqa: PLW3201 - Serve's name for it
+        return create_api(self._backend, self._limits)
+
+
+def build(config: ServeConfig) -> serve.Application:
+    """The application on the models that are in storage now.
+
+    Raises:
+        ColorganError: there is no model, or a setting cannot be used.
+    """
+    storage = open_storage(config.storage)
+    cards = find_cards(storage, config.models)
+    common = (config.device, config.threads)
+    router = RouterDeployment.bind(storage.uri, config.router.config(), *common)
+    generators = {
+        name: GeneratorDeployment.options(name=name).bind(storage.uri, card, *common)
+        for name, card in cards.items()
+    }
+    return Ingress.bind(config.limits, router, generators)

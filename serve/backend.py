@@ -1,0 +1,91 @@
+"""Where the API sends its work: the contract, and the backend that works in the same process."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol
+
+from colorgan.data.dataset import GENERAL
+from colorgan.errors import NotInStorage
+from colorgan.models.unet import GeneratorConfig
+from colorgan.packages import ModelCard, find, list_models
+from colorgan.router import Route
+from colorgan.storage import Storage, open_storage
+from serve.config import ServeConfig
+from serve.workers import GeneratorWorker, ModelInfo, Painted, RouterInfo, RouterWorker, Square
+
+
+class Busy(Exception):  # noqa: N818 - it reads as what it says
+    """No worker is free, or the one that had the photograph died; the same request may succeed."""
+
+
+class Backend(Protocol):
+    """Routes and colours small squares, wherever that is done.
+
+    Its methods raise Busy.
+    """
+
+    async def router(self) -> RouterInfo:
+        """What the router is."""
+        ...
+
+    async def models(self) -> Mapping[str, ModelInfo]:
+        """The models that are served, by name."""
+        ...
+
+    async def route(self, photograph: Square) -> Route:
+        """Route a photograph that the router's view made ready."""
+        ...
+
+    async def paint(self, model: str, photograph: Square) -> Painted:
+        """Colour a photograph that `colorizer.prepare` made ready for a model."""
+        ...
+
+
+def find_cards(storage: Storage, pins: tuple[str, ...]) -> dict[str, ModelCard]:
+    """The packages to serve: those that are pinned, and the latest of all other models.
+
+    Raises:
+        NotInStorage: there is no model that colours.
+        Corrupt: a package cannot be read.
+    """
+    cards = {card.model: card for card in list_models(storage)}
+    cards |= {card.model: card for card in (find(storage, pin) for pin in pins)}
+    colouring = {
+        name: card for name, card in cards.items() if isinstance(card.architecture, GeneratorConfig)
+    }
+    if not colouring:
+        raise NotInStorage(
+            f"no model in {storage.uri} to serve: make demo or python jobs/train_all.py makes some"
+        )
+    return dict(sorted(colouring.items(), key=lambda item: (item[0] == GENERAL, item[0])))
+
+
+class LocalBackend:
+    """All of it in this process: for a laptop, and for the tests of the API."""
+
+    def __init__(self, config: ServeConfig) -> None:
+        """Load everything; raises ColorganError."""
+        storage = open_storage(config.storage)
+        cards = find_cards(storage, config.models)
+        self._router = RouterWorker(storage.uri, config.router.config(), config.device)
+        self._generators = {
+            name: GeneratorWorker(storage.uri, card, config.device) for name, card in cards.items()
+        }
+
+    async def router(self) -> RouterInfo:
+        """What the router is."""
+        return self._router.info
+
+    async def models(self) -> Mapping[str, ModelInfo]:
+        """The models that are served, by name."""
+        return {name: worker.info for name, worker in self._generators.items()}
+
+    async def route(self, photograph: Square) -> Route:
+        """Route a photograph in a thread."""
+        (route,) = await asyncio.to_thread(self._router.route, [photograph])
+        return route
+
+    async def paint(self, model: str, photograph: Square) -> Painted:
+        """Colour a photograph in a thread."""
+        (painted,) = await asyncio.to_thread(self._generators[model].paint, [photograph])
+        return painted

@@ -1,0 +1,55 @@
+"""What an operator sets, with defaults that are safe on a laptop."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from colorgan.images.decoding import MAX_PIXELS
+from colorgan.models import EMBEDDED
+from colorgan.router import RouterConfig
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(_Strict):
+    """What one client may ask for."""
+
+    max_bytes: int = Field(25 * 1024 * 1024, gt=0, description="of a request's body")
+    max_pixels: int = Field(MAX_PIXELS, gt=0, description="of a photograph")
+    max_requests: int = Field(
+        16, gt=0, description="worked on at once by one ingress; further ones are answered 503"
+    )
+    timeout_s: float = Field(60.0, gt=0, description="for one photograph, in seconds")
+
+
+class RouterSettings(_Strict):
+    """Which router sends photographs to classes; see colorgan.router.RouterConfig."""
+
+    router: Literal["labels", "head"] = "labels"
+    classifier: str = EMBEDDED
+    weights: str = ""
+    classes: str = ""
+    unsure_below: float = Field(0.0, ge=0, le=1)
+
+    def config(self) -> RouterConfig:
+        """The same for the library."""
+        return RouterConfig(**self.model_dump())
+
+
+class ServeConfig(_Strict):
+    """The whole application."""
+
+    storage: str | None = Field(
+        None, description="where the models are; $COLORGAN_STORAGE or artifacts/ if not set"
+    )
+    models: tuple[str, ...] = Field(
+        (),
+        description="pinned versions, as animals@20261122-120000; of other models the latest is "
+        "taken when the application is deployed",
+    )
+    router: RouterSettings = RouterSettings()
+    limits: Limits = Limits()
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    threads: int = Field(1, gt=0, description="that PyTorch uses in each replica, on a CPU")

@@ -1,0 +1,50 @@
+"""Prometheus metrics of one ingress."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+class Metrics:
+    """What an ingress counts; each has a registry of its own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "colorgan_requests",
+            "Requests, by endpoint, class, model and status",
+            ("endpoint", "photo_class", "model", "status"),
+            registry=self._registry,
+        )
+        self.in_flight = Gauge(
+            "colorgan_requests_in_flight", "Requests that are worked on", registry=self._registry
+        )
+        self._stages = Histogram(
+            "colorgan_stage_seconds",
+            "Seconds that a stage of a request took, waiting included",
+            ("stage",),
+            registry=self._registry,
+            buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+        )
+        self.batches = Histogram(
+            "colorgan_batch_photographs",
+            "Photographs in the batch that a photograph was coloured in",
+            ("model",),
+            registry=self._registry,
+            buckets=(1, 2, 4, 8, 16, 32),
+        )
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._stages.labels(name).observe(time.perf_counter() - started)
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,74 @@
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from colorgan.data.dataset import open_dataset
+from colorgan.models.unet import GeneratorConfig, UNetGenerator
+from colorgan.packages import ModelCard, Trained, publish
+from colorgan.storage import Storage, open_storage
+from tests.conftest import CHECKOUT
+
+MODELS = ("animals", "people", "vehicles", "general")
+
+
+def publish_untrained(storage: Storage, model: str, seed: int = 0, size: int = 64) -> ModelCard:
+    """A package whose generator has weights from a seed: fast, and every seed has its colours."""
+    dataset = open_dataset(storage, "scenes")
+    torch.manual_seed(seed)
+    generator = UNetGenerator(GeneratorConfig(size=size, width=4))
+    classes = dataset.model_classes(model)
+    trained = Trained(generator, classes, {}, {"val_l1": 9.0, "val_psnr": 20.0}, 1.0, "cpu")
+    return publish(storage, model, dataset, trained)
+
+
+@pytest.fixture(scope="session")
+def models(staged_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    """A storage with a model of every class and a general one."""
+    root = tmp_path_factory.mktemp("served") / "storage"
+    shutil.copytree(staged_scenes, root)
+    storage = open_storage(str(root))
+    for seed, model in enumerate(MODELS):
+        publish_untrained(storage, model, seed)
+    return storage
+
+
+@contextmanager
+def local_server(storage: Storage, **environment: str) -> Iterator[str]:
+    """`python -m serve --local` on a port of its own; yields its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "serve", "--local", "--storage", storage.uri]
+    with subprocess.Popen(
+        [*command, "--port", str(port)], cwd=CHECKOUT, env={**os.environ, **environment}
+    ) as process:
+        address = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(600):
+                try:
+                    urllib.request.urlopen(f"{address}/healthz", timeout=5)
+                    break
+                except (urllib.error.URLError, OSError):
+                    assert process.poll() is None, "the server ended"
+                    time.sleep(0.1)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def server(models: Storage) -> Iterator[str]:
+    """The address of a server of untrained models."""
+    with local_server(models) as address:
+        yield address
