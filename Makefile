@@ -2,10 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-fast lint format clean
+.PHONY: demo serve test test-fast lint format clean
 
 demo: .venv/installed
 	$(BIN)/python jobs/demo.py $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+serve: .venv/installed
+	$(BIN)/python -m serve
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
@@ -174,7 +175,8 @@ class Ingress:
         self._backend = HandleBackend(router, generators)
         self._limits = limits
 
-    def __serve_build_asgi_app__(self) -> Any:  # noqa: PLW3201 - Serve's name for it
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """The API; Serve calls this once the replica is constructed."""
         return create_api(self._backend, self._limits)
 
 

@@ -1,0 +1,380 @@
+"""The HTTP API of the application in one process, over a real socket."""
+
+import contextlib
+import io
+import json
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from colorgan.data.scenes import draw_scene
+from colorgan.images.lab import rgb_to_lab
+from colorgan.packages import find
+from colorgan.storage import Storage
+from tests.serve.conftest import local_server
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def client(server: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server, timeout=60) as client:
+        yield client
+
+
+def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def picture(height: int = 60, width: int = 80, seed: int = 0) -> Image.Image:
+    return Image.fromarray(draw_scene("animals", seed, height, width))
+
+
+def opened(response: httpx.Response) -> Image.Image:
+    assert response.status_code == 200, response.text
+    return Image.open(io.BytesIO(response.content))
+
+
+def problem(response: httpx.Response, status: int, words: str) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document = response.json()
+    assert document["status"] == status
+    assert words in document["detail"]
+    assert "Traceback" not in response.text
+
+
+def test_a_photograph_comes_back_coloured_at_its_own_size(
+    client: httpx.Client, models: Storage
+) -> None:
+    photo = encoded(picture())
+    response = client.post("/colorize", files={"file": ("a.jpg", photo, "text/plain")})
+    with opened(response) as colored:
+        assert (colored.format, colored.size, colored.mode) == ("PNG", (80, 60), "RGB")
+        channels = np.asarray(colored).astype(int)
+    assert np.ptp(channels, axis=-1).max() > 5, "there is colour"
+    label = response.headers["x-colorgan-class"]
+    assert response.headers["x-colorgan-model"] == find(models, label).reference
+    assert 0 <= float(response.headers["x-colorgan-score"]) <= 1
+
+
+def test_the_body_itself_may_be_the_photograph(client: httpx.Client) -> None:
+    photo = encoded(picture())
+    field = client.post("/colorize", files={"file": photo})
+    for media_type in ("image/png", "image/whatever", "application/octet-stream"):
+        body = client.post("/colorize", content=photo, headers={"content-type": media_type})
+        assert body.content == field.content
+    assert client.post("/colorize", content=photo).content == field.content
+
+
+def test_the_luminance_is_the_photographs_own(client: httpx.Client) -> None:
+    import torch
+
+    original = picture(300, 400, seed=3)
+    with opened(client.post("/colorize", content=encoded(original))) as colored:
+        pair = np.stack([np.asarray(original), np.asarray(colored)])
+    lightness = rgb_to_lab(torch.from_numpy(pair).permute(0, 3, 1, 2).float() / 255)[:, 0]
+    assert (lightness[0] - lightness[1]).abs().mean() < 1
+
+
+def test_model_and_class_choose_who_colours(client: httpx.Client, models: Storage) -> None:
+    photo = encoded(picture())
+    results = {}
+    for query, model in (
+        ({"class": "vehicles"}, "vehicles"),
+        ({"model": "vehicles"}, "vehicles"),
+        ({"model": "assembled", "class": "people"}, "people"),
+        ({"model": "general"}, "general"),
+    ):
+        response = client.post("/colorize", params=query, content=photo)
+        assert response.headers["x-colorgan-model"] == find(models, model).reference
+        assert results.setdefault(model, response.content) == response.content
+    assert len(set(results.values())) == 3
+    assert "x-colorgan-class" not in response.headers, "general colours without a class"
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_the_format_is_the_clients_choice(client: httpx.Client, format: str) -> None:
+    response = client.post("/colorize", params={"format": format}, content=encoded(picture()))
+    assert response.headers["content-type"] == f"image/{format}"
+    with opened(response) as colored:
+        assert colored.format == format.upper()
+
+
+def test_classify_says_what_the_router_thinks(client: httpx.Client) -> None:
+    found = client.post("/classify", content=encoded(picture())).json()
+    assert found.keys() == {"class", "score", "scores", "label", "router"}
+    assert found["scores"].keys() == {"animals", "people", "vehicles"}
+    assert found["scores"][found["class"]] == found["score"]
+    assert found["router"] == "labels"
+
+
+def test_models_health_and_metrics(client: httpx.Client, models: Storage) -> None:
+    listed = client.get("/models").json()
+    assert [each["name"] for each in listed["models"]] == [
+        *("animals", "people", "vehicles", "general")
+    ]
+    assert listed["models"][0]["model"] == find(models, "animals").reference
+    assert listed["router"] == {"name": "labels", "classes": ["animals", "people", "vehicles"]}
+    assert client.get("/healthz").json() == {"status": "ok"}
+    client.post("/colorize", params={"model": "general"}, content=encoded(picture()))
+    exposition = client.get("/metrics").text
+    for line in (
+        'colorgan_requests_total{endpoint="colorize",model="general",photo_class="auto",'
+        'status="200"}',
+        'colorgan_stage_seconds_bucket{le="0.1",stage="paint"}',
+        'colorgan_batch_photographs_count{model="general"}',
+        "colorgan_requests_in_flight 0.0",
+    ):
+        assert line in exposition
+
+
+def png(width: int, height: int) -> bytes:
+    """A small PNG whose header promises many pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(1 + 3 * width) * min(height, 4))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+def animated() -> bytes:
+    frames = [picture(seed=seed) for seed in (1, 2)]
+    return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+
+
+JPEG = encoded(picture(), "JPEG")
+PNG = encoded(picture())
+REFUSED: dict[str, tuple[bytes, int, str]] = {
+    "empty": (b"", 400, "empty"),
+    "text": (b"not a photograph", 400, "not an image"),
+    "html": (b"<!doctype html><p>", 400, "not an image"),
+    "zip": (b"PK\x03\x04" + bytes(100), 400, "not an image"),
+    "random bytes": (np.random.default_rng(0).bytes(5000), 400, "not an image"),
+    "zeros": (bytes(5000), 400, "not an image"),
+    "a JPEG's first bytes": (JPEG[:3], 400, "not an image"),
+    "a JPEG cut in its header": (JPEG[:100], 400, "truncated"),
+    "a JPEG cut in the middle": (JPEG[: len(JPEG) // 2], 400, "truncated"),
+    "a PNG's signature": (PNG[:8], 400, "cannot be used"),
+    "a PNG cut in the middle": (PNG[: len(PNG) // 2], 400, "truncated"),
+    "a PNG with a damaged chunk": (PNG[:60] + b"\xff" * 8 + PNG[68:], 400, "truncated"),
+    "a GIF cut short": (encoded(picture(), "GIF")[:200], 400, "cannot be used"),
+    "a WebP cut short": (encoded(picture(), "WEBP")[:200], 400, "cannot be used"),
+    "a TIFF cut short": (encoded(picture(), "TIFF")[:200], 400, "cannot be used"),
+    "a BMP cut short": (encoded(picture(), "BMP")[:200], 400, "truncated"),
+    "an animated GIF": (animated(), 400, "animated"),
+    "a 60-megapixel bomb": (png(10_000, 6_000), 413, "10000 x 6000"),
+    "a bomb for Pillow": (png(30_000, 30_000), 413, "pixels"),
+    "a wide bomb": (png(2_000_000_000, 1), 413, "pixels"),
+    "a PNG of no size": (png(0, 0), 400, "cannot be used"),
+    "HEIC": (b"\0\0\0\x18ftypheic" + bytes(500), 415, "HEIC"),
+    "AVIF": (b"\0\0\0\x18ftypavif" + bytes(500), 415, "AVIF"),
+    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 415, "SVG"),
+    "PDF": (b"%PDF-1.7\n" + bytes(500), 415, "PDF"),
+    "too many bytes": (JPEG + bytes(26 * 1024 * 1024), 413, "bytes"),
+}
+
+
+@pytest.mark.parametrize("endpoint", ["/colorize", "/classify"])
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_photograph_is_refused_in_words(
+    client: httpx.Client, endpoint: str, name: str
+) -> None:
+    data, status, words = REFUSED[name]
+    problem(client.post(endpoint, content=data), status, words)
+    if data:
+        problem(client.post(endpoint, files={"file": data}), status, words)
+
+
+def translucent(mode: str = "RGBA") -> Image.Image:
+    image = picture().convert(mode)
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    return image
+
+
+def exif(orientation: int) -> bytes:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    tags[0x8825] = {1: "N", 2: (47.0, 0.0, 0.0)}  # where it was taken
+    return encoded(picture(), "JPEG", exif=tags)
+
+
+def profiled() -> bytes:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return encoded(picture(), "JPEG", icc_profile=profile)
+
+
+ODD: dict[str, tuple[Callable[[], bytes], tuple[int, int], str]] = {
+    "JPEG": (lambda: JPEG, (80, 60), "RGB"),
+    "progressive JPEG": (lambda: encoded(picture(), "JPEG", progressive=True), (80, 60), "RGB"),
+    "grayscale JPEG": (lambda: encoded(picture().convert("L"), "JPEG"), (80, 60), "RGB"),
+    "CMYK JPEG": (lambda: encoded(picture().convert("CMYK"), "JPEG"), (80, 60), "RGB"),
+    "JPEG with junk behind": (lambda: JPEG + b"junk" * 100, (80, 60), "RGB"),
+    "EXIF upright": (lambda: exif(1), (80, 60), "RGB"),
+    "EXIF upside down": (lambda: exif(3), (80, 60), "RGB"),
+    "EXIF turned": (lambda: exif(6), (60, 80), "RGB"),
+    "EXIF mirrored and turned": (lambda: exif(7), (60, 80), "RGB"),
+    "embedded profile": (profiled, (80, 60), "RGB"),
+    "grayscale PNG": (lambda: encoded(picture().convert("L")), (80, 60), "RGB"),
+    "1-bit PNG": (lambda: encoded(picture().convert("1")), (80, 60), "RGB"),
+    "palette PNG": (lambda: encoded(picture().convert("P")), (80, 60), "RGB"),
+    "16-bit PNG": (
+        lambda: encoded(Image.fromarray(np.arange(4800, dtype=np.uint16).reshape(60, 80) * 13)),
+        (80, 60),
+        "RGB",
+    ),
+    "PNG with opacity": (lambda: encoded(translucent()), (80, 60), "RGBA"),
+    "gray PNG with opacity": (lambda: encoded(translucent("LA")), (80, 60), "RGBA"),
+    "WebP": (lambda: encoded(picture(), "WEBP"), (80, 60), "RGB"),
+    "WebP with opacity": (lambda: encoded(translucent(), "WEBP"), (80, 60), "RGBA"),
+    "GIF": (lambda: encoded(picture(), "GIF"), (80, 60), "RGB"),
+    "BMP": (lambda: encoded(picture(), "BMP"), (80, 60), "RGB"),
+    "TIFF": (lambda: encoded(picture(), "TIFF"), (80, 60), "RGB"),
+    "one pixel": (lambda: encoded(picture(32, 32).resize((1, 1))), (1, 1), "RGB"),
+    "one row": (lambda: encoded(picture(32, 900).resize((900, 1))), (900, 1), "RGB"),
+    "one column": (lambda: encoded(picture(900, 32).resize((1, 900))), (1, 900), "RGB"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_photographs_are_coloured_like_any_other(client: httpx.Client, name: str) -> None:
+    make, size, mode = ODD[name]
+    with opened(client.post("/colorize", files={"file": make()})) as colored:
+        assert (colored.size, colored.mode) == (size, mode)
+        assert not colored.getexif(), "metadata is dropped"
+        if mode == "RGBA":
+            alpha = np.asarray(translucent().getchannel("A"))
+            np.testing.assert_array_equal(np.asarray(colored.getchannel("A")), alpha)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"model": "dogs"}, "model: 'dogs' is none of assembled, animals"),
+        ({"model": "hypercolumn"}, "'hypercolumn' is none of"),
+        ({"class": "dogs"}, "class: 'dogs' is none of auto, animals"),
+        ({"format": "tiff"}, "format: "),
+    ],
+)
+def test_a_bad_parameter_is_named(client: httpx.Client, query: dict[str, str], words: str) -> None:
+    problem(client.post("/colorize", params=query, content=PNG), 422, words)
+
+
+def test_other_faults_of_a_request_are_problems_too(client: httpx.Client) -> None:
+    problem(client.post("/colorize", json={"url": "http://example.org/a.png"}), 415, "json")
+    problem(client.post("/colorize", files={"photo": PNG}), 422, "file")
+    problem(client.post("/colorize", data={"file": "text"}), 415, "urlencoded")
+    form = {"content-type": "multipart/form-data"}
+    problem(client.post("/colorize", content=PNG, headers=form), 400, "boundary")
+    problem(client.get("/colorize"), 405, "Not Allowed")
+    problem(client.get("/nowhere"), 404, "Not Found")
+
+
+def test_a_body_that_lies_about_its_length_is_cut_off(client: httpx.Client) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(40):
+            yield bytes(1024 * 1024)
+
+    # The server may have answered and closed before everything was sent.
+    with contextlib.suppress(httpx.WriteError):
+        problem(client.post("/colorize", content=endless()), 413, "bytes")
+
+
+def test_the_page_lets_nothing_in_from_elsewhere(client: httpx.Client) -> None:
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert client.get("/page/../config.py").status_code == 404
+    foreign = {"Origin": "http://elsewhere.example"}
+    assert "access-control-allow-origin" not in client.get("/models", headers=foreign).headers
+
+
+def test_openapi_describes_the_photograph_and_the_problems(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    operation = document["paths"]["/colorize"]["post"]
+    assert {"multipart/form-data", "image/jpeg"} <= operation["requestBody"]["content"].keys()
+    assert {"200", "400", "413", "415", "422", "503"} <= operation["responses"].keys()
+    assert {each["name"] for each in operation["parameters"]} == {"model", "class", "format"}
+
+
+def test_what_schemathesis_makes_of_the_openapi_document_brings_no_server_error(
+    server: str, tmp_path: Path
+) -> None:
+    checks = "not_a_server_error,content_type_conformance,response_schema_conformance"
+    done = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("st"), "run", f"{server}/openapi.json"),
+            *("--checks", f"{checks},status_code_conformance", "--max-examples", "40"),
+            *("--phases", "examples,coverage,fuzzing", "--seed", "1", "--no-color"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_a_key_is_wanted_where_one_is_set(models: Storage) -> None:
+    with (
+        local_server(models, COLORGAN_API_KEY="secret") as address,
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
+        problem(client.post("/classify", content=PNG), 401, "API key")
+        wrong = client.post("/classify", content=PNG, headers={"X-API-Key": "wrong"})
+        problem(wrong, 401, "API key")
+        assert wrong.headers["www-authenticate"] == "Bearer"
+        for headers in ({"X-API-Key": "secret"}, {"Authorization": "Bearer secret"}):
+            assert client.post("/classify", content=PNG, headers=headers).status_code == 200
+        assert client.get("/").status_code == client.get("/healthz").status_code == 200
+
+
+def test_more_photographs_than_there_is_room_for_are_sent_away_at_once(
+    models: Storage,
+) -> None:
+    large = encoded(picture(1500, 2000))
+    answers: list[tuple[int, float, str]] = []
+
+    with local_server(models) as address:
+
+        def ask() -> None:
+            started = time.monotonic()
+            request = urllib.request.Request(f"{address}/colorize", large)
+            request.add_header("Content-Type", "image/png")
+            try:
+                with urllib.request.urlopen(request, timeout=120) as response:
+                    status, headers = response.status, response.headers
+            except urllib.error.HTTPError as error:
+                status, headers = error.code, error.headers
+                assert json.load(error)["status"] == 503
+            answers.append((status, time.monotonic() - started, headers.get("Retry-After", "")))
+
+        threads = [threading.Thread(target=ask) for _ in range(40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert {status for status, *_ in answers} == {200, 503}
+        assert sum(status == 200 for status, *_ in answers) >= 16
+        assert all(retry == "1" for status, _, retry in answers if status == 503)
+        with httpx.Client(base_url=address) as client:
+            assert client.get("/healthz").status_code == 200

@@ -1,0 +1,201 @@
+"""The application on Ray Serve, deployed with `serve deploy` on the session's Ray."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+import yaml
+
+from cluster.local import LocalRay
+from colorgan.packages import ModelCard, find
+from colorgan.storage import Storage, open_storage
+from serve.config import ServeConfig
+from tests.conftest import CHECKOUT
+from tests.serve.conftest import MODELS, publish_untrained
+from tests.serve.test_api import encoded, opened, picture
+
+pytestmark = pytest.mark.slow
+
+PRODUCTION = CHECKOUT / "serve/production.yaml"
+PHOTO = encoded(picture())
+
+
+def test_the_production_file_is_what_serve_and_the_application_take(models: Storage) -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    schema = ServeDeploySchema.model_validate(yaml.safe_load(PRODUCTION.read_text()))
+    (application,) = schema.applications
+    config = ServeConfig(**application.args)
+    assert config.limits.timeout_s < schema.http_options.request_timeout_s
+    named = {deployment.name for deployment in application.deployments}
+    assert named == {"ingress", "router", *MODELS} - {"general"}
+
+
+@dataclass
+class Service:
+    """A deployed application."""
+
+    address: str
+    storage: Storage
+    deploy: Callable[[], None]
+
+    def colorize(self, model: str, photo: bytes = PHOTO) -> httpx.Response:
+        return httpx.post(
+            f"{self.address}/colorize", params={"model": model}, content=photo, timeout=120
+        )
+
+    def replica(self, deployment: str) -> psutil.Process:
+        """The process of the deployment's one replica."""
+        title = f"ray::ServeReplica:colorgan:{deployment}"
+        (found,) = (p for p in psutil.process_iter() if title in " ".join(_command(p)))
+        return found
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+@pytest.fixture(scope="module")
+def service(
+    ray_cluster: LocalRay, models: Storage, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("service")
+    storage = open_storage(str(folder / "storage"))
+    shutil.copytree(Path(models.uri), Path(storage.uri))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config: dict[str, Any] = yaml.safe_load(PRODUCTION.read_text())
+    config["http_options"]["port"] = port
+    (application,) = config["applications"]
+    application["args"]["storage"] = storage.uri
+    for deployment in application["deployments"]:  # all of it on two cores
+        del deployment["autoscaling_config"]
+        deployment["ray_actor_options"] = {"num_cpus": 0.1}
+    file = folder / "production.yaml"
+    file.write_text(yaml.safe_dump(config))
+    address = f"http://127.0.0.1:{port}"
+    environment = {**os.environ, **ray_cluster.environment}
+
+    def command(*arguments: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "ray.serve.scripts", *arguments],
+            check=True,
+            env=environment,
+            cwd=folder,
+        )
+
+    def deploy() -> None:
+        command("deploy", str(file), "--address", ray_cluster.jobs_address)
+
+    deploy()
+    _wait(lambda: httpx.get(f"{address}/healthz", timeout=30).status_code == 200)
+    yield Service(address, storage, deploy)
+    command("shutdown", "--yes", "--address", ray_cluster.jobs_address)
+
+
+def _wait(happened: Callable[[], bool], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if happened():
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.5)
+    raise AssertionError("it did not happen in time")
+
+
+def test_every_model_colours_through_its_own_deployment(service: Service) -> None:
+    for model in MODELS:
+        response = service.colorize(model)
+        assert response.headers["x-colorgan-model"] == find(service.storage, model).reference
+        with opened(response) as colored:
+            assert colored.size == (80, 60)
+    found = httpx.post(f"{service.address}/classify", content=PHOTO, timeout=60).json()
+    routed = service.colorize("assembled")
+    assert routed.headers["x-colorgan-class"] == found["class"]
+
+
+def test_what_shares_a_batch_does_not_change_a_photographs_colours(service: Service) -> None:
+    photos = [encoded(picture(seed=seed)) for seed in range(16)]
+    alone = [service.colorize("animals", photo) for photo in photos]
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda photo: service.colorize("animals", photo), photos))
+    for one, other in zip(alone, together, strict=True):
+        with opened(one) as first, opened(other) as second:
+            difference = np.asarray(first).astype(int) - np.asarray(second)
+            assert np.abs(difference).max() <= 1
+    exposition = httpx.get(f"{service.address}/metrics", timeout=60).text
+    bucket = 'colorgan_batch_photographs_bucket{le="%s",model="animals"} '
+    single, all_of_them = (
+        float(exposition.split(bucket % limit)[1].split()[0]) for limit in ("1.0", "+Inf")
+    )
+    assert single < all_of_them, "some photographs were coloured together"
+
+
+@dataclass
+class Load:
+    """Photographs sent without a pause, and how each was answered."""
+
+    answers: list[tuple[int, str]]
+
+
+@pytest.fixture
+def load(service: Service) -> Iterator[Load]:
+    kept: list[tuple[int, str]] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                response = service.colorize("people")
+                model = response.headers.get("x-colorgan-model", response.text)
+                kept.append((response.status_code, model))
+            except httpx.HTTPError as error:
+                kept.append((0, repr(error)))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    yield Load(kept)
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_new_latest_is_served_without_a_failed_request(service: Service, load: Load) -> None:
+    before = find(service.storage, "people").reference
+    _wait(lambda: (200, before) in load.answers)
+    after: ModelCard = publish_untrained(service.storage, "people", seed=99)
+    service.deploy()
+    _wait(lambda: load.answers[-8:] == [(200, after.reference)] * 8)
+    assert {status for status, _ in load.answers} == {200}, load.answers
+    assert {model for _, model in load.answers} == {before, after.reference}
+
+
+def test_a_killed_generator_comes_back_by_itself(service: Service, load: Load) -> None:
+    _wait(lambda: len(load.answers) > 5)
+    victim = service.replica("people")
+    victim.kill()
+    killed = len(load.answers)
+    _wait(lambda: len(load.answers) > killed + 10 and load.answers[-1][0] == 200)
+    failed = [answer for answer in load.answers if answer[0] != 200]
+    assert all(status == 503 and "try again" in words for status, words in failed), failed
+    assert service.replica("people").pid != victim.pid
+    assert service.colorize("animals").status_code == 200
