@@ -318,7 +318,7 @@ def misrouting_examples(
         word = "hybrid, " if turn.hybrid else ""
         caption = (
             f"{word}{turn.photo_class} sent to {turn.sent_to} "
-            f"({turn.route.label or turn.route.score:}): L1 {turn.errors[turn.sent_to]:.1f}, "
+            f"({turn.route.label or 'no label'}): L1 {turn.errors[turn.sent_to]:.1f}, "
             f"own model {turn.errors[turn.photo_class]:.1f}"
         )
         rows[place] = SheetRow(caption, (grayscale(original), chosen, own, original))

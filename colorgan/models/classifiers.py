@@ -91,7 +91,8 @@ class Classifier:
             std: of the same, that it expects at one.
         """
         self.name = name
-        self.network = network.eval().requires_grad_(False)
+        # On a CPU this layout takes little more than half the time, depthwise layers most of all.
+        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.view = view
         self._device = next(network.parameters()).device
         self._mean = torch.tensor(mean, device=self._device)[:, None, None]

@@ -1,0 +1,136 @@
+const KEY = "colorgan-api-key";
+const ATTEMPTS = 6;
+const LONGEST_WAIT_S = 30;
+
+// What went wrong, as a sentence for the person who looks.
+export class Failure extends Error {}
+
+// The API at this origin. `askForKey(words)`, called where the server wants a key, resolves with
+// what was typed.
+export class Api {
+  #askForKey;
+  #asking = null;
+  #served = null;
+
+  constructor(askForKey) {
+    this.#askForKey = askForKey;
+  }
+
+  // What is served, asked for once.
+  served() {
+    this.#served ??= this.#readServed().catch((error) => {
+      this.#served = null;
+      throw error;
+    });
+    return this.#served;
+  }
+
+  async classify(file, options) {
+    return (await this.#request("/classify", { ...options, file })).json();
+  }
+
+  async colorize(file, model, photoClass, options) {
+    const query = new URLSearchParams({ model, class: photoClass, format: "png" });
+    const response = await this.#request(`/colorize?${query}`, { ...options, file });
+    return {
+      blob: await readWhole(response),
+      model: response.headers.get("X-Colorgan-Model") ?? model,
+      photoClass: response.headers.get("X-Colorgan-Class"),
+    };
+  }
+
+  async #readServed() {
+    const { models, router } = await (await this.#request("/models")).json();
+    const names = models.map((model) => model.name);
+    const classes = router.classes.map((name) => ({ name, served: names.includes(name) }));
+    const kinds = ["general", "hypercolumn"].filter((name) => names.includes(name));
+    if (classes.some((each) => each.served)) kinds.unshift("assembled");
+    return { classes, kinds, names };
+  }
+
+  // Fetch until it is answered: waits where the server is busy, asks where it wants a key.
+  async #request(path, { file, signal, onWait } = {}) {
+    for (let attempt = 1; ; ) {
+      const key = sessionStorage.getItem(KEY);
+      const response = await send(path, key, file, signal);
+      if (response.ok) return response;
+      if (response.status === 401) {
+        await this.#newKey(key);
+      } else if (response.status === 503 && attempt < ATTEMPTS) {
+        const seconds = secondsToWait(response);
+        onWait?.(seconds);
+        await sleep(seconds, signal);
+        attempt += 1;
+      } else {
+        throw new Failure(await wordsOf(response));
+      }
+    }
+  }
+
+  // Several requests can be refused at once; the person is asked once.
+  async #newKey(refused) {
+    if (sessionStorage.getItem(KEY) !== refused) return;
+    this.#asking ??= this.#askForKey(
+      refused === null ? "This server wants an API key." : "The server did not take that key.",
+    ).then((key) => {
+      sessionStorage.setItem(KEY, key);
+      this.#asking = null;
+    });
+    await this.#asking;
+  }
+}
+
+async function send(path, key, file, signal) {
+  const headers = key === null ? {} : { "X-API-Key": key };
+  try {
+    if (!file) return await fetch(path, { headers, signal });
+    const body = new FormData();
+    body.append("file", file, file.name);
+    return await fetch(path, { method: "POST", headers, body, signal });
+  } catch (error) {
+    throw signal?.aborted ? error : unreachable(file);
+  }
+}
+
+async function readWhole(response) {
+  try {
+    return await response.blob();
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Failure("The connection broke off.");
+  }
+}
+
+// A server may hang up on a large file before all of it is sent: the browser says no more.
+function unreachable(file) {
+  const large = file && file.size > 5e6;
+  const size = large ? `, or the file (${Math.round(file.size / 1e6)} MB) is too large for it` : "";
+  return new Failure(`The server can’t be reached${size}.`);
+}
+
+function secondsToWait(response) {
+  const seconds = Number.parseFloat(response.headers.get("Retry-After"));
+  return Number.isFinite(seconds) ? Math.min(Math.max(seconds, 0), LONGEST_WAIT_S) : 1;
+}
+
+async function wordsOf(response) {
+  const problem = await response.json().catch(() => ({}));
+  if (problem.detail) return sentence(problem.detail);
+  if (response.status === 413) return "The file is too large for the server.";
+  return `The server answered ${response.status}.`;
+}
+
+function sentence(words) {
+  const capital = words.charAt(0).toUpperCase() + words.slice(1);
+  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
+}
+
+function sleep(seconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    signal?.addEventListener("abort", stop, { once: true });
+  });
+}

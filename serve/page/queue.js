@@ -1,0 +1,30 @@
+// Runs so many jobs at a time, in order.
+export class Queue {
+  #free;
+  #waiting = [];
+
+  constructor(atOnce) {
+    this.#free = atOnce;
+  }
+
+  // Resolves with what the job returns. What a person waits for, having clicked, goes first.
+  run(job, { first = false } = {}) {
+    return new Promise((resolve, reject) => {
+      const start = () => Promise.resolve().then(job).then(resolve, reject).finally(() => this.#done());
+      if (first) this.#waiting.unshift(start);
+      else this.#waiting.push(start);
+      this.#next();
+    });
+  }
+
+  #done() {
+    this.#free += 1;
+    this.#next();
+  }
+
+  #next() {
+    if (!this.#free || !this.#waiting.length) return;
+    this.#free -= 1;
+    this.#waiting.shift()();
+  }
+}
