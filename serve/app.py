@@ -1,10 +1,10 @@
 """The application on Ray Serve: an ingress -> the router -> a deployment for each generator.
 
     serve run serve.app:build storage=s3://bucket/prefix
-    serve deploy serve/production.yaml
+    python -m serve.deploy serve/production.yaml
 
-The packages are chosen when the application is built, so deploying it again after a new `latest`
-changes what the generators are made of, and Serve replaces their replicas one after the other.
+A generator is deployed with its package, so with another version Serve replaces its replicas, the
+new ones before the old ones, and leaves the other deployments alone.
 """
 
 import asyncio

@@ -10,16 +10,19 @@ export class Queue {
   // Resolves with what the job returns. What a person waits for, having clicked, goes first.
   run(job, { first = false } = {}) {
     return new Promise((resolve, reject) => {
-      const start = () => Promise.resolve().then(job).then(resolve, reject).finally(() => this.#done());
+      const start = async () => {
+        try {
+          resolve(await job());
+        } catch (error) {
+          reject(error);
+        }
+        this.#free += 1;
+        this.#next();
+      };
       if (first) this.#waiting.unshift(start);
       else this.#waiting.push(start);
       this.#next();
     });
-  }
-
-  #done() {
-    this.#free += 1;
-    this.#next();
   }
 
   #next() {

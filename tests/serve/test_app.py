@@ -1,6 +1,7 @@
-"""The application on Ray Serve, deployed with `serve deploy` on the session's Ray."""
+"""The application on Ray Serve, deployed on the session's Ray as on a cluster."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from cluster.local import LocalRay
 from colorgan.packages import ModelCard, find
 from colorgan.storage import Storage, open_storage
 from serve.config import ServeConfig
+from serve.deploy import main
 from tests.conftest import CHECKOUT
 from tests.serve.conftest import MODELS, publish_untrained
 from tests.serve.test_api import encoded, opened, picture
@@ -42,6 +44,36 @@ def test_the_production_file_is_what_serve_and_the_application_take(models: Stor
     assert config.limits.timeout_s < schema.http_options.request_timeout_s
     named = {deployment.name for deployment in application.deployments}
     assert named == {"ingress", "router", *MODELS} - {"general"}
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "message"),
+    [
+        ("applications: [", 2, "is no YAML"),
+        ("name: x", 2, "holds no `applications`"),
+        ("applications: [{import_path: other.app:build}]", 2, "no application of serve.app:build"),
+        (
+            "applications: [{import_path: 'serve.app:build', args: {limits: {max_bytes: many}}}]",
+            *(2, "limits.max_bytes: "),
+        ),
+        (
+            "applications: [{import_path: 'serve.app:build', args: {storage: EMPTY}}]",
+            *(1, "no model in .* to serve: make demo"),
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_deployed_is_one_sentence(
+    content: str,
+    status: int,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_text(content.replace("EMPTY", str(tmp_path)))
+    assert main([str(file)]) == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and re.search(message, line)
 
 
 @dataclass
@@ -93,20 +125,17 @@ def service(
     environment = {**os.environ, **ray_cluster.environment}
 
     def command(*arguments: str) -> None:
-        subprocess.run(
-            [sys.executable, "-m", "ray.serve.scripts", *arguments],
-            check=True,
-            env=environment,
-            cwd=folder,
-        )
+        address = ("--address", ray_cluster.jobs_address)
+        command = [sys.executable, "-m", *arguments, *address]
+        subprocess.run(command, check=True, env=environment, cwd=CHECKOUT)
 
     def deploy() -> None:
-        command("deploy", str(file), "--address", ray_cluster.jobs_address)
+        command("serve.deploy", str(file))
 
     deploy()
     _wait(lambda: httpx.get(f"{address}/healthz", timeout=30).status_code == 200)
     yield Service(address, storage, deploy)
-    command("shutdown", "--yes", "--address", ray_cluster.jobs_address)
+    command("ray.serve.scripts", "shutdown", "--yes")
 
 
 def _wait(happened: Callable[[], bool], seconds: float = 180) -> None:

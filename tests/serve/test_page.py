@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import re
 import shutil
 import struct
 import zlib
@@ -310,6 +311,16 @@ def test_files_that_cannot_be_coloured_say_why_and_leave_the_others_alone(
     expect(log).to_contain_text("letter.jpg is not coloured.")
     expect(log).to_contain_text("first.jpg: Coloured as")
     shoot(page, "errors")
+
+
+def test_a_file_that_is_too_large_is_refused_in_words(failing_page: Page, tmp_path: Path) -> None:
+    huge = tmp_path / "huge.jpg"
+    with huge.open("wb") as file:
+        file.truncate(30_000_000)
+    choose(failing_page, huge)
+    # The server may hang up before the browser has read its answer.
+    words = re.compile("has more than [0-9,]+ bytes|file .30 MB. is too large")
+    expect(card_of(failing_page, "huge.jpg")).to_contain_text(words)
 
 
 def test_a_tiff_which_the_browser_cannot_show_has_a_before_and_an_after(

@@ -1,0 +1,82 @@
+"""Deploy the service on a running cluster, with the models that are the latest now.
+
+    python -m serve.deploy serve/production.yaml
+
+It is `serve deploy` on the file with its models pinned. Serve rebuilds an application only when its
+file has changed, so without the pins a new `latest` would not be taken.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from colorgan.cli import guarded
+from colorgan.errors import ColorganError, ConfigError
+from colorgan.storage import open_storage
+from serve.backend import find_cards
+from serve.config import ServeConfig
+
+IMPORT_PATH = "serve.app:build"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Deploy; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m serve.deploy", description=__doc__)
+    parser.add_argument("file", type=Path, help="as serve/production.yaml")
+    parser.add_argument("--address", help="of the Ray dashboard (default: $RAY_DASHBOARD_ADDRESS)")
+    args = parser.parse_args(argv)
+    return guarded(lambda: _deploy(args.file, args.address))
+
+
+def _deploy(file: Path, address: str | None) -> int:
+    try:
+        document = pin_models(yaml.safe_load(file.read_text()))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+    for application in document["applications"]:
+        print(f"{application['name']}: {', '.join(application['args']['models'])}", flush=True)
+    with tempfile.NamedTemporaryFile("w", prefix="colorgan-", suffix=".yaml") as pinned:
+        yaml.safe_dump(document, pinned, sort_keys=False)
+        pinned.flush()
+        command = [sys.executable, "-m", "ray.serve.scripts", "deploy", pinned.name]
+        done = subprocess.run([*command, *(["--address", address] if address else [])])
+    if done.returncode:
+        raise ColorganError("serve deploy refused it; its output above says why")
+    return 0
+
+
+def pin_models(document: Any) -> Any:
+    """A file's document with the version of every model that would be served now.
+
+    Raises:
+        ConfigError: it is no file of this application.
+        NotInStorage: there is no model.
+    """
+    try:
+        applications = [a for a in document["applications"] if a["import_path"] == IMPORT_PATH]
+        configs = [ServeConfig(**application.get("args", {})) for application in applications]
+    except (TypeError, KeyError):
+        raise ConfigError("the file holds no `applications` with an `import_path`") from None
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(f"the file's args cannot be used: {'; '.join(faults)}") from None
+    if not applications:
+        raise ConfigError(f"the file has no application of {IMPORT_PATH}")
+    for application, config in zip(applications, configs, strict=True):
+        cards = find_cards(open_storage(config.storage), config.models)
+        pins = [card.reference for card in cards.values()]
+        application["args"] = {**application.get("args", {}), "models": pins}
+    return document
+
+
+if __name__ == "__main__":
+    sys.exit(main())
