@@ -39,6 +39,7 @@ _PAGE_HEADERS = {
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",  # an upgrade must not mix old scripts with a new page
 }
 _BODY = {
     "required": True,
@@ -149,8 +150,15 @@ def create_api(backend: Backend, limits: Limits) -> FastAPI:
     async def page() -> FileResponse:
         return FileResponse(_PAGE / "index.html", headers=_PAGE_HEADERS)
 
-    api.mount("/page", StaticFiles(directory=_PAGE), name="page")
+    api.mount("/page", _PageFiles(directory=_PAGE), name="page")
     return api
+
+
+class _PageFiles(StaticFiles):
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_PAGE_HEADERS)
+        return response
 
 
 def _check_key(request: Request) -> None:

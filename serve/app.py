@@ -3,8 +3,9 @@
     serve run serve.app:build storage=s3://bucket/prefix
     python -m serve.deploy serve/production.yaml
 
-A generator is deployed with its package, so with another version Serve replaces its replicas, the
-new ones before the old ones, and leaves the other deployments alone.
+A generator is deployed with its package. When the application is deployed with another version,
+Serve replaces all replicas, each new one before its old one; while it does, they need twice the
+room.
 """
 
 import asyncio
@@ -34,6 +35,9 @@ from serve.workers import (
     Square,
 )
 
+# Serve's own 0 stops a replica before it starts the next: of one replica, a gap in service.
+_SURGE_PERCENT = 100
+
 # How long the ingress believes what a worker said of itself; a rolling update may change it.
 _INFO_SECONDS = 5.0
 
@@ -59,6 +63,7 @@ class _Batched:
     max_ongoing_requests=64,
     max_queued_requests=64,
     health_check_period_s=30,
+    max_surge_percent=_SURGE_PERCENT,
     ray_actor_options={"num_cpus": 0.1},
 )
 class RouterDeployment(_Batched):
@@ -86,6 +91,7 @@ class RouterDeployment(_Batched):
     max_ongoing_requests=64,
     max_queued_requests=64,
     health_check_period_s=30,
+    max_surge_percent=_SURGE_PERCENT,
     ray_actor_options={"num_cpus": 0.1},
 )
 class GeneratorDeployment(_Batched):
@@ -162,6 +168,7 @@ async def _ask(method: Any, *arguments: Any) -> Any:
 @serve.deployment(
     name="ingress",
     max_ongoing_requests=1000,  # it answers itself when it is full, with Retry-After
+    max_surge_percent=_SURGE_PERCENT,
     ray_actor_options={"num_cpus": 0.1},
 )
 @serve.ingress()

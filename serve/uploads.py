@@ -20,6 +20,8 @@ _UNSUPPORTED = (
     (b"%PDF-", "PDF"),
 )
 
+_FORM_BYTES = 10_000  # that the headers and boundaries of a form's parts may take
+
 
 async def read_photograph(request: Request, max_bytes: int) -> bytes:
     """The photograph's file, of the multipart field `file` or of the whole body.
@@ -44,8 +46,7 @@ async def read_photograph(request: Request, max_bytes: int) -> bytes:
 
 
 async def _read_field(request: Request, max_bytes: int) -> bytes:
-    # The parts' headers and boundaries take some bytes, too.
-    stream = _limited(request, max_bytes + 10_000)
+    stream = _limited(request, max_bytes, _FORM_BYTES)
     try:
         form = await MultiPartParser(request.headers, stream, max_files=1, max_fields=8).parse()
     except (MultiPartException, KeyError) as error:
@@ -63,14 +64,14 @@ async def _read_field(request: Request, max_bytes: int) -> bytes:
     return data
 
 
-async def _limited(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+async def _limited(request: Request, max_bytes: int, extra: int = 0) -> AsyncIterator[bytes]:
     length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > max_bytes:
+    if length.isdigit() and int(length) > max_bytes + extra:
         raise _too_large(max_bytes)
     received = 0
     async for chunk in request.stream():
         received += len(chunk)
-        if received > max_bytes:
+        if received > max_bytes + extra:
             raise _too_large(max_bytes)
         yield chunk
 
