@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,11 +13,13 @@ from colorgan.data.dataset import ROUTER
 from colorgan.errors import ConfigError
 from colorgan.images.decoding import Pixels
 from colorgan.models import EMBEDDED
-from colorgan.models.classifiers import Classifier, load_classifier
 from colorgan.models.head import RouterHead
 from colorgan.options import option
 from colorgan.packages import find, load_head
 from colorgan.storage import Storage
+
+if TYPE_CHECKING:
+    from colorgan.models.classifiers import Classifier
 
 UNSURE = "unsure"
 
@@ -80,7 +83,7 @@ class Router(ABC):
 
     name: str
     classes: tuple[str, ...]
-    classifier: Classifier
+    classifier: "Classifier"
 
     def prepare(self, photograph: Pixels) -> Tensor:
         """What the router sees of a (height, width, 3) uint8 photograph, always without colour.
@@ -108,7 +111,7 @@ class LabelRouter(Router):
 
     name = "labels"
 
-    def __init__(self, classifier: Classifier, photo_classes: PhotoClasses) -> None:
+    def __init__(self, classifier: "Classifier", photo_classes: PhotoClasses) -> None:
         """Take a classifier, and what its labels say."""
         self.classifier = classifier
         self.classes = photo_classes.names
@@ -142,7 +145,9 @@ class HeadRouter(Router):
 
     name = "head"
 
-    def __init__(self, classifier: Classifier, head: RouterHead, unsure_below: float = 0.0) -> None:
+    def __init__(
+        self, classifier: "Classifier", head: RouterHead, unsure_below: float = 0.0
+    ) -> None:
         """Take a trained head and the classifier that it was trained on.
 
         Raises:
@@ -186,6 +191,9 @@ def open_router(
         Corrupt: a file cannot be read.
         ColorganError: the classifier's weights cannot be had.
     """
+    # torchvision takes seconds to import, and many need to know of routes who open no router.
+    from colorgan.models.classifiers import load_classifier
+
     weights = Path(config.weights) if config.weights else None
     if config.router == "labels":
         photo_classes = PhotoClasses.load(Path(config.classes) if config.classes else None)

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.colorizer import Colorizer
 from colorgan.images.lab import ColorSpace
-from colorgan.models.classifiers import View
+from colorgan.models.view import View
 from colorgan.packages import ModelCard, load_generator
 from colorgan.router import Route, RouterConfig, open_router
 from colorgan.storage import open_storage

@@ -5,23 +5,23 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode
 
 from colorgan.assembled import AssembledColorizer
 from colorgan.classes import PhotoClasses, imagenet_labels
 from colorgan.colorizer import Colorizer
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, Corrupt, NotInStorage
-from colorgan.models.classifiers import Classifier, View, load_classifier
+from colorgan.models.classifiers import Classifier, load_classifier
 from colorgan.models.head import HeadConfig, RouterHead
 from colorgan.models.unet import GeneratorConfig, UNetGenerator
+from colorgan.models.view import View
 from colorgan.packages import Trained, find, load_generator, load_head, publish
 from colorgan.router import HeadRouter, LabelRouter, RouterConfig, open_router
 from colorgan.router_training import HeadTrainingConfig, train_router
 
 PLACES = {label.name: place for place, label in enumerate(imagenet_labels())}
 HALF = (0.5, 0.5, 0.5)
-VIEW = View(8, None, InterpolationMode.BILINEAR)
+VIEW = View(8, None, Image.Resampling.BILINEAR)
 
 
 class Brightness(nn.Module):

@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,54 +13,16 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision import models as torchvision_models
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as transforms
 
 from colorgan.errors import ColorganError, ConfigError, Corrupt
-from colorgan.images.decoding import Pixels
 from colorgan.models import EMBEDDED
+from colorgan.models.view import View
 
 # Networks of torchvision's that scale their input as those did whose weights they were given.
 _SCALES_INPUT = ("googlenet", "inception_v3")
 
 # torchvision's files for DenseNet have a dot more in some names than its network.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
-
-
-@dataclass(frozen=True)
-class View:
-    """How a photograph is made ready for a classifier.
-
-    Attributes:
-        side: of the square pictures that the network sees, in pixels.
-        resize: the short side that photographs are scaled to before the square is cut from their
-            middle, in pixels; None where the whole photograph is scaled to the square.
-        interpolation: how they are scaled.
-    """
-
-    side: int
-    resize: int | None
-    interpolation: InterpolationMode
-
-    def __call__(self, photograph: Pixels, gray: bool = True) -> Tensor:
-        """What the network sees of a photograph.
-
-        Args:
-            photograph: (height, width, 3) uint8 sRGB.
-            gray: take its luma (ITU-R BT.601) alone, as of a black-and-white photograph.
-
-        Returns:
-            (1, side, side) uint8, or (3, side, side) in colour.
-        """
-        image = Image.fromarray(photograph)
-        if gray:
-            image = image.convert("L")
-        if self.resize is None:
-            image = transforms.resize(image, [self.side, self.side], self.interpolation)
-        else:
-            image = transforms.resize(image, [self.resize], self.interpolation)
-            image = transforms.center_crop(image, [self.side])
-        square: Tensor = transforms.pil_to_tensor(image)
-        return square
 
 
 class Classifier:
@@ -168,7 +129,7 @@ def load_classifier(
     return Classifier(
         name,
         network.to(device),
-        View(preset.crop_size[0], preset.resize_size[0], preset.interpolation),
+        View(preset.crop_size[0], preset.resize_size[0], _filter(preset.interpolation)),
         tuple(preset.mean),
         tuple(preset.std),
     )
@@ -196,8 +157,12 @@ def _load_embedded(weights: Path | None, device: torch.device) -> Classifier:
     _fill(network, state, EMBEDDED, weights)
     # It sees the whole photograph, which was measured to be no worse than a square of its middle.
     half = (0.5, 0.5, 0.5)
-    view = View(224, None, InterpolationMode.BICUBIC)
+    view = View(224, None, Image.Resampling.BICUBIC)
     return Classifier(EMBEDDED, network.to(device), view, half, half)
+
+
+def _filter(interpolation: InterpolationMode) -> Image.Resampling:
+    return Image.Resampling[interpolation.name]
 
 
 def _read(path: Path) -> dict[str, Tensor]:
