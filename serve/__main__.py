@@ -13,7 +13,10 @@ from cluster.connection import connected
 from colorgan.cli import add_storage_option, guarded
 from colorgan.errors import ConfigError
 from colorgan.storage import open_storage
-from serve.config import ServeConfig
+from serve.backend import LocalBackend, find_cards
+from serve.config import RouterSettings, ServeConfig
+
+_APPLICATION = "colorgan"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,17 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--local", action="store_true", help="in one process, without Ray: for a laptop"
     )
     args = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as on Ctrl-C
     return guarded(lambda: _serve(args))
 
 
 def _serve(args: argparse.Namespace) -> int:
     if not 0 < args.port < 65536:
         raise ConfigError("--port must be from 1 to 65535")
+    storage = open_storage(args.storage)
+    find_cards(storage, tuple(args.models))  # what is wrong is said before anything is started
     config = ServeConfig(
-        storage=open_storage(args.storage).uri,
+        storage=storage.uri,
         models=tuple(args.models),
-        router={"router": args.router, "classes": args.classes},
+        router=RouterSettings(router=args.router, classes=args.classes),
         device=args.device,
     )
     if args.local:
@@ -60,7 +64,6 @@ def _local(config: ServeConfig, host: str, port: int) -> int:
     import uvicorn
 
     from serve.api import create_api
-    from serve.backend import LocalBackend
 
     api = create_api(LocalBackend(config), config.limits)
     print(f"http://{host}:{port}", flush=True)
@@ -69,8 +72,8 @@ def _local(config: ServeConfig, host: str, port: int) -> int:
 
 
 def _on_ray(config: ServeConfig, host: str, port: int) -> int:
-    # What goes through Serve's handles and its proxy then stays on one event loop a process, and
-    # logs are written in blocks: a third of the milliseconds, measured.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as on Ctrl-C
+    # Serve then runs its own code on one event loop a process and logs in blocks.
     os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
     with connected():
         from ray import serve
@@ -79,14 +82,14 @@ def _on_ray(config: ServeConfig, host: str, port: int) -> int:
 
         serve.start(http_options={"host": host, "port": port})
         try:
-            serve.run(build(config), name="colorgan")
+            serve.run(build(config), name=_APPLICATION)
             print(f"http://{host}:{port}", flush=True)
             while True:
                 signal.pause()
         except KeyboardInterrupt:
             return 0
         finally:
-            serve.shutdown()
+            serve.delete(_APPLICATION)  # and nothing else that the cluster may serve
 
 
 if __name__ == "__main__":

@@ -20,8 +20,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from colorgan.packages import ModelCard
-from colorgan.router import Route, RouterConfig
+from colorgan.router import Route
 from colorgan.storage import open_storage
 from serve.api import create_api
 from serve.backend import Busy, find_cards
@@ -33,6 +32,7 @@ from serve.workers import (
     RouterInfo,
     RouterWorker,
     Square,
+    Worker,
 )
 
 # Serve's own 0 stops a replica before it starts the next: of one replica, a gap in service.
@@ -42,8 +42,19 @@ _SURGE_PERCENT = 100
 _INFO_SECONDS = 5.0
 
 
-class _Batched:
-    """What router and generator replicas share: batch settings that an operator may change."""
+@serve.deployment(
+    max_ongoing_requests=64,
+    max_queued_requests=64,
+    health_check_period_s=30,
+    max_surge_percent=_SURGE_PERCENT,
+    ray_actor_options={"num_cpus": 0.1},
+)
+class WorkerDeployment:
+    """A replica of the router or of a generator, at work batch by batch."""
+
+    def __init__(self, worker: type[Worker], threads: int, *arguments: Any) -> None:
+        torch.set_num_threads(threads)
+        self._worker = worker(*arguments)
 
     def reconfigure(self, settings: dict[str, Any]) -> None:
         """Take the deployment's user_config: max_batch_size, batch_wait_timeout_s."""
@@ -51,64 +62,19 @@ class _Batched:
         if unknown:
             raise ValueError(f"user_config has no setting {', '.join(sorted(unknown))}")
         if "max_batch_size" in settings:
-            self.work.set_max_batch_size(settings["max_batch_size"])  # type: ignore[attr-defined]
+            self.work.set_max_batch_size(settings["max_batch_size"])
         if "batch_wait_timeout_s" in settings:
-            self.work.set_batch_wait_timeout_s(  # type: ignore[attr-defined]
-                settings["batch_wait_timeout_s"]
-            )
+            self.work.set_batch_wait_timeout_s(settings["batch_wait_timeout_s"])
 
-
-@serve.deployment(
-    name="router",
-    max_ongoing_requests=64,
-    max_queued_requests=64,
-    health_check_period_s=30,
-    max_surge_percent=_SURGE_PERCENT,
-    ray_actor_options={"num_cpus": 0.1},
-)
-class RouterDeployment(_Batched):
-    """Routes photographs, batch by batch."""
-
-    def __init__(self, storage: str, config: RouterConfig, device: str, threads: int) -> None:
-        torch.set_num_threads(threads)
-        self._worker = RouterWorker(storage, config, device)
-
-    async def info(self) -> RouterInfo:
-        """What the router is."""
+    async def info(self) -> RouterInfo | ModelInfo:
+        """What the worker is."""
         return self._worker.info
 
-    @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.0)
-    async def work(self, photographs: list[Square]) -> list[Route]:
-        """Route squares, as RouterWorker.route."""
-        return await asyncio.to_thread(self._worker.route, photographs)
-
-    async def check_health(self) -> None:
-        """Run the network."""
-        await asyncio.to_thread(self._worker.check)
-
-
-@serve.deployment(
-    max_ongoing_requests=64,
-    max_queued_requests=64,
-    health_check_period_s=30,
-    max_surge_percent=_SURGE_PERCENT,
-    ray_actor_options={"num_cpus": 0.1},
-)
-class GeneratorDeployment(_Batched):
-    """Colours photographs with one generator, batch by batch."""
-
-    def __init__(self, storage: str, card: ModelCard, device: str, threads: int) -> None:
-        torch.set_num_threads(threads)
-        self._worker = GeneratorWorker(storage, card, device)
-
-    async def info(self) -> ModelInfo:
-        """What the model is."""
-        return self._worker.info
-
+    # Whatever waits is the next batch: waiting for more would cost a lone photograph its time.
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.0)
-    async def work(self, photographs: list[Square]) -> list[Painted]:
-        """Colour squares, as GeneratorWorker.paint."""
-        return await asyncio.to_thread(self._worker.paint, photographs)
+    async def work(self, photographs: list[Square]) -> list[Route] | list[Painted]:
+        """Route or colour squares; see the worker."""
+        return await asyncio.to_thread(self._worker.work, photographs)
 
     async def check_health(self) -> None:
         """Run the network."""
@@ -195,10 +161,13 @@ def build(config: ServeConfig) -> serve.Application:
     """
     storage = open_storage(config.storage)
     cards = find_cards(storage, config.models)
-    common = (config.device, config.threads)
-    router = RouterDeployment.bind(storage.uri, config.router.config(), *common)
+    router = WorkerDeployment.options(name="router").bind(
+        RouterWorker, config.threads, storage.uri, config.router.config(), config.device
+    )
     generators = {
-        name: GeneratorDeployment.options(name=name).bind(storage.uri, card, *common)
+        name: WorkerDeployment.options(name=name).bind(
+            GeneratorWorker, config.threads, storage.uri, card, config.device
+        )
         for name, card in cards.items()
     }
     return Ingress.bind(config.limits, router, generators)

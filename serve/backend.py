@@ -82,10 +82,10 @@ class LocalBackend:
 
     async def route(self, photograph: Square) -> Route:
         """Route a photograph in a thread."""
-        (route,) = await asyncio.to_thread(self._router.route, [photograph])
+        (route,) = await asyncio.to_thread(self._router.work, [photograph])
         return route
 
     async def paint(self, model: str, photograph: Square) -> Painted:
         """Colour a photograph in a thread."""
-        (painted,) = await asyncio.to_thread(self._generators[model].paint, [photograph])
+        (painted,) = await asyncio.to_thread(self._generators[model].work, [photograph])
         return painted

@@ -76,13 +76,13 @@ class RouterWorker:
         classifier = self._router.classifier
         self.info = RouterInfo(self._router.name, self._router.classes, classifier.view)
 
-    def route(self, photographs: Sequence[Square]) -> list[Route]:
+    def work(self, photographs: Sequence[Square]) -> list[Route]:
         """Route photographs that `info.view` made ready, (1, side, side) uint8 each."""
         return self._router(_stack(photographs, self.info.view.side))
 
     def check(self) -> None:
         """Run the network once; raises where it cannot."""
-        self.route([np.zeros((1, self.info.view.side, self.info.view.side), np.uint8)])
+        self.work([np.zeros((1, self.info.view.side, self.info.view.side), np.uint8)])
 
 
 class GeneratorWorker:
@@ -95,16 +95,19 @@ class GeneratorWorker:
         config = generator.config
         self.info = ModelInfo(card.model, card.reference, config.size, config.color_space)
 
-    def paint(self, photographs: Sequence[Square]) -> list[Painted]:
+    def work(self, photographs: Sequence[Square]) -> list[Painted]:
         """Colour photographs that `colorizer.prepare` made ready, (3, size, size) uint8 each."""
         colors = self._colorizer.generate(_stack(photographs, self.info.size)).numpy()
         return [Painted(color, self.info, len(photographs)) for color in colors]
 
     def check(self) -> None:
         """Run the network once; raises where it cannot."""
-        (painted,) = self.paint([np.zeros((3, self.info.size, self.info.size), np.uint8)])
+        (painted,) = self.work([np.zeros((3, self.info.size, self.info.size), np.uint8)])
         if not np.isfinite(painted.color).all():
             raise RuntimeError(f"{self.info.reference} writes colours that are no numbers")
+
+
+Worker = RouterWorker | GeneratorWorker
 
 
 def _stack(photographs: Sequence[Square], side: int) -> Tensor:
