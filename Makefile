@@ -42,6 +42,6 @@ PIP_INSTALL = $(BIN)/python -m pip --disable-pip-version-check list --format fre
 	$(PIP_INSTALL) '.[router]'
 	touch $@
 
-.venv/installed-dev: .venv/installed
+.venv/installed-dev: .venv/bin/python pyproject.toml
 	$(PIP_INSTALL) '.[dev]'
-	touch $@
+	touch .venv/installed $@

@@ -76,6 +76,10 @@ def test_an_interrupted_training_goes_on_with_its_run(
     assert "--run r goes on" in capsys.readouterr().err
     assert run(scenes, *arguments, "5") == 0
     assert "epoch 2/5" not in capsys.readouterr().out
+    assert run(scenes, *arguments, "6") == 2
+    assert "run 'r' was started with other options (animals: epochs was 5" in (
+        capsys.readouterr().err
+    )
     card = find(scenes.storage, "animals")
     history = scenes.storage.get(f"models/animals/{card.version}/history.csv").decode()
     assert [line.split(",")[0] for line in history.splitlines()[1:]] == ["1", "2", "3", "4", "5"]
