@@ -82,7 +82,8 @@ def _on_ray(config: ServeConfig, host: str, port: int) -> int:
 
         serve.start(http_options={"host": host, "port": port})
         try:
-            serve.run(build(config), name=_APPLICATION)
+            quiet = {"enable_access_log": False}  # /metrics counts requests
+            serve.run(build(config), name=_APPLICATION, logging_config=quiet)
             print(f"http://{host}:{port}", flush=True)
             while True:
                 signal.pause()

@@ -326,7 +326,7 @@ class _Ingress:
 
 def _finish(photograph: Photograph, painted: Painted, format: Format) -> bytes:
     """Join a photograph with its colours at its own size, and encode it."""
-    color = torch.from_numpy(np.array(painted.color))
+    color = torch.from_numpy(np.array(painted.color)).float()
     rgb = recombine(photograph.rgb, color, painted.model.color_space)
     if format == "png":
         return encode_png(rgb, photograph.alpha)

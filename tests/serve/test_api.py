@@ -368,7 +368,7 @@ def test_more_photographs_than_there_is_room_for_are_sent_away_at_once(
                 assert json.load(error)["status"] == 503
             answers.append((status, time.monotonic() - started, headers.get("Retry-After", "")))
 
-        threads = [threading.Thread(target=ask) for _ in range(24)]
+        threads = [threading.Thread(target=ask) for _ in range(32)]
         for thread in threads:
             thread.start()
         for thread in threads:
