@@ -84,21 +84,22 @@ def recombine(photograph: Pixels, color: Tensor, color_space: ColorSpace) -> Pix
     height, width = photograph.shape[:2]
     full = F.interpolate(
         color[None], (height, width), mode="bilinear", antialias=True, align_corners=False
-    )
+    )[0]
+    if color_space == "rgb":
+        return _to_pixels((full + 1) / 2)
     out = np.empty_like(photograph)
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
-        strip = torch.from_numpy(photograph[top : top + rows].copy()).permute(2, 0, 1)[None]
-        lightness, _ = lab.encode(strip, color_space)
-        colored = lab.decode(lightness, full[:, :, top : top + rows], color_space)
-        out[top : top + rows] = (colored[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        strip = slice(top, top + rows)
+        out[strip] = lab.recolor(photograph[strip], full[:, strip].numpy())
     return out
 
 
 def grayscale(rgb: Pixels) -> Pixels:
     """A photograph's lightness L alone, as a neutral gray picture: (height, width, 3) uint8."""
-    strip = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None]
-    lightness, _ = lab.encode(strip, "lab")
-    neutral = torch.zeros((1, 2, *rgb.shape[:2]))
-    gray = lab.decode(lightness, neutral, "lab")
-    return (gray[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return lab.recolor(rgb, np.zeros((2, *rgb.shape[:2]), np.float32))
+
+
+def _to_pixels(rgb: Tensor) -> Pixels:
+    """(3, height, width) sRGB in [0, 1] as (height, width, 3) uint8."""
+    return (rgb.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()

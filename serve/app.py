@@ -38,6 +38,16 @@ from serve.workers import (
 # Serve's own 0 stops a replica before it starts the next: of one replica, a gap in service.
 _SURGE_PERCENT = 100
 
+# Every photograph takes the same large buffers: glibc is to keep them, not to return them to the
+# system and fault their pages in again, which took 10 to 20 % of a network's time.
+_KEEP_BUFFERS = {
+    "env_vars": {
+        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),  # the most that glibc takes
+        "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
+    }
+}
+
 # How long the ingress believes what a worker said of itself; a rolling update may change it.
 _INFO_SECONDS = 5.0
 
@@ -47,7 +57,7 @@ _INFO_SECONDS = 5.0
     max_queued_requests=64,
     health_check_period_s=30,
     max_surge_percent=_SURGE_PERCENT,
-    ray_actor_options={"num_cpus": 0.1},
+    ray_actor_options={"num_cpus": 0.1, "runtime_env": _KEEP_BUFFERS},
 )
 class WorkerDeployment:
     """A replica of the router or of a generator, at work batch by batch."""
@@ -135,7 +145,7 @@ async def _ask(method: Any, *arguments: Any) -> Any:
     name="ingress",
     max_ongoing_requests=1000,  # it answers itself when it is full, with Retry-After
     max_surge_percent=_SURGE_PERCENT,
-    ray_actor_options={"num_cpus": 0.1},
+    ray_actor_options={"num_cpus": 0.1, "runtime_env": _KEEP_BUFFERS},
 )
 @serve.ingress()
 class Ingress:

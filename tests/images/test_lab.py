@@ -5,7 +5,15 @@ import torch
 from skimage.color import lab2rgb, rgb2lab
 from torch import Tensor
 
-from colorgan.images.lab import COLOR_CHANNELS, ColorSpace, decode, encode, lab_to_rgb, rgb_to_lab
+from colorgan.images.lab import (
+    COLOR_CHANNELS,
+    ColorSpace,
+    decode,
+    encode,
+    lab_to_rgb,
+    recolor,
+    rgb_to_lab,
+)
 
 Floats = npt.NDArray[np.floating]
 
@@ -85,6 +93,19 @@ def test_decode_undoes_encode(color_space: ColorSpace) -> None:
     assert decoded.dtype == torch.float32
     assert torch.equal((decoded * 255).round().to(torch.uint8), rgb)
     np.testing.assert_allclose(decoded, rgb.float() / 255, rtol=0, atol=1e-4)
+
+
+def test_recolor_is_encode_and_decode_within_one_level() -> None:
+    rgb = photographs()[:1]
+    lightness, own = encode(rgb, "lab")
+    other = torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, own.shape)).float()
+    for color in (own, other, own * 0):
+        expected = decode(lightness, color, "lab")[0].mul(255).round().to(torch.uint8)
+        result = recolor(GRID, color[0].numpy())
+        assert (result.dtype, result.shape, result.flags.c_contiguous) == (np.uint8, GRID.shape, 1)
+        apart = np.abs(channels_last(expected).astype(int) - result)
+        assert apart.max() <= 1
+        assert (apart > 0).mean() < 0.01
 
 
 @pytest.mark.parametrize("color_space", ["lab", "rgb"])
