@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from cluster.connection import connected
 from colorgan.cli import add_storage_option, guarded
 from colorgan.errors import ConfigError
+from colorgan.memory import keep_buffers
 from colorgan.storage import open_storage
 from serve.backend import LocalBackend, find_cards
 from serve.config import RouterSettings, ServeConfig
@@ -65,6 +66,7 @@ def _local(config: ServeConfig, host: str, port: int) -> int:
 
     from serve.api import create_api
 
+    keep_buffers()
     api = create_api(LocalBackend(config), config.limits)
     print(f"http://{host}:{port}", flush=True)
     uvicorn.run(api, host=host, port=port, log_level="warning")

@@ -20,6 +20,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from colorgan.memory import keep_buffers
 from colorgan.router import Route
 from colorgan.storage import open_storage
 from serve.api import create_api
@@ -38,16 +39,6 @@ from serve.workers import (
 # Serve's own 0 stops a replica before it starts the next: of one replica, a gap in service.
 _SURGE_PERCENT = 100
 
-# Every photograph takes the same large buffers: glibc is to keep them, not to return them to the
-# system and fault their pages in again, which took 10 to 20 % of a network's time.
-_KEEP_BUFFERS = {
-    "env_vars": {
-        "MALLOC_ARENA_MAX": "1",
-        "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),  # the most that glibc takes
-        "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
-    }
-}
-
 # How long the ingress believes what a worker said of itself; a rolling update may change it.
 _INFO_SECONDS = 5.0
 
@@ -57,13 +48,14 @@ _INFO_SECONDS = 5.0
     max_queued_requests=64,
     health_check_period_s=30,
     max_surge_percent=_SURGE_PERCENT,
-    ray_actor_options={"num_cpus": 0.1, "runtime_env": _KEEP_BUFFERS},
+    ray_actor_options={"num_cpus": 0.1},
 )
 class WorkerDeployment:
     """A replica of the router or of a generator, at work batch by batch."""
 
     def __init__(self, worker: type[Worker], threads: int, *arguments: Any) -> None:
         torch.set_num_threads(threads)
+        keep_buffers()
         self._worker = worker(*arguments)
 
     def reconfigure(self, settings: dict[str, Any]) -> None:
@@ -145,7 +137,7 @@ async def _ask(method: Any, *arguments: Any) -> Any:
     name="ingress",
     max_ongoing_requests=1000,  # it answers itself when it is full, with Retry-After
     max_surge_percent=_SURGE_PERCENT,
-    ray_actor_options={"num_cpus": 0.1, "runtime_env": _KEEP_BUFFERS},
+    ray_actor_options={"num_cpus": 0.1},
 )
 @serve.ingress()
 class Ingress:
@@ -155,6 +147,7 @@ class Ingress:
         self, limits: Limits, router: DeploymentHandle, generators: dict[str, DeploymentHandle]
     ) -> None:
         torch.set_num_threads(1)  # it decodes and encodes in threads of its own
+        keep_buffers()
         self._backend = HandleBackend(router, generators)
         self._limits = limits
 

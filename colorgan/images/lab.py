@@ -30,7 +30,7 @@ _RGB_TO_XYZ = (
 _WHITE = (0.95047, 1.0, 1.08883)
 _DELTA = 6 / 29
 
-# Steps of linear light in the table of `recolor`: fine enough for the dark end, where sRGB is steep.
+# Steps of light in the table of `recolor`: enough for the dark end, where sRGB is steep.
 _STEPS = 65535
 
 
