@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from colorgan.images import lab
 from colorgan.images.decoding import Pixels, resize_square
 from colorgan.images.lab import ColorSpace
-from colorgan.models.unet import UNetGenerator
+from colorgan.models.generator import Generator
 
 # Full-resolution colour is put together in strips of about so many pixels, to bound the memory.
 _STRIP_PIXELS = 2_000_000
@@ -21,10 +21,10 @@ class Colorizer:
 
     The generator sees the whole photograph as a square of its own size. In the colour space `lab`
     its a and b are scaled back up and joined to the photograph's own lightness, which stays sharp
-    at full resolution; in `rgb` its picture itself is scaled up.
+    at full resolution, as in `yuv` U and V are to its luma; in `rgb` its picture itself is scaled.
     """
 
-    def __init__(self, generator: UNetGenerator) -> None:
+    def __init__(self, generator: Generator) -> None:
         """Take a finished network, on the device where it is to work."""
         self.generator = generator.eval()
         self.config = generator.config
@@ -85,13 +85,16 @@ def recombine(photograph: Pixels, color: Tensor, color_space: ColorSpace) -> Pix
     full = F.interpolate(
         color[None], (height, width), mode="bilinear", antialias=True, align_corners=False
     )[0]
-    if color_space == "rgb":
-        return _to_pixels((full + 1) / 2)
     out = np.empty_like(photograph)
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         strip = slice(top, top + rows)
-        out[strip] = lab.recolor(photograph[strip], full[:, strip].numpy())
+        if color_space == "lab":
+            out[strip] = lab.recolor(photograph[strip], full[:, strip].numpy())
+            continue
+        pixels = torch.from_numpy(np.array(photograph[strip])).permute(2, 0, 1)[None]
+        lightness, _ = lab.encode(pixels, color_space)
+        out[strip] = _to_pixels(lab.decode(lightness, full[None, :, strip], color_space)[0])
     return out
 
 

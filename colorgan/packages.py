@@ -1,9 +1,9 @@
 """Model packages: a trained network as files that are safe to load.
 
 models/<model>/<version>/model.json             what it is, with checksums of the other files
-models/<model>/<version>/<kind>.safetensors     the weights: of a generator, or of the router
-models/<model>/<version>/history.csv            of a generator: a line an epoch
-models/<model>/<version>/samples.png            of a generator: what it makes of photographs
+models/<model>/<version>/<kind>.safetensors     the weights
+models/<model>/<version>/history.csv            of what colours: a line an epoch
+models/<model>/<version>/samples.png            of what colours: what it makes of photographs
 models/<model>/latest.json                      points to the newest version; written last
 """
 
@@ -22,13 +22,22 @@ import colorgan
 from colorgan.data.dataset import Dataset, check_name
 from colorgan.documents import read_document
 from colorgan.errors import ConfigError, Corrupt, NotInStorage
+from colorgan.models.generator import Generator
 from colorgan.models.head import HeadConfig, RouterHead
+from colorgan.models.hypercolumn import HypercolumnConfig, HypercolumnNetwork
 from colorgan.models.unet import GeneratorConfig, UNetGenerator
 from colorgan.storage import Storage
 
 SCHEMA_VERSION = 1
 
-Network = TypeVar("Network", UNetGenerator, RouterHead)
+Network = TypeVar("Network", UNetGenerator, HypercolumnNetwork, RouterHead)
+
+# By kind: the configuration and the network that it describes.
+_KINDS: dict[str, tuple[type[Any], type[Any]]] = {
+    "generator": (GeneratorConfig, UNetGenerator),
+    "hypercolumn": (HypercolumnConfig, HypercolumnNetwork),
+    "router": (HeadConfig, RouterHead),
+}
 
 
 @dataclass(frozen=True)
@@ -44,8 +53,8 @@ class ModelCard:
     """What is in a package: its model.json.
 
     Attributes:
-        model: the model's name: a class, `general` or `router`.
-        kind: of network: `generator` or `router`.
+        model: the model's name: a class, `general`, `hypercolumn` or `router`.
+        kind: of network: `generator`, `hypercolumn` or `router`.
         version: unique within the model; later versions sort after earlier ones.
         created: UTC, ISO 8601.
         classes: the classes whose photographs it was trained on.
@@ -67,7 +76,7 @@ class ModelCard:
     version: str
     created: str
     classes: tuple[str, ...]
-    architecture: GeneratorConfig | HeadConfig
+    architecture: GeneratorConfig | HypercolumnConfig | HeadConfig
     dataset: dict[str, str]
     photographs: int
     training: dict[str, Any]
@@ -84,6 +93,11 @@ class ModelCard:
     def reference(self) -> str:
         """The package's full name, `model@version`."""
         return f"{self.model}@{self.version}"
+
+    @property
+    def colors(self) -> bool:
+        """Whether it is a model that colours photographs."""
+        return not isinstance(self.architecture, HeadConfig)
 
     def to_json(self) -> bytes:
         """The contents of model.json."""
@@ -118,7 +132,7 @@ class Trained:
         extra: further files of the package, by name.
     """
 
-    network: UNetGenerator | RouterHead
+    network: Generator | RouterHead
     classes: tuple[str, ...]
     training: Mapping[str, Any]
     metrics: Mapping[str, float]
@@ -139,7 +153,7 @@ def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) ->
         trained: the network.
     """
     network = trained.network
-    kind = "generator" if isinstance(network, UNetGenerator) else "router"
+    kind = next(name for name, (_, made) in _KINDS.items() if isinstance(network, made))
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
@@ -219,16 +233,16 @@ def find(storage: Storage, reference: str) -> ModelCard:
 
 def load_generator(
     storage: Storage, card: ModelCard, device: torch.device | None = None
-) -> UNetGenerator:
-    """The trained generator of a package, in evaluation mode.
+) -> Generator:
+    """The trained network of a package that colours, in evaluation mode.
 
     Raises:
         ConfigError: the package holds another kind of network.
         Corrupt: the weights are cut short, do not match their checksum or do not fit.
     """
-    if not isinstance(card.architecture, GeneratorConfig):
+    if not card.colors:
         raise ConfigError(f"{card.reference} is a {card.kind}, not a model that colours")
-    generator = _load(storage, card, UNetGenerator(card.architecture))
+    generator: Generator = _load(storage, card, _KINDS[card.kind][1](card.architecture))
     return generator.to(device or torch.device("cpu"))
 
 
@@ -256,12 +270,10 @@ def _load(storage: Storage, card: ModelCard, network: Network) -> Network:
     return network.eval()
 
 
-def _architecture(kind: str, fields: dict[str, Any]) -> GeneratorConfig | HeadConfig:
-    if kind == "generator":
-        return GeneratorConfig(**fields)
-    if kind == "router":
-        return HeadConfig(**{**fields, "classes": tuple(fields["classes"])})
-    raise ValueError(f"there is no kind {kind!r}")
+def _architecture(kind: str, fields: dict[str, Any]) -> Any:
+    if "classes" in fields:
+        fields = {**fields, "classes": tuple(fields["classes"])}
+    return _KINDS[kind][0](**fields)
 
 
 def list_models(storage: Storage) -> list[ModelCard]:

@@ -18,13 +18,11 @@ class Preset:
         description: what it is for.
         training: the hyper-parameters, the same for every model.
         epochs: by model, where they differ from the training's own.
-        classifier: what the router sees with.
     """
 
     description: str
     training: TrainingConfig
     epochs: Mapping[str, int]
-    classifier: str
 
     def config(self, model: str, overrides: Mapping[str, Any]) -> TrainingConfig:
         """A model's hyper-parameters, with a user's own over the preset's; raises ConfigError."""
@@ -37,7 +35,6 @@ PRESETS: Mapping[str, Preset] = {
         "the best models of the 2018 report, for a GPU: 256 px, 350, 200 and 300 epochs",
         TrainingConfig(epochs=300),
         {"animals": 350, "vehicles": 200, "people": 300, GENERAL: 120},
-        "vgg16",
     ),
     "small": Preset(
         "minutes on a CPU: 128 px, width 24, 14 epochs in small, long steps",
@@ -49,9 +46,9 @@ PRESETS: Mapping[str, Preset] = {
             epochs=14,
             learning_rate=4e-4,
             decay_share=0.5,
+            backbone=EMBEDDED,
         ),
         {},
-        EMBEDDED,
     ),
 }
 

@@ -241,7 +241,7 @@ def train_model(
     storage = open_storage(spec.storage)
     dataset = open_dataset(storage, spec.dataset)
     train, val = load_banks(dataset, spec.model, spec.training, spec.speed)
-    training = Training(spec.training, train, val, device, spec.speed)
+    training = Training(spec.training, train, val, device, spec.speed, spec.model)
     checkpoints.restore(training)
     started = time.time()
     for epoch in training.run(observe):

@@ -1,8 +1,11 @@
-"""The training of one pix2pix conditional GAN on one device: a loop that yields a record an epoch.
+"""The training of one network on one device: a loop that yields a record an epoch.
 
-The objective (Isola et al. 2017, section 3.1), for lightness x and colour y:
+The objective of a pix2pix conditional GAN (Isola et al. 2017, section 3.1), for lightness x and
+colour y:
 
     G* = arg min_G max_D  E[log D(x, y)] + E[log(1 - D(x, G(x)))]  +  lambda * E[|y - G(x)|]
+
+That of the hypercolumn baseline (Dahl 2016): the distance of U and V, as they are and blurred.
 
 Every epoch draws its order, crops, flips and dropout from (seed, epoch) alone, so a training that
 goes on from a checkpoint continues as if it had never stopped.
@@ -22,14 +25,16 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.data.batches import JITTER, PhotoBank
-from colorgan.data.dataset import Dataset
+from colorgan.data.dataset import HYPERCOLUMN, Dataset
 from colorgan.errors import ConfigError, Corrupt, TrainingDiverged
 from colorgan.evaluation.metrics import ab_l1, psnr
 from colorgan.images import lab
+from colorgan.models.generator import Generator
+from colorgan.models.hypercolumn import BACKBONES, HypercolumnConfig, HypercolumnNetwork
 from colorgan.models.patchgan import PatchDiscriminator
 from colorgan.models.unet import GeneratorConfig, UNetGenerator
 from colorgan.options import option
@@ -51,6 +56,9 @@ class TrainingConfig(GeneratorConfig):
     )
     beta1: float = option(0.5, "Adam's first-moment decay")
     lambda_l1: float = option(100.0, "weight of the L1 term in the generator's loss")
+    backbone: str = option(
+        "vgg16", f"classifier below hypercolumn and a trained router: {' or '.join(BACKBONES)}"
+    )
     seed: int = option(0, "of the weights, the order, the crops and the dropout")
 
     def __post_init__(self) -> None:
@@ -67,6 +75,7 @@ class TrainingConfig(GeneratorConfig):
             raise ConfigError("--beta1 must be at least 0 and less than 1")
         if self.lambda_l1 < 0:
             raise ConfigError("--lambda-l1 must not be negative")
+        self.architecture(HYPERCOLUMN)
         if self.seed < 0:
             raise ConfigError("--seed must not be negative")
 
@@ -75,9 +84,10 @@ class TrainingConfig(GeneratorConfig):
         left, falling = self.epochs - epoch + 1, self.decay_share * self.epochs
         return self.learning_rate * min(1.0, left / (falling + 1))
 
-    @property
-    def generator(self) -> GeneratorConfig:
-        """The part that decides the generator's architecture."""
+    def architecture(self, model: str) -> GeneratorConfig | HypercolumnConfig:
+        """The part that decides the architecture of a model's network."""
+        if model == HYPERCOLUMN:
+            return HypercolumnConfig(self.size, self.width, self.backbone)
         return GeneratorConfig(
             **{field.name: getattr(self, field.name) for field in fields(GeneratorConfig)}
         )
@@ -129,9 +139,10 @@ class EpochRecord:
 
     Attributes:
         epoch: counted from 1.
-        loss_d: the discriminator's loss, mean over the epoch's photographs.
-        loss_gan: the generator's adversarial loss.
-        loss_l1: the generator's L1 loss, before lambda, on channels in [-1, 1].
+        loss_d: the discriminator's loss, mean over the epoch's photographs; 0 where there is none.
+        loss_gan: the generator's adversarial loss; 0 where there is no discriminator.
+        loss_l1: the generator's L1 loss, before lambda, on channels in [-1, 1]; of hypercolumns,
+            the mean distance of U and V, as they are and blurred.
         val_l1: mean absolute error in a and b of Lab on the validation split.
         val_psnr: PSNR in sRGB on the validation split, in dB.
         images_per_second: training photographs a second, without the validation.
@@ -173,15 +184,20 @@ class Training:
         val: PhotoBank,
         device: torch.device,
         speed: SpeedConfig | None = None,
+        model: str = "",
     ) -> None:
         """Set up the networks with weights drawn from the seed.
 
         Args:
-            config: what to train.
+            config: how to train.
             train: training photographs, JITTER times as large as the crops.
             val: validation photographs, of the crops' size.
             device: where to train.
             speed: how to use the device; the defaults where None.
+            model: what is trained; `hypercolumn`, or else a cGAN.
+
+        Raises:
+            ColorganError: the backbone's weights cannot be had.
         """
         speed = speed or SpeedConfig()
         self.config = config
@@ -191,27 +207,40 @@ class Training:
         self._device = device
         self._bfloat16 = speed.bfloat16_on(device)
         layout = torch.channels_last if speed.channels_last_on(device) else torch.contiguous_format
+        architecture = config.architecture(model)
+        self._space = architecture.color_space
+        self._discriminator: PatchDiscriminator | None = None
         with _seeded(config.seed, 0, device):
-            self.generator = UNetGenerator(config.generator)
-            self._discriminator = PatchDiscriminator(
-                config.color_channels, config.discriminator_width, config.norm
-            )
-        self.generator.to(device, memory_format=layout)  # type: ignore[call-overload]
-        self._discriminator.to(device, memory_format=layout)  # type: ignore[call-overload]
-        self._adam_g, self._adam_d = (
-            torch.optim.Adam(
-                network.parameters(),
+            if isinstance(architecture, HypercolumnConfig):
+                # torchvision takes seconds to import, and the cGANs need none of it.
+                from colorgan.models.classifiers import load_classifier
+
+                classifier = load_classifier(architecture.backbone)
+                self.generator: Generator = HypercolumnNetwork(architecture, classifier.network)
+            else:
+                self.generator = UNetGenerator(architecture)
+                self._discriminator = PatchDiscriminator(
+                    architecture.color_channels, config.discriminator_width, config.norm
+                )
+
+        def ready(network: nn.Module) -> torch.optim.Adam:
+            network.to(device, memory_format=layout)  # type: ignore[call-overload]
+            return torch.optim.Adam(
+                [parameter for parameter in network.parameters() if parameter.requires_grad],
                 lr=config.learning_rate,
                 betas=(config.beta1, 0.999),
                 fused=speed.fused_adam != "off",
             )
-            for network in (self.generator, self._discriminator)
-        )
+
+        self._adam_g = ready(self.generator)
         self._generate: Callable[[Tensor], Tensor] = self.generator
-        self._judge: Callable[[Tensor, Tensor], Tensor] = self._discriminator
+        if self._discriminator:
+            self._adam_d = ready(self._discriminator)
+            self._judge: Callable[[Tensor, Tensor], Tensor] = self._discriminator
         if speed.compile == "on":
             self._generate = torch.compile(self.generator)
-            self._judge = torch.compile(self._discriminator)
+            if self._discriminator:
+                self._judge = torch.compile(self._discriminator)
 
     @property
     def epoch(self) -> int:
@@ -244,13 +273,14 @@ class Training:
         steps = math.ceil(len(self._train) / config.batch_size)
         # Losses stay on the device until the epoch's end: reading one would wait for the device.
         totals = torch.zeros(3, device=self._device)
-        for adam in (self._adam_g, self._adam_d):
+        for _, _, adam in self._parts():
             for group in adam.param_groups:
                 group["lr"] = config.learning_rate_in(epoch)
         self.generator.train()
+        step_on = self._adversarial_step if self._discriminator else self._regression_step
         with _seeded(config.seed, epoch, self._device):
             for step, rgb in enumerate(self._train.batches(config.batch_size, config.size, rng), 1):
-                totals += self._step(rgb.to(self._device, non_blocking=True)) * len(rgb)
+                totals += step_on(rgb.to(self._device, non_blocking=True)) * len(rgb)
                 observe(step / steps)
         loss_d, loss_gan, loss_l1 = (totals / len(self._train)).tolist()
         trained = time.perf_counter() - started
@@ -272,9 +302,24 @@ class Training:
             seconds=time.perf_counter() - started,
         )
 
-    def _step(self, rgb: Tensor) -> Tensor:
+    def _regression_step(self, rgb: Tensor) -> Tensor:
+        """One step of the generator alone; returns the three losses, detached."""
+        lightness, real = lab.encode(rgb, self._space)
+        with self._autocast():
+            fake = self._generate(lightness)
+        difference = fake.float() - real
+        # Dahl: the Euclidean distance on U and V, and on both blurred by 3 and by 5 pixels.
+        distances = [_blurred(difference, size).square().sum(dim=1) for size in (1, 3, 5)]
+        loss = torch.stack([(each + 1e-6).sqrt().mean() for each in distances]).mean()
+        self._adam_g.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._adam_g.step()
+        return torch.stack([loss * 0, loss * 0, loss]).detach()
+
+    def _adversarial_step(self, rgb: Tensor) -> Tensor:
         """One step of each network on a batch; returns the three losses, detached."""
-        lightness, real = lab.encode(rgb, self.config.color_space)
+        assert self._discriminator
+        lightness, real = lab.encode(rgb, self._space)
         with self._autocast():
             fake = self._generate(lightness)
 
@@ -304,11 +349,11 @@ class Training:
         l1, ratio = [], []
         for batch in self._val.in_order(self.config.batch_size):
             rgb = batch.to(self._device)
-            lightness, _ = lab.encode(rgb, self.config.color_space)
+            lightness, _ = lab.encode(rgb, self._space)
             with self._autocast():
                 color = self.generator(lightness)
             original = rgb.float() / 255
-            colored = lab.decode(lightness, color, self.config.color_space)
+            colored = lab.decode(lightness, color, self._space)
             l1.append(ab_l1(colored, original))
             ratio.append(psnr(colored, original))
         return torch.cat(l1).mean().item(), torch.cat(ratio).mean().item()
@@ -340,16 +385,22 @@ class Training:
             tensor.copy_(tensors[name])
         self.history = [EpochRecord(**record) for record in state["history"]]
 
+    def _parts(self) -> list[tuple[str, nn.Module, torch.optim.Adam]]:
+        parts: list[tuple[str, nn.Module, torch.optim.Adam]]
+        parts = [("generator", self.generator, self._adam_g)]
+        if self._discriminator:
+            parts.append(("discriminator", self._discriminator, self._adam_d))
+        return parts
+
     @torch.no_grad()
     def _tensors(self, for_loading: bool = False) -> dict[str, Tensor]:
         """Every tensor of the state by name; the tensors are the state's own, not copies."""
         tensors: dict[str, Tensor] = {}
-        for name, network, adam in (
-            ("generator", self.generator, self._adam_g),
-            ("discriminator", self._discriminator, self._adam_d),
-        ):
+        for name, network, adam in self._parts():
             tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
             for key, parameter in network.named_parameters():
+                if not parameter.requires_grad:
+                    continue
                 if for_loading and not adam.state[parameter]:
                     on = parameter.device if adam.defaults["fused"] else torch.device("cpu")
                     adam.state[parameter] = {
@@ -398,6 +449,18 @@ def choose_device(name: str = "auto") -> torch.device:
 def device_name(device: torch.device) -> str:
     """The device in words, for records: the GPU's model, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _blurred(channels: Tensor, size: int) -> Tensor:
+    """Channels under a Gaussian of `size` pixels, of OpenCV's standard deviation for that size."""
+    if size == 1:
+        return channels
+    offsets = torch.arange(size, device=channels.device, dtype=channels.dtype) - size // 2
+    deviation = 0.3 * ((size - 1) * 0.5 - 1) + 0.8
+    line = torch.exp(-offsets.square() / (2 * deviation**2))
+    kernel = line[:, None] * line / line.sum() ** 2
+    count = channels.shape[1]
+    return F.conv2d(channels, kernel.expand(count, 1, size, size), padding="same", groups=count)
 
 
 def _says(logits: Tensor, verdict: float) -> Tensor:

@@ -26,6 +26,7 @@ from cluster.planning import Plan, plan_training
 from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option, guarded
 from colorgan.data.dataset import (
     GENERAL,
+    HYPERCOLUMN,
     ROUTER,
     Dataset,
     check_name,
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "--models",
         metavar="MODEL",
         nargs="+",
-        help=f"classes of the dataset, and {GENERAL} (default: every class)",
+        help=f"classes of the dataset, {GENERAL} and {HYPERCOLUMN} (default: every class)",
     )
     parser.add_argument(
         "--run", metavar="NAME", help="go on with, or start, the run of this name (default: new)"
@@ -157,8 +158,8 @@ def _run(args: argparse.Namespace) -> int:
                 _say(plan.sentence(waiting))
                 results |= _train(specs, plan, args.retries)
             if args.router == "head":
-                classifier = find_preset(preset_name).classifier
-                router_error = _train_router(storage, dataset, run, classifier, plan, args.retries)
+                backbone = find_preset(preset_name).config(ROUTER, overrides).backbone
+                router_error = _train_router(storage, dataset, run, backbone, plan, args.retries)
         except KeyboardInterrupt:
             _say(f"\nstopped; the same command with --run {run} goes on")
             # The threads that wait for Ray cannot be interrupted; Ray ends what this process owns.

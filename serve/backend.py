@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Protocol
 
-from colorgan.data.dataset import GENERAL
+from colorgan.data.dataset import GENERAL, HYPERCOLUMN
 from colorgan.errors import NotInStorage
-from colorgan.models.unet import GeneratorConfig
 from colorgan.packages import ModelCard, find, list_models
 from colorgan.router import Route
 from colorgan.storage import Storage, open_storage
@@ -50,14 +49,13 @@ def find_cards(storage: Storage, pins: tuple[str, ...]) -> dict[str, ModelCard]:
     """
     cards = {card.model: card for card in list_models(storage)}
     cards |= {card.model: card for card in (find(storage, pin) for pin in pins)}
-    colouring = {
-        name: card for name, card in cards.items() if isinstance(card.architecture, GeneratorConfig)
-    }
+    colouring = {name: card for name, card in cards.items() if card.colors}
     if not colouring:
         raise NotInStorage(
             f"no model in {storage.uri} to serve: make demo or python jobs/train_all.py makes some"
         )
-    return dict(sorted(colouring.items(), key=lambda item: (item[0] == GENERAL, item[0])))
+    last = (GENERAL, HYPERCOLUMN)
+    return dict(sorted(colouring.items(), key=lambda item: (item[0] in last, item[0])))
 
 
 class LocalBackend:

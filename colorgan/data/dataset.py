@@ -23,11 +23,12 @@ from colorgan.storage import Storage
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "val", "test")
-GENERAL = "general"  # the model that trains on every class
+GENERAL = "general"  # the cGAN that trains on every class
+HYPERCOLUMN = "hypercolumn"  # the baseline, which trains on every class, too
 ROUTER = "router"  # the model that sends photographs to the class models
 # Names that a class cannot have: other models, and files that lie beside the models' folders.
 RESERVED_NAMES = (
-    *(GENERAL, ROUTER, "assembled", "hypercolumn", "auto", "gray", "original", "unsure"),
+    *(GENERAL, ROUTER, HYPERCOLUMN, "assembled", "auto", "gray", "original", "unsure"),
     *("run.json", "summary.json"),
 )
 
@@ -143,15 +144,15 @@ class Dataset:
         self.manifest = manifest
 
     def model_classes(self, model: str) -> tuple[str, ...]:
-        """The classes that a model trains on: its own, or all of them for `general`.
+        """The classes that a model trains on: its own, or all of them for two models.
 
         Raises:
             ConfigError: the dataset has no such class.
         """
-        if model == GENERAL:
+        if model in (GENERAL, HYPERCOLUMN):
             return self.manifest.classes
         if model not in self.manifest.classes:
-            known = ", ".join((*self.manifest.classes, GENERAL))
+            known = ", ".join((*self.manifest.classes, GENERAL, HYPERCOLUMN))
             raise ConfigError(
                 f"no model {model!r}: dataset {self.manifest.name} has classes for {known}"
             )

@@ -1,9 +1,10 @@
 """CIE L*a*b* (D65, 2 degrees) and sRGB, and what the networks see of them.
 
-A *colour space* names what the generator writes, from the same input, the lightness L:
+A *colour space* names what the generator writes:
 
-- ``lab``: the channels a and b; the photograph's own L stays in the result.
-- ``rgb``: the three channels of sRGB, as the 2018 report did it.
+- ``lab``: the channels a and b, from the lightness L, which stays the photograph's own.
+- ``rgb``: the three channels of sRGB from L, as the 2018 report did it.
+- ``yuv``: U and V from the luma Y, which stays the photograph's own (ITU-R BT.601).
 
 Inside the networks every channel lies in [-1, 1].
 """
@@ -16,8 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-ColorSpace = Literal["lab", "rgb"]
-COLOR_CHANNELS: dict[ColorSpace, int] = {"lab": 2, "rgb": 3}
+ColorSpace = Literal["lab", "rgb", "yuv"]
+COLOR_CHANNELS: dict[ColorSpace, int] = {"lab": 2, "rgb": 3, "yuv": 2}
 
 AB_SCALE = 110.0  # the sRGB gamut lies within a, b in [-108, 99]
 
@@ -29,6 +30,8 @@ _RGB_TO_XYZ = (
 )
 _WHITE = (0.95047, 1.0, 1.08883)
 _DELTA = 6 / 29
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; U and V are scaled to [-1, 1] by their largest values
 
 # Steps of light in the table of `recolor`: enough for the dark end, where sRGB is steep.
 _STEPS = 65535
@@ -96,10 +99,15 @@ def encode(rgb: Tensor, color_space: ColorSpace) -> tuple[Tensor, Tensor]:
         color_space: what the generator writes.
 
     Returns:
-        The lightness (batch, 1, height, width) and the colour (batch, 2 or 3, height, width),
-        float32 in [-1, 1].
+        The lightness, or in ``yuv`` the luma, (batch, 1, height, width) and the colour
+        (batch, 2 or 3, height, width), float32 in [-1, 1].
     """
     unit = rgb.float() / 255
+    if color_space == "yuv":
+        red, green, blue = unit.unbind(dim=1)
+        luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+        u, v = (blue - luma) / (1 - _LUMA[2]), (red - luma) / (1 - _LUMA[0])
+        return luma[:, None] * 2 - 1, torch.stack([u, v], dim=1)
     lab = rgb_to_lab(unit)
     lightness = lab[:, :1] / 50 - 1
     color = lab[:, 1:] / AB_SCALE if color_space == "lab" else unit * 2 - 1
@@ -119,6 +127,12 @@ def decode(lightness: Tensor, color: Tensor, color_space: ColorSpace) -> Tensor:
     """
     if color_space == "rgb":
         return ((color.float() + 1) / 2).clamp(0, 1)
+    if color_space == "yuv":
+        luma = (lightness[:, 0].float() + 1) / 2
+        u, v = color.float().unbind(dim=1)
+        red, blue = luma + v * (1 - _LUMA[0]), luma + u * (1 - _LUMA[2])
+        green = (luma - _LUMA[0] * red - _LUMA[2] * blue) / _LUMA[1]
+        return torch.stack([red, green, blue], dim=1).clamp(0, 1)
     return lab_to_rgb(torch.cat([(lightness.float() + 1) * 50, color.float() * AB_SCALE], dim=1))
 
 

@@ -86,13 +86,22 @@ def test_colours_outside_the_gamut_are_clipped() -> None:
     assert 0.999 < rgb.max() <= 1
 
 
-@pytest.mark.parametrize("color_space", ["lab", "rgb"])
+@pytest.mark.parametrize("color_space", ["lab", "rgb", "yuv"])
 def test_decode_undoes_encode(color_space: ColorSpace) -> None:
     rgb = photographs()
     decoded = decode(*encode(rgb, color_space), color_space)
     assert decoded.dtype == torch.float32
     assert torch.equal((decoded * 255).round().to(torch.uint8), rgb)
     np.testing.assert_allclose(decoded, rgb.float() / 255, rtol=0, atol=1e-4)
+
+
+def test_u_and_v_reach_one_at_the_primary_colours() -> None:
+    primaries = torch.tensor([[255, 0, 0], [0, 0, 255], [128, 128, 128]], dtype=torch.uint8)
+    luma, color = encode(primaries.T[None, :, None], "yuv")
+    np.testing.assert_allclose(luma[0, 0, 0], [2 * 0.299 - 1, 2 * 0.114 - 1, 1 / 255], atol=1e-6)
+    np.testing.assert_allclose(color[0, 1, 0, 0], 1, atol=1e-6)  # V of red
+    np.testing.assert_allclose(color[0, 0, 0, 1], 1, atol=1e-6)  # U of blue
+    np.testing.assert_allclose(color[0, :, 0, 2], 0, atol=1e-6)
 
 
 def test_recolor_is_encode_and_decode_within_one_level() -> None:
@@ -108,7 +117,7 @@ def test_recolor_is_encode_and_decode_within_one_level() -> None:
         assert (apart > 0).mean() < 0.01
 
 
-@pytest.mark.parametrize("color_space", ["lab", "rgb"])
+@pytest.mark.parametrize("color_space", ["lab", "rgb", "yuv"])
 def test_what_networks_see_lies_between_minus_one_and_one(color_space: ColorSpace) -> None:
     lightness, color = encode(photographs(), color_space)
     assert lightness.shape == (2, 1, 18, 324)

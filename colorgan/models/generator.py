@@ -1,0 +1,6 @@
+"""Whatever colours: a network with its `config`, from lightness to colour in its colour space."""
+
+from colorgan.models.hypercolumn import HypercolumnNetwork
+from colorgan.models.unet import UNetGenerator
+
+Generator = UNetGenerator | HypercolumnNetwork
