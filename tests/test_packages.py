@@ -16,7 +16,7 @@ WEIGHTS = "generator.safetensors"
 
 
 def publish_animals(dataset: Dataset) -> tuple[ModelCard, UNetGenerator]:
-    generator = UNetGenerator(CONFIG.generator).eval()
+    generator = UNetGenerator(CONFIG.architecture("animals")).eval()
     trained = Trained(
         generator,
         classes=("animals",),
