@@ -21,6 +21,7 @@ _COMMANDS = {
     "train-router": ("train the router's head on a dataset's own classes", "routing"),
     "evaluate-router": ("count where the router sends photographs", "routing"),
     "misrouting": ("measure what a wrong turn of the router costs", "routing"),
+    "survey": ("ask people which colouring looks most natural", "survey"),
     "classify": ("say which class photographs are of", "photographs"),
     "colorize": ("colour photographs", "photographs"),
 }
@@ -59,11 +60,12 @@ def _run(argv: Sequence[str]) -> int:
     return command(args)
 
 
-def add_storage_option(parser: argparse.ArgumentParser) -> None:
+def add_storage_option(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """Add the option --storage."""
     parser.add_argument(
         "--storage",
         metavar="URI",
+        default=default,
         help="a folder or s3://bucket/prefix (default: $COLORGAN_STORAGE, or artifacts/)",
     )
 

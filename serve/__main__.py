@@ -67,7 +67,7 @@ def _local(config: ServeConfig, host: str, port: int) -> int:
     from serve.api import create_api
 
     keep_buffers()
-    api = create_api(LocalBackend(config), config.limits)
+    api = create_api(LocalBackend(config), config.limits, open_storage(config.storage))
     print(f"http://{host}:{port}", flush=True)
     uvicorn.run(api, host=host, port=port, log_level="warning")
     return 0

@@ -19,10 +19,12 @@ import colorgan
 from colorgan.colorizer import prepare, recombine
 from colorgan.images.decoding import Photograph, Pixels, encode_jpeg, encode_png, encode_webp
 from colorgan.router import Route
+from colorgan.storage import Storage
 from serve.backend import Backend, Busy
 from serve.config import Limits
 from serve.metrics import Metrics
 from serve.problems import PROBLEMS, Problem, answer_with_problems
+from serve.survey import create_survey_routes
 from serve.uploads import decode_photograph, read_photograph
 from serve.workers import Painted
 
@@ -75,12 +77,13 @@ _PICTURES: dict[int | str, dict[str, Any]] = {
 Result = TypeVar("Result")
 
 
-def create_api(backend: Backend, limits: Limits) -> FastAPI:
+def create_api(backend: Backend, limits: Limits, storage: Storage | None = None) -> FastAPI:
     """The application.
 
     Args:
         backend: where photographs are routed and coloured.
         limits: what one client may ask for.
+        storage: where surveys are; without, none can be answered here.
     """
     ingress = _Ingress(backend, limits)
 
@@ -145,6 +148,9 @@ def create_api(backend: Backend, limits: Limits) -> FastAPI:
     async def metrics() -> Response:
         """Prometheus metrics of this ingress."""
         return Response(ingress.metrics.exposition(), media_type="text/plain; version=0.0.4")
+
+    if storage is not None:
+        api.include_router(create_survey_routes(storage, _PAGE_HEADERS, guarded))
 
     @api.get("/", include_in_schema=False)
     async def page() -> FileResponse:

@@ -144,16 +144,21 @@ class Ingress:
     """The API in front of the handles."""
 
     def __init__(
-        self, limits: Limits, router: DeploymentHandle, generators: dict[str, DeploymentHandle]
+        self,
+        limits: Limits,
+        router: DeploymentHandle,
+        generators: dict[str, DeploymentHandle],
+        storage: str,
     ) -> None:
         torch.set_num_threads(1)  # it decodes and encodes in threads of its own
         keep_buffers()
         self._backend = HandleBackend(router, generators)
         self._limits = limits
+        self._storage = open_storage(storage)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The API; Serve calls this once the replica is constructed."""
-        return create_api(self._backend, self._limits)
+        return create_api(self._backend, self._limits, self._storage)
 
 
 def build(config: ServeConfig) -> serve.Application:
@@ -173,4 +178,4 @@ def build(config: ServeConfig) -> serve.Application:
         )
         for name, card in cards.items()
     }
-    return Ingress.bind(config.limits, router, generators)
+    return Ingress.bind(config.limits, router, generators, storage.uri)

@@ -82,7 +82,7 @@ def ray_cluster(s3: S3Server) -> Iterator[LocalRay]:
 
 @dataclass
 class Job:
-    """A running `python jobs/train_all.py`, connected to the session's Ray."""
+    """A running job, connected to the session's Ray."""
 
     process: subprocess.Popen[str]
     log: Path
@@ -97,16 +97,20 @@ class Job:
 
 @dataclass
 class Jobs:
-    """Starts train_all jobs that are as small as they can be."""
+    """Starts jobs."""
 
     ray: LocalRay
     folder: Path
     environment: dict[str, str]
 
     def start(self, *options: str) -> Job:
-        log = self.folder / "job.log"
+        """A train_all job that is as small as it can be."""
         small = ("--size", "32", "--width", "4", "--discriminator-width", "4")
-        command = [sys.executable, "jobs/train_all.py", *small, *options]
+        return self.start_script("train_all", *small, *options)
+
+    def start_script(self, script: str, *options: str) -> Job:
+        log = self.folder / "job.log"
+        command = [sys.executable, f"jobs/{script}.py", *options]
         with log.open("a") as output:
             process = subprocess.Popen(
                 command,

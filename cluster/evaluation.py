@@ -1,0 +1,83 @@
+"""The blocks of an evaluation as Ray tasks."""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import ray
+import torch
+
+from cluster.planning import Plan
+from cluster.training import cause
+from colorgan.data.dataset import Row
+from colorgan.errors import ColorganError
+from colorgan.evaluation.evaluate import Evaluator
+from colorgan.evaluation.results import Report, open_report
+from colorgan.router import RouterConfig
+from colorgan.storage import open_storage
+
+
+def evaluate_blocks(
+    report: Report,
+    blocks: Iterator[tuple[int, list[Row]]],
+    router: RouterConfig,
+    plan: Plan,
+    retries: int,
+) -> Iterator[int]:
+    """Colour and measure blocks on the cluster.
+
+    Args:
+        report: where results go.
+        blocks: the photographs; so many are read ahead as keep the cluster busy.
+        router: of the assembled model.
+        plan: how many processes at once, and on what.
+        retries: how often to start a process again that died.
+
+    Yields:
+        The number of photographs of a block that is done.
+
+    Raises:
+        ColorganError: a block failed; what was done before is kept.
+    """
+    task = _evaluate_block.options(
+        num_cpus=plan.cpus, num_gpus=plan.gpus, max_retries=retries, retry_exceptions=False
+    )
+    running: dict[ray.ObjectRef, int] = {}
+    for number, rows in blocks:
+        reference = task.remote(
+            report.storage.uri, report.evaluation.name, number, rows, router, plan
+        )
+        running[reference] = len(rows)
+        if len(running) >= 2 * plan.at_once:
+            yield _next_done(running)
+    while running:
+        yield _next_done(running)
+
+
+def _next_done(running: dict[ray.ObjectRef, int]) -> int:
+    (done, *_), _ = ray.wait(list(running), num_returns=1)
+    try:
+        outcome = ray.get(done)
+    except ray.exceptions.RayError as error:
+        raise ColorganError(f"a block could not be evaluated: {cause(error)}") from None
+    if isinstance(outcome, ColorganError):
+        raise outcome
+    return running.pop(done)
+
+
+@ray.remote
+def _evaluate_block(
+    storage: str, report: str, number: int, rows: Sequence[Row], router: RouterConfig, plan: Plan
+) -> ColorganError | None:
+    torch.set_num_threads(plan.threads)
+    try:
+        _evaluator(storage, report, router, plan.on_gpu).evaluate(rows, number)
+    except ColorganError as error:
+        return error
+    return None
+
+
+@lru_cache(maxsize=1)
+def _evaluator(storage: str, report: str, router: RouterConfig, on_gpu: bool) -> Evaluator:
+    """The evaluator of this process; a task after the first finds it loaded."""
+    device = torch.device("cuda" if on_gpu else "cpu")
+    return Evaluator(open_report(open_storage(storage), report), router, device)

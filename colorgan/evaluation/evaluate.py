@@ -1,0 +1,352 @@
+"""Colouring a split with every contestant, and measuring what came of it, block by block."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from colorgan.assembled import find_class_models
+from colorgan.classes import PhotoClasses, imagenet_labels
+from colorgan.colorizer import Colorizer, grayscale
+from colorgan.data.dataset import GENERAL, HYPERCOLUMN, Dataset, Row
+from colorgan.errors import ColorganError, ConfigError, NotInStorage
+from colorgan.evaluation.metrics import (
+    ab_l1,
+    ab_rmse,
+    colorfulness,
+    frechet_distance,
+    load_lpips,
+    psnr,
+    ssim,
+)
+from colorgan.evaluation.results import (
+    ASSEMBLED,
+    GRAY,
+    IDENTITIES,
+    ORIGINAL,
+    Contestant,
+    Evaluation,
+    Report,
+)
+from colorgan.images.decoding import Pixels, decode, encode_webp
+from colorgan.models.hypercolumn import HypercolumnConfig
+from colorgan.packages import ModelCard, find, load_generator
+from colorgan.router import Router, RouterConfig, open_router
+from colorgan.storage import Storage
+
+BLOCK = 12  # photographs: what a task colours, and what an interruption costs at most
+
+
+def default_models(storage: Storage, classes: Sequence[str]) -> tuple[str, ...]:
+    """Which models to compare: assembled, general and hypercolumn, as far as they are there.
+
+    Raises:
+        NotInStorage: there is none of them.
+    """
+    there = set(storage.folders("models"))
+    models = [ASSEMBLED] if there >= set(classes) else []
+    models += [name for name in (GENERAL, HYPERCOLUMN) if name in there]
+    if not models:
+        raise NotInStorage(
+            f"no model in {storage.uri} to evaluate: python jobs/train_all.py makes some"
+        )
+    return tuple(models)
+
+
+def find_contestants(
+    storage: Storage, models: Sequence[str], classes: Sequence[str]
+) -> tuple[Contestant, ...]:
+    """The identities, and the packages behind some models' names.
+
+    Args:
+        storage: where the packages are.
+        models: `assembled`, or references as `packages.find` takes them.
+        classes: that the assembled model needs a model for.
+
+    Raises:
+        NotInStorage: a model is missing.
+        ConfigError: one is named twice, or does not colour.
+    """
+    contestants = [Contestant(GRAY, ""), Contestant(ORIGINAL, "")]
+    for model in models:
+        if model == ASSEMBLED:
+            cards = find_class_models(storage, classes).values()
+            references = ",".join(card.reference for card in cards)
+            contestants.append(Contestant(ASSEMBLED, references))
+            continue
+        card = find(storage, model)
+        if not card.colors:
+            raise ConfigError(f"{card.reference} is a {card.kind}, not a model that colours")
+        contestants.append(Contestant(card.model, card.reference, _note(card)))
+    names = [contestant.name for contestant in contestants]
+    if len(set(names)) < len(names):
+        raise ConfigError("a model can be compared in one version at a time")
+    return tuple(contestants)
+
+
+def _note(card: ModelCard) -> str:
+    if isinstance(card.architecture, HypercolumnConfig):
+        return f"on {card.architecture.backbone}"
+    return ""
+
+
+def choose_rows(dataset: Dataset, split: str, photographs: int, seed: int) -> Iterator[Row]:
+    """A split's photographs, or a sample of them with as many of every class as there can be.
+
+    Args:
+        dataset: where they are.
+        split: train, val or test.
+        photographs: how many; 0 takes all.
+        seed: of the sample.
+    """
+    classes = dataset.manifest.classes
+    counts = {label: dataset.count([label], split) for label in classes}
+    shares = _shares(counts, photographs) if photographs else counts
+    rng = np.random.default_rng(seed)
+    for label in classes:
+        chosen = set(rng.permutation(counts[label])[: shares[label]].tolist())
+        for place, row in enumerate(dataset.rows([label], split)):
+            if place in chosen:
+                yield row
+
+
+def _shares(counts: Mapping[str, int], wanted: int) -> dict[str, int]:
+    """As even as it goes: what a small class cannot give, larger ones do."""
+    shares = dict.fromkeys(counts, 0)
+    for _ in range(min(wanted, sum(counts.values()))):
+        label = min(
+            (each for each in counts if shares[each] < counts[each]), key=shares.__getitem__
+        )
+        shares[label] += 1
+    return shares
+
+
+class SemanticScore:
+    """The 2018 report's score: does a classifier see in the colouring what is there?
+
+    It is the highest probability among the labels of the photograph's true class, when the
+    classifier looks at the coloured photograph.
+    """
+
+    def __init__(self, synsets: Mapping[str, Sequence[str]]) -> None:
+        """Take the labels of each class, as synset ids."""
+        place = {label.synset: number for number, label in enumerate(imagenet_labels())}
+        self._labels = {
+            name: torch.tensor([place[synset] for synset in each]) for name, each in synsets.items()
+        }
+
+    def __call__(self, probabilities: Tensor, photo_class: str) -> Tensor:
+        """Score pictures.
+
+        Args:
+            probabilities: (batch, 1000), of ImageNet's labels.
+            photo_class: the true class of all of them.
+
+        Returns:
+            (batch,) in [0, 1]; NaN where the class has no labels.
+        """
+        if photo_class not in self._labels:
+            return torch.full((len(probabilities),), torch.nan)
+        return probabilities[:, self._labels[photo_class]].max(dim=1).values
+
+
+class Evaluator:
+    """Everything that is needed to colour and measure photographs, loaded once."""
+
+    def __init__(
+        self, report: Report, router: RouterConfig, device: torch.device | None = None
+    ) -> None:
+        """Load the contestants.
+
+        Args:
+            report: where pictures and results go.
+            router: of the assembled model; its classifier gives the semantic score, too.
+            device: where the networks work.
+
+        Raises:
+            ColorganError: a package, or a classifier's weights, cannot be read.
+        """
+        self._report = report
+        self._router: Router = open_router(router, report.storage, device)
+        rule = PhotoClasses.load(Path(router.classes) if router.classes else None)
+        self._semantic = SemanticScore(rule.synsets)
+        references = {
+            reference
+            for contestant in report.evaluation.contestants
+            for reference in contestant.reference.split(",")
+            if reference
+        }
+        self._colorizers = {
+            card.model: Colorizer(load_generator(report.storage, card, device))
+            for card in (find(report.storage, reference) for reference in sorted(references))
+        }
+        self._lpips = None if "lpips" in report.evaluation.missing else load_lpips()
+
+    def evaluate(self, rows: Sequence[Row], block: int) -> None:
+        """Colour and measure a block of photographs, and write what came of it.
+
+        Args:
+            rows: the photographs.
+            block: its number within the evaluation.
+        """
+        originals = [decode(row.image).rgb for row in rows]
+        prepared = torch.stack([self._router.prepare(rgb) for rgb in originals])
+        sent_to = [route.best_class for route in self._router(prepared)]
+        pictures = self._color(originals, sent_to)
+        lines = []
+        for place, row in enumerate(rows):
+            made = {name: each[place] for name, each in pictures.items()}
+            photo = photo_id(row)
+            for name, rgb in made.items():
+                self._report.storage.put(self._report.picture_key(photo, name), encode_webp(rgb))
+            measured = self._measure(made, row.label)
+            for number, name in enumerate(made):
+                lines.append(
+                    {
+                        "photo": photo,
+                        "source": row.source,
+                        "class": row.label,
+                        "model": name,
+                        "sent_to": sent_to[place] if name == ASSEMBLED else "",
+                        **{metric: values[number] for metric, values in measured.items()},
+                    }
+                )
+        file = io.BytesIO()
+        pd.DataFrame(lines).to_parquet(file, index=False)
+        self._report.storage.put(_part_key(self._report, block), file.getvalue())
+
+    def _color(self, originals: list[Pixels], sent_to: Sequence[str]) -> dict[str, list[Pixels]]:
+        """What every contestant makes of the photographs, in the contestants' order."""
+        done: dict[str, list[Pixels]] = {
+            GRAY: [grayscale(rgb) for rgb in originals],
+            ORIGINAL: originals,
+        }
+        names = [contestant.name for contestant in self._report.evaluation.contestants]
+        for name in names:
+            if name not in (*IDENTITIES, ASSEMBLED):
+                done[name] = self._colorizers[name](originals)
+        if ASSEMBLED in names:
+            done[ASSEMBLED] = list(originals)
+            for model in set(sent_to):
+                places = [place for place, chosen in enumerate(sent_to) if chosen == model]
+                if model in done:  # it competes by itself, too
+                    colored = [done[model][place] for place in places]
+                else:
+                    colored = self._colorizers[model]([originals[place] for place in places])
+                for place, rgb in zip(places, colored, strict=True):
+                    done[ASSEMBLED][place] = rgb
+        return {name: done[name] for name in names}
+
+    def _measure(self, made: Mapping[str, Pixels], photo_class: str) -> dict[str, list[object]]:
+        """Every metric for the pictures of one photograph, and what the classifier sees."""
+        stack = torch.from_numpy(np.stack(list(made.values()))).permute(0, 3, 1, 2).float() / 255
+        original = stack[list(made).index(ORIGINAL)].expand_as(stack)
+        views = [self._router.classifier.view(rgb, gray=False) for rgb in made.values()]
+        features, probabilities = self._router.classifier(torch.stack(views))
+        colors = colorfulness(stack)
+        columns = {
+            "l1": ab_l1(stack, original),
+            "rmse": ab_rmse(stack, original),
+            "psnr": psnr(stack, original),
+            "ssim": ssim(stack, original),
+            "colorfulness": colors,
+            "colorfulness_gap": (colors - colorfulness(original)).abs(),
+            "semantic": self._semantic(probabilities, photo_class),
+        }
+        if self._lpips:
+            columns["lpips"] = self._lpips(stack, original)
+        table: dict[str, list[object]] = {name: each.tolist() for name, each in columns.items()}
+        table["features"] = list(features.half().numpy())
+        return table
+
+
+def photo_id(row: Row) -> str:
+    """A photograph's name in a report: the first digits of its pixels' checksum."""
+    return row.sha256[:16]
+
+
+def _part_key(report: Report, block: int) -> str:
+    return report.key(f"parts/{block:05d}.parquet")
+
+
+def blocks_left(report: Report, rows: Iterator[Row]) -> Iterator[tuple[int, list[Row]]]:
+    """The blocks of an evaluation that have not been measured yet."""
+    there = set(report.storage.list(report.key("parts")))
+    block = 0
+    while batch := list(islice(rows, BLOCK)):
+        if _part_key(report, block) not in there:
+            yield block, batch
+        block += 1
+
+
+def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, bool]:
+    """Start an evaluation, or go on with one of the same name and options.
+
+    Returns:
+        The report, and whether it had been started before.
+
+    Raises:
+        ConfigError: it compares something else; the message names what differs.
+    """
+    report = Report(storage, evaluation)
+    key = report.key("evaluation.json")
+    if not storage.exists(key):
+        storage.put(key, evaluation.to_json())
+        return report, False
+    before = Evaluation.from_json(storage.get(key), key)
+    known = asdict(before)
+    differing = [
+        name
+        for name, value in asdict(evaluation).items()
+        if name not in ("created", "versions") and value != known[name]
+    ]
+    if differing:
+        raise ConfigError(
+            f"report {evaluation.name!r} was started with another {', another '.join(differing)}: "
+            "give the same to go on with it, or another --report"
+        )
+    return Report(storage, before), True
+
+
+def collect(report: Report) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Join the blocks' results, write results.parquet, and compare the sets of features.
+
+    Returns:
+        The results as `Report.results` returns them, and by contestant the Fréchet distance of the
+        classifier's features from those of the originals.
+    """
+    keys = report.storage.list(report.key("parts"))
+    table = pd.concat(
+        [pd.read_parquet(io.BytesIO(report.storage.get(key))) for key in keys], ignore_index=True
+    )
+    features = {
+        name: torch.from_numpy(np.stack(list(group["features"])).astype(np.float32))
+        for name, group in table.groupby("model", sort=False)
+    }
+    distances = {
+        str(name): frechet_distance(each, features[ORIGINAL]) for name, each in features.items()
+    }
+    results = table.drop(columns="features")
+    file = io.BytesIO()
+    results.to_parquet(file, index=False)
+    report.storage.put(report.key("results.parquet"), file.getvalue())
+    return results, distances
+
+
+def missing_metrics() -> dict[str, str]:
+    """Why a metric cannot be computed here, by its name."""
+    missing = {
+        "fid": "FID needs Inception v3 with weights of its own, and thousands of photographs; the "
+        "Fréchet distance on the classifier's features stands in its place"
+    }
+    try:
+        load_lpips()
+    except ColorganError as error:
+        missing["lpips"] = str(error)
+    return missing

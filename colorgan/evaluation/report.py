@@ -1,0 +1,384 @@
+"""An evaluation for people: tables, figures, and one page that needs nothing else."""
+
+import base64
+import hashlib
+import io
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image, UnidentifiedImageError
+
+from colorgan.errors import ColorganError, Corrupt
+from colorgan.evaluation.figures import color_of, draw_figures
+from colorgan.evaluation.results import ASSEMBLED, GRAY, IDENTITIES, METRICS, ORIGINAL, Report
+from colorgan.evaluation.statistics import (
+    ABSOLUTE,
+    ALL_CLASSES,
+    DESCRIPTIVE,
+    RESAMPLES,
+    Analysis,
+    Comparison,
+    Verdict,
+    analyze,
+    colorers,
+    contestants_of,
+    metrics_of,
+)
+from colorgan.evaluation.tables import (
+    Table,
+    bounds,
+    direction,
+    interval,
+    make_tables,
+    number,
+    photographs_by_class,
+    probability,
+    survey_tables,
+    to_csv,
+    to_markdown,
+)
+
+GALLERY = 300  # photographs; a page of more is too heavy for a phone
+_THUMBNAIL = 256
+_QUALITY = 75
+_THREADS = 8
+
+_KINDS: Mapping[str, str] = {
+    "gray": "The photograph without colour: what doing nothing scores.",
+    "original": "The photograph with its true colours: the upper end of the semantic score.",
+    "assembled": "A router sends each photograph to the cGAN of its class.",
+    "general": "One cGAN that was trained on the photographs of all classes.",
+    "hypercolumn": "A colouriser on the features of an ImageNet network (Dahl 2016).",
+}
+_TITLES: Mapping[str, str] = {"fid": "Fréchet distance"}
+
+
+@dataclass(frozen=True)
+class _Duel:
+    """What all metrics say of two contestants: titles of metrics."""
+
+    first: str
+    second: str
+    better: list[str]
+    worse: list[str]
+    level: list[str]
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What one metric says of the colouring contestants."""
+
+    title: str
+    best: str
+    verdict: str
+    sentences: list[str]
+    won: bool
+
+
+def write_report(
+    report: Report,
+    results: pd.DataFrame,
+    frechet: Mapping[str, float] | None = None,
+    survey: Mapping[str, pd.DataFrame] | None = None,
+    gallery: int = GALLERY,
+) -> None:
+    """Write an evaluation's results.csv, tables/, figures/ and index.html into its folder.
+
+    index.html is written last. It holds its pictures and asks for nothing else.
+
+    Args:
+        report: whose folder, and whose pictures.
+        results: as `Report.results` returns them.
+        frechet: Fréchet distances by contestant; what is not there is in `Evaluation.missing`.
+        survey: a survey's tables by their titles.
+        gallery: the most photographs that the page shows; of more it draws so many.
+
+    Raises:
+        ColorganError: there is no result, or a photograph has two of one contestant.
+        NotInStorage: a picture is missing.
+        Corrupt: a picture cannot be read.
+    """
+    results = _ordered(report, results)
+    analysis = analyze(results)
+    tables = make_tables(results, analysis, frechet)
+    answers = survey_tables(survey or {})
+    photos = _gallery(report, results, gallery)
+    figures = draw_figures(results, analysis)
+    page = _render(
+        evaluation=report.evaluation,
+        counts=photographs_by_class(results),
+        all_classes=ALL_CLASSES,
+        kinds={each: _kind(each) for each in contestants_of(results)},
+        duels=_duels(analysis, colorers(results)),
+        against_gray=_against_gray(analysis, colorers(results)),
+        findings=_findings(analysis),
+        resamples=RESAMPLES,
+        main_tables=[table for table in tables if not table.name.startswith("metric-")],
+        metric_tables=[table for table in tables if table.name.startswith("metric-")],
+        survey_tables=answers,
+        figures=[(each, _data_uri("image/svg+xml", each.svg)) for each in figures],
+        metrics=[(METRICS[name], direction(name)) for name in metrics_of(results)],
+        gaps=_gaps(report, results),
+        colors={name: color_of(name, contestants_of(results)) for name in contestants_of(results)},
+        gallery=photos,
+    )
+    for folder in ("tables", "figures"):  # what an earlier report left may not be in this one
+        report.storage.delete(report.key(folder))
+    by_photograph = results.sort_values(["class", "source", "photo"], kind="stable")
+    report.storage.put(report.key("results.csv"), to_csv(by_photograph))
+    for table in tables + answers:
+        _put_table(report, table)
+    for figure in figures:
+        report.storage.put(report.key(f"figures/{figure.name}.png"), figure.png)
+        report.storage.put(report.key(f"figures/{figure.name}.svg"), figure.svg)
+    report.storage.put(report.key("index.html"), page.encode())
+
+
+def _put_table(report: Report, table: Table) -> None:
+    report.storage.put(report.key(f"tables/{table.name}.csv"), to_csv(table.data))
+    report.storage.put(report.key(f"tables/{table.name}.md"), to_markdown(table))
+
+
+def _ordered(report: Report, results: pd.DataFrame) -> pd.DataFrame:
+    """The results in the contestants' order, each contestant's by class and source."""
+    name = report.evaluation.name
+    if not len(results):
+        raise ColorganError(f"report {name!r} has results of no photograph")
+    twice = results.duplicated(["photo", "model"])
+    if twice.any():
+        first = results[twice].iloc[0]
+        raise ColorganError(
+            f"report {name!r} has two results of {first['model']} for photograph {first['photo']}: "
+            "its results were not written by one evaluation"
+        )
+    order = [contestant.name for contestant in report.evaluation.contestants]
+    places = results["model"].map({name: place for place, name in enumerate(order)})
+    return (
+        results.assign(_place=places)
+        .sort_values(["_place", "class", "source", "photo"], kind="stable")
+        .drop(columns="_place")
+        .reset_index(drop=True)
+    )
+
+
+def _kind(contestant: str) -> str:
+    return _KINDS.get(contestant, f"The cGAN of the class {contestant}, on every photograph.")
+
+
+def _duels(analysis: Analysis, models: Sequence[str]) -> list[_Duel]:
+    """What the metrics say of the assembled model, or else the first, against each other one."""
+    ours = ASSEMBLED if ASSEMBLED in models else next(iter(models), "")
+    comparisons = [
+        each
+        for metric, verdict in analysis.verdicts.items()
+        if metric not in DESCRIPTIVE
+        for each in verdict.comparisons
+    ]
+    return [
+        _duel(ours, other, [each for each in comparisons if {each.first, each.second} == pair])
+        for other in models
+        if other != ours and (pair := {ours, other})
+    ]
+
+
+def _against_gray(analysis: Analysis, models: Sequence[str]) -> list[_Duel]:
+    comparisons = [each for several in analysis.against_gray.values() for each in several]
+    return [
+        _duel(model, GRAY, [each for each in comparisons if each.first == model])
+        for model in models
+        if any(each.first == model for each in comparisons)
+    ]
+
+
+def _duel(first: str, second: str, comparisons: Sequence[Comparison]) -> _Duel:
+    sides: dict[str, list[str]] = {first: [], second: [], "": []}
+    for each in comparisons:
+        sides[each.better].append(_in_text(METRICS[each.metric].title))
+    return _Duel(first, second, sides[first], sides[second], sides[""])
+
+
+def _findings(analysis: Analysis) -> list[_Finding]:
+    """The semantic score first: it is what the 2018 report judged by."""
+    verdicts = sorted(analysis.verdicts.values(), key=lambda each: each.metric != "semantic")
+    return [_finding(analysis, verdict) for verdict in verdicts]
+
+
+def _finding(analysis: Analysis, verdict: Verdict) -> _Finding:
+    about = METRICS[verdict.metric]
+    valued = verdict.metric not in DESCRIPTIVE
+    means = [
+        f"{model} {interval(analysis.estimate(verdict.metric, model), about.decimals)}"
+        for model in verdict.contestants
+    ]
+    unit = f" ({about.unit})" if about.unit else ""
+    listed = f"Means, {'best' if valued else 'most colourful'} first: {'; '.join(means)}{unit}."
+    best = f"{about.best} is best" if valued else "more is not better"
+    if not verdict.comparisons:
+        return _Finding(about.title, best, "nothing to compare", [listed], False)
+    fewest = min(each.photographs for each in verdict.comparisons)
+    nothing = f"no difference that {_photographs(fewest)} can show"
+    if not verdict.shown:
+        return _Finding(about.title, best, nothing, [listed], False)
+    words = f"{verdict.winner} {'wins' if valued else 'is the most colourful'}"
+    sentences = [_difference(each) for each in verdict.shown]
+    if not verdict.winner:
+        words = "no single winner"
+    if len(verdict.shown) < len(verdict.comparisons):
+        others = [f"{e.first} and {e.second}" for e in verdict.comparisons if not e.better]
+        sentences.append(f"Between {_listed(others, 'or')}: {nothing}.")
+    won = bool(verdict.winner) and valued
+    return _Finding(about.title, best, words, [*sentences, listed], won)
+
+
+def _difference(each: Comparison) -> str:
+    """A sentence on a pair that is shown to differ."""
+    about = METRICS[each.metric]
+    low, high = sorted((abs(each.difference.low), abs(each.difference.high)))
+    word, decimals = ("lower" if about.best == "lowest" else "higher"), about.decimals + 1
+    p = probability(each.p_holm)
+    return (
+        f"{each.better} is {word} than {each.worse} by "
+        f"{number(abs(each.difference.mean), decimals)} "
+        f"(95\N{NO-BREAK SPACE}% CI {bounds(low, high, decimals)}, "
+        f"p {p if p.startswith('<') else f'= {p}'})."
+    )
+
+
+def _gaps(report: Report, results: pd.DataFrame) -> list[tuple[str, str]]:
+    """What could not be computed, and why."""
+    evaluation = report.evaluation
+    gaps = [
+        (METRICS[name].title if name in METRICS else _TITLES.get(name, name), reason)
+        for name, reason in evaluation.missing.items()
+    ]
+    photographs = results["photo"].nunique()
+    there = results["model"].value_counts()
+    for contestant in evaluation.contestants:
+        lost = photographs - int(there.get(contestant.name, 0))
+        if lost:
+            what = f"no result for {lost} of {_photographs(photographs)}"
+            gaps.append((contestant.name, what))
+    for name in metrics_of(results):
+        values = results[name].astype(float).replace([np.inf, -np.inf], np.nan)
+        counts = values.groupby(results["model"]).agg(["size", "count"])
+        for model, row in counts.iterrows():
+            if row["count"] < row["size"]:
+                lost = int(row["size"] - row["count"])
+                what = f"no value for {lost} of {_photographs(int(row['size']))}"
+                gaps.append((f"{METRICS[name].title} of {model}", what))
+    return gaps
+
+
+def _gallery(report: Report, results: pd.DataFrame, most: int) -> dict[str, Any]:
+    """What the page's script builds the gallery from."""
+    everyone, metrics = contestants_of(results), metrics_of(results)
+    ids = [str(photo) for photo in results["photo"].unique()]
+    if len(ids) > most:
+        drawn = np.random.default_rng(report.evaluation.seed).permutation(len(ids))[:most]
+        ids = [ids[place] for place in sorted(drawn.tolist())]
+    rows = {(str(row["photo"]), str(row["model"])): row for _, row in results.iterrows()}
+    asked = [(photo, model) for photo in ids for model in everyone if (photo, model) in rows]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        pictures = dict(
+            zip(asked, pool.map(lambda pair: _thumbnail(report, *pair), asked), strict=True)
+        )
+    photos = []
+    for photo in ids:
+        own = [rows[photo, model] for model in everyone if (photo, model) in rows]
+        photos.append(
+            {
+                "source": str(own[0]["source"]),
+                "class": str(own[0]["class"]),
+                "cells": [
+                    {
+                        **pictures[photo, model],
+                        "sent": _text(rows[photo, model].get("sent_to")),
+                        "values": [_value(rows[photo, model], model, name) for name in metrics],
+                    }
+                    if (photo, model) in pictures
+                    else None
+                    for model in everyone
+                ],
+            }
+        )
+    return {
+        "all": int(results["photo"].nunique()),
+        "models": list(everyone),
+        "colorers": list(colorers(results)),
+        "identities": [name for name in everyone if name in IDENTITIES],
+        "metrics": [{"name": name, **asdict(METRICS[name])} for name in metrics],
+        "classes": sorted({photo["class"] for photo in photos}),
+        "photos": photos,
+    }
+
+
+def _value(row: pd.Series, model: str, metric: str) -> float | None:
+    value = float(row[metric])
+    if not math.isfinite(value) or (model == ORIGINAL and metric not in ABSOLUTE):
+        return None
+    return round(value, METRICS[metric].decimals + 3)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _thumbnail(report: Report, photo: str, contestant: str) -> dict[str, Any]:
+    """A picture as a data URI of at most 256 px on its long side."""
+    data = report.picture(photo, contestant)
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            picture = opened.convert("RGB")
+    except (UnidentifiedImageError, OSError) as error:
+        key = report.picture_key(photo, contestant)
+        raise Corrupt(f"{key} in {report.storage.uri} is not a picture") from error
+    picture.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    small = io.BytesIO()
+    picture.save(small, "WEBP", quality=_QUALITY)
+    uri = _data_uri("image/webp", small.getvalue())
+    return {"picture": uri, "width": picture.width, "height": picture.height}
+
+
+def _data_uri(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _in_text(title: str) -> str:
+    """A title as it stands in a sentence: `semantic score`, but `L1 in ab` and `PSNR`."""
+    return title[0].lower() + title[1:] if title[1:2].islower() else title
+
+
+def _photographs(number: int) -> str:
+    return f"{number:,} photograph" + ("" if number == 1 else "s")
+
+
+def _listed(words: Sequence[str], last: str = "and") -> str:
+    """The words as people list them: a, b and c."""
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def _csp_hash(text: str) -> str:
+    """How a Content-Security-Policy names the one style or script that it allows."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _render(**context: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("colorgan.evaluation", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "csp_hash": _csp_hash,
+        "listed": _listed,
+        "photographs": _photographs,
+    }
+    return environment.get_template("report.html.j2").render(**context)

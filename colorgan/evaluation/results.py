@@ -1,0 +1,214 @@
+"""An evaluation in storage: which models coloured which photographs, and what came of it.
+
+reports/<report>/evaluation.json                 what is compared on what
+reports/<report>/parts/<block>.parquet           results and features of a block of photographs
+reports/<report>/pictures/<photo>/<model>.webp   what each model made; `gray` and `original`, too
+reports/<report>/results.parquet, results.csv    all results, a line a photograph and model
+reports/<report>/index.html, tables/, figures/   for people
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from colorgan.data.dataset import check_name
+from colorgan.documents import read_document
+from colorgan.errors import NotInStorage
+from colorgan.storage import Storage
+
+SCHEMA_VERSION = 1
+
+GRAY = "gray"
+ORIGINAL = "original"
+ASSEMBLED = "assembled"
+IDENTITIES = (GRAY, ORIGINAL)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of the results.
+
+    Attributes:
+        title: for people.
+        unit: what it is counted in, or an empty string.
+        best: whether the `lowest` or the `highest` value is the best one.
+        meaning: one sentence for somebody who has not read the paper.
+        decimals: that are worth showing.
+    """
+
+    title: str
+    unit: str
+    best: str
+    meaning: str
+    decimals: int
+
+
+METRICS: Mapping[str, Metric] = {
+    "l1": Metric(
+        "L1 in ab",
+        "Lab units",
+        "lowest",
+        "How far the colours are from the true ones, on average over the pixels.",
+        2,
+    ),
+    "rmse": Metric(
+        "RMSE in ab", "Lab units", "lowest", "The same, with large errors counted more.", 2
+    ),
+    "psnr": Metric(
+        "PSNR", "dB", "highest", "How little the picture differs from the original, as a signal.", 1
+    ),
+    "ssim": Metric(
+        "SSIM", "", "highest", "How alike the structures of picture and original are; 1 at most.", 3
+    ),
+    "colorfulness": Metric(
+        "Colourfulness",
+        "",
+        "highest",
+        "How strong and varied the colours look; not whether they are right.",
+        1,
+    ),
+    "colorfulness_gap": Metric(
+        "Colourfulness gap", "", "lowest", "How far that is from the original's colourfulness.", 1
+    ),
+    "semantic": Metric(
+        "Semantic score",
+        "",
+        "highest",
+        "How sure a classifier is that the coloured photograph shows what it shows.",
+        3,
+    ),
+    "lpips": Metric(
+        "LPIPS",
+        "",
+        "lowest",
+        "How different picture and original look to a network that was fitted to people's eyes.",
+        3,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Something that colours, or leaves as it is.
+
+    Attributes:
+        name: `assembled`, `general`, `hypercolumn`, a class, `gray` or `original`.
+        reference: its package, `model@version`; the assembled model's are joined by commas; empty
+            for the identities.
+        note: what a reader must know, as the backbone of the hypercolumns; or an empty string.
+    """
+
+    name: str
+    reference: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is compared on what: a report's evaluation.json.
+
+    Attributes:
+        name: the report's.
+        created: UTC, ISO 8601.
+        dataset: name and fingerprint.
+        split: train, val or test.
+        photographs: how many of the split, balanced over the classes where it is not all.
+        seed: that chose them.
+        classes: of the dataset.
+        contestants: in the order in which tables show them.
+        router: of the assembled model, in words.
+        classifier: that gives the semantic score.
+        missing: why a metric could not be computed, by its name (`lpips`, `fid`).
+        versions: of colorgan, torch and python.
+    """
+
+    name: str
+    created: str
+    dataset: dict[str, str]
+    split: str
+    photographs: int
+    seed: int
+    classes: tuple[str, ...]
+    contestants: tuple[Contestant, ...]
+    router: str
+    classifier: str
+    missing: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> bytes:
+        """The contents of evaluation.json."""
+        return (json.dumps(asdict(self), indent=2) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, key: str) -> "Evaluation":
+        """Read an evaluation.json; raises Corrupt where it is not one."""
+
+        def build(fields: dict[str, Any]) -> "Evaluation":
+            fields["classes"] = tuple(fields["classes"])
+            fields["contestants"] = tuple(Contestant(**each) for each in fields["contestants"])
+            return cls(**fields)
+
+        return read_document(data, key, SCHEMA_VERSION, build)
+
+
+class Report:
+    """A report's folder in storage.
+
+    Attributes:
+        storage: where it is.
+        evaluation: what it compares.
+    """
+
+    def __init__(self, storage: Storage, evaluation: Evaluation) -> None:
+        """Take an evaluation that is, or is about to be, in storage."""
+        self.storage = storage
+        self.evaluation = evaluation
+
+    def key(self, name: str) -> str:
+        """The storage key of one of the report's files."""
+        return f"reports/{self.evaluation.name}/{name}"
+
+    def picture(self, photo: str, contestant: str) -> bytes:
+        """A WebP: what a contestant made of a photograph; raises NotInStorage."""
+        return self.storage.get(self.picture_key(photo, contestant))
+
+    def picture_key(self, photo: str, contestant: str) -> str:
+        """Where `picture` is."""
+        return self.key(f"pictures/{photo}/{contestant}.webp")
+
+    def results(self) -> pd.DataFrame:
+        """All results, a line a photograph and contestant.
+
+        Returns:
+            photo (its id), source, class, model (the contestant), sent_to (the class whose model
+            coloured it for `assembled`, else empty), and the metrics that were computed, by the
+            names of METRICS.
+
+        Raises:
+            NotInStorage: the evaluation is not finished.
+        """
+        key = self.key("results.parquet")
+        if not self.storage.exists(key):
+            name = self.evaluation.name
+            raise NotInStorage(
+                f"report {name!r} has no results yet: python jobs/evaluate.py --report {name} "
+                "finishes it"
+            )
+        return pd.read_parquet(io.BytesIO(self.storage.get(key)))
+
+
+def open_report(storage: Storage, name: str) -> Report:
+    """A report by its name; raises NotInStorage, naming those that there are, or Corrupt."""
+    key = f"reports/{check_name('report', name)}/evaluation.json"
+    if not storage.exists(key):
+        known = ", ".join(storage.folders("reports"))
+        raise NotInStorage(
+            f"no report {name!r} in {storage.uri}: "
+            + (f"there are {known}" if known else "python jobs/evaluate.py makes one")
+        )
+    return Report(storage, Evaluation.from_json(storage.get(key), key))

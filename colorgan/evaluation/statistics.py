@@ -1,0 +1,331 @@
+"""What the results of an evaluation show, and what they are too few to show."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import rankdata, wilcoxon
+
+from colorgan.evaluation.results import GRAY, IDENTITIES, METRICS, ORIGINAL
+
+ALL_CLASSES = "all classes"  # no class's name: a name has no blank
+ALPHA = 0.05
+RESAMPLES = 2000
+
+# These judge the picture alone. All others compare it with the original, whose own value is then
+# perfect by definition and says nothing.
+ABSOLUTE = ("colorfulness", "semantic")
+
+# More of these is neither better nor worse.
+DESCRIPTIVE = ("colorfulness",)
+
+_CHUNK = 1 << 22  # numbers that a bootstrap draws at once
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and the bounds of its 95 % confidence interval; NaN where it has none."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two contestants on the photographs that have a value of both.
+
+    Attributes:
+        metric: by its name in METRICS.
+        first: a contestant.
+        second: another one.
+        photographs: that were compared.
+        difference: of the first from the second, on average over the photographs, in the metric's
+            unit, with its interval.
+        p: of the two-sided Wilcoxon signed-rank test.
+        p_holm: the same, corrected for all comparisons that were made together (Holm 1979).
+        better: the contestant that the photographs show to be better, or an empty string.
+    """
+
+    metric: str
+    first: str
+    second: str
+    photographs: int
+    difference: Estimate
+    p: float
+    p_holm: float
+    better: str
+
+    @property
+    def worse(self) -> str:
+        """The other one; an empty string where neither is better."""
+        return {self.first: self.second, self.second: self.first}.get(self.better, "")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a metric says of the colouring contestants.
+
+    Attributes:
+        metric: by its name in METRICS.
+        contestants: that have values, best mean first.
+        winner: the contestant that is shown to be better than every other one, or an empty string.
+        comparisons: of every pair.
+    """
+
+    metric: str
+    contestants: tuple[str, ...]
+    winner: str
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def shown(self) -> tuple[Comparison, ...]:
+        """The pairs that the photographs show to differ."""
+        return tuple(each for each in self.comparisons if each.better)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All statistics of an evaluation's results.
+
+    Attributes:
+        description: as `describe` returns it.
+        verdicts: by metric.
+        against_gray: by metric, every colouring contestant compared with no colour at all.
+    """
+
+    description: pd.DataFrame
+    verdicts: Mapping[str, Verdict]
+    against_gray: Mapping[str, tuple[Comparison, ...]]
+
+    def estimate(self, metric: str, model: str, group: str = ALL_CLASSES) -> Estimate:
+        """The mean of a contestant and its interval; NaN where there is none."""
+        frame = self.description
+        here = (frame["metric"] == metric) & (frame["model"] == model) & (frame["class"] == group)
+        for _, row in frame[here].iterrows():
+            return Estimate(float(row["mean"]), float(row["low"]), float(row["high"]))
+        return Estimate(float("nan"), float("nan"), float("nan"))
+
+
+def analyze(results: pd.DataFrame, seed: int = 0) -> Analysis:
+    """Compute all statistics.
+
+    Args:
+        results: as `Report.results` returns them.
+        seed: of the bootstrap.
+    """
+    verdicts = {metric: judge(results, metric, seed) for metric in metrics_of(results)}
+    against = {
+        metric: compare(results, metric, [(model, GRAY) for model in colorers(results)], seed)
+        for metric in verdicts
+        if metric not in DESCRIPTIVE and GRAY in set(results["model"])
+    }
+    return Analysis(describe(results, seed), verdicts, against)
+
+
+def metrics_of(results: pd.DataFrame) -> tuple[str, ...]:
+    """The metrics that have a value anywhere, in the order of METRICS."""
+    there = (name for name in METRICS if name in results.columns)
+    return tuple(name for name in there if np.isfinite(_floats(results[name])).any())
+
+
+def contestants_of(results: pd.DataFrame) -> tuple[str, ...]:
+    """The contestants in the order in which the results name them."""
+    return tuple(str(name) for name in results["model"].unique())
+
+
+def colorers(results: pd.DataFrame) -> tuple[str, ...]:
+    """The contestants that colour: all but the identities."""
+    return tuple(name for name in contestants_of(results) if name not in IDENTITIES)
+
+
+def groups(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The results of all classes together, then those of each class where there are several."""
+    names = sorted(str(name) for name in results["class"].unique())
+    several = names if len(names) > 1 else []
+    return {ALL_CLASSES: results, **{name: results[results["class"] == name] for name in several}}
+
+
+def values_of(results: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A metric's values: a line a photograph, a column a contestant; NaN where there is none."""
+    wide = results.pivot(index="photo", columns="model", values=metric).astype(float)
+    return wide.reindex(columns=list(contestants_of(results))).replace([np.inf, -np.inf], np.nan)
+
+
+def bootstrap_mean(values: npt.ArrayLike, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
+    """A mean with its 95 % percentile bootstrap interval (Efron 1979) over photographs.
+
+    Args:
+        values: one a photograph; those that are not finite are left out.
+        seed: equal seeds draw equal resamples of equally many values.
+        resamples: how many.
+
+    Returns:
+        NaN for the mean of no value, and for the interval of fewer than two.
+    """
+    taken = _floats(values)
+    taken = taken[np.isfinite(taken)]
+    nothing = float("nan")
+    if len(taken) < 2:
+        return Estimate(float(taken[0]) if len(taken) else nothing, nothing, nothing)
+    generator = np.random.default_rng(seed)
+    step = max(1, _CHUNK // len(taken))
+    means = np.concatenate(
+        [
+            taken[generator.integers(len(taken), size=(min(step, resamples - done), len(taken)))]
+            .mean(axis=1)
+            for done in range(0, resamples, step)
+        ]
+    )  # fmt: skip
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Estimate(float(taken.mean()), float(low), float(high))
+
+
+def describe(results: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Every metric of every contestant, in all and by class.
+
+    Returns:
+        A line a metric, class (ALL_CLASSES first) and contestant: metric, class, model, n, mean,
+        low, high (the 95 % interval of the mean), median, sd (of the sample) and best (as
+        `best_counts` counts; NaN for the identities). The original has no line for metrics that
+        compare with it.
+    """
+    lines = []
+    for metric in metrics_of(results):
+        for group, part in groups(results).items():
+            wide, best = values_of(part, metric), best_counts(part, metric)
+            for model in contestants_of(results):
+                if model == ORIGINAL and metric not in ABSOLUTE:
+                    continue
+                values = wide[model].dropna() if model in wide else pd.Series(dtype=float)
+                estimate = bootstrap_mean(values, seed)
+                lines.append(
+                    {
+                        "metric": metric,
+                        "class": group,
+                        "model": model,
+                        "n": len(values),
+                        "mean": estimate.mean,
+                        "low": estimate.low,
+                        "high": estimate.high,
+                        "median": values.median(),
+                        "sd": values.std(),
+                        "best": best.get(model, float("nan")),
+                    }
+                )
+    columns = ["metric", "class", "model", "n", "mean", "low", "high", "median", "sd", "best"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def best_counts(results: pd.DataFrame, metric: str) -> dict[str, float]:
+    """On how many photographs each colouring contestant is the best one.
+
+    A photograph counts where every colouring contestant that has the metric at all has a value. A
+    photograph that several share is split between them: two get a half each.
+
+    Returns:
+        By contestant, those without any value left out; the sum is the number of photographs.
+    """
+    wide = values_of(results, metric).reindex(columns=list(colorers(results)))
+    wide = wide.dropna(axis=1, how="all").dropna(axis=0)
+    if not len(wide.columns):
+        return {}
+    values = _floats(wide)
+    sign = 1 if METRICS[metric].best == "highest" else -1
+    top = sign * (sign * values).max(axis=1, keepdims=True)
+    wins = _equal(values, top)
+    shares = (wins / wins.sum(axis=1, keepdims=True)).sum(axis=0)
+    return dict(zip(map(str, wide.columns), shares.tolist(), strict=True))
+
+
+def compare(
+    results: pd.DataFrame,
+    metric: str,
+    pairs: Iterable[tuple[str, str]] | None = None,
+    seed: int = 0,
+) -> tuple[Comparison, ...]:
+    """Compare contestants photograph by photograph.
+
+    One is called better where three agree: the test after Holm's correction (p < 0.05), the
+    interval of the mean difference, which leaves zero out, and the signs of both.
+
+    Args:
+        results: as `Report.results` returns them.
+        metric: by its name in METRICS.
+        pairs: of contestants; by default all pairs of colouring ones. They are corrected together.
+        seed: of the bootstrap.
+
+    Returns:
+        A comparison for every pair of which both have values.
+    """
+    wide = values_of(results, metric)
+    there = [str(model) for model in wide.columns if wide[model].notna().any()]
+    if pairs is None:
+        pairs = combinations([model for model in there if model not in IDENTITIES], 2)
+    asked = [pair for pair in pairs if set(pair) <= set(there)]
+    both = [_floats(wide[list(pair)].dropna()) for pair in asked]
+    differences = [np.where(_equal(a, b), 0, a - b) for a, b in (each.T for each in both)]
+    tests = [signed_rank(each) for each in differences]
+    corrected = holm([p for p, _ in tests])
+    comparisons = []
+    for (first, second), difference, (p, rank), p_holm in zip(
+        asked, differences, tests, corrected, strict=True
+    ):
+        estimate = bootstrap_mean(difference, seed)
+        agree = p_holm < ALPHA and (
+            (rank > 0 and estimate.low > 0) or (rank < 0 and estimate.high < 0)
+        )
+        first_is_better = (rank > 0) == (METRICS[metric].best == "highest")
+        better = (first if first_is_better else second) if agree else ""
+        comparisons.append(
+            Comparison(metric, first, second, len(difference), estimate, p, p_holm, better)
+        )
+    return tuple(comparisons)
+
+
+def signed_rank(differences: Values) -> tuple[float, float]:
+    """The Wilcoxon signed-rank test (Wilcoxon 1945), photographs without a difference left out.
+
+    Returns:
+        The two-sided p, 1 where nothing differs; and the rank sum of the positive differences less
+        that of the negative ones, whose sign is the direction.
+    """
+    some = differences[differences != 0]
+    if not len(some):
+        return 1.0, 0.0
+    rank = float((np.sign(some) * rankdata(np.abs(some))).sum())
+    return float(wilcoxon(some).pvalue), rank
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for being several, by Holm's step-down procedure (Holm 1979)."""
+    corrected = [0.0] * len(p)
+    floor = 0.0
+    for done, place in enumerate(sorted(range(len(p)), key=lambda place: p[place])):
+        floor = max(floor, min(1.0, (len(p) - done) * p[place]))
+        corrected[place] = floor
+    return corrected
+
+
+def judge(results: pd.DataFrame, metric: str, seed: int = 0) -> Verdict:
+    """Which colouring contestant a metric prefers to every other one, if it does."""
+    comparisons = compare(results, metric, seed=seed)
+    means = values_of(results, metric).reindex(columns=list(colorers(results))).mean().dropna()
+    ordered = means.sort_values(ascending=METRICS[metric].best == "lowest", kind="stable")
+    names = tuple(str(name) for name in ordered.index)
+    wins = [each.better for each in comparisons]
+    winners = [name for name in names if len(names) > 1 and wins.count(name) == len(names) - 1]
+    return Verdict(metric, names, winners[0] if winners else "", comparisons)
+
+
+def _floats(values: npt.ArrayLike) -> Values:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _equal(one: Values, other: Values) -> npt.NDArray[np.bool_]:
+    # The same picture, coloured in another batch, may differ in the last bits.
+    return np.isclose(one, other, rtol=1e-6, atol=1e-9)

@@ -1,0 +1,301 @@
+"""The survey over HTTP: people choose among unlabelled colourings of photographs.
+
+Who takes part is known by a random token in a cookie alone. What a participant is given for a
+picture says nothing of the model that made it, to nobody but the server: a nonce and a keyed hash,
+which the server recognises by trying the question's models. All that it needs for that is the
+survey's secret in storage, so any replica understands what any other has given, also after a
+restart.
+"""
+
+import asyncio
+import hmac
+import json
+import logging
+import random
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request
+from fastapi.params import Depends
+from fastapi.responses import FileResponse, JSONResponse, Response
+
+from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
+from colorgan.evaluation.results import Report, open_report
+from colorgan.evaluation.survey import (
+    Survey,
+    answered_questions,
+    is_participant,
+    new_participant,
+    open_survey,
+    read_answers,
+    record_answer,
+    tally,
+)
+from colorgan.storage import Storage
+from serve.problems import PROBLEMS, Problem
+
+COOKIE = "colorgan-participant"
+MAX_BODY = 4096
+
+_COOKIE_SECONDS = 180 * 24 * 3600
+_PAGE = Path(__file__).parent / "page" / "survey.html"
+_QUESTION_BYTES = 2
+_NONCE_BYTES = 14
+_HASH_BYTES = 32
+_TOKEN_LENGTH = (_QUESTION_BYTES + _NONCE_BYTES + _HASH_BYTES) * 4 // 3  # 64, without padding
+
+Result = TypeVar("Result")
+Problems = dict[int | str, dict[str, Any]]
+
+
+def _documented(descriptions: Mapping[int, str]) -> Problems:
+    return {
+        status: {**PROBLEMS[503], "description": description}
+        for status, description in descriptions.items()
+    }
+
+
+_FAULTS = _documented({404: "There is no such survey", 503: "Storage does not answer"})
+_BAD_TOKEN = _documented({422: "No token that this participant was given"})
+_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["question", "token"],
+                "properties": {
+                    "question": {"type": "integer", "description": "its number"},
+                    "token": {"type": "string", "description": "the chosen picture's"},
+                },
+            }
+        }
+    },
+}
+
+
+def create_survey_routes(
+    storage: Storage, page_headers: Mapping[str, str], guarded: Sequence[Depends]
+) -> APIRouter:
+    """The survey's routes. They are open to people without the API key, but for the results.
+
+    Args:
+        storage: where surveys, answers and reports are.
+        page_headers: of everything that a browser shows.
+        guarded: what lets in who has the API key, where one is set.
+    """
+    routes = APIRouter()
+    surveys = _Surveys(storage)
+    # What a browser kept would be old at the next display: the tokens are new, the order another.
+    fleeting = {**page_headers, "Cache-Control": "private, no-store"}
+
+    @routes.get("/survey/{survey}", include_in_schema=False)
+    async def page(survey: str) -> FileResponse:
+        await _in_thread(surveys.open, survey)
+        return FileResponse(_PAGE, headers=dict(page_headers))
+
+    # Not the page sets the cookie: a browser that comes from elsewhere, as by a link in an e-mail,
+    # asks for the page without its SameSite=Strict cookies, and would be taken for somebody new.
+    @routes.get("/survey/{survey}/questions", responses=_FAULTS)
+    async def questions(request: Request, survey: str) -> JSONResponse:
+        """What a participant has not answered; open to people without the API key.
+
+        Each question has a token a picture, in an order that is another at every display.
+        """
+        participant = _participant(request) or new_participant()
+        remaining = await _in_thread(surveys.remaining, survey, participant)
+        response = JSONResponse(remaining, headers=fleeting)
+        response.set_cookie(
+            COOKIE,
+            participant,
+            max_age=_COOKIE_SECONDS,
+            path=f"/survey/{survey}",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+        return response
+
+    @routes.get(
+        "/survey/{survey}/pictures/{token}",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The picture",
+                "content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}},
+            },
+            **_FAULTS,
+            **_BAD_TOKEN,
+        },
+    )
+    async def picture(request: Request, survey: str, token: str) -> Response:
+        """One picture, for the participant whose token it is; open without the API key."""
+        data = await _in_thread(surveys.picture, survey, _participant(request), token)
+        return Response(data, headers=fleeting, media_type="image/webp")
+
+    @routes.post(
+        "/survey/{survey}/answers",
+        responses={
+            **_FAULTS,
+            **_BAD_TOKEN,
+            **_documented({409: "The survey is closed", 413: "Too many bytes"}),
+        },
+        openapi_extra={"requestBody": _BODY},
+    )
+    async def answer(request: Request, survey: str) -> JSONResponse:
+        """Answer a question; open to people without the API key.
+
+        The first answer counts; `counted` says whether this one does. When it is answered, the
+        answer is stored.
+        """
+        question, token = _read_answer(await _read_body(request))
+        arguments = (survey, _participant(request), question, token)
+        counted = await _in_thread(surveys.answer, *arguments)
+        return JSONResponse({"question": question, "counted": counted}, headers=fleeting)
+
+    @routes.get(
+        "/survey/{survey}/results",
+        responses={**_FAULTS, 401: PROBLEMS[401]},
+        dependencies=list(guarded),
+    )
+    async def results(survey: str) -> JSONResponse:
+        """The votes until now; wants the API key where one is set, and is open where none is."""
+        return JSONResponse(await _in_thread(surveys.results, survey), headers=fleeting)
+
+    return routes
+
+
+class _Surveys:
+    """What asks storage, and so belongs into a thread."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._reports: dict[str, Report] = {}
+
+    def open(self, name: str) -> Survey:
+        """A survey as it is now; raises Problem 404."""
+        try:
+            return open_survey(self._storage, name)
+        except (ConfigError, NotInStorage):
+            raise Problem(404, "there is no survey at this address") from None
+
+    def remaining(self, name: str, participant: str) -> dict[str, Any]:
+        survey = self.open(name)
+        answered = answered_questions(self._storage, survey, participant)
+        remaining = [
+            {"question": number, "pictures": _shuffled_tokens(survey, participant, number)}
+            for number in range(1, len(survey.questions) + 1)
+            if number not in answered and not survey.closed
+        ]
+        return {
+            "closed": bool(survey.closed),
+            "total": len(survey.questions),
+            "answered": len(answered),
+            "questions": remaining,
+        }
+
+    def picture(self, name: str, participant: str, token: str) -> bytes:
+        survey = self.open(name)
+        number, model = _recognise(survey, participant, token)
+        if survey.report not in self._reports:
+            self._reports[survey.report] = open_report(self._storage, survey.report)
+        return self._reports[survey.report].picture(survey.questions[number - 1].photo, model)
+
+    def answer(self, name: str, participant: str, question: int, token: str) -> bool:
+        survey = self.open(name)
+        if survey.closed:
+            raise Problem(409, "this survey is closed and takes no more answers")
+        number, model = _recognise(survey, participant, token)
+        if number != question:
+            raise Problem(422, f"token: it is not of question {question}")
+        return record_answer(self._storage, survey, participant, question, model)
+
+    def results(self, name: str) -> dict[str, Any]:
+        survey = self.open(name)
+        counted = tally(survey, read_answers(self._storage, survey))
+        return {"survey": survey.name, "closed": bool(survey.closed), **counted.to_dict()}
+
+
+async def _in_thread(work: Callable[..., Result], *arguments: Any) -> Result:
+    """Let storage wait elsewhere than on the event loop; raises Problem."""
+    try:
+        return await asyncio.to_thread(work, *arguments)
+    except (Corrupt, NotInStorage):
+        raise  # no fault of the moment
+    except ColorganError:
+        logging.getLogger("colorgan.serve").exception("storage does not answer")
+        raise Problem(503, "the survey's storage does not answer; try again in a moment") from None
+
+
+def _participant(request: Request) -> str:
+    """Who asks; empty for somebody new, or where the cookie is none of ours."""
+    participant = request.cookies.get(COOKIE, "")
+    return participant if is_participant(participant) else ""
+
+
+def _shuffled_tokens(survey: Survey, participant: str, number: int) -> list[str]:
+    tokens = []
+    for model in survey.questions[number - 1].models:
+        start = number.to_bytes(_QUESTION_BYTES) + secrets.token_bytes(_NONCE_BYTES)
+        signed = start + _hash(survey, participant, model, start)
+        tokens.append(urlsafe_b64encode(signed).decode())
+    random.SystemRandom().shuffle(tokens)
+    return tokens
+
+
+def _recognise(survey: Survey, participant: str, token: str) -> tuple[int, str]:
+    """The question and the model of a token; raises Problem 422."""
+    unknown = Problem(
+        422,
+        "token: it was not given to you by this survey; allow cookies for this address and load "
+        "the page again",
+    )
+    if not participant or len(token) != _TOKEN_LENGTH or not token.isascii():
+        raise unknown
+    try:
+        signed = urlsafe_b64decode(token)
+    except ValueError:
+        raise unknown from None
+    start, given = signed[:-_HASH_BYTES], signed[-_HASH_BYTES:]
+    number = int.from_bytes(start[:_QUESTION_BYTES])
+    if not 1 <= number <= len(survey.questions):
+        raise unknown
+    # All are tried, so that the time says nothing of the model.
+    matching = [
+        model
+        for model in survey.questions[number - 1].models
+        if hmac.compare_digest(given, _hash(survey, participant, model, start))
+    ]
+    if not matching:
+        raise unknown
+    return number, matching[0]
+
+
+def _hash(survey: Survey, participant: str, model: str, start: bytes) -> bytes:
+    message = start + "\0".join((survey.name, participant, model)).encode()
+    return hmac.digest(bytes.fromhex(survey.secret), message, "sha256")
+
+
+async def _read_body(request: Request) -> bytes:
+    """The body, within its limit; raises Problem 413."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise Problem(413, f"an answer has no more than {MAX_BODY:,} bytes")
+    return body
+
+
+def _read_answer(body: bytes) -> tuple[int, str]:
+    """The question and the token of an answer's JSON; raises Problem 422."""
+    try:
+        document = json.loads(body)
+        question, token = document["question"], document["token"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise Problem(422, "body: send JSON with `question` and `token`") from None
+    if type(question) is not int or not isinstance(token, str):
+        raise Problem(422, "body: `question` is a number and `token` a text")
+    return question, token

@@ -1,0 +1,153 @@
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from colorgan.colorizer import Colorizer, grayscale
+from colorgan.data.dataset import Dataset, open_dataset
+from colorgan.errors import ConfigError, NotInStorage
+from colorgan.evaluation.evaluate import (
+    BLOCK,
+    Evaluator,
+    SemanticScore,
+    blocks_left,
+    choose_rows,
+    collect,
+    default_models,
+    find_contestants,
+    missing_metrics,
+    open_evaluation,
+    photo_id,
+)
+from colorgan.evaluation.metrics import ab_l1
+from colorgan.evaluation.results import Evaluation, Report, open_report
+from colorgan.images.decoding import decode
+from colorgan.models import EMBEDDED
+from colorgan.packages import find, load_generator
+from colorgan.router import RouterConfig
+from tests.serve.conftest import publish_untrained
+
+MODELS = ("assembled", "general")
+
+
+def start(scenes: Dataset, name: str = "r", **changes: object) -> tuple[Report, bool]:
+    classes = scenes.manifest.classes
+    evaluation = Evaluation(
+        name=name,
+        created="2026-01-01T00:00:00+00:00",
+        dataset={"name": "scenes", "fingerprint": scenes.manifest.fingerprint},
+        split="test",
+        photographs=scenes.count(classes, "test"),
+        seed=0,
+        classes=classes,
+        contestants=find_contestants(scenes.storage, MODELS, classes),
+        router="labels",
+        classifier=EMBEDDED,
+        missing=missing_metrics(),
+    )
+    return open_evaluation(scenes.storage, dataclasses.replace(evaluation, **changes))
+
+
+@pytest.fixture
+def served(scenes: Dataset) -> Dataset:
+    """A dataset beside untrained models of every class and a general one."""
+    for seed, model in enumerate((*scenes.manifest.classes, "general")):
+        publish_untrained(scenes.storage, model, seed)
+    return open_dataset(scenes.storage, "scenes")
+
+
+def test_every_photograph_is_coloured_and_measured_by_every_contestant(served: Dataset) -> None:
+    report, going_on = start(served)
+    assert not going_on
+    classes, storage = served.manifest.classes, served.storage
+    evaluator = Evaluator(report, RouterConfig())
+    rows = list(choose_rows(served, "test", 0, 0))
+    for number, block in blocks_left(report, iter(rows)):
+        evaluator.evaluate(block, number)
+    results, distances = collect(report)
+    pd.testing.assert_frame_equal(results, open_report(storage, "r").results())
+    assert Counter(results["model"]) == dict.fromkeys(
+        ("gray", "original", "assembled", "general"), len(rows)
+    )
+    assert set(results["class"]) == set(classes)
+    assert np.isfinite(results.drop(columns=["photo", "source", "class", "model", "sent_to"])).all(
+        axis=None
+    )
+
+    original = results[results["model"] == "original"]
+    assert original["l1"].max() < 1e-4
+    assert original["psnr"].min() == 100
+    assert original["ssim"].min() == pytest.approx(1)
+    assert distances["original"] == pytest.approx(0, abs=1e-6)
+    assert distances["general"] > 0
+    assert results[results["model"] == "gray"]["colorfulness"].max() < 2
+
+    # What the table says is what the models make.
+    row, rgb = rows[0], decode(rows[0].image).rgb
+    lines = results[results["photo"] == photo_id(row)].set_index("model")
+    assert lines.loc["assembled", "sent_to"] in classes
+    for name, model in (("assembled", lines.loc["assembled", "sent_to"]), ("general", "general")):
+        (colored,) = Colorizer(load_generator(storage, find(storage, model)))([rgb])
+        pair = torch.from_numpy(np.stack([colored, rgb])).permute(0, 3, 1, 2).float() / 255
+        assert lines.loc[name, "l1"] == pytest.approx(ab_l1(pair[:1], pair[1:]).item(), rel=1e-4)
+        seen = decode(report.picture(photo_id(row), name)).rgb
+        assert np.abs(seen.astype(int) - colored).mean() < 8  # WebP loses some
+    gray = decode(report.picture(photo_id(row), "gray")).rgb
+    assert np.abs(gray.astype(int) - grayscale(rgb)).mean() < 3
+
+
+def test_what_is_done_is_not_done_again(served: Dataset) -> None:
+    report, _ = start(served)
+    rows = list(choose_rows(served, "test", BLOCK + 1, 0))
+    left = list(blocks_left(report, iter(rows)))
+    assert [(number, len(block)) for number, block in left] == [(0, BLOCK), (1, 1)]
+    Evaluator(report, RouterConfig()).evaluate(left[1][1], 1)
+    again, going_on = start(served)
+    assert going_on
+    assert [number for number, _ in blocks_left(again, iter(rows))] == [0]
+
+
+def test_another_comparison_of_the_same_name_is_refused(served: Dataset) -> None:
+    start(served)
+    with pytest.raises(ConfigError, match="report 'r' was started with another photographs"):
+        start(served, photographs=1)
+    publish_untrained(served.storage, "general", 9)
+    with pytest.raises(ConfigError, match="another contestants"):
+        start(served)
+
+
+def test_a_sample_is_even_over_the_classes_and_decided_by_its_seed(scenes: Dataset) -> None:
+    sample = [photo_id(row) for row in choose_rows(scenes, "train", 7, 0)]
+    assert len(set(sample)) == 7
+    counts = Counter(row.label for row in choose_rows(scenes, "train", 7, 0))
+    assert sorted(counts.values()) == [2, 2, 3]
+    assert sample == [photo_id(row) for row in choose_rows(scenes, "train", 7, 0)]
+    assert sample != [photo_id(row) for row in choose_rows(scenes, "train", 7, 1)]
+
+
+def test_the_semantic_score_by_hand() -> None:
+    score = SemanticScore({"animals": ["n01440764", "n01443537"], "people": ["n01484850"]})
+    probabilities = torch.zeros(2, 1000)
+    probabilities[0, :4] = torch.tensor([0.1, 0.3, 0.5, 0.05])  # tench, goldfish, shark, …
+    probabilities[1, :4] = torch.tensor([0.6, 0.2, 0.1, 0.05])
+    assert score(probabilities, "animals").tolist() == pytest.approx([0.3, 0.6])
+    assert score(probabilities, "people").tolist() == pytest.approx([0.5, 0.1])
+    assert score(probabilities, "planets").isnan().all()
+
+
+def test_what_can_be_compared_is_found(scenes: Dataset) -> None:
+    storage, classes = scenes.storage, scenes.manifest.classes
+    with pytest.raises(NotInStorage, match=r"no model in .* to evaluate: python jobs/train_all"):
+        default_models(storage, classes)
+    publish_untrained(storage, "general")
+    assert default_models(storage, classes) == ("general",)
+    with pytest.raises(NotInStorage, match="a model of every class"):
+        find_contestants(storage, ["assembled"], classes)
+    for name in classes:
+        publish_untrained(storage, name)
+    assert default_models(storage, classes) == ("assembled", "general")
+    with pytest.raises(ConfigError, match="in one version at a time"):
+        find_contestants(storage, ["general", "general"], classes)

@@ -1,0 +1,99 @@
+"""The evaluation on a real Ray."""
+
+import html
+import signal
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from colorgan.data.dataset import HYPERCOLUMN, Dataset
+from colorgan.evaluation.evaluate import BLOCK
+from colorgan.evaluation.results import METRICS, open_report
+from colorgan.evaluation.survey import create_survey, new_participant, record_answer
+from colorgan.models import EMBEDDED
+from colorgan.models.hypercolumn import HypercolumnConfig, HypercolumnNetwork
+from colorgan.packages import Trained, publish
+from jobs import evaluate
+from tests.conftest import Jobs
+from tests.serve.conftest import publish_untrained
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def compared(scenes: Dataset) -> Dataset:
+    """Scenes beside untrained models of everything that can be compared."""
+    for seed, model in enumerate((*scenes.manifest.classes, "general")):
+        publish_untrained(scenes.storage, model, seed)
+    torch.manual_seed(0)
+    network = HypercolumnNetwork(HypercolumnConfig(64, 4, EMBEDDED))
+    trained = Trained(network, scenes.manifest.classes, {}, {}, 1.0, "cpu")
+    publish(scenes.storage, HYPERCOLUMN, scenes, trained)
+    return scenes
+
+
+def test_an_interrupted_evaluation_goes_on_and_ends_in_a_report(
+    jobs: Jobs, compared: Dataset, tmp_path: Path
+) -> None:
+    storage = compared.storage
+    options = ("--storage", storage.uri, "--report", "r", "--split", "train")
+    job = jobs.start_script("evaluate", *options)
+    parts = Path(storage.uri) / "reports/r/parts"
+    deadline = time.monotonic() + 120
+    while not list(parts.glob("*.parquet")):
+        assert job.process.poll() is None, job.output
+        assert time.monotonic() < deadline, job.output
+        time.sleep(0.05)
+    job.process.send_signal(signal.SIGINT)
+    assert job.finish(60) == 130, job.output
+    assert "the same command with --report r goes on" in job.output
+    written = {path: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
+
+    job = jobs.start_script("evaluate", *options)
+    assert job.finish(200) == 0, job.output
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    count = compared.count(compared.manifest.classes, "train")
+    assert len(list(parts.glob("*.parquet"))) == -(-count // BLOCK)
+    report = open_report(storage, "r")
+    results = report.results()
+    names = ["gray", "original", "assembled", "general", "hypercolumn"]
+    assert Counter(results["model"]) == dict.fromkeys(names, count)
+    assert asdict(report.evaluation.contestants[-1])["note"] == f"on {EMBEDDED}"
+
+    survey = create_survey(report, 3)
+    record_answer(storage, survey, new_participant(), 1, "general")
+    assert evaluate.main(options) == 0  # all is measured: the report alone is written again
+    text = html.unescape((Path(storage.uri) / "reports/r/index.html").read_text())
+    for name in names:
+        assert name in text
+    for metric in set(results.columns) & set(METRICS):
+        assert METRICS[metric].title in text
+    assert "LPIPS needs torchvision's AlexNet weights" in text
+    assert f"Survey {survey.name}, 1 participants" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--photographs", "-1"], 2, "--photographs must not be negative"),
+        (["--dataset", "moon"], 1, "moon"),
+        (["--models", "dogs"], 1, "no model 'dogs'"),
+        (["--router", "labels", "--unsure-below", "2"], 2, "is not a probability"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence_before_ray_is_started(
+    options: list[str],
+    status: int,
+    message: str,
+    scenes: Dataset,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    publish_untrained(scenes.storage, "general")
+    assert evaluate.main(["--storage", scenes.storage.uri, *options]) == status
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ") and error.count("\n") == 1
