@@ -231,7 +231,8 @@ def _finding(analysis: Analysis, verdict: Verdict) -> _Finding:
         words = "no single winner"
     if len(verdict.shown) < len(verdict.comparisons):
         others = [f"{e.first} and {e.second}" for e in verdict.comparisons if not e.better]
-        sentences.append(f"Between {_listed(others, 'or')}: {nothing}.")
+        named = _listed(others, "or") if len(others) < 4 else f"the other {len(others)} pairs"
+        sentences.append(f"Between {named}: {nothing}.")
     won = bool(verdict.winner) and valued
     return _Finding(about.title, best, words, [*sentences, listed], won)
 
@@ -312,7 +313,10 @@ def _gallery(report: Report, results: pd.DataFrame, most: int) -> dict[str, Any]
         "models": list(everyone),
         "colorers": list(colorers(results)),
         "identities": [name for name in everyone if name in IDENTITIES],
-        "metrics": [{"name": name, **asdict(METRICS[name])} for name in metrics],
+        "metrics": [
+            {"name": name, "judged": name not in DESCRIPTIVE, **asdict(METRICS[name])}
+            for name in metrics
+        ],
         "classes": sorted({photo["class"] for photo in photos}),
         "photos": photos,
     }

@@ -33,7 +33,7 @@ async function run() {
     done += 1;
   }
   showProgress(done, survey.total);
-  end("Thank you", `All ${survey.total} answers are stored. You can close this page.`);
+  end("Thank you", "Your answers are stored. You can close this page.");
 }
 
 function byId(id) {
