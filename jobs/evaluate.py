@@ -166,7 +166,8 @@ def _survey_tables(report: Report) -> dict[str, pd.DataFrame]:
             continue
         counted = tally(survey, read_answers(report.storage, survey))
         if counted.votes:
-            title = f"Survey {survey.name}, {counted.participants} participants"
+            people = f"{counted.participants} participant{'s' * (counted.participants != 1)}"
+            title = f"Survey {survey.name}, {people}"
             tables[f"{title}: all photographs (the report's table 1)"] = counted.models
             tables[f"{title}: by class (its table 2)"] = counted.classes
             tables[f"{title}: each question (its figure 10)"] = counted.questions

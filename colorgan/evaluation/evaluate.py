@@ -300,11 +300,9 @@ def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, b
         storage.put(key, evaluation.to_json())
         return report, False
     before = Evaluation.from_json(storage.get(key), key)
-    known = asdict(before)
+    known, now = ({**asdict(each), "missing": {*each.missing}} for each in (before, evaluation))
     differing = [
-        name
-        for name, value in asdict(evaluation).items()
-        if name not in ("created", "versions") and value != known[name]
+        name for name in now if name not in ("created", "versions") and now[name] != known[name]
     ]
     if differing:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -319,6 +320,37 @@ def _boxes(
     _name_ticks(axes, models, rotation)
     axes.grid(axis="y")
     axes.set_axisbelow(True)
+
+
+def draw_votes(title: str, questions: pd.DataFrame) -> Figure:
+    """The votes of every question of a survey, a bar a question: figure 10 of the 2018 report.
+
+    Args:
+        title: of the survey.
+        questions: as `survey.Tally.questions`.
+    """
+    models = list(dict.fromkeys(questions["model"]))
+    table = questions.pivot_table(
+        index=["class", "question"], columns="model", values="votes", aggfunc="sum"
+    )[models]
+    with _canvas(3.6) as (figure, saved):
+        axes = figure.add_subplot()
+        floor = np.zeros(len(table))
+        for model in models:
+            votes = table[model].to_numpy(float)
+            axes.bar(range(len(table)), votes, bottom=floor, color=color_of(model, models))
+            floor += votes
+        labels = [f"{question} {label}" for label, question in table.index]
+        axes.set_xticks(range(len(table)), labels, rotation=60, ha="right", rotation_mode="anchor")
+        axes.set_ylabel("votes")
+        axes.legend(models, loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=len(models))
+    totals = questions.groupby("model", sort=False)["votes"].sum()
+    return saved(
+        "-".join(("votes", *re.findall(r"[a-z0-9]+", title.lower()))),
+        title,
+        "Each bar is one photograph: who chose whose colouring of it. Questions stand by class.",
+        "Votes in all: " + ", ".join(f"{name} {votes}" for name, votes in totals.items()) + ".",
+    )
 
 
 def _name_ticks(axes: Any, names: Sequence[str], rotation: float | None = None) -> None:

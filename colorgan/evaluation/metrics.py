@@ -106,7 +106,9 @@ def load_lpips() -> Callable[[Tensor, Tensor], Tensor]:
         ColorganError: AlexNet's weights are not at hand; they are not downloaded behind one's back.
     """
     if not lpips_weights().exists():
-        raise ColorganError(f"LPIPS needs torchvision's AlexNet weights as {lpips_weights()}")
+        raise ColorganError(
+            f"LPIPS needs torchvision's AlexNet weights, {_LPIPS_WEIGHTS}, in PyTorch's hub folder"
+        )
     from torchmetrics.functional.image.lpips import _LPIPS
 
     network = _LPIPS(net="alex").eval().requires_grad_(False)

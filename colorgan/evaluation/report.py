@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image, UnidentifiedImageError
 
 from colorgan.errors import ColorganError, Corrupt
-from colorgan.evaluation.figures import color_of, draw_figures
+from colorgan.evaluation.figures import color_of, draw_figures, draw_votes
 from colorgan.evaluation.results import ASSEMBLED, GRAY, IDENTITIES, METRICS, ORIGINAL, Report
 from colorgan.evaluation.statistics import (
     ABSOLUTE,
@@ -56,7 +56,7 @@ _KINDS: Mapping[str, str] = {
     "general": "One cGAN that was trained on the photographs of all classes.",
     "hypercolumn": "A colouriser on the features of an ImageNet network (Dahl 2016).",
 }
-_TITLES: Mapping[str, str] = {"fid": "Fréchet distance"}
+_TITLES: Mapping[str, str] = {"fid": "FID"}
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,9 @@ def write_report(
     answers = survey_tables(survey or {})
     photos = _gallery(report, results, gallery)
     figures = draw_figures(results, analysis)
+    votes = [
+        draw_votes(title, frame) for title, frame in (survey or {}).items() if "question" in frame
+    ]
     page = _render(
         evaluation=report.evaluation,
         counts=photographs_by_class(results),
@@ -121,7 +124,8 @@ def write_report(
         resamples=RESAMPLES,
         main_tables=[table for table in tables if not table.name.startswith("metric-")],
         metric_tables=[table for table in tables if table.name.startswith("metric-")],
-        survey_tables=answers,
+        survey_tables=[table for table in answers if "question" not in table.data],
+        survey_figures=[(figure, _data_uri("image/svg+xml", figure.svg)) for figure in votes],
         figures=[(each, _data_uri("image/svg+xml", each.svg)) for each in figures],
         metrics=[(METRICS[name], direction(name)) for name in metrics_of(results)],
         gaps=_gaps(report, results),
@@ -134,7 +138,7 @@ def write_report(
     report.storage.put(report.key("results.csv"), to_csv(by_photograph))
     for table in tables + answers:
         _put_table(report, table)
-    for figure in figures:
+    for figure in figures + votes:
         report.storage.put(report.key(f"figures/{figure.name}.png"), figure.png)
         report.storage.put(report.key(f"figures/{figure.name}.svg"), figure.svg)
     report.storage.put(report.key("index.html"), page.encode())

@@ -73,7 +73,8 @@ def test_an_interrupted_evaluation_goes_on_and_ends_in_a_report(
     for metric in set(results.columns) & set(METRICS):
         assert METRICS[metric].title in text
     assert "LPIPS needs torchvision's AlexNet weights" in text
-    assert f"Survey {survey.name}, 1 participants" in text
+    assert f"Survey {survey.name}, 1 participant:" in text
+    assert any("/figures/votes-survey-" in key for key in storage.list("reports/r/figures"))
 
 
 @pytest.mark.parametrize(
