@@ -21,11 +21,13 @@ import pytest
 import yaml
 
 from cluster.local import LocalRay
+from colorgan.evaluation.survey import create_survey, read_answers
 from colorgan.packages import ModelCard, find
 from colorgan.storage import Storage, open_storage
 from serve.config import ServeConfig
 from serve.deploy import main
 from tests.conftest import CHECKOUT
+from tests.evaluation.test_survey import write_report
 from tests.serve.conftest import MODELS, publish_untrained
 from tests.serve.test_api import encoded, opened, picture
 
@@ -235,3 +237,40 @@ def test_a_killed_generator_comes_back_by_itself(service: Service, load: Load) -
     assert all(status == 503 and "try again" in words for status, words in failed), failed
     assert service.replica("people").pid != victim.pid
     assert service.colorize("animals").status_code == 200
+
+
+def test_a_killed_ingress_loses_no_answer_of_a_survey(service: Service) -> None:
+    survey = create_survey(write_report(service.storage, "asked"), 4)
+    participants = 20
+
+    def persist(ask: Callable[[], httpx.Response]) -> Any:
+        """Until it is answered, as the page does; a gap of service is no refusal."""
+        while True:
+            try:
+                response = ask()
+            except httpx.HTTPError:
+                continue
+            if response.status_code == 200:
+                return response.json()
+            assert response.status_code >= 500, response.text
+
+    def take_part(_: int) -> None:
+        base = f"{service.address}/survey/{survey.name}"
+        with httpx.Client(base_url=base, timeout=60) as http:
+            for question in persist(lambda: http.get("/questions"))["questions"]:
+                number, token = question["question"], question["pictures"][0]
+                body = {"question": number, "token": token}
+                persist(lambda body=body: http.post("/answers", json=body))
+
+    with ThreadPoolExecutor(participants) as pool:
+        done = pool.map(take_part, range(participants))
+        _wait(lambda: len(read_answers(service.storage, survey)) >= 5)
+        victim = service.replica("ingress")
+        victim.kill()
+        list(done)
+    assert service.replica("ingress").pid != victim.pid
+    kept = read_answers(service.storage, survey)
+    assert len(kept) == len({(each.participant, each.question) for each in kept})
+    counted = persist(lambda: httpx.get(f"{service.address}/survey/{survey.name}/results"))
+    # Who was new when the ingress died may have come back as somebody else; nobody lost an answer.
+    assert counted["votes"] == len(kept) == participants * 4
