@@ -122,11 +122,11 @@ def _run(args: argparse.Namespace) -> int:
     )
     try:
         _evaluate(report, args, router)
+        results, distances = collect(report)
+        write_report(report, results, distances, survey=_survey_tables(report))
     except KeyboardInterrupt:
         _say(f"\nstopped; the same command with --report {evaluation.name} goes on")
         raise
-    results, distances = collect(report)
-    write_report(report, results, distances, survey=_survey_tables(report))
     means = results.groupby("model", sort=False)[["l1", "semantic"]].mean()
     for name, row in means.iterrows():
         _say(f"{name}: L1 in ab {row['l1']:.2f}, semantic score {row['semantic']:.3f}")
