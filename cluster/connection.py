@@ -5,6 +5,7 @@ after it has set them.
 """
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "1800")
     import ray
 
+    terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=worker_logs, logging_level="WARNING")
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -45,6 +47,7 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
             f"no Ray cluster answers at {address}: {reason}; check the address and, where the "
             "cluster wants a token, RAY_AUTH_MODE=token"
         ) from None
+    signal.signal(signal.SIGTERM, terminate)  # Ray has put its own in its place
     try:
         yield
     finally:

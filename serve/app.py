@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
@@ -121,6 +121,9 @@ class HandleBackend:
         return self._known[1:]
 
 
+_DIED = "the process that had the photograph died; try again"
+
+
 async def _ask(method: Any, *arguments: Any) -> Any:
     """Call a deployment; raises Busy where it has no room, or died over the call."""
     try:
@@ -129,8 +132,13 @@ async def _ask(method: Any, *arguments: Any) -> Any:
         raise Busy("too many photographs wait for this model; try again in a moment") from None
     except RayTaskError:
         raise  # the worker's own error: a fault of ours, not of the moment
-    except (RayActorError, RayServeException):
-        raise Busy("the process that had the photograph died; try again") from None
+    except (RayError, RayServeException):
+        raise Busy(_DIED) from None
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise  # the client has gone, or its time is up
+        raise Busy(_DIED) from None  # Ray cancels what waits for a process that died
 
 
 @serve.deployment(

@@ -48,7 +48,9 @@ def test_an_interrupted_evaluation_goes_on_and_ends_in_a_report(
         assert job.process.poll() is None, job.output
         assert time.monotonic() < deadline, job.output
         time.sleep(0.05)
-    job.process.send_signal(signal.SIGINT)
+    job.process.send_signal(
+        signal.SIGTERM
+    )  # as `ray job stop`; in the background SIGINT is ignored
     assert job.finish(60) == 130, job.output
     assert "the same command with --report r goes on" in job.output
     written = {path: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}

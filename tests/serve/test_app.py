@@ -95,7 +95,12 @@ class Service:
     def replica(self, deployment: str) -> psutil.Process:
         """The process of the deployment's one replica."""
         title = f"ray::ServeReplica:colorgan:{deployment}"
-        (found,) = (p for p in psutil.process_iter() if title in " ".join(_command(p)))
+
+        def running() -> list[psutil.Process]:
+            return [p for p in psutil.process_iter() if title in " ".join(_command(p))]
+
+        _wait(lambda: len(running()) == 1)  # after an update the one before may still drain
+        (found,) = running()
         return found
 
 
