@@ -159,7 +159,6 @@ class Ingress:
         storage: str,
     ) -> None:
         torch.set_num_threads(1)  # it decodes and encodes in threads of its own
-        keep_buffers()
         self._backend = HandleBackend(router, generators)
         self._limits = limits
         self._storage = open_storage(storage)
