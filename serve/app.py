@@ -42,11 +42,14 @@ _SURGE_PERCENT = 100
 # How long the ingress believes what a worker said of itself; a rolling update may change it.
 _INFO_SECONDS = 5.0
 
+# What a request may take past its time limit, until the client has its answer.
+_ANSWER_SECONDS = 5.0
+
 
 @serve.deployment(
     max_ongoing_requests=64,
     max_queued_requests=64,
-    health_check_period_s=30,
+    health_check_period_s=10,  # as long may pass until the controller replaces what died
     max_surge_percent=_SURGE_PERCENT,
     ray_actor_options={"num_cpus": 0.1},
 )
@@ -159,6 +162,7 @@ class Ingress:
         storage: str,
     ) -> None:
         torch.set_num_threads(1)  # it decodes and encodes in threads of its own
+        keep_buffers()
         self._backend = HandleBackend(router, generators)
         self._limits = limits
         self._storage = open_storage(storage)
@@ -176,13 +180,17 @@ def build(config: ServeConfig) -> serve.Application:
     """
     storage = open_storage(config.storage)
     cards = find_cards(storage, config.models)
-    router = WorkerDeployment.options(name="router").bind(
+    # A replica that is replaced answers what it has begun: Serve's own 20 s would cut some off.
+    drain_s = config.limits.timeout_s + _ANSWER_SECONDS
+    worker = WorkerDeployment.options(graceful_shutdown_timeout_s=drain_s)
+    router = worker.options(name="router").bind(
         RouterWorker, config.threads, storage.uri, config.router.config(), config.device
     )
     generators = {
-        name: WorkerDeployment.options(name=name).bind(
+        name: worker.options(name=name).bind(
             GeneratorWorker, config.threads, storage.uri, card, config.device
         )
         for name, card in cards.items()
     }
-    return Ingress.bind(config.limits, router, generators, storage.uri)
+    ingress = Ingress.options(graceful_shutdown_timeout_s=drain_s)
+    return ingress.bind(config.limits, router, generators, storage.uri)
