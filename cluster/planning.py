@@ -36,13 +36,13 @@ class Plan:
     gpus: float
     threads: int
 
-    def sentence(self, models: Sequence[str]) -> str:
+    def sentence(self, models: Sequence[str], noun: str = "model") -> str:
         """The plan in one line."""
         share = f"{self.cpus:g} CPU and {self.threads} thread{'s' * (self.threads > 1)} each"
         if self.on_gpu:
             share = f"{self.gpus:g} GPU and {self.cpus:g} CPU each"
         line = (
-            f"training {len(models)} model{'s' * (len(models) > 1)} ({', '.join(models)}), "
+            f"training {len(models)} {noun}{'s' * (len(models) > 1)} ({', '.join(models)}), "
             f"{self.at_once} at once, on {'GPU' if self.on_gpu else 'CPU'}, {share}"
         )
         waiting = models[self.at_once :]

@@ -74,7 +74,7 @@ def fit(spec: ModelRun, plan: Plan, board: Any, retries: int) -> ModelResult:
     # without PyTorch. So it is told no configuration, the loop returns a plain dictionary, and no
     # process group (TorchTrainer's) is set up for a training of one process.
     try:
-        filesystem, folder = _filesystem(open_storage(spec.storage).location(f"runs/{spec.run}"))
+        filesystem, folder = ray_filesystem(open_storage(spec.storage).location(f"runs/{spec.run}"))
         trainer = DataParallelTrainer(
             lambda: asdict(_train_loop(spec, plan, board)),
             scaling_config=ScalingConfig(
@@ -104,7 +104,7 @@ def fit(spec: ModelRun, plan: Plan, board: Any, retries: int) -> ModelResult:
     return ModelResult(**outcome)
 
 
-def _filesystem(location: str) -> tuple[pyarrow.fs.FileSystem, str]:
+def ray_filesystem(location: str) -> tuple[pyarrow.fs.FileSystem, str]:
     """The file system that Ray Train writes a storage's address by, and the path there."""
     filesystem, path = pyarrow.fs.FileSystem.from_uri(location)
     if isinstance(filesystem, pyarrow.fs.S3FileSystem):

@@ -17,7 +17,7 @@ _COMMANDS = {
     "stage": ("make a dataset of photographs", "datasets"),
     "datasets": ("list the datasets in storage", "datasets"),
     "train": ("train one model in this process", "models"),
-    "models": ("list the model packages in storage", "models"),
+    "models": ("list the model packages in storage, or publish one of a sweep", "models"),
     "train-router": ("train the router's head on a dataset's own classes", "routing"),
     "evaluate-router": ("count where the router sends photographs", "routing"),
     "misrouting": ("measure what a wrong turn of the router costs", "routing"),

@@ -10,6 +10,7 @@ models/<model>/latest.json                      points to the newest version; wr
 import hashlib
 import json
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -60,7 +61,7 @@ class ModelCard:
         classes: the classes whose photographs it was trained on.
         architecture: the network's configuration.
         dataset: name and fingerprint of the dataset.
-        photographs: in the training split.
+        photographs: that it was trained on.
         training: all hyper-parameters.
         epochs: how many were done; 0 where training knows no epochs.
         metrics: of the finished network, by name.
@@ -167,7 +168,10 @@ def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) ->
         classes=trained.classes,
         architecture=network.config,
         dataset={"name": dataset.manifest.name, "fingerprint": dataset.manifest.fingerprint},
-        photographs=dataset.count(trained.classes, "train"),
+        photographs=min(
+            dataset.count(trained.classes, "train"),
+            trained.training.get("photographs") or sys.maxsize,
+        ),
         training=dict(trained.training),
         epochs=trained.epochs,
         metrics=dict(trained.metrics),

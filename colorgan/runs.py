@@ -20,7 +20,7 @@ import torch
 from colorgan.colorizer import Colorizer, grayscale
 from colorgan.data.batches import PhotoBank
 from colorgan.data.dataset import check_name, open_dataset
-from colorgan.errors import ConfigError, Corrupt
+from colorgan.errors import ConfigError, Corrupt, NotInStorage
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import encode_png
 from colorgan.packages import Trained, publish
@@ -124,15 +124,26 @@ class StorageCheckpoints:
         self._folder = f"{folder}/checkpoints"
         self._pointer = f"{self._folder}/latest.json"
 
-    def restore(self, training: Training) -> None:
-        """Load the checkpoint that the pointer names."""
+    def restore(self, training: Training, inherit: bool = False) -> None:
+        """Load the checkpoint that the pointer names, if there is one; see `Training.load`."""
+        name = self._latest()
+        while name:
+            try:
+                with tempfile.TemporaryDirectory(prefix="colorgan-checkpoint-") as local:
+                    for file in ("state.json", "state.safetensors"):
+                        self._storage.get_file(f"{self._folder}/{name}/{file}", Path(local) / file)
+                    training.load(Path(local), inherit)
+                return
+            except NotInStorage:
+                before, name = name, self._latest()
+                if name == before:
+                    raise  # not replaced by another training's process, but damaged
+
+    def _latest(self) -> str:
         if not self._storage.exists(self._pointer):
-            return
-        name = json.loads(self._storage.get(self._pointer))["name"]
-        with tempfile.TemporaryDirectory(prefix="colorgan-checkpoint-") as local:
-            for file in ("state.json", "state.safetensors"):
-                self._storage.get_file(f"{self._folder}/{name}/{file}", Path(local) / file)
-            training.load(Path(local))
+            return ""
+        name: str = json.loads(self._storage.get(self._pointer))["name"]
+        return name
 
     def save(self, training: Training, record: EpochRecord, due: bool) -> None:
         """Write the checkpoint, then the pointer, then delete what went before."""

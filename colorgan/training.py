@@ -50,6 +50,9 @@ class TrainingConfig(GeneratorConfig):
     discriminator_width: int = option(64, "channels of the discriminator's first layer (ndf)")
     epochs: int = option(200, "passes over the training photographs")
     batch_size: int = option(5, "photographs a step")
+    photographs: int = option(
+        0, "train on so many at most, as even over the classes as it goes; 0 is all"
+    )
     learning_rate: float = option(2e-4, "of Adam, for both networks")
     decay_share: float = option(
         0.0, "share of the epochs, the last ones, over which the learning rate falls to zero"
@@ -76,8 +79,9 @@ class TrainingConfig(GeneratorConfig):
         if self.lambda_l1 < 0:
             raise ConfigError("--lambda-l1 must not be negative")
         self.architecture(HYPERCOLUMN)
-        if self.seed < 0:
-            raise ConfigError("--seed must not be negative")
+        for name in ("photographs", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"--{name} must not be negative")
 
     def learning_rate_in(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""
@@ -211,14 +215,8 @@ class Training:
         self._space = architecture.color_space
         self._discriminator: PatchDiscriminator | None = None
         with _seeded(config.seed, 0, device):
-            if isinstance(architecture, HypercolumnConfig):
-                # torchvision takes seconds to import, and the cGANs need none of it.
-                from colorgan.models.classifiers import load_classifier
-
-                classifier = load_classifier(architecture.backbone)
-                self.generator: Generator = HypercolumnNetwork(architecture, classifier.network)
-            else:
-                self.generator = UNetGenerator(architecture)
+            self.generator = create_generator(config, model)
+            if isinstance(architecture, GeneratorConfig):
                 self._discriminator = PatchDiscriminator(
                     architecture.color_channels, config.discriminator_width, config.norm
                 )
@@ -367,8 +365,12 @@ class Training:
         }
         (folder / "state.json").write_text(json.dumps(state))
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path, inherit: bool = False) -> None:
         """Go on from a checkpoint.
+
+        Args:
+            folder: where `save` wrote it.
+            inherit: take it from a training of the same networks, whatever its other options.
 
         Raises:
             ConfigError: it belongs to a training with other options.
@@ -379,9 +381,12 @@ class Training:
             tensors = load_file(folder / "state.safetensors", device="cpu")
         except Exception as error:  # safetensors has one exception of its own for all faults
             raise Corrupt(f"the checkpoint in {folder} cannot be read: {error}") from None
-        if state["config"] != asdict(self.config):
+        if state["config"] != asdict(self.config) and not inherit:
             raise ConfigError("the checkpoint belongs to a training with other options")
-        for name, tensor in self._tensors(for_loading=True).items():
+        ours = self._tensors(for_loading=True)
+        if any(n not in tensors or tensors[n].shape != each.shape for n, each in ours.items()):
+            raise ConfigError("the checkpoint belongs to networks of another architecture")
+        for name, tensor in ours.items():
             tensor.copy_(tensors[name])
         self.history = [EpochRecord(**record) for record in state["history"]]
 
@@ -416,6 +421,21 @@ class Training:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16)
 
 
+def create_generator(config: TrainingConfig, model: str) -> Generator:
+    """A model's network before its training; its weights are drawn from PyTorch's random state.
+
+    Raises:
+        ColorganError: the backbone's weights cannot be had.
+    """
+    architecture = config.architecture(model)
+    if isinstance(architecture, HypercolumnConfig):
+        # torchvision takes seconds to import, and the cGANs need none of it.
+        from colorgan.models.classifiers import load_classifier
+
+        return HypercolumnNetwork(architecture, load_classifier(architecture.backbone).network)
+    return UNetGenerator(architecture)
+
+
 def load_banks(
     dataset: Dataset, model: str, config: TrainingConfig, speed: SpeedConfig | None = None
 ) -> tuple[PhotoBank, PhotoBank]:
@@ -428,7 +448,7 @@ def load_banks(
     limit = int((speed or SpeedConfig()).photo_memory_gib * 2**30)
     side = round(config.size * JITTER)
     return (
-        PhotoBank.load(dataset, classes, "train", side, limit),
+        PhotoBank.load(dataset, classes, "train", side, limit, config.photographs),
         PhotoBank.load(dataset, classes, "val", config.size, limit),
     )
 

@@ -6,14 +6,12 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import FileResponse, Response
-from fastapi.staticfiles import StaticFiles
 
 import colorgan
 from colorgan.colorizer import prepare, recombine
@@ -23,26 +21,18 @@ from colorgan.storage import Storage
 from serve.backend import Backend, Busy
 from serve.config import Limits
 from serve.metrics import Metrics
+from serve.pages import PAGE, PAGE_HEADERS, PageFiles
 from serve.problems import PROBLEMS, Problem, answer_with_problems
 from serve.survey import create_survey_routes
 from serve.uploads import decode_photograph, read_photograph
 from serve.workers import Painted
+from tune.dashboard import create_sweep_routes, mount_sweep_files
 
 API_KEY = "COLORGAN_API_KEY"
 ASSEMBLED = "assembled"
 AUTO = "auto"
 Format = Literal["png", "jpeg", "webp"]
 
-_PAGE = Path(__file__).parent / "page"
-# The page is one origin's: nothing is loaded from elsewhere, nothing may frame it.
-_PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",  # an upgrade must not mix old scripts with a new page
-}
 _BODY = {
     "required": True,
     "content": {
@@ -83,7 +73,7 @@ def create_api(backend: Backend, limits: Limits, storage: Storage | None = None)
     Args:
         backend: where photographs are routed and coloured.
         limits: what one client may ask for.
-        storage: where surveys are; without, none can be answered here.
+        storage: where surveys and sweeps are; without, none are here.
     """
     ingress = _Ingress(backend, limits)
 
@@ -150,21 +140,16 @@ def create_api(backend: Backend, limits: Limits, storage: Storage | None = None)
         return Response(ingress.metrics.exposition(), media_type="text/plain; version=0.0.4")
 
     if storage is not None:
-        api.include_router(create_survey_routes(storage, _PAGE_HEADERS, guarded))
+        api.include_router(create_survey_routes(storage, PAGE_HEADERS, guarded))
+        api.include_router(create_sweep_routes(storage, guarded))
+        mount_sweep_files(api)
 
     @api.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(_PAGE / "index.html", headers=_PAGE_HEADERS)
+        return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
 
-    api.mount("/page", _PageFiles(directory=_PAGE), name="page")
+    api.mount("/page", PageFiles(directory=PAGE), name="page")
     return api
-
-
-class _PageFiles(StaticFiles):
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        response = super().file_response(*args, **kwargs)
-        response.headers.update(_PAGE_HEADERS)
-        return response
 
 
 def _check_key(request: Request) -> None:

@@ -1,9 +1,10 @@
-"""colorgan train, colorgan models."""
+"""colorgan train, colorgan models, colorgan models publish."""
 
 import argparse
 import json
 import sys
 
+from colorgan.cli import add_storage_option
 from colorgan.commands.text import print_table
 from colorgan.data.dataset import open_dataset
 from colorgan.errors import ConfigError
@@ -21,6 +22,7 @@ from colorgan.runs import (
     train_model,
 )
 from colorgan.storage import open_storage
+from colorgan.sweeps import publish_epoch
 from colorgan.training import SpeedConfig, TrainingConfig, choose_device, device_name
 
 
@@ -94,6 +96,17 @@ def prepare_models(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan models`."""
     parser.add_argument("--json", action="store_true", help="print the model cards as JSON")
     parser.set_defaults(command=_models)
+    actions = parser.add_subparsers(title="actions", metavar="publish")
+    publish = actions.add_parser(
+        "publish",
+        help="publish a trial of a sweep, as it was after an evaluated epoch",
+        description="Publish a trial of a sweep as a model package.",
+    )
+    add_storage_option(publish, argparse.SUPPRESS)
+    publish.add_argument("--sweep", metavar="NAME", required=True)
+    publish.add_argument("--trial", metavar="NAME", required=True, help="as 01")
+    publish.add_argument("--epoch", metavar="N", required=True, type=int, help="an evaluated one")
+    publish.set_defaults(command=_publish)
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -118,6 +131,12 @@ def _models(args: argparse.Namespace) -> int:
     ]
     headings = ("model", "architecture", "dataset", "photographs", "epochs", "on validation")
     print_table(headings, rows)
+    return 0
+
+
+def _publish(args: argparse.Namespace) -> int:
+    card = publish_epoch(open_storage(args.storage), args.sweep, args.trial, args.epoch)
+    print(f"{card.reference}: {_quality(card)}, {card.epochs} epochs of {card.run}")
     return 0
 
 

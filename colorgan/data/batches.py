@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorgan.data.dataset import Dataset
+from colorgan.data.dataset import Dataset, Row, even_shares
 from colorgan.errors import ColorganError
 from colorgan.images.decoding import Pixels, decode, resize_square
 
@@ -50,7 +50,7 @@ class PhotoBank:
         split: str,
         side: int,
         memory_limit: int,
-        limit: int | None = None,
+        limit: int = 0,
     ) -> "PhotoBank":
         """Read and decode a split once.
 
@@ -60,21 +60,23 @@ class PhotoBank:
             split: train, val or test.
             side: of the squares, in pixels.
             memory_limit: bytes; a larger array lives in a memory-mapped temporary file.
-            limit: at most so many photographs, the same ones every time.
+            limit: at most so many photographs, as even over the classes as it goes and the same
+                ones every time; 0 is all.
 
         Raises:
             ColorganError: there is no such photograph, or one cannot be decoded.
         """
-        count = dataset.count(classes, split)
-        if limit is not None:
-            count = min(count, limit)
+        shares = {label: dataset.count([label], split) for label in classes}
+        if limit:
+            shares = even_shares(shares, limit)
+        count = sum(shares.values())
         if not count:
             raise ColorganError(
                 f"dataset {dataset.manifest.name} has no photograph of {', '.join(classes)} in the "
                 f"split {split}: stage more photographs, or a larger share for {split}"
             )
         pixels = _allocate((count, side, side, 3), memory_limit)
-        rows = islice(dataset.rows(classes, split), count)
+        rows = _taken(dataset.rows(classes, split), shares)
 
         def fill(place: int, image: bytes) -> None:
             pixels[place] = resize_square(decode(image).rgb, side)
@@ -115,6 +117,15 @@ class PhotoBank:
         for start in range(0, len(self), batch_size):
             batch = np.array(self.pixels[start : start + batch_size])
             yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
+
+
+def _taken(rows: Iterable[Row], shares: Mapping[str, int]) -> Iterator[Row]:
+    """The first rows of each class, as many as its share."""
+    left = dict(shares)
+    for row in rows:
+        if left[row.label]:
+            left[row.label] -= 1
+            yield row
 
 
 def _allocate(shape: tuple[int, ...], memory_limit: int) -> Pixels:

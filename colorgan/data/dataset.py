@@ -10,7 +10,7 @@ of every shard, which a reader verifies.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -183,6 +183,22 @@ class Dataset:
             )
         for record in pq.read_table(pa.BufferReader(data)).to_pylist():
             yield Row(**{**record, "image": record["image"]["bytes"]})
+
+
+def even_shares(counts: Mapping[str, int], wanted: int) -> dict[str, int]:
+    """Divide a number among classes as evenly as it goes: what a small one lacks, larger ones give.
+
+    Args:
+        counts: photographs that each class has.
+        wanted: in all; at most all of them are given.
+    """
+    shares = dict.fromkeys(counts, 0)
+    for _ in range(min(wanted, sum(counts.values()))):
+        label = min(
+            (each for each in counts if shares[each] < counts[each]), key=shares.__getitem__
+        )
+        shares[label] += 1
+    return shares
 
 
 def check_name(kind: str, name: str) -> str:

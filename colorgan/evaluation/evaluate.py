@@ -14,7 +14,7 @@ from torch import Tensor
 from colorgan.assembled import find_class_models
 from colorgan.classes import PhotoClasses, imagenet_labels
 from colorgan.colorizer import Colorizer, grayscale
-from colorgan.data.dataset import GENERAL, HYPERCOLUMN, Dataset, Row
+from colorgan.data.dataset import GENERAL, HYPERCOLUMN, Dataset, Row, even_shares
 from colorgan.errors import ColorganError, ConfigError, NotInStorage
 from colorgan.evaluation.metrics import (
     ab_l1,
@@ -107,24 +107,13 @@ def choose_rows(dataset: Dataset, split: str, photographs: int, seed: int) -> It
     """
     classes = dataset.manifest.classes
     counts = {label: dataset.count([label], split) for label in classes}
-    shares = _shares(counts, photographs) if photographs else counts
+    shares = even_shares(counts, photographs) if photographs else counts
     rng = np.random.default_rng(seed)
     for label in classes:
         chosen = set(rng.permutation(counts[label])[: shares[label]].tolist())
         for place, row in enumerate(dataset.rows([label], split)):
             if place in chosen:
                 yield row
-
-
-def _shares(counts: Mapping[str, int], wanted: int) -> dict[str, int]:
-    """As even as it goes: what a small class cannot give, larger ones do."""
-    shares = dict.fromkeys(counts, 0)
-    for _ in range(min(wanted, sum(counts.values()))):
-        label = min(
-            (each for each in counts if shares[each] < counts[each]), key=shares.__getitem__
-        )
-        shares[label] += 1
-    return shares
 
 
 class SemanticScore:

@@ -16,6 +16,11 @@ export class Api {
     this.#askForKey = askForKey;
   }
 
+  // What a path of this origin answers.
+  get(path, options) {
+    return this.#request(path, options);
+  }
+
   // What is served, asked for once.
   served() {
     this.#served ??= this.#readServed().catch((error) => {

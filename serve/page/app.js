@@ -1,5 +1,6 @@
 import { Api } from "./api.js";
 import { Card } from "./card.js";
+import { askForKey } from "./key.js";
 import { Queue } from "./queue.js";
 
 const UPLOADS_AT_ONCE = 2;
@@ -105,24 +106,6 @@ async function showServed() {
   } catch (error) {
     note(error.message);
   }
-}
-
-function askForKey(words) {
-  const form = byId("key");
-  const field = byId("key-field");
-  byId("key-words").textContent = words;
-  form.hidden = false;
-  field.value = "";
-  field.focus();
-  return new Promise((resolve) => {
-    const take = (event) => {
-      event.preventDefault();
-      form.removeEventListener("submit", take);
-      form.hidden = true;
-      resolve(field.value.trim());
-    };
-    form.addEventListener("submit", take);
-  });
 }
 
 function note(words) {

@@ -1,0 +1,49 @@
+"""Epochs as TensorBoard sees them: scalars, pictures, and hyper-parameters."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from colorgan.images.decoding import Pixels
+from colorgan.training import EpochRecord
+
+
+def write_events(
+    values: Mapping[str, Any],
+    records: Sequence[EpochRecord],
+    scalars: Mapping[str, float | None],
+    pictures: Mapping[str, Pixels],
+) -> bytes:
+    """An events file.
+
+    Args:
+        values: hyper-parameters, for the HParams tab.
+        records: the epochs since the last such file.
+        scalars: further ones of the last epoch; None is left out.
+        pictures: by name, (height, width, 3) uint8 each, of the last epoch.
+
+    Returns:
+        The file's contents; its name must hold `tfevents`.
+    """
+    # TensorBoard takes a second to import, and only sweeps need it.
+    from torch.utils.tensorboard.summary import hparams
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    known = {name: value for name, value in scalars.items() if value is not None}
+    with tempfile.TemporaryDirectory(prefix="colorgan-events-") as folder:
+        with SummaryWriter(folder) as writer:
+            measured = dict.fromkeys(("val_l1", "val_psnr", *known), 0.0)
+            for summary in hparams(dict(values), measured):  # type: ignore[no-untyped-call]
+                writer._get_file_writer().add_summary(summary)
+            for record in records:
+                for name, value in asdict(record).items():
+                    if name != "epoch":
+                        writer.add_scalar(name, value, record.epoch)
+            for name, value in known.items():
+                writer.add_scalar(name, value, records[-1].epoch)
+            for name, rgb in pictures.items():
+                writer.add_image(name, rgb, records[-1].epoch, dataformats="HWC")
+        (file,) = Path(folder).iterdir()
+        return file.read_bytes()

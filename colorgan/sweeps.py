@@ -1,0 +1,651 @@
+"""A sweep: one model trained with different hyper-parameters, and looked at on the way.
+
+runs/<sweep>/sweep.json                                     what is swept: see Sweep
+runs/<sweep>/photographs/<photo>/{gray,original}.webp       what every trial colours
+runs/<sweep>/trials/<trial>/trial.json                      how it stands: see TrialState
+runs/<sweep>/trials/<trial>/history.json                    its epochs: see History
+runs/<sweep>/trials/<trial>/checkpoints/…                   from which it goes on
+runs/<sweep>/trials/<trial>/epochs/<epoch>/<photo>.webp     the photographs as it coloured them
+runs/<sweep>/trials/<trial>/epochs/<epoch>/generator.safetensors
+runs/<sweep>/tensorboard/<trial>/events.out.tfevents.<epoch>
+runs/<sweep>/results.csv                                    a line for every trial and epoch
+"""
+
+import io
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import load, save
+
+from colorgan.classes import PhotoClasses
+from colorgan.colorizer import Colorizer, grayscale
+from colorgan.data.batches import PhotoBank, batched
+from colorgan.data.dataset import Dataset, Row, check_name, open_dataset
+from colorgan.documents import read_document
+from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
+from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
+from colorgan.evaluation.evaluate import SemanticScore, photo_id
+from colorgan.evaluation.metrics import frechet_distance
+from colorgan.evaluation.tensorboard import write_events
+from colorgan.images.decoding import decode, encode_png, encode_webp
+from colorgan.models.classifiers import load_classifier
+from colorgan.models.generator import Generator
+from colorgan.packages import ModelCard, Trained, publish
+from colorgan.runs import StorageCheckpoints
+from colorgan.storage import Storage
+from colorgan.training import (
+    EpochRecord,
+    SpeedConfig,
+    Training,
+    TrainingConfig,
+    create_generator,
+    device_name,
+    history_csv,
+    load_banks,
+)
+
+SCHEMA_VERSION = 1
+SHOWN = 8  # photographs that every trial colours at every evaluated epoch
+_BATCH = 16
+
+# By name: what a trial is judged by, and whether less of it is better.
+METRICS = {"val_l1": True, "val_psnr": False, "semantic": False, "frechet": True}
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """One training of a sweep.
+
+    Attributes:
+        name: unique within the sweep.
+        values: the hyper-parameters that the sweep varies, as this trial starts with them.
+    """
+
+    name: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is swept: a sweep's sweep.json.
+
+    Attributes:
+        name: the sweep's.
+        created: UTC, ISO 8601.
+        dataset: name and fingerprint.
+        model: a class, `general` or `hypercolumn`.
+        training: the hyper-parameters that no trial varies, and the defaults of the others.
+        trials: what each trial varies.
+        eval_every: epochs from one evaluation to the next; the last epoch always is one.
+        classifier: that gives the semantic score and the features of the Fréchet distance; empty
+            for neither.
+        photographs: of the validation split, that every trial colours: see `photo_id`.
+    """
+
+    name: str
+    created: str
+    dataset: dict[str, str]
+    model: str
+    training: TrainingConfig
+    trials: tuple[TrialPlan, ...]
+    eval_every: int
+    classifier: str
+    photographs: tuple[str, ...]
+    schema_version: int = SCHEMA_VERSION
+
+    def trial(self, name: str) -> TrialPlan:
+        """A trial by its name; raises NotInStorage."""
+        for trial in self.trials:
+            if trial.name == name:
+                return trial
+        known = ", ".join(trial.name for trial in self.trials)
+        raise NotInStorage(f"sweep {self.name!r} has no trial {name!r}: there are {known}")
+
+    def config(self, values: Mapping[str, Any]) -> TrainingConfig:
+        """All hyper-parameters of a trial of these values; raises ConfigError."""
+        return replace(self.training, **values)
+
+    def evaluates(self, epoch: int, config: TrainingConfig) -> bool:
+        """Whether a trial is evaluated after an epoch."""
+        return epoch % self.eval_every == 0 or epoch == config.epochs
+
+    def key(self, *parts: str) -> str:
+        """A key of the sweep's."""
+        return "/".join((f"runs/{self.name}", *parts))
+
+    def picture_key(self, trial: str, epoch: int, photo: str) -> str:
+        """Where a trial's colouring of a photograph is."""
+        return self.key("trials", trial, "epochs", f"{epoch:05d}", f"{photo}.webp")
+
+    def photograph_key(self, photo: str, kind: str) -> str:
+        """Where a photograph is, `gray` or `original`."""
+        return self.key("photographs", photo, f"{kind}.webp")
+
+    def to_json(self) -> bytes:
+        """The contents of sweep.json."""
+        return (json.dumps(asdict(self), indent=2) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, key: str) -> "Sweep":
+        """Read a sweep.json; raises Corrupt where it is not one."""
+
+        def build(fields: dict[str, Any]) -> "Sweep":
+            trials = tuple(TrialPlan(**trial) for trial in fields["trials"])
+            training = TrainingConfig(**fields["training"])
+            photographs = tuple(fields["photographs"])
+            return cls(
+                **{**fields, "trials": trials, "training": training, "photographs": photographs}
+            )
+
+        return read_document(data, key, SCHEMA_VERSION, build)
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """How a trial stands: its trial.json.
+
+    Attributes:
+        status: "waiting", "running", "done", "stopped" (by the scheduler, before its last epoch),
+            or "failed".
+        values: as in its plan, but for what a scheduler has changed since.
+        epoch: the last one done.
+        updated: when this was written, in seconds since the Unix epoch.
+        device: that it trains on.
+        error: why it failed, in a sentence.
+        inherited: what it took over from better trials, and when, a sentence each.
+    """
+
+    status: str = "waiting"
+    values: dict[str, Any] = field(default_factory=dict)
+    epoch: int = 0
+    updated: float = 0.0
+    device: str = ""
+    error: str = ""
+    inherited: tuple[str, ...] = ()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.status in ("done", "stopped")
+
+
+@dataclass(frozen=True)
+class EvaluatedEpoch:
+    """What a trial's generator was after an epoch, on the validation split.
+
+    Attributes:
+        epoch: counted from 1.
+        seconds: of training until then, all epochs together.
+        val_l1: mean absolute error in a and b of Lab.
+        val_psnr: PSNR in sRGB, in dB.
+        semantic: mean semantic score; None without a classifier, or without labels for a class.
+        frechet: distance of the classifier's features from those of the originals; None without.
+    """
+
+    epoch: int
+    seconds: float
+    val_l1: float
+    val_psnr: float
+    semantic: float | None
+    frechet: float | None
+
+
+@dataclass(frozen=True)
+class History:
+    """A trial's history.json: a record of every epoch, and of every evaluated one."""
+
+    epochs: tuple[EpochRecord, ...] = ()
+    evaluations: tuple[EvaluatedEpoch, ...] = ()
+
+
+def create_sweep(storage: Storage, sweep: Sweep, rows: Sequence[Row]) -> bool:
+    """Start a sweep, or go on with one of the same options.
+
+    Args:
+        storage: where sweeps are.
+        sweep: what to sweep.
+        rows: its photographs.
+
+    Returns:
+        Whether it had been started before.
+
+    Raises:
+        ConfigError: it was started with other options, or a trial's cannot be.
+    """
+    for trial in sweep.trials:
+        sweep.config(trial.values)
+    key = sweep.key("sweep.json")
+    if storage.exists(key):
+        before, now = (asdict(each) for each in (open_sweep(storage, sweep.name), sweep))
+        differing = [name for name in now if name != "created" and now[name] != before[name]]
+        if differing:
+            raise ConfigError(
+                f"sweep {sweep.name!r} was started with another {', another '.join(differing)}: "
+                "give the same to go on with it, or another --sweep"
+            )
+        return True
+    if storage.exists(sweep.key("run.json")):
+        raise ConfigError(f"{sweep.name!r} is a run, no sweep: choose another --sweep")
+    for row in rows:
+        rgb = decode(row.image).rgb
+        storage.put(sweep.photograph_key(photo_id(row), "original"), encode_webp(rgb))
+        storage.put(sweep.photograph_key(photo_id(row), "gray"), encode_webp(grayscale(rgb)))
+    storage.put(key, sweep.to_json())
+    return False
+
+
+def open_sweep(storage: Storage, name: str) -> Sweep:
+    """A sweep by its name.
+
+    Raises:
+        NotInStorage: there is none; the message lists those that there are.
+        Corrupt: it cannot be read.
+    """
+    key = f"runs/{check_name('sweep', name)}/sweep.json"
+    if not storage.exists(key):
+        known = ", ".join(list_sweeps(storage))
+        there = f"there are {known}" if known else "python jobs/sweep.py makes one"
+        raise NotInStorage(f"no sweep {name!r} in {storage.uri}: {there}")
+    return Sweep.from_json(storage.get(key), key)
+
+
+def list_sweeps(storage: Storage) -> list[str]:
+    """The names of the sweeps in storage."""
+    return [run for run in storage.folders("runs") if storage.exists(f"runs/{run}/sweep.json")]
+
+
+def shown_rows(dataset: Dataset, model: str) -> list[Row]:
+    """The photographs of the validation split that a sweep shows, spread evenly over it.
+
+    Raises:
+        ColorganError: the model has none.
+    """
+    classes = dataset.model_classes(model)
+    count = dataset.count(classes, "val")
+    if not count:
+        raise ColorganError(
+            f"model {model!r} has no photograph in the split val of dataset "
+            f"{dataset.manifest.name}: stage more photographs, or a larger share for it"
+        )
+    shown = min(SHOWN, count)
+    places = {place * count // shown for place in range(shown)}
+    rows = enumerate(dataset.rows(classes, "val"))
+    return [row for place, row in rows if place in places]
+
+
+def read_state(storage: Storage, sweep: Sweep, trial: str) -> TrialState:
+    """How a trial stands; raises Corrupt."""
+    key = sweep.key("trials", trial, "trial.json")
+    if not storage.exists(key):
+        return TrialState(values=sweep.trial(trial).values)
+
+    def build(fields: dict[str, Any]) -> TrialState:
+        del fields["schema_version"]
+        return TrialState(**{**fields, "inherited": tuple(fields["inherited"])})
+
+    return read_document(storage.get(key), key, SCHEMA_VERSION, build)
+
+
+def write_state(storage: Storage, sweep: Sweep, trial: str, state: TrialState) -> None:
+    """Write how a trial stands, as of now."""
+    fields = asdict(replace(state, updated=time.time()))
+    document = {**fields, "schema_version": SCHEMA_VERSION}
+    key = sweep.key("trials", trial, "trial.json")
+    storage.put(key, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def read_history(storage: Storage, sweep: Sweep, trial: str) -> History:
+    """A trial's epochs until now; raises Corrupt."""
+    key = sweep.key("trials", trial, "history.json")
+    if not storage.exists(key):
+        return History()
+
+    def build(fields: dict[str, Any]) -> History:
+        return History(
+            tuple(EpochRecord(**each) for each in fields["epochs"]),
+            tuple(EvaluatedEpoch(**each) for each in fields["evaluations"]),
+        )
+
+    return read_document(storage.get(key), key, SCHEMA_VERSION, build)
+
+
+def sweep_table(storage: Storage, sweep: Sweep) -> pd.DataFrame:
+    """Every epoch of every trial, a line each.
+
+    Returns:
+        The columns trial and status, what the sweep varies, the fields of EpochRecord, and
+        semantic and frechet, which only evaluated epochs have.
+    """
+    lines = []
+    for plan in sweep.trials:
+        state = read_state(storage, sweep, plan.name)
+        history = read_history(storage, sweep, plan.name)
+        evaluated = {each.epoch: each for each in history.evaluations}
+        for record in history.epochs:
+            judged = evaluated.get(record.epoch)
+            lines.append(
+                {
+                    "trial": plan.name,
+                    "status": state.status,
+                    **{name: state.values[name] for name in plan.values},
+                    **asdict(record),
+                    "semantic": judged.semantic if judged else None,
+                    "frechet": judged.frechet if judged else None,
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best evaluated epoch of a sweep."""
+
+    trial: str
+    evaluated: EvaluatedEpoch
+
+
+def best_epoch(storage: Storage, sweep: Sweep, metric: str) -> Best | None:
+    """The best evaluated epoch of all trials by a metric of METRICS; None where none has it."""
+    candidates = [
+        (value if METRICS[metric] else -value, Best(plan.name, evaluated))
+        for plan in sweep.trials
+        for evaluated in read_history(storage, sweep, plan.name).evaluations
+        if (value := getattr(evaluated, metric)) is not None
+    ]
+    return min(candidates, key=lambda pair: pair[0])[1] if candidates else None
+
+
+class Judge:
+    """What the classifier sees in the validation photographs as a generator colours them."""
+
+    def __init__(self, dataset: Dataset, model: str, val: PhotoBank, name: str) -> None:
+        """Load the classifier, and look at the originals.
+
+        Args:
+            dataset: the photographs'.
+            model: whose validation split it is.
+            val: the same photographs, as squares.
+            name: the classifier's.
+
+        Raises:
+            ColorganError: its weights cannot be had.
+        """
+        self._classifier = load_classifier(name)
+        self._val = val
+        rows = dataset.rows(dataset.model_classes(model), "val")
+        self._labels = [row.label for row in rows]
+        self._score = SemanticScore(PhotoClasses.load(None).synsets)
+        self._reference, _ = self._look(list(val.pixels))
+
+    def __call__(self, generator: Generator) -> tuple[float | None, float]:
+        """The mean semantic score, None where a class has no labels, and the Fréchet distance."""
+        colorizer = Colorizer(generator)
+        colored = [
+            rgb for batch in batched(self._val.pixels, _BATCH) for rgb in colorizer(list(batch))
+        ]
+        features, probabilities = self._look(colored)
+        pairs = zip(probabilities, self._labels, strict=True)
+        scores = torch.cat([self._score(line[None], label) for line, label in pairs])
+        semantic = scores.mean().item()
+        distance = frechet_distance(features, self._reference)
+        return (semantic if math.isfinite(semantic) else None), distance
+
+    def _look(self, pictures: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        view = self._classifier.view
+        seen = [
+            self._classifier(torch.stack([view(rgb, gray=False) for rgb in batch]))
+            for batch in batched(pictures, _BATCH)
+        ]
+        features, probabilities = zip(*seen, strict=True)
+        return torch.cat(features), torch.cat(probabilities)
+
+
+def run_trial(
+    storage: Storage,
+    sweep: Sweep,
+    trial: str,
+    device: torch.device,
+    speed: SpeedConfig,
+    checkpoint_every: int,
+    values: Mapping[str, Any] | None = None,
+    inherit_from: str = "",
+) -> Iterator[EvaluatedEpoch]:
+    """Train a trial from its last checkpoint to its last epoch, and look at it on the way.
+
+    It is the training of `colorgan train`: that of the same hyper-parameters ends with the same
+    weights.
+
+    Args:
+        storage: where the sweep is.
+        sweep: the sweep.
+        trial: the trial's name.
+        device: where to train.
+        speed: how to use the device.
+        checkpoint_every: epochs between checkpoints; every evaluated epoch has one, too.
+        values: what it varies, where a scheduler has changed it.
+        inherit_from: a trial to take networks and optimisers over from, instead of its own.
+
+    Yields:
+        Every evaluated epoch, once everything about it is in storage.
+
+    Raises:
+        ColorganError: the dataset cannot be read, or the training diverged; trial.json says so.
+    """
+    state = read_state(storage, sweep, trial)
+    state = replace(
+        state,
+        status="running",
+        device=device_name(device),
+        error="",
+        values=dict(values or state.values),
+    )
+    write_state(storage, sweep, trial, state)
+    try:
+        yield from _train(
+            storage, sweep, trial, state, device, speed, checkpoint_every, inherit_from
+        )
+    except ColorganError as error:
+        done = read_state(storage, sweep, trial)
+        write_state(storage, sweep, trial, replace(done, status="failed", error=str(error)))
+        raise
+
+
+def _train(
+    storage: Storage,
+    sweep: Sweep,
+    trial: str,
+    state: TrialState,
+    device: torch.device,
+    speed: SpeedConfig,
+    checkpoint_every: int,
+    inherit_from: str,
+) -> Iterator[EvaluatedEpoch]:
+    config = sweep.config(state.values)
+    dataset = open_dataset(storage, sweep.dataset["name"])
+    train, val = load_banks(dataset, sweep.model, config, speed)
+    training = Training(config, train, val, device, speed, sweep.model)
+    checkpoints = StorageCheckpoints(storage, sweep.key("trials", trial))
+    if inherit_from:
+        donor = StorageCheckpoints(storage, sweep.key("trials", inherit_from))
+        donor.restore(training, inherit=True)
+        line = f"epoch {training.epoch} from trial {inherit_from}, with {in_words(state.values)}"
+        state = replace(state, inherited=(*state.inherited, line))
+    else:
+        checkpoints.restore(training, inherit=bool(state.inherited))
+    judge = Judge(dataset, sweep.model, val, sweep.classifier) if sweep.classifier else None
+    evaluations = [
+        each
+        for each in read_history(storage, sweep, trial).evaluations
+        if each.epoch <= training.epoch
+    ]
+    shown = {photo: storage.get(sweep.photograph_key(photo, "gray")) for photo in sweep.photographs}
+    photographs = {photo: decode(data).rgb for photo, data in shown.items()}
+    for record in training.run():
+        evaluated = None
+        if sweep.evaluates(record.epoch, config):
+            evaluated = _evaluate(storage, sweep, trial, training, judge, photographs)
+            evaluations.append(evaluated)
+        history = History(tuple(training.history), tuple(evaluations))
+        _write_history(storage, sweep, trial, history)
+        due = record.epoch % checkpoint_every == 0 or evaluated is not None
+        checkpoints.save(training, record, due)
+        done = record.epoch == config.epochs
+        state = replace(state, epoch=record.epoch, status="done" if done else "running")
+        write_state(storage, sweep, trial, state)
+        if evaluated:
+            yield evaluated
+    if state.status != "done":  # its last epoch was done before, when it was stopped
+        write_state(storage, sweep, trial, replace(state, epoch=training.epoch, status="done"))
+
+
+def _evaluate(
+    storage: Storage,
+    sweep: Sweep,
+    trial: str,
+    training: Training,
+    judge: Judge | None,
+    photographs: Mapping[str, Any],
+) -> EvaluatedEpoch:
+    record = training.history[-1]
+    colorizer = Colorizer(training.generator)
+    pictures = {}
+    for photo, rgb in photographs.items():
+        (pictures[photo],) = colorizer([rgb])
+        key = sweep.picture_key(trial, record.epoch, photo)
+        storage.put(key, encode_webp(pictures[photo]))
+    weights = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in training.generator.state_dict().items()
+    }
+    storage.put(_weights_key(sweep, trial, record.epoch), save(weights))
+    semantic, frechet = judge(training.generator) if judge else (None, None)
+    evaluated = EvaluatedEpoch(
+        epoch=record.epoch,
+        seconds=sum(each.seconds for each in training.history),
+        val_l1=record.val_l1,
+        val_psnr=record.val_psnr,
+        semantic=semantic,
+        frechet=frechet,
+    )
+    # TensorBoard reads a trial's files as one, in the order of their names.
+    first = (record.epoch - 1) // sweep.eval_every * sweep.eval_every
+    events = write_events(
+        values={name: getattr(training.config, name) for name in sweep.trial(trial).values},
+        records=training.history[first:],
+        scalars={name: getattr(evaluated, name) for name in ("semantic", "frechet")},
+        pictures=pictures,
+    )
+    storage.put(sweep.key("tensorboard", trial, f"events.out.tfevents.{record.epoch:05d}"), events)
+    return evaluated
+
+
+def _write_history(storage: Storage, sweep: Sweep, trial: str, history: History) -> None:
+    document = {**asdict(history), "schema_version": SCHEMA_VERSION}
+    data = json.dumps(document, indent=1) + "\n"
+    storage.put(sweep.key("trials", trial, "history.json"), data.encode())
+
+
+def _weights_key(sweep: Sweep, trial: str, epoch: int) -> str:
+    return sweep.key("trials", trial, "epochs", f"{epoch:05d}", "generator.safetensors")
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """Hyper-parameters in a line."""
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
+
+
+def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelCard:
+    """Publish a trial's generator, as it was after an evaluated epoch, as a model package.
+
+    Args:
+        storage: where the sweep is, and the package goes.
+        name: the sweep's.
+        trial: the trial's.
+        epoch: an evaluated one.
+
+    Raises:
+        NotInStorage: there is no such sweep, trial or evaluated epoch.
+        Corrupt: the weights cannot be read.
+    """
+    sweep = open_sweep(storage, name)
+    state = read_state(storage, sweep, sweep.trial(trial).name)
+    history = read_history(storage, sweep, trial)
+    evaluated = next((each for each in history.evaluations if each.epoch == epoch), None)
+    if evaluated is None:
+        known = ", ".join(str(each.epoch) for each in history.evaluations) or "none yet"
+        raise NotInStorage(
+            f"trial {trial!r} of sweep {name!r} was not evaluated after epoch {epoch}: "
+            f"there are {known}"
+        )
+    config = sweep.config(state.values)
+    generator = create_generator(config, sweep.model)
+    key = _weights_key(sweep, trial, epoch)
+    try:
+        generator.load_state_dict(load(storage.get(key)))
+    except NotInStorage:
+        raise
+    except Exception as error:  # safetensors and PyTorch have each their own
+        raise Corrupt(f"{key} cannot be read: {error}") from None
+    dataset = open_dataset(storage, sweep.dataset["name"])
+    records = [record for record in history.epochs if record.epoch <= epoch]
+    metrics = {**asdict(records[-1]), "semantic": evaluated.semantic, "frechet": evaluated.frechet}
+    return publish(
+        storage,
+        sweep.model,
+        dataset,
+        Trained(
+            generator,
+            classes=dataset.model_classes(sweep.model),
+            training=asdict(config),
+            metrics={name: value for name, value in metrics.items() if value is not None},
+            seconds=evaluated.seconds,
+            device=state.device,
+            epochs=epoch,
+            run=f"{name}/{trial}",
+            extra={
+                "history.csv": history_csv(records),
+                "samples.png": _samples(storage, sweep, trial, epoch),
+            },
+        ),
+    )
+
+
+def _samples(storage: Storage, sweep: Sweep, trial: str, epoch: int) -> bytes:
+    rows = []
+    for photo in sweep.photographs:
+        keys = (
+            sweep.photograph_key(photo, "gray"),
+            sweep.picture_key(trial, epoch, photo),
+            sweep.photograph_key(photo, "original"),
+        )
+        rows.append(SheetRow("", [decode(storage.get(key)).rgb for key in keys]))
+    return encode_png(contact_sheet(("grayscale", "coloured", "original"), rows, columns=2))
+
+
+def write_results(storage: Storage, sweep: Sweep) -> str:
+    """Write results.csv; returns its key."""
+    text = io.StringIO()
+    sweep_table(storage, sweep).to_csv(text, index=False)
+    key = sweep.key("results.csv")
+    storage.put(key, text.getvalue().encode())
+    return key
+
+
+def seconds_an_epoch(storage: Storage, sweep: Sweep) -> dict[tuple[int, int], float]:
+    """Mean seconds of an epoch by batch size and image size, of the trials that have any."""
+    seconds: dict[tuple[int, int], list[float]] = {}
+    for plan in sweep.trials:
+        config = sweep.config(read_state(storage, sweep, plan.name).values)
+        records = read_history(storage, sweep, plan.name).epochs
+        pair = (config.batch_size, config.size)
+        seconds.setdefault(pair, []).extend(record.seconds for record in records)
+    return {pair: sum(each) / len(each) for pair, each in seconds.items() if each}

@@ -1,0 +1,282 @@
+"""A page that follows a running sweep, and shows a finished one.
+
+    python -m tune.dashboard --sweep NAME
+
+It reads storage alone: it needs no Ray, and works wherever storage can be read. The service has the
+same pages under /sweeps.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.params import Depends
+from fastapi.responses import FileResponse, RedirectResponse, Response
+
+from colorgan.cli import add_storage_option, guarded
+from colorgan.errors import ColorganError, ConfigError, NotInStorage
+from colorgan.storage import Storage, open_storage
+from colorgan.sweeps import (
+    METRICS,
+    Sweep,
+    list_sweeps,
+    open_sweep,
+    read_history,
+    read_state,
+    seconds_an_epoch,
+)
+from serve.pages import PAGE, PAGE_HEADERS, PageFiles
+from serve.problems import PROBLEMS, Problem, answer_with_problems
+
+_FILES = Path(__file__).parent / "page"
+# Plotly writes styles into the page.
+_PLOTTED = {
+    **PAGE_HEADERS,
+    "Content-Security-Policy": PAGE_HEADERS["Content-Security-Policy"].replace(
+        "style-src 'self'", "style-src 'self' 'unsafe-inline'"
+    ),
+}
+# A picture is never written again but with the same contents.
+_KEPT = {**PAGE_HEADERS, "Cache-Control": "private, max-age=3600"}
+_RECENT = 5  # epochs whose time foretells that of those to come
+
+# The 2018 report's times (section 4): 8, 4 and 3 hours for 50 epochs of batch size 1, 5 and 10,
+# and half the time for 128 instead of 256 px.
+REPORT_SHARES = {1: 1.0, 5: 4 / 8, 10: 3 / 8}
+REPORT_SIZE_SHARES = {256: 1.0, 128: 1 / 2}
+
+
+def create_sweep_routes(storage: Storage, guarded: Sequence[Depends] = ()) -> APIRouter:
+    """The routes of the sweeps' pages. Everything but the empty page is behind the API key.
+
+    Args:
+        storage: where the sweeps are.
+        guarded: what lets in who has the API key, where one is set.
+    """
+    routes = APIRouter()
+    documented: Any = {
+        "responses": {404: {**PROBLEMS[503], "description": "There is none"}, 503: PROBLEMS[503]},
+        "dependencies": list(guarded),
+    }
+
+    @routes.get("/sweeps", include_in_schema=False)
+    def index() -> FileResponse:
+        return FileResponse(_FILES / "sweeps.html", headers=PAGE_HEADERS)
+
+    @routes.get("/sweeps/{sweep}", include_in_schema=False)
+    def page(sweep: str) -> FileResponse:
+        return FileResponse(_FILES / "sweep.html", headers=_PLOTTED)
+
+    @routes.get("/sweeps-data", **documented)
+    def sweeps() -> list[dict[str, Any]]:
+        """The sweeps in storage."""
+        return [_headline(storage, _opened(storage, name)) for name in _listed(storage)]
+
+    @routes.get("/sweeps/{sweep}/data", **documented)
+    def data(sweep: str) -> dict[str, Any]:
+        """A sweep's trials until now."""
+        try:
+            return describe(storage, _opened(storage, sweep))
+        except ColorganError as error:
+            raise Problem(503, str(error)) from None
+
+    @routes.get("/sweeps/{sweep}/photographs/{photo}/{kind}", **documented)
+    def photograph(sweep: str, photo: str, kind: str) -> Response:
+        """A photograph that every trial colours: `gray` or `original`."""
+        opened = _opened(storage, sweep)
+        if photo not in opened.photographs or kind not in ("gray", "original"):
+            raise Problem(404, "the sweep has no such photograph")
+        return _picture(storage, opened.photograph_key(photo, kind))
+
+    @routes.get("/sweeps/{sweep}/trials/{trial}/{epoch}/{photo}", **documented)
+    def picture(sweep: str, trial: str, epoch: int, photo: str) -> Response:
+        """A photograph as a trial coloured it after an evaluated epoch."""
+        opened = _opened(storage, sweep)
+        known = trial in {plan.name for plan in opened.trials} and photo in opened.photographs
+        if not known or not 0 < epoch < 10**5:
+            raise Problem(404, "the sweep has no such picture")
+        return _picture(storage, opened.picture_key(trial, epoch, photo))
+
+    return routes
+
+
+def mount_sweep_files(api: FastAPI) -> None:
+    """Serve what the pages are made of."""
+
+    @api.get("/sweeps-page/plotly.js", include_in_schema=False)
+    def plotly() -> Response:
+        return Response(_plotly(), media_type="text/javascript", headers=_KEPT)
+
+    api.mount("/sweeps-page", PageFiles(directory=_FILES), name="sweeps-page")
+
+
+@lru_cache
+def _plotly() -> bytes:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs()).encode()
+
+
+def _opened(storage: Storage, name: str) -> Sweep:
+    try:
+        return open_sweep(storage, name)
+    except (NotInStorage, ConfigError) as error:
+        raise Problem(404, str(error)) from None
+    except ColorganError as error:
+        raise Problem(503, str(error)) from None
+
+
+def _listed(storage: Storage) -> list[str]:
+    try:
+        return list_sweeps(storage)
+    except ColorganError as error:
+        raise Problem(503, str(error)) from None
+
+
+def _picture(storage: Storage, key: str) -> Response:
+    try:
+        return Response(storage.get(key), media_type="image/webp", headers=_KEPT)
+    except NotInStorage:
+        raise Problem(404, "there is no such picture yet") from None
+    except ColorganError as error:
+        raise Problem(503, str(error)) from None
+
+
+def _headline(storage: Storage, sweep: Sweep) -> dict[str, Any]:
+    states = [read_state(storage, sweep, plan.name).status for plan in sweep.trials]
+    return {
+        "name": sweep.name,
+        "created": sweep.created,
+        "model": sweep.model,
+        "dataset": sweep.dataset["name"],
+        "trials": {status: states.count(status) for status in dict.fromkeys(states)},
+    }
+
+
+def describe(storage: Storage, sweep: Sweep) -> dict[str, Any]:
+    """A sweep as its page needs it; raises Corrupt."""
+    now = time.time()
+    trials = []
+    for plan in sweep.trials:
+        state = read_state(storage, sweep, plan.name)
+        history = read_history(storage, sweep, plan.name)
+        epochs = sweep.config(state.values).epochs
+        recent = [record.seconds for record in history.epochs[-_RECENT:]]
+        left = (epochs - state.epoch) * sum(recent) / len(recent) if recent else None
+        trials.append(
+            {
+                "name": plan.name,
+                "status": state.status,
+                "values": state.values,
+                "epoch": state.epoch,
+                "epochs": epochs,
+                "eta": left if state.status == "running" else None,
+                "silent": now - state.updated if state.status == "running" else 0,
+                "device": state.device,
+                "error": state.error,
+                "inherited": state.inherited,
+                "records": [_finite(asdict(record)) for record in history.epochs],
+                "evaluations": [_finite(asdict(each)) for each in history.evaluations],
+            }
+        )
+    return {
+        "name": sweep.name,
+        "created": sweep.created,
+        "model": sweep.model,
+        "dataset": sweep.dataset["name"],
+        "eval_every": sweep.eval_every,
+        "varied": list(sweep.trials[0].values),
+        "metrics": METRICS,
+        "photographs": sweep.photographs,
+        "trials": trials,
+        "timing": timing(storage, sweep),
+    }
+
+
+def timing(storage: Storage, sweep: Sweep) -> list[dict[str, Any]]:
+    """Seconds an epoch by batch size and image size, and the report's shares beside ours.
+
+    Shares are of the smallest batch at the same size, and of the largest size at the same batch.
+    """
+    seconds = seconds_an_epoch(storage, sweep)
+    batches, sizes = ({pair[place] for pair in seconds} for place in (0, 1))
+    lines = []
+    for (batch, size), mean in sorted(seconds.items(), key=lambda item: (-item[0][1], item[0][0])):
+        smallest, largest = seconds.get((min(batches), size)), seconds.get((batch, max(sizes)))
+        report_batch = _share(REPORT_SHARES, batch, min(batches))
+        report_size = _share(REPORT_SIZE_SHARES, size, max(sizes))
+        lines.append(
+            {
+                "batch_size": batch,
+                "size": size,
+                "seconds": mean,
+                "share_of_smallest_batch": mean / smallest if smallest else None,
+                "report_share_of_smallest_batch": report_batch,
+                "share_of_largest_size": mean / largest if largest else None,
+                "report_share_of_largest_size": report_size,
+            }
+        )
+    return lines
+
+
+def _share(shares: dict[int, float], value: int, reference: int) -> float | None:
+    if value not in shares or reference not in shares:
+        return None
+    return shares[value] / shares[reference]
+
+
+def _finite(numbers: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no NaN."""
+    return {name: value if value == value else None for name, value in numbers.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Show sweeps until Ctrl-C; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tune.dashboard", description=__doc__)
+    add_storage_option(parser)
+    parser.add_argument("--sweep", metavar="NAME", help="(default: all, to choose from)")
+    parser.add_argument("--host", default="127.0.0.1", help="to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8100, help="(default: %(default)s)")
+    args = parser.parse_args(argv)
+    return guarded(lambda: _show(args))
+
+
+def _show(args: argparse.Namespace) -> int:
+    import uvicorn
+
+    if not 0 < args.port < 65536:
+        raise ConfigError("--port must be from 1 to 65535")
+    storage = open_storage(args.storage)
+    if args.sweep:
+        open_sweep(storage, args.sweep)
+    home = f"/sweeps/{args.sweep}" if args.sweep else "/sweeps"
+    print(f"http://{args.host}:{args.port}{home}", flush=True)
+    uvicorn.run(
+        create_dashboard(storage, home), host=args.host, port=args.port, log_level="warning"
+    )
+    return 0
+
+
+def create_dashboard(storage: Storage, home: str = "/sweeps") -> FastAPI:
+    """The dashboard as an application of its own, which begins at `home`."""
+    api = FastAPI(title="colorgan sweeps", docs_url=None, redoc_url=None)
+    answer_with_problems(api)
+    api.include_router(create_sweep_routes(storage))
+    mount_sweep_files(api)
+    api.mount("/page", PageFiles(directory=PAGE), name="page")
+
+    @api.get("/", include_in_schema=False)
+    def root() -> RedirectResponse:
+        return RedirectResponse(home)
+
+    return api
+
+
+if __name__ == "__main__":
+    sys.exit(main())

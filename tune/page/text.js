@@ -1,0 +1,25 @@
+// A cell of a table with words or an element in it.
+export function cell(content, kind = "td") {
+  const made = document.createElement(kind);
+  made.append(content);
+  return made;
+}
+
+// A number for people; an empty string for none.
+export function number(value, digits) {
+  return value === null || value === undefined ? "" : value.toFixed(digits);
+}
+
+// A hyper-parameter's value for people.
+export function setting(value) {
+  return typeof value === "number" && !Number.isInteger(value)
+    ? String(Number(value.toPrecision(3)))
+    : String(value);
+}
+
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}

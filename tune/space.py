@@ -1,0 +1,199 @@
+"""What a sweep varies: grids on the command line, and search spaces in a file.
+
+A search space is YAML, a hyper-parameter a line. A list is tried value by value; a distribution is
+drawn from, once for every sample and combination of the lists:
+
+    batch_size: [1, 5, 10]
+    learning_rate: {loguniform: [1.0e-5, 1.0e-3]}
+    lambda_l1: {uniform: [10, 200]}
+    epochs: {randint: [50, 351]}
+    color_space: {choice: [lab, rgb]}
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from colorgan.data.dataset import GENERAL
+from colorgan.errors import ConfigError
+from colorgan.sweeps import TrialPlan
+from colorgan.training import TrainingConfig
+
+# What may change while a training goes on: nothing that decides the networks or the photographs.
+CHANGEABLE = ("batch_size", "learning_rate", "beta1", "lambda_l1")
+
+Distribution = Callable[[np.random.Generator], Any]
+_DISTRIBUTIONS: Mapping[str, Callable[..., Distribution]] = {
+    "uniform": lambda low, high: lambda rng: float(rng.uniform(low, high)),
+    "loguniform": lambda low, high: (
+        lambda rng: float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    ),
+    "randint": lambda low, high: lambda rng: int(rng.integers(low, high)),
+    "choice": lambda *values: lambda rng: values[int(rng.integers(len(values)))],
+}
+
+
+@dataclass(frozen=True)
+class SweepPreset:
+    """A sweep that needs no further options.
+
+    Attributes:
+        model: what is trained.
+        grid: values by hyper-parameter.
+        training: of every trial, over those of the training preset of the same name.
+        eval_every: epochs between evaluations.
+    """
+
+    model: str
+    grid: Mapping[str, tuple[Any, ...]]
+    training: Mapping[str, Any]
+    eval_every: int
+
+
+PRESETS: Mapping[str, SweepPreset] = {
+    # Section 4 of the report: batch sizes, and the colouring every 50 epochs.
+    "report": SweepPreset("animals", {"batch_size": (1, 5, 10)}, {"epochs": 350}, 50),
+    "small": SweepPreset(GENERAL, {"batch_size": (1, 5, 10)}, {"epochs": 12}, 3),
+}
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a sweep varies.
+
+    Attributes:
+        grid: hyper-parameters that are tried value by value.
+        drawn: hyper-parameters that are drawn, as they stand in the file.
+    """
+
+    grid: Mapping[str, Sequence[Any]]
+    drawn: Mapping[str, Any]
+
+    def trials(self, samples: int, seed: int) -> tuple[TrialPlan, ...]:
+        """Every combination of the grid, `samples` times with newly drawn values.
+
+        Raises:
+            ConfigError: nothing is varied, or a grid would be run more than once for nothing.
+        """
+        if not self.grid and not self.drawn:
+            raise ConfigError("nothing to sweep: give --grid NAME=VALUE,VALUE or --space FILE")
+        if samples < 1:
+            raise ConfigError("--samples must be at least 1")
+        if samples > 1 and not self.drawn:
+            raise ConfigError("--samples: the search space has nothing to draw from")
+        rng = np.random.default_rng(seed)
+        draw = {name: _distribution(name, each) for name, each in self.drawn.items()}
+        combinations = [
+            dict(zip(self.grid, values, strict=True))
+            for values in itertools.product(*self.grid.values())
+        ]
+        trials = [
+            {**values, **{name: distribution(rng) for name, distribution in draw.items()}}
+            for values in combinations
+            for _ in range(samples)
+        ]
+        digits = max(2, len(str(len(trials))))
+        return tuple(
+            TrialPlan(f"{number:0{digits}d}", values) for number, values in enumerate(trials, 1)
+        )
+
+    def mutations(self) -> dict[str, Any]:
+        """What population-based training may change on the way, as Ray Tune takes it.
+
+        Raises:
+            ConfigError: there is nothing of the kind.
+        """
+        rng = np.random.default_rng()
+        found: dict[str, Any] = {}
+        for name in CHANGEABLE:
+            if name in self.grid:
+                found[name] = list(self.grid[name])
+            elif name in self.drawn:
+                # A list is searched among its neighbours, a function is drawn from again or scaled.
+                ((kind, arguments),) = self.drawn[name].items()
+                distribution = _distribution(name, self.drawn[name])
+                found[name] = (
+                    list(arguments) if kind == "choice" else lambda each=distribution: each(rng)
+                )
+        if not found:
+            raise ConfigError(
+                f"--scheduler pbt changes {', '.join(CHANGEABLE)}: the sweep varies none of them"
+            )
+        return found
+
+
+def read_space(grid: Sequence[str], file: Path | None) -> Space:
+    """A space from options --grid NAME=VALUE,VALUE and a file, the options over the file.
+
+    Raises:
+        ConfigError: one cannot be read; the message names it.
+    """
+    lists: dict[str, Sequence[Any]] = {}
+    drawn: dict[str, Any] = {}
+    for name, entry in _read_file(file).items():
+        _check_name(name, str(file))
+        if isinstance(entry, list) and entry:
+            lists[name] = [_value(name, str(value)) for value in entry]
+        else:
+            _distribution(name, entry)
+            drawn[name] = entry
+    for text in grid:
+        name, _, values = text.partition("=")
+        name = name.replace("-", "_")
+        _check_name(name, f"--grid {text}")
+        if not values:
+            raise ConfigError(f"--grid {text}: write it as NAME=VALUE,VALUE")
+        drawn.pop(name, None)
+        lists[name] = [_value(name, value) for value in values.split(",")]
+    for name, values in lists.items():
+        if len(set(values)) < len(values):
+            raise ConfigError(f"{name}: a value stands there twice")
+    return Space(lists, drawn)
+
+
+def _read_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        document = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--space {file}: {getattr(error, 'strerror', error)}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--space {file} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict) or not document:
+        raise ConfigError(f"--space {file}: write a line `name: [value, value]` a hyper-parameter")
+    return document
+
+
+def _check_name(name: Any, where: str) -> None:
+    known = [each.name for each in fields(TrainingConfig)]
+    if name not in known:
+        raise ConfigError(f"{where}: {name!r} is none of {', '.join(known)}")
+
+
+def _value(name: str, text: str) -> Any:
+    kind = next(type(each.default) for each in fields(TrainingConfig) if each.name == name)
+    try:
+        return kind(text)
+    except ValueError:
+        raise ConfigError(f"{name}: {text!r} is no {kind.__name__}") from None
+
+
+def _distribution(name: str, entry: Any) -> Distribution:
+    try:
+        ((kind, arguments),) = entry.items()
+        distribution = _DISTRIBUTIONS[kind](*arguments)
+        drawn = distribution(np.random.default_rng(0))
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        raise ConfigError(
+            f"{name}: {entry!r} is neither a list of values nor one of "
+            f"{', '.join(f'{{{kind}: [...]}}' for kind in _DISTRIBUTIONS)}"
+        ) from None
+    if _value(name, str(drawn)) != drawn:
+        raise ConfigError(f"{name}: {entry!r} draws values that it cannot have, as {drawn!r}")
+    return distribution

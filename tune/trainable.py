@@ -1,0 +1,222 @@
+"""Trials on Ray Tune: in parallel, restarted when they die, stopped early by a scheduler.
+
+Everything about a trial is in storage before Tune hears of it, and a sweep goes on from there. So
+Tune's own state, which is pickled, is written for the length of a job and never read again.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining, TrialScheduler
+
+from cluster.planning import Plan
+from cluster.training import cause, ray_filesystem
+from colorgan.errors import ColorganError
+from colorgan.storage import Storage, open_storage
+from colorgan.sweeps import (
+    METRICS,
+    EvaluatedEpoch,
+    Sweep,
+    TrialPlan,
+    open_sweep,
+    read_history,
+    read_state,
+    run_trial,
+    write_state,
+)
+from colorgan.training import SpeedConfig
+from tune.space import Space
+
+SCHEDULERS = ("none", "asha", "pbt")
+_POINTER = "inherit.json"
+
+Heard = Callable[[str, EvaluatedEpoch], None]
+
+
+@dataclass(frozen=True)
+class TrialRunner:
+    """What a trial's process runs.
+
+    Attributes:
+        storage: the storage's URI.
+        sweep: the sweep's name.
+        speed: how to use the device.
+        checkpoint_every: epochs between checkpoints.
+        plan: on what it trains.
+    """
+
+    storage: str
+    sweep: str
+    speed: SpeedConfig
+    checkpoint_every: int
+    plan: Plan
+
+    def __call__(self, config: dict[str, Any]) -> None:
+        """Train the trial of a Tune configuration, and report every evaluated epoch."""
+        torch.set_num_threads(self.plan.threads)
+        storage = open_storage(self.storage)
+        sweep = open_sweep(storage, self.sweep)
+        values = dict(config["trial"])
+        name = values.pop("name")
+        before = read_state(storage, sweep, name)
+        donor = _inherited(name)
+        if not donor:  # what a scheduler must know of the epochs that it has not seen
+            for evaluated in read_history(storage, sweep, name).evaluations:
+                if evaluated.epoch <= before.epoch:
+                    _report(name, evaluated)
+            if before.over:
+                return
+        device = torch.device("cuda" if self.plan.on_gpu else "cpu")
+        try:
+            for evaluated in run_trial(
+                storage,
+                sweep,
+                name,
+                device,
+                self.speed,
+                self.checkpoint_every,
+                values if donor else None,
+                donor,
+            ):
+                _report(name, evaluated)
+        except ColorganError:
+            return  # trial.json says why; a restart would only meet it again
+
+
+def _inherited(name: str) -> str:
+    """The trial whose state Tune tells this one to take over, or an empty string."""
+    checkpoint = tune.get_checkpoint()
+    if not checkpoint:
+        return ""
+    with checkpoint.as_directory() as folder:
+        donor: str = json.loads((Path(folder) / _POINTER).read_text())["trial"]
+    return donor if donor != name else ""
+
+
+def _report(name: str, evaluated: EvaluatedEpoch) -> None:
+    """Tell Tune of an epoch; its checkpoint only says in whose folder the state is."""
+    missing = {metric: float("nan") for metric in METRICS if getattr(evaluated, metric) is None}
+    with tempfile.TemporaryDirectory(prefix="colorgan-report-") as folder:
+        (Path(folder) / _POINTER).write_text(json.dumps({"trial": name}))
+        tune.report(
+            {**asdict(evaluated), **missing}, checkpoint=tune.Checkpoint.from_directory(folder)
+        )
+
+
+def run_sweep(
+    storage: Storage,
+    sweep: Sweep,
+    runner: TrialRunner,
+    scheduler: str,
+    space: Space,
+    metric: str,
+    retries: int,
+    heard: Heard,
+) -> None:
+    """Run the trials of a sweep that are not over.
+
+    Args:
+        storage: where the sweep is.
+        sweep: the sweep.
+        runner: what each trial's process runs.
+        scheduler: one of SCHEDULERS.
+        space: what the sweep varies.
+        metric: one of METRICS, that the scheduler goes by.
+        retries: how often to start a trial's process again that died.
+        heard: called with a trial's name after each evaluated epoch.
+
+    Raises:
+        ConfigError: the scheduler cannot do with the space.
+    """
+    states = {plan.name: read_state(storage, sweep, plan.name) for plan in sweep.trials}
+    # ASHA compares with trials that are over, so they report again what they were.
+    waiting = [plan for plan in sweep.trials if scheduler == "asha" or not states[plan.name].over]
+    filesystem, folder = ray_filesystem(storage.location(sweep.key()))
+    tuner = tune.Tuner(
+        tune.with_resources(
+            lambda config: runner(config), {"cpu": runner.plan.cpus, "gpu": runner.plan.gpus}
+        ),
+        param_space={
+            "trial": tune.grid_search(
+                [{"name": plan.name, **states[plan.name].values} for plan in waiting]
+            )
+        },
+        tune_config=tune.TuneConfig(
+            metric=metric,
+            mode="min" if METRICS[metric] else "max",
+            scheduler=_scheduler(scheduler, sweep, space),
+            max_concurrent_trials=runner.plan.at_once,
+            trial_dirname_creator=lambda trial: trial.config["trial"]["name"],
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=folder,
+            storage_filesystem=filesystem,
+            failure_config=tune.FailureConfig(max_failures=retries),
+            callbacks=[_Follower(storage, sweep, heard)],
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        storage.delete(sweep.key("tune"))
+
+
+def _scheduler(name: str, sweep: Sweep, space: Space) -> TrialScheduler | None:
+    epochs = max(sweep.config(plan.values).epochs for plan in sweep.trials)
+    if name == "asha":
+        return ASHAScheduler(time_attr="epoch", max_t=epochs, grace_period=sweep.eval_every)
+    if name == "pbt":
+        return PopulationBasedTraining(
+            time_attr="epoch",
+            perturbation_interval=sweep.eval_every,
+            hyperparam_mutations={"trial": space.mutations()},
+        )
+    return None
+
+
+class _Follower(tune.Callback):
+    """Keeps trial.json true about what happens to a trial from outside."""
+
+    def __init__(self, storage: Storage, sweep: Sweep, heard: Heard) -> None:
+        self._storage = storage
+        self._sweep = sweep
+        self._heard = heard
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        names = EvaluatedEpoch.__dataclass_fields__
+        self._heard(_name(trial), EvaluatedEpoch(**{name: result[name] for name in names}))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        state = read_state(self._storage, self._sweep, _name(trial))
+        if state.status in ("running", "waiting"):
+            stopped = replace(state, status="stopped")
+            write_state(self._storage, self._sweep, _name(trial), stopped)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        state = read_state(self._storage, self._sweep, _name(trial))
+        error = trial.get_error()
+        words = cause(error) if error else "its process died"
+        failed = replace(state, status="failed", error=words)
+        write_state(self._storage, self._sweep, _name(trial), failed)
+
+
+def _name(trial: Any) -> str:
+    name: str = trial.config["trial"]["name"]
+    return name
+
+
+def failed_trials(storage: Storage, sweep: Sweep) -> list[TrialPlan]:
+    """The trials that failed."""
+    return [
+        plan for plan in sweep.trials if read_state(storage, sweep, plan.name).status == "failed"
+    ]
