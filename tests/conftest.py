@@ -16,6 +16,7 @@ from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.sources import SceneSource
 from colorgan.data.staging import StagingConfig, stage
 from colorgan.storage import Storage, open_storage
+from tests.browser import browser, shoot  # noqa: F401 - fixtures of every test
 from tests.s3_server import S3Server, s3_server
 
 CHECKOUT = Path(__file__).parents[1]

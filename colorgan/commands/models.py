@@ -22,7 +22,6 @@ from colorgan.runs import (
     train_model,
 )
 from colorgan.storage import open_storage
-from colorgan.sweeps import publish_epoch
 from colorgan.training import SpeedConfig, TrainingConfig, choose_device, device_name
 
 
@@ -135,6 +134,9 @@ def _models(args: argparse.Namespace) -> int:
 
 
 def _publish(args: argparse.Namespace) -> int:
+    # It brings torchvision, which takes seconds to import.
+    from colorgan.sweeps import publish_epoch
+
     card = publish_epoch(open_storage(args.storage), args.sweep, args.trial, args.epoch)
     print(f"{card.reference}: {_quality(card)}, {card.epochs} epochs of {card.run}")
     return 0

@@ -3,16 +3,14 @@
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from colorgan.errors import ColorganError, Corrupt, NotInStorage
 from colorgan.evaluation.figures import draw_figures, draw_semantic
@@ -20,6 +18,7 @@ from colorgan.evaluation.report import write_report
 from colorgan.evaluation.results import Contestant, Evaluation, Report
 from colorgan.evaluation.statistics import analyze
 from colorgan.storage import Storage, open_storage
+from tests.browser import fits, visit
 
 EVIL = '<img src="https://example.org/x.png" onerror="alert(1)"></script><!--.jpg'
 CONTESTANTS = ("gray", "original", "assembled", "general", "hypercolumn")
@@ -95,40 +94,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "reports" / "made-up"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("the page is tested in Debian's chromium, which is not installed")
-    expect.set_options(timeout=30_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def visit(browser: Browser, folder: Path, **context: object) -> Iterator[Page]:
-    """The page, which must say nothing on the console and ask nobody for anything."""
-    visited = browser.new_context(**context)  # type: ignore[arg-type]
-    page = visited.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    try:
-        page.goto((folder / "index.html").as_uri())
-        yield page
-        assert not said
-        assert [url for url in asked if not url.startswith("data:")] == [page.url.split("#")[0]]
-    finally:
-        visited.close()
-
-
 @pytest.fixture
 def page(browser: Browser, written: Path) -> Iterator[Page]:
-    with visit(browser, written) as page:
+    with visit(browser, (written / "index.html").as_uri()) as page:
         yield page
 
 
@@ -279,10 +247,10 @@ def test_a_source_that_is_markup_is_only_text(page: Page, written: Path) -> None
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_needs_no_sideways_scrolling(browser: Browser, written: Path, scheme: str) -> None:
     phone = {"viewport": {"width": 360, "height": 740}, "color_scheme": scheme}
-    with visit(browser, written, **phone) as page:
+    with visit(browser, (written / "index.html").as_uri(), **phone) as page:
         page.locator("details").evaluate_all("all => all.forEach((one) => (one.open = true))")
         top_row(page)
-        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        assert fits(page)
 
 
 @pytest.fixture

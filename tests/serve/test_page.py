@@ -2,81 +2,24 @@
 
 import base64
 import io
-import os
 import re
-import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from colorgan.data.scenes import draw_scene
+from tests.browser import Shoot, fits, visit
 
 pytestmark = pytest.mark.slow
 
 SIZE = (160, 120)
 API = "**/{classify,colorize,models}*"
-Shoot = Callable[[Page, str], None]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("the page is tested in Debian's chromium, which is not installed")
-    expect.set_options(timeout=30_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def shoot(tmp_path_factory: pytest.TempPathFactory) -> Shoot:
-    """Takes a screenshot, also into the folder that $COLORGAN_SCREENSHOTS names."""
-    folder = Path(os.environ.get("COLORGAN_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
-
-    def take(page: Page, name: str) -> None:
-        page.screenshot(path=folder / f"{name}.png", full_page=True)
-
-    return take
-
-
-@contextmanager
-def visit(
-    browser: Browser, server: str, failures: bool = False, **context: object
-) -> Iterator[Page]:
-    """The page, which must say nothing on the console and ask nobody but its server.
-
-    Args:
-        failures: requests may fail, which the browser says on the console itself.
-    """
-    options = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **context}
-    visited = browser.new_context(**options)  # type: ignore[arg-type]
-    page = visited.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    try:
-        page.goto(server)
-        yield page
-        if failures:
-            said = [text for text in said if not text.startswith("Failed to load resource")]
-        assert not said
-        origins = {url.removeprefix("blob:") for url in asked}
-        origins = {f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, origins)}
-        assert origins == {server}
-    finally:
-        visited.close()
 
 
 @pytest.fixture
@@ -436,14 +379,13 @@ def test_a_narrow_screen_does_not_scroll_sideways(
     browser: Browser, server: str, tmp_path: Path, shoot: Shoot
 ) -> None:
     with visit(browser, server, viewport={"width": 360, "height": 740}, has_touch=True) as page:
-        width = "document.documentElement.scrollWidth"
-        assert page.evaluate(width) <= 360
+        assert fits(page)
         name = "a_very_long_name_without_a_single_space_from_some_archive_0001.jpg"
         choose(page, photograph(tmp_path, name))
         await_colours(card_of(page, name))
         page.get_by_role("button", name="Compare models").click()
         expect(page.get_by_role("figure").nth(1)).to_contain_text("general@")
-        assert page.evaluate(width) <= 360
+        assert fits(page)
         shoot(page, "narrow")
 
 

@@ -27,16 +27,12 @@ from colorgan.evaluation.survey import (
 )
 from colorgan.storage import Storage
 from serve.survey import COOKIE, MAX_BODY
+from tests.browser import Shoot, fits, visit
 from tests.evaluation.test_survey import CLASSES, MODELS, write_report
-from tests.serve import test_page
 from tests.serve.conftest import local_server
 from tests.serve.test_api import problem
 
 pytestmark = pytest.mark.slow
-
-browser = test_page.browser
-shoot = test_page.shoot
-Shoot = test_page.Shoot
 
 
 @pytest.fixture(scope="module")
@@ -125,28 +121,16 @@ class Visit:
 
 
 @contextmanager
-def visit(
+def take_part(
     browser: Browser, server: str, survey: Survey, failures: bool = False, **context: object
 ) -> Iterator[Visit]:
-    """A survey's page, which must say nothing on the console and ask nobody but its server."""
-    options = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **context}
-    visited = browser.new_context(**options)  # type: ignore[arg-type]
-    page = visited.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url.removeprefix("blob:")))
-    try:
-        visit = Visit(page)
-        page.goto(f"{server}/survey/{survey.name}")
-        yield visit
-        if failures:
-            said = [text for text in said if not text.startswith("Failed to load resource")]
-        assert not said
-        assert {f"{url.scheme}://{url.netloc}" for url in map(urlsplit, asked)} == {server}
-    finally:
-        visited.close()
+    visits: list[Visit] = []
+
+    def watch(page: Page) -> None:
+        visits.append(Visit(page))
+
+    with visit(browser, f"{server}/survey/{survey.name}", failures, watch, **context):
+        yield visits[0]
 
 
 def test_two_people_answer_in_browsers_and_the_tables_are_right_to_the_vote(
@@ -154,7 +138,7 @@ def test_two_people_answer_in_browsers_and_the_tables_are_right_to_the_vote(
 ) -> None:
     survey = create_survey(report, 18, seed=3)
     cast: Counter[tuple[int, str]] = Counter()
-    with visit(browser, server, survey) as ana, visit(browser, server, survey) as ben:
+    with take_part(browser, server, survey) as ana, take_part(browser, server, survey) as ben:
         for number in range(1, 19):
             for person in (ana, ben):
                 person.await_question(f"{number} of 18")
@@ -198,7 +182,7 @@ def test_two_people_answer_in_browsers_and_the_tables_are_right_to_the_vote(
 def test_the_keyboard_is_enough(browser: Browser, server: str, report: Report) -> None:
     survey = create_survey(report, 4)
     chosen = []
-    with visit(browser, server, survey) as person:
+    with take_part(browser, server, survey) as person:
         keyboard = person.page.keyboard
         for number, keys in enumerate(
             (["2"], ["ArrowRight", "Enter"], ["ArrowLeft", "Space"], ["ArrowDown"] * 5 + ["Enter"]),
@@ -218,7 +202,7 @@ def test_an_answer_that_the_network_swallows_is_sent_again_and_a_reload_goes_on(
     browser: Browser, server: str, report: Report, shoot: Shoot
 ) -> None:
     survey = create_survey(report, 3)
-    with visit(browser, server, survey, failures=True) as person:
+    with take_part(browser, server, survey, failures=True) as person:
         page = person.page
         person.await_question("1 of 3")
         first = person.shown()
@@ -259,7 +243,7 @@ def test_a_picture_that_does_not_come_is_asked_for_again(
     browser: Browser, server: str, report: Report
 ) -> None:
     survey = create_survey(report, 2)
-    with visit(browser, server, survey, failures=True) as person:
+    with take_part(browser, server, survey, failures=True) as person:
         person.await_question("1 of 2")
         person.page.route("**/pictures/*", lambda route: route.abort())
         person.page.reload()
@@ -288,10 +272,10 @@ def test_all_pictures_fit_the_screen(
     name: str,
     context: dict[str, object],
 ) -> None:
-    with visit(browser, server, create_survey(report, 2), **context) as person:
+    with take_part(browser, server, create_survey(report, 2), **context) as person:
         person.await_question("1 of 2")
         shoot(person.page, name)
-        assert person.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert fits(person.page)
         boxes = [choice.bounding_box() for choice in person.choices.all()]
         stacked = person.page.evaluate("innerWidth") < 768
         for before, after in pairwise(boxes):

@@ -1,0 +1,144 @@
+"""Sweeps on a real Ray."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from colorgan.data.dataset import Dataset
+from colorgan.packages import find
+from colorgan.sweeps import open_sweep, read_history, read_state, sweep_table
+from colorgan.training import Training, TrainingConfig, load_banks
+from jobs import sweep as job
+from tests.conftest import Job, Jobs
+
+pytestmark = pytest.mark.slow
+
+TINY = TrainingConfig(size=32, width=4, discriminator_width=4, epochs=6, decay_share=0.5)
+SMALL = ("--size", "32", "--width", "4", "--discriminator-width", "4", "--classifier", "none")
+
+
+def start(jobs: Jobs, scenes: Dataset, *options: str) -> Job:
+    storage = ("--storage", scenes.storage.uri, "--sweep", "s", "--model", "animals")
+    return jobs.start_script("sweep", *storage, *SMALL, *options)
+
+
+def await_in(running: Job, happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 180
+    while not happened():
+        assert running.process.poll() is None, running.output
+        assert time.monotonic() < deadline, running.output
+        time.sleep(0.02)
+
+
+def status(scenes: Dataset, trial: str) -> str:
+    return read_state(scenes.storage, open_sweep(scenes.storage, "s"), trial).status
+
+
+def test_a_killed_sweep_goes_on_and_each_trial_is_its_configuration_trained_alone(
+    jobs: Jobs, scenes: Dataset
+) -> None:
+    storage = scenes.storage
+    options = ("--grid", "batch_size=2,5,10", "--epochs", "6", "--eval-every", "2")
+    folder = Path(storage.uri) / "runs/s"
+
+    running = start(jobs, scenes, *options, "--at-once", "1")
+    await_in(running, lambda: (folder / "trials/02/epochs/00002").exists())
+    running.process.kill()
+    running.finish()
+    assert status(scenes, "01") == "done"
+    assert status(scenes, "03") == "waiting"
+    finished = {path: path.stat().st_mtime_ns for path in (folder / "trials/01").rglob("*")}
+
+    running = start(jobs, scenes, *options, "--publish-best")
+    assert running.finish() == 0, running.output
+    assert "sweep s (going on)" in running.output
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert not (folder / "tune").exists(), "Tune's pickles are not kept"
+
+    sweep = open_sweep(storage, "s")
+    table = sweep_table(storage, sweep)
+    assert len(table) == 3 * 6 and set(table["status"]) == {"done"}
+    for plan in sweep.trials:
+        config = dataclasses.replace(TINY, learning_rate=4e-4, **plan.values)
+        alone = Training(config, *load_banks(scenes, "animals", config), torch.device("cpu"))
+        history = read_history(storage, sweep, plan.name)
+        assert [each.epoch for each in history.evaluations] == [2, 4, 6]
+        for record, other in zip(history.epochs, alone.run(), strict=True):
+            for name in ("loss_d", "loss_gan", "loss_l1", "val_l1", "val_psnr"):
+                assert getattr(record, name) == pytest.approx(getattr(other, name), rel=1e-4)
+        for epoch in (2, 4, 6):
+            for photo in sweep.photographs:
+                assert storage.exists(sweep.picture_key(plan.name, epoch, photo))
+    card = find(storage, "animals")
+    assert f"published {card.reference}" in running.output
+    assert card.metrics["val_l1"] == table[table["epoch"].isin((2, 4, 6))]["val_l1"].min()
+
+
+def test_a_trial_that_fails_and_one_that_diverges_are_marked_and_the_others_go_on(
+    jobs: Jobs, scenes: Dataset
+) -> None:
+    options = ("--grid", "lambda_l1=100,1e39", "--epochs", "40", "--eval-every", "4")
+    options = (*options, "--retries", "0", "--scheduler", "asha")
+    running = start(jobs, scenes, *options)
+    history = Path(scenes.storage.uri) / "runs/s/trials/01/history.json"
+    await_in(running, lambda: history.exists() and status(scenes, "02") == "failed")
+    (victim,) = [
+        process
+        for process in psutil.process_iter()
+        if process.name().startswith("ray::") and "ImplicitFunc" in " ".join(process.cmdline())
+    ]
+    victim.kill()
+    assert running.finish() == 0, running.output
+    assert [status(scenes, trial) for trial in ("01", "02")] == ["failed", "failed"]
+    assert "trial 01 (lambda_l1 100) failed: " in running.output
+    assert "trial 02 (lambda_l1 1e+39) failed: the loss is not finite" in running.output
+
+    running = start(jobs, scenes, *options, "--strict")
+    assert running.finish() == 1, running.output
+    assert [status(scenes, trial) for trial in ("01", "02")] == ["done", "failed"]
+    sweep = open_sweep(scenes.storage, "s")
+    epochs = [record.epoch for record in read_history(scenes.storage, sweep, "01").epochs]
+    assert epochs == list(range(1, 41))
+
+
+def test_population_based_training_lets_what_lags_take_over_what_leads(
+    jobs: Jobs, scenes: Dataset
+) -> None:
+    options = ("--grid", "learning_rate=1e-3,1e-6", "--epochs", "12", "--eval-every", "3")
+    running = start(jobs, scenes, *options, "--scheduler", "pbt")
+    assert running.finish() == 0, running.output
+    sweep = open_sweep(scenes.storage, "s")
+    leading, lagging = (read_state(scenes.storage, sweep, trial) for trial in ("01", "02"))
+    assert (leading.status, lagging.status) == ("done", "done")
+    assert lagging.inherited and "from trial 01" in lagging.inherited[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--eval-every", "0"], 2, "--eval-every must be at least 1"),
+        (["--grid", "size=33"], 2, "size"),
+        (["--grid", "seed=1,2", "--seed", "3"], 2, "the sweep varies it already"),
+        (["--grid", "size=32,64", "--scheduler", "pbt"], 2, "the sweep varies none of them"),
+        (["--model", "dogs"], 2, "no model 'dogs'"),
+        (["--dataset", "moon"], 1, "no dataset 'moon'"),
+        (["--classifier", "alexnet"], 1, "--classifier none does without"),
+    ],
+)
+def test_what_cannot_be_swept_is_one_sentence_before_ray_is_started(
+    options: list[str],
+    status: int,
+    message: str,
+    scenes: Dataset,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert job.main(["--storage", scenes.storage.uri, *options]) == status
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert not scenes.storage.folders("runs")

@@ -1,0 +1,193 @@
+"""The sweep's page in a browser, on a running sweep and on a finished one."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+import torch
+import uvicorn
+from playwright.sync_api import Browser, Page, expect
+
+from colorgan.data.dataset import Dataset
+from colorgan.storage import Storage
+from colorgan.sweeps import Sweep, read_state, run_trial, write_state
+from colorgan.training import SpeedConfig
+from tests.browser import Shoot, fits, visit
+from tests.serve.conftest import local_server, publish_untrained
+from tests.test_sweeps import begin
+from tune.dashboard import create_dashboard, describe, main, timing
+
+pytestmark = pytest.mark.slow
+
+
+def train(storage: Storage, sweep: Sweep, trial: str) -> Iterator[object]:
+    return run_trial(storage, sweep, trial, torch.device("cpu"), SpeedConfig(), 1)
+
+
+@contextmanager
+def dashboard(storage: Storage) -> Iterator[str]:
+    """The dashboard on a port of its own; yields its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = uvicorn.Config(create_dashboard(storage), port=port, log_level="warning")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def trials(page: Page) -> list[list[str]]:
+    rows = page.locator("#trials tbody tr")
+    return [row.locator("td").all_inner_texts() for row in rows.all()]
+
+
+def pictures(page: Page) -> int:
+    """How many of the grid's pictures are on the screen."""
+    script = "all => all.filter((each) => each.complete && each.naturalWidth > 0).length"
+    count: int = page.locator("#grid img").evaluate_all(script)
+    return count
+
+
+def await_pictures(page: Page, count: int) -> None:
+    page.wait_for_function(
+        "count => [...document.querySelectorAll('#grid img')]"
+        ".filter((each) => each.complete && each.naturalWidth > 0).length === count",
+        arg=count,
+    )
+
+
+def test_the_page_follows_a_sweep_from_its_first_epoch_to_its_last(
+    browser: Browser, scenes: Dataset, shoot: Shoot
+) -> None:
+    storage, sweep = scenes.storage, begin(scenes, batch_size=(1, 5, 10))
+    list(train(storage, sweep, "01"))
+    second = train(storage, sweep, "02")
+    next(iter(second))
+    with dashboard(storage) as address, visit(browser, f"{address}/sweeps") as page:
+        page.get_by_role("link", name="s", exact=True).click()
+        expect(page.locator("#state")).to_contain_text("1 done, 1 running, 1 waiting")
+        (first, running, waiting) = trials(page)
+        assert first[:4] == ["01", "done", "1", "4 of 4"]
+        assert running[:4] == ["02", "running", "5", "2 of 4"] and running[5], "an ETA"
+        assert waiting[:4] == ["03", "waiting", "10", "0 of 4"]
+        await_pictures(page, 3)
+        assert page.locator("#grid .none").count() == 3, "what is still to come"
+        shoot(page, "sweep_running")
+
+        list(second)  # it goes on while the page is looked at
+        write_state(
+            storage,
+            sweep,
+            "03",
+            type(read_state(storage, sweep, "03"))("failed", {"batch_size": 10}, error="no room"),
+        )
+        expect(page.locator("#state")).to_contain_text("2 done, 1 failed")
+        await_pictures(page, 4)
+        assert trials(page)[2][1] == "failed" and trials(page)[2][-1] == "no room"
+        list(train(storage, sweep, "03"))
+        expect(page.locator("#state")).to_contain_text("3 done")
+        await_pictures(page, 6)
+
+        expect(page.locator("#curves .scatterlayer .trace")).to_have_count(3)
+        expect(page.locator("#parallel .scatterlayer .trace")).to_have_count(3)
+        page.locator("#axis").select_option("seconds")
+        expect(page.locator("#curves .xtitle")).to_have_text("seconds of training")
+        page.locator("#metric").select_option("val_psnr")
+        expect(page.locator("#curves .ytitle")).to_contain_text("PSNR")
+
+        expect(page.locator("#epoch-number")).to_have_text("4")
+        page.get_by_role("slider").press("ArrowLeft")
+        expect(page.locator("#epoch-number")).to_have_text("2")
+        assert page.locator("#large img").evaluate_all("all => all.map((each) => each.alt)") == [
+            "gray",
+            *(f"trial {trial}, epoch 2" for trial in ("01", "02", "03")),
+            "original",
+        ]
+        page.get_by_role("radio").nth(1).click()
+        await_pictures(page, 6)
+        shoot(page, "sweep_finished")
+
+        page.get_by_label("5", exact=True).uncheck()
+        assert [row[0] for row in trials(page)] == ["01", "03"]
+        expect(page.locator("#curves .scatterlayer .trace")).to_have_count(2)
+        await_pictures(page, 4)
+
+        page.set_viewport_size({"width": 360, "height": 740})
+        expect(page.locator("#curves .main-svg").first).to_be_visible()
+        page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+        assert fits(page)
+        shoot(page, "sweep_phone")
+
+
+def test_the_service_shows_sweeps_to_those_with_its_key(browser: Browser, scenes: Dataset) -> None:
+    storage, sweep = scenes.storage, begin(scenes, batch_size=(5,))
+    list(train(storage, sweep, "01"))
+    publish_untrained(storage, "general")
+    with local_server(storage, COLORGAN_API_KEY="sesame") as address:
+        photo = sweep.photographs[0]
+        for path in (
+            "/sweeps-data",
+            "/sweeps/s/data",
+            f"/sweeps/s/photographs/{photo}/original",
+            f"/sweeps/s/trials/01/4/{photo}",
+        ):
+            assert httpx.get(address + path).status_code == 401
+            assert httpx.get(address + path, headers={"X-API-Key": "sesame"}).status_code == 200
+        with visit(browser, f"{address}/sweeps/s", failures=True) as page:
+            page.get_by_label("This server wants an API key.").fill("sesame")
+            page.get_by_role("button", name="Go on").click()
+            expect(page.locator("#state")).to_contain_text("1 done")
+            await_pictures(page, 2)
+            assert pictures(page) == 2
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/sweeps/t/data",
+        "/sweeps/..%2f/data",
+        "/sweeps/s/photographs/../original",
+        "/sweeps/s/photographs/x/original",
+        "/sweeps/s/photographs/PHOTO/weights",
+        "/sweeps/s/trials/02/4/PHOTO",
+        "/sweeps/s/trials/01/3/PHOTO",
+        "/sweeps/s/trials/01/-4/PHOTO",
+    ],
+)
+def test_what_is_not_there_is_404(path: str, scenes: Dataset) -> None:
+    from fastapi.testclient import TestClient
+
+    sweep = begin(scenes, batch_size=(5,))
+    client = TestClient(create_dashboard(scenes.storage))
+    response = client.get(path.replace("PHOTO", sweep.photographs[0]))
+    assert response.status_code == 404
+
+
+def test_times_are_shares_beside_the_reports(scenes: Dataset) -> None:
+    sweep = begin(scenes, batch_size=(1, 5))
+    for trial in ("01", "02"):
+        list(train(scenes.storage, sweep, trial))
+    one, five = timing(scenes.storage, sweep)
+    assert (one["batch_size"], five["batch_size"]) == (1, 5)
+    assert one["share_of_smallest_batch"] == 1
+    assert five["share_of_smallest_batch"] == five["seconds"] / one["seconds"]
+    assert five["report_share_of_smallest_batch"] == 0.5
+    described = describe(scenes.storage, sweep)
+    assert [trial["eta"] for trial in described["trials"]] == [None, None]
+
+
+def test_a_sweep_that_is_not_there_is_one_sentence(
+    scenes: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--storage", scenes.storage.uri, "--sweep", "x"]) == 1
+    assert "no sweep 'x'" in capsys.readouterr().err
