@@ -429,7 +429,8 @@ def run_trial(
         speed: how to use the device.
         checkpoint_every: epochs between checkpoints; every evaluated epoch has one, too.
         values: what it varies, where a scheduler has changed it.
-        inherit_from: a trial to take networks and optimisers over from, instead of its own.
+        inherit_from: a trial to take networks and optimisers over from, instead of its own, unless
+            it has reached its last epoch meanwhile.
 
     Yields:
         Every evaluated epoch, once everything about it is in storage.
@@ -438,6 +439,10 @@ def run_trial(
         ColorganError: the dataset cannot be read, or the training diverged; trial.json says so.
     """
     state = read_state(storage, sweep, trial)
+    if inherit_from:
+        donor = read_state(storage, sweep, inherit_from)
+        if donor.epoch >= sweep.config(values or state.values).epochs:
+            values, inherit_from = None, ""  # with it nothing would be left to train
     state = replace(
         state,
         status="running",

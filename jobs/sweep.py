@@ -209,6 +209,7 @@ def _train(args: argparse.Namespace, storage: Storage, sweep: Sweep, space: Spac
     # Tune would write files beside ours, and end as finished on Ctrl-C.
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a trial that fails reports nothing
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the other prints tables of its own
     logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it misses its own files, and says so
     with connected(args.address):
@@ -220,7 +221,13 @@ def _train(args: argparse.Namespace, storage: Storage, sweep: Sweep, space: Spac
         )
         _say(plan.sentence([trial.name for trial in sweep.trials], "trial"))
         runner = TrialRunner(
-            storage.uri, sweep.name, parse(SpeedConfig, args), args.checkpoint_every, plan
+            storage.uri,
+            sweep.name,
+            parse(SpeedConfig, args),
+            args.checkpoint_every,
+            plan,
+            # ASHA compares a trial with all others at its epoch; PBT with those that train.
+            replays=args.scheduler == "asha",
         )
         started = time.time()
 

@@ -171,6 +171,10 @@ def test_a_trial_takes_over_anothers_networks_with_values_of_its_own(scenes: Dat
     assert before[:2] == after[:2]
     assert publish_epoch(storage, "s", "02", 4).training["learning_rate"] == 4e-4
 
+    list(train(storage, sweep, "01"))
+    list(train(storage, sweep, "02", values={"learning_rate": 1e-3}, inherit_from="01"))
+    assert read_state(storage, sweep, "02").inherited == state.inherited, "01 is at its end"
+
 
 def test_the_classifier_judges_what_the_generator_makes(scenes: Dataset) -> None:
     sweep = begin(scenes, EMBEDDED, batch_size=(2,))

@@ -23,7 +23,6 @@ from colorgan.sweeps import (
     METRICS,
     EvaluatedEpoch,
     Sweep,
-    TrialPlan,
     open_sweep,
     read_history,
     read_state,
@@ -49,6 +48,8 @@ class TrialRunner:
         speed: how to use the device.
         checkpoint_every: epochs between checkpoints.
         plan: on what it trains.
+        replays: whether a trial that was begun in another job reports its epochs of then again, for
+            the scheduler to compare with.
     """
 
     storage: str
@@ -56,22 +57,25 @@ class TrialRunner:
     speed: SpeedConfig
     checkpoint_every: int
     plan: Plan
+    replays: bool
 
     def __call__(self, config: dict[str, Any]) -> None:
         """Train the trial of a Tune configuration, and report every evaluated epoch."""
         torch.set_num_threads(self.plan.threads)
         storage = open_storage(self.storage)
         sweep = open_sweep(storage, self.sweep)
-        values = dict(config["trial"])
-        name = values.pop("name")
+        name = str(tune.get_context().get_trial_name())
         before = read_state(storage, sweep, name)
-        donor = _inherited(name)
-        if not donor:  # what a scheduler must know of the epochs that it has not seen
+        checkpoint = tune.get_checkpoint()
+        donor = _donor(checkpoint, name) if checkpoint else ""
+        if self.replays and not checkpoint:
             for evaluated in read_history(storage, sweep, name).evaluations:
                 if evaluated.epoch <= before.epoch:
                     _report(name, evaluated)
-            if before.over:
-                return
+        if before.over:
+            return
+        # Population-based training hands out the values with the checkpoint of another trial.
+        values = {key: config["trial"][key] for key in before.values} if donor else None
         device = torch.device("cuda" if self.plan.on_gpu else "cpu")
         try:
             for evaluated in run_trial(
@@ -81,7 +85,7 @@ class TrialRunner:
                 device,
                 self.speed,
                 self.checkpoint_every,
-                values if donor else None,
+                values,
                 donor,
             ):
                 _report(name, evaluated)
@@ -89,11 +93,8 @@ class TrialRunner:
             return  # trial.json says why; a restart would only meet it again
 
 
-def _inherited(name: str) -> str:
-    """The trial whose state Tune tells this one to take over, or an empty string."""
-    checkpoint = tune.get_checkpoint()
-    if not checkpoint:
-        return ""
+def _donor(checkpoint: tune.Checkpoint, name: str) -> str:
+    """The trial whose state Tune tells this one to take over; empty where it is its own."""
     with checkpoint.as_directory() as folder:
         donor: str = json.loads((Path(folder) / _POINTER).read_text())["trial"]
     return donor if donor != name else ""
@@ -135,8 +136,7 @@ def run_sweep(
         ConfigError: the scheduler cannot do with the space.
     """
     states = {plan.name: read_state(storage, sweep, plan.name) for plan in sweep.trials}
-    # ASHA compares with trials that are over, so they report again what they were.
-    waiting = [plan for plan in sweep.trials if scheduler == "asha" or not states[plan.name].over]
+    waiting = [plan for plan in sweep.trials if runner.replays or not states[plan.name].over]
     filesystem, folder = ray_filesystem(storage.location(sweep.key()))
     tuner = tune.Tuner(
         tune.with_resources(
@@ -152,6 +152,8 @@ def run_sweep(
             mode="min" if METRICS[metric] else "max",
             scheduler=_scheduler(scheduler, sweep, space),
             max_concurrent_trials=runner.plan.at_once,
+            # A trial that takes over another's values keeps the name that it was given first.
+            trial_name_creator=lambda trial: trial.config["trial"]["name"],
             trial_dirname_creator=lambda trial: trial.config["trial"]["name"],
         ),
         run_config=tune.RunConfig(
@@ -194,29 +196,17 @@ class _Follower(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         names = EvaluatedEpoch.__dataclass_fields__
-        self._heard(_name(trial), EvaluatedEpoch(**{name: result[name] for name in names}))
+        self._heard(str(trial), EvaluatedEpoch(**{name: result[name] for name in names}))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        state = read_state(self._storage, self._sweep, _name(trial))
+        state = read_state(self._storage, self._sweep, str(trial))
         if state.status in ("running", "waiting"):
             stopped = replace(state, status="stopped")
-            write_state(self._storage, self._sweep, _name(trial), stopped)
+            write_state(self._storage, self._sweep, str(trial), stopped)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        state = read_state(self._storage, self._sweep, _name(trial))
+        state = read_state(self._storage, self._sweep, str(trial))
         error = trial.get_error()
         words = cause(error) if error else "its process died"
         failed = replace(state, status="failed", error=words)
-        write_state(self._storage, self._sweep, _name(trial), failed)
-
-
-def _name(trial: Any) -> str:
-    name: str = trial.config["trial"]["name"]
-    return name
-
-
-def failed_trials(storage: Storage, sweep: Sweep) -> list[TrialPlan]:
-    """The trials that failed."""
-    return [
-        plan for plan in sweep.trials if read_state(storage, sweep, plan.name).status == "failed"
-    ]
+        write_state(self._storage, self._sweep, str(trial), failed)

@@ -35,6 +35,24 @@ def await_in(running: Job, happened: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def trial_processes() -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any("ImplicitFunc" in part for part in process.cmdline()):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def statuses(scenes: Dataset) -> list[str]:
+    if not scenes.storage.exists("runs/s/sweep.json"):
+        return []
+    sweep = open_sweep(scenes.storage, "s")
+    return [read_state(scenes.storage, sweep, plan.name).status for plan in sweep.trials]
+
+
 def status(scenes: Dataset, trial: str) -> str:
     return read_state(scenes.storage, open_sweep(scenes.storage, "s"), trial).status
 
@@ -46,13 +64,14 @@ def test_a_killed_sweep_goes_on_and_each_trial_is_its_configuration_trained_alon
     options = ("--grid", "batch_size=2,5,10", "--epochs", "6", "--eval-every", "2")
     folder = Path(storage.uri) / "runs/s"
 
-    running = start(jobs, scenes, *options, "--at-once", "1")
-    await_in(running, lambda: (folder / "trials/02/epochs/00002").exists())
+    running = start(jobs, scenes, *options, "--at-once", "2")  # a thread each, as three have
+    await_in(running, lambda: "done" in statuses(scenes))
     running.process.kill()
     running.finish()
-    assert status(scenes, "01") == "done"
-    assert status(scenes, "03") == "waiting"
-    finished = {path: path.stat().st_mtime_ns for path in (folder / "trials/01").rglob("*")}
+    done = [name for name in ("01", "02", "03") if status(scenes, name) == "done"]
+    assert 0 < len(done) < 3
+    files = [path for name in done for path in (folder / "trials" / name).rglob("*")]
+    finished = {path: path.stat().st_mtime_ns for path in files}
 
     running = start(jobs, scenes, *options, "--publish-best")
     assert running.finish() == 0, running.output
@@ -87,12 +106,8 @@ def test_a_trial_that_fails_and_one_that_diverges_are_marked_and_the_others_go_o
     running = start(jobs, scenes, *options)
     history = Path(scenes.storage.uri) / "runs/s/trials/01/history.json"
     await_in(running, lambda: history.exists() and status(scenes, "02") == "failed")
-    (victim,) = [
-        process
-        for process in psutil.process_iter()
-        if process.name().startswith("ray::") and "ImplicitFunc" in " ".join(process.cmdline())
-    ]
-    victim.kill()
+    await_in(running, lambda: len(trial_processes()) == 1)  # that of the other one ends
+    trial_processes()[0].kill()
     assert running.finish() == 0, running.output
     assert [status(scenes, trial) for trial in ("01", "02")] == ["failed", "failed"]
     assert "trial 01 (lambda_l1 100) failed: " in running.output
@@ -109,13 +124,18 @@ def test_a_trial_that_fails_and_one_that_diverges_are_marked_and_the_others_go_o
 def test_population_based_training_lets_what_lags_take_over_what_leads(
     jobs: Jobs, scenes: Dataset
 ) -> None:
-    options = ("--grid", "learning_rate=1e-3,1e-6", "--epochs", "12", "--eval-every", "3")
+    # Epochs of a second, so that the trials meet although their processes start apart.
+    options = ("--grid", "learning_rate=1e-3,1e-6", "--epochs", "6", "--eval-every", "2")
+    options = (*options, "--size", "64", "--width", "16", "--batch-size", "1")
     running = start(jobs, scenes, *options, "--scheduler", "pbt")
     assert running.finish() == 0, running.output
     sweep = open_sweep(scenes.storage, "s")
-    leading, lagging = (read_state(scenes.storage, sweep, trial) for trial in ("01", "02"))
-    assert (leading.status, lagging.status) == ("done", "done")
+    assert statuses(scenes) == ["done", "done"]
+    lagging = read_state(scenes.storage, sweep, "02")
     assert lagging.inherited and "from trial 01" in lagging.inherited[0]
+    for trial in ("01", "02"):
+        epochs = [record.epoch for record in read_history(scenes.storage, sweep, trial).epochs]
+        assert epochs == list(range(1, 7))
 
 
 @pytest.mark.parametrize(
