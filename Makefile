@@ -10,11 +10,8 @@ demo: .venv/installed
 serve: .venv/installed
 	$(BIN)/python -m serve
 
-# Tests on Ray, which mostly wait for it, beside all others: see pytest_collection_modifyitems.
-TWO_AT_ONCE = --numprocesses 2 --dist loadgroup --no-loadscope-reorder
-
 test: .venv/installed-dev
-	$(BIN)/python -m pytest $(TWO_AT_ONCE)
+	$(BIN)/python -m pytest
 
 test-fast: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not slow"

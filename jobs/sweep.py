@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
-        "--gpus-per-trial", type=float, default=1.0, metavar="N", help="below 1, trials share a GPU"
+        "--gpus-per-model", type=float, default=1.0, metavar="N", help="below 1, trials share a GPU"
     )
     parser.add_argument("--at-once", type=int, metavar="N", help="train at most N trials at once")
     parser.add_argument(
@@ -217,7 +217,7 @@ def _train(args: argparse.Namespace, storage: Storage, sweep: Sweep, space: Spac
 
         nodes = cluster_nodes()
         plan = plan_training(
-            len(sweep.trials), nodes, args.device, args.gpus_per_trial, args.at_once
+            len(sweep.trials), nodes, args.device, args.gpus_per_model, args.at_once
         )
         _say(plan.sentence([trial.name for trial in sweep.trials], "trial"))
         runner = TrialRunner(

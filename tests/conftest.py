@@ -22,19 +22,6 @@ from tests.s3_server import S3Server, s3_server
 CHECKOUT = Path(__file__).parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares a Ray, or else a file, in one process of pytest-xdist; Ray's come first."""
-
-    def on_ray(item: pytest.Item) -> bool:
-        return "ray_cluster" in getattr(item, "fixturenames", ())
-
-    for item in items:
-        group = "ray" if on_ray(item) else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: not on_ray(item))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Tiny networks are slower on two threads, and far slower on two threads that are not free."""
