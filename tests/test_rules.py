@@ -10,12 +10,8 @@ import importlib, pkgutil, sys, colorgan
 for module in pkgutil.walk_packages(colorgan.__path__, "colorgan."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
-<<<<<<< HEAD
 above = {"ray", "cluster", "jobs", "serve", "tune"}
 print(sorted({name.split(".")[0] for name in sys.modules} & above))
-=======
-print(sorted({name.split(".")[0] for name in sys.modules} & {"ray", "cluster", "jobs", "serve"}))
->>>>>>> parent of 6644238 (make test runs the tests on Ray beside all others)
 """
 
 
