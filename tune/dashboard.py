@@ -61,8 +61,17 @@ def create_sweep_routes(storage: Storage, guarded: Sequence[Depends] = ()) -> AP
     """
     routes = APIRouter()
     documented: Any = {
-        "responses": {404: {**PROBLEMS[503], "description": "There is none"}, 503: PROBLEMS[503]},
+        "responses": {
+            404: {**PROBLEMS[503], "description": "There is none"},
+            **{status: PROBLEMS[status] for status in (401, 422, 503)},
+        },
         "dependencies": list(guarded),
+    }
+    webp = {200: {"description": "A picture", "content": {"image/webp": {}}}}
+    pictured = {
+        **documented,
+        "responses": {**webp, **documented["responses"]},
+        "response_class": Response,
     }
 
     @routes.get("/sweeps", include_in_schema=False)
@@ -86,7 +95,7 @@ def create_sweep_routes(storage: Storage, guarded: Sequence[Depends] = ()) -> AP
         except ColorganError as error:
             raise Problem(503, str(error)) from None
 
-    @routes.get("/sweeps/{sweep}/photographs/{photo}/{kind}", **documented)
+    @routes.get("/sweeps/{sweep}/photographs/{photo}/{kind}", **pictured)
     def photograph(sweep: str, photo: str, kind: str) -> Response:
         """A photograph that every trial colours: `gray` or `original`."""
         opened = _opened(storage, sweep)
@@ -94,7 +103,7 @@ def create_sweep_routes(storage: Storage, guarded: Sequence[Depends] = ()) -> AP
             raise Problem(404, "the sweep has no such photograph")
         return _picture(storage, opened.photograph_key(photo, kind))
 
-    @routes.get("/sweeps/{sweep}/trials/{trial}/{epoch}/{photo}", **documented)
+    @routes.get("/sweeps/{sweep}/trials/{trial}/{epoch}/{photo}", **pictured)
     def picture(sweep: str, trial: str, epoch: int, photo: str) -> Response:
         """A photograph as a trial coloured it after an evaluated epoch."""
         opened = _opened(storage, sweep)
