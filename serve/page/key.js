@@ -1,18 +1,35 @@
-// Ask the person for the API key, in the form that every page with an API has; resolves with it.
+// Ask the person for the API key, in a form at the top of the page; resolves with it.
 export function askForKey(words) {
-  const form = document.getElementById("key");
-  const field = document.getElementById("key-field");
-  document.getElementById("key-words").textContent = words;
-  form.hidden = false;
-  field.value = "";
+  const form = document.createElement("form");
+  form.id = "key";
+  form.className = "notice";
+  const label = document.createElement("label");
+  label.htmlFor = "key-field";
+  label.textContent = words;
+  const field = document.createElement("input");
+  Object.assign(field, {
+    id: "key-field",
+    type: "password",
+    autocomplete: "off",
+    spellcheck: false,
+    required: true,
+    pattern: "[!-~]+",
+    title: "ASCII letters, digits and signs, no spaces",
+  });
+  const button = document.createElement("button");
+  button.className = "primary";
+  button.textContent = "Go on";
+  const row = document.createElement("div");
+  row.className = "row";
+  row.append(field, button);
+  form.append(label, row);
+  document.querySelector("main").prepend(form);
   field.focus();
   return new Promise((resolve) => {
-    const take = (event) => {
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
-      form.removeEventListener("submit", take);
-      form.hidden = true;
+      form.remove();
       resolve(field.value.trim());
-    };
-    form.addEventListener("submit", take);
+    });
   });
 }
