@@ -16,6 +16,10 @@ class NotInStorage(ColorganError):  # noqa: N818 - the names read as what they s
     """Nothing is stored under the name that was asked for."""
 
 
+class StorageUnavailable(ColorganError):  # noqa: N818
+    """The storage does not answer, or has too much to do; the same may succeed in a moment."""
+
+
 class Corrupt(ColorganError):  # noqa: N818
     """What is stored is not what was written: cut short, or its checksum does not match."""
 

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+import filecmp
+import hashlib
+import io
 import os
 import re
 import shutil
+import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
+from colorgan.errors import (
+    ColorganError,
+    ConfigError,
+    Corrupt,
+    NotInStorage,
+    StorageUnavailable,
+)
 
 _TEMPORARY = ".colorgan-tmp-"  # names a reader never sees; pyarrow skips leading dots as well
 _DELETE_BATCH = 1000  # the most that S3 takes in one request
+_LARGE = 16 * 1024 * 1024  # bytes from which an object is sent to S3 in parts, several at once
+_PART = 8 * 1024 * 1024  # bytes of a part
+_READ_AHEAD = 256 * 1024  # bytes that one request for a part of an object asks for at least
+_PATIENCE_S = 600.0  # that work waits for a storage which has gone away
 _Names = list[str]  # inside the classes `list` is a method
+
+Result = TypeVar("Result")
 
 
 class Storage(ABC):
     """Objects under relative POSIX keys; a key's folders exist as long as they hold something.
 
     A storage can be pickled: it is opened again from its ``uri`` where it arrives.
+
+    Attributes:
+        uri: its address.
+        remote: whether its objects are on other machines, so that what is read travels each time.
     """
 
     uri: str
+    remote: bool
 
     @abstractmethod
     def put(self, key: str, data: bytes) -> None:
@@ -44,6 +65,18 @@ class Storage(ABC):
     @abstractmethod
     def get_file(self, key: str, path: Path) -> None:
         """Copy the object to a local file, which appears whole or not at all."""
+
+    @abstractmethod
+    def open(self, key: str) -> io.BufferedReader:
+        """The object as a file to read and to seek in; only what is read travels."""
+
+    @abstractmethod
+    def matches(self, key: str, path: Path) -> bool:
+        """Whether the object is, by what the storage says of it, this local file.
+
+        S3 is believed its size and its checksum; where it has none that can be compared, the
+        object is read.
+        """
 
     @abstractmethod
     def exists(self, key: str) -> bool:
@@ -95,6 +128,27 @@ def open_storage(uri: str | None = None) -> Storage:
     )
 
 
+def patiently(work: Callable[[], Result], patience_s: float = _PATIENCE_S) -> Result:
+    """Do something with a storage, and do it again for as long as the storage does not answer.
+
+    Args:
+        work: what leaves no trace where it fails, or may be done twice.
+        patience_s: how long to try, in seconds.
+
+    Raises:
+        StorageUnavailable: it has not answered in all that time.
+    """
+    deadline, pause = time.monotonic() + patience_s, 1.0
+    while True:
+        try:
+            return work()
+        except StorageUnavailable:
+            if time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, 15.0)
+
+
 def _checked(key: str) -> str:
     if "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
         raise ConfigError(
@@ -109,6 +163,8 @@ def _checked_folder(prefix: str) -> str:
 
 
 class _LocalStorage(Storage):
+    remote = False
+
     def __init__(self, root: Path) -> None:
         self._root = root
         self.uri = str(root)
@@ -135,6 +191,16 @@ class _LocalStorage(Storage):
         source = self._object(key)
         with self._plainly(f"copy {key} to {path} from"):
             _copy(source, path)
+
+    def open(self, key: str) -> io.BufferedReader:
+        path = self._object(key)
+        with self._plainly(f"open {key} in"):
+            return path.open("rb")
+
+    def matches(self, key: str, path: Path) -> bool:
+        stored = self._path(key)
+        with self._plainly(f"compare {key} in"):
+            return stored.is_file() and filecmp.cmp(stored, path, shallow=False)
 
     def exists(self, key: str) -> bool:
         path = self._path(key)
@@ -207,6 +273,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 class _S3Storage(Storage):
+    remote = True
+
     def __init__(self, bucket: str, prefix: str) -> None:
         if not re.fullmatch(r"[A-Za-z0-9._-]{3,255}", bucket):
             # Not repeated either: some libraries take s3://key:secret@bucket.
@@ -221,9 +289,11 @@ class _S3Storage(Storage):
         self._connect()
 
     def _connect(self) -> None:
+        from boto3.s3.transfer import TransferConfig
         from boto3.session import Session
         from botocore.config import Config
 
+        self._transfer = TransferConfig(multipart_threshold=_LARGE, multipart_chunksize=_PART)
         patient = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10)
         hasty = Config(
             retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=3, read_timeout=5
@@ -242,12 +312,17 @@ class _S3Storage(Storage):
     def put(self, key: str, data: bytes) -> None:
         name = self._name(key)
         with self._plainly(f"write {key} to"):
-            self._client.put_object(Bucket=self._bucket, Key=name, Body=data)
+            if len(data) > _LARGE:
+                self._client.upload_fileobj(
+                    io.BytesIO(data), self._bucket, name, Config=self._transfer
+                )
+            else:
+                self._client.put_object(Bucket=self._bucket, Key=name, Body=data)
 
     def put_file(self, key: str, path: Path) -> None:
         name = self._name(key)
         with self._plainly(f"copy {path} to {key} in"), path.open("rb") as source:
-            self._client.upload_fileobj(source, self._bucket, name)
+            self._client.upload_fileobj(source, self._bucket, name, Config=self._transfer)
 
     def get(self, key: str) -> bytes:
         name = self._name(key)
@@ -263,11 +338,44 @@ class _S3Storage(Storage):
             # boto3 downloads to a temporary name and renames.
             self._client.download_file(self._bucket, name, str(path))
 
-    def exists(self, key: str) -> bool:
-        name = self._name(key)
+    def open(self, key: str) -> io.BufferedReader:
+        size = self._head(key)["ContentLength"]
+        return io.BufferedReader(_S3File(self, key, size), _READ_AHEAD)
+
+    def matches(self, key: str, path: Path) -> bool:
         try:
-            with self._plainly(f"look for {key} in", key):
-                self._client.head_object(Bucket=self._bucket, Key=name)
+            said = self._head(key)
+        except NotInStorage:
+            return False
+        with self._plainly(f"compare {path} with {key} in"):
+            if said["ContentLength"] != path.stat().st_size:
+                return False
+            etag = said["ETag"].strip('"')
+            if etag in _entity_tags(path):
+                return True
+        # The tag of an object that the server encrypts says nothing of what it holds.
+        with self.open(key) as stored, path.open("rb") as file:
+            return _digest(stored) == _digest(file)
+
+    def _head(self, key: str) -> dict[str, Any]:
+        name = self._name(key)
+        with self._plainly(f"look for {key} in", key):
+            said: dict[str, Any] = self._client.head_object(Bucket=self._bucket, Key=name)
+            return said
+
+    def part(self, key: str, start: int, end: int) -> bytes:
+        """The object's bytes from `start` to `end`, which is not among them."""
+        name = self._name(key)
+        with self._plainly(f"read {key} in", key):
+            answer = self._client.get_object(
+                Bucket=self._bucket, Key=name, Range=f"bytes={start}-{end - 1}"
+            )
+            data: bytes = answer["Body"].read()
+            return data
+
+    def exists(self, key: str) -> bool:
+        try:
+            self._head(key)
         except NotInStorage:
             return False
         return True
@@ -313,7 +421,13 @@ class _S3Storage(Storage):
     @contextmanager
     def _plainly(self, doing: str, key: str | None = None) -> Iterator[None]:
         from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            ConnectionError,
+            FlexibleChecksumError,
+            HTTPClientError,
+        )
 
         failed = f"cannot {doing} {self.uri}: "
         try:
@@ -321,9 +435,17 @@ class _S3Storage(Storage):
         except ClientError as error:
             if key is not None and error.response["Error"].get("Code") in ("404", "NoSuchKey"):
                 raise self._absent(key) from error
-            raise ColorganError(failed + self._refusal(error)) from error
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            kind = StorageUnavailable if status >= 500 or status == 429 else ColorganError
+            raise kind(failed + self._refusal(error)) from error
         except FlexibleChecksumError as error:
             raise Corrupt(failed + "the checksum does not match") from error
+        except (ConnectionError, HTTPClientError) as error:
+            # botocore's own words may quote the request's headers.
+            raise StorageUnavailable(
+                f"{failed}cannot reach {self._endpoint} ({type(error).__name__}); check "
+                "AWS_ENDPOINT_URL and the network"
+            ) from error
         except (BotoCoreError, Boto3Error) as error:
             raise ColorganError(failed + self._failure(error)) from error
         except OSError as error:
@@ -354,8 +476,53 @@ class _S3Storage(Storage):
                 f"no credentials for bucket {self._bucket} at {self._endpoint}; set "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
             )
-        kind = type(error).__name__
-        if isinstance(error, boto.ConnectionError | boto.HTTPClientError):
-            # botocore's own words may quote the request's headers.
-            return f"cannot reach {self._endpoint} ({kind}); check AWS_ENDPOINT_URL and the network"
-        return " ".join(str(error).split()) or kind
+        return " ".join(str(error).split()) or type(error).__name__
+
+
+class _S3File(io.RawIOBase):
+    """An object of S3 as a file: every read is a request for that part."""
+
+    def __init__(self, storage: _S3Storage, key: str, size: int) -> None:
+        self._storage = storage
+        self._key = key
+        self._size = size
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = max(0, start + offset)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._place + len(buffer), self._size)
+        if end <= self._place:
+            return 0
+        data = self._storage.part(self._key, self._place, end)
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+
+def _entity_tags(path: Path) -> tuple[str, str]:
+    """What S3 calls an object of this content: sent whole, and sent in parts."""
+    whole, parts, count = hashlib.md5(usedforsecurity=False), b"", 0
+    with path.open("rb") as file:
+        while part := file.read(_PART):
+            whole.update(part)
+            parts += hashlib.md5(part, usedforsecurity=False).digest()
+            count += 1
+    together = hashlib.md5(parts, usedforsecurity=False).hexdigest()
+    return whole.hexdigest(), f"{together}-{count}"
+
+
+def _digest(file: io.BufferedReader) -> bytes:
+    digest = hashlib.sha256()
+    while part := file.read(_LARGE):  # of S3 a request each
+        digest.update(part)
+    return digest.digest()

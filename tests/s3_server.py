@@ -63,7 +63,7 @@ swift_hash_path_suffix = colorgan
 # Without workers a server is one process, which does not try to become another user.
 COMMON_CONF = """\
 [DEFAULT]
-bind_ip = 127.0.0.1
+bind_ip = {host}
 bind_port = {port}
 workers = 0
 swift_dir = {etc}
@@ -139,17 +139,17 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(folder: Path, port: int | None = None) -> Iterator[S3Server]:
+def s3_server(folder: Path, port: int | None = None, host: str = "127.0.0.1") -> Iterator[S3Server]:
     folder = folder.resolve()
     ports = _free_ports(len(SERVERS) - 1 if port else len(SERVERS))
     if port:
         _claim(port)  # or another server's answers would be taken for ours
         ports.append(port)
-    server = S3Server(f"http://127.0.0.1:{ports[-1]}")
-    _configure(folder, ports, server)
+    server = S3Server(f"http://{host}:{ports[-1]}")
+    _configure(folder, ports, server, host)
     with ExitStack() as stack:
         running = [stack.enter_context(_process(folder, name)) for name in SERVERS]
-        _wait_until_ready(folder, running, ports)
+        _wait_until_ready(folder, running, ports, host)
         yield server
 
 
@@ -171,7 +171,7 @@ def _claim(port: int) -> None:
         claimed.bind(("127.0.0.1", port))
 
 
-def _configure(folder: Path, ports: list[int], server: S3Server) -> None:
+def _configure(folder: Path, ports: list[int], server: S3Server, host: str) -> None:
     etc, cache, disk = folder / "etc", folder / "cache", folder / "devices" / "disk"
     for each in (etc, cache, disk):
         each.mkdir(parents=True, exist_ok=True)
@@ -179,6 +179,8 @@ def _configure(folder: Path, ports: list[int], server: S3Server) -> None:
     for name, port in zip(SERVERS, ports, strict=True):
         conf = (COMMON_CONF + (PROXY_CONF if name == "proxy" else STORAGE_CONF)).format(
             name=name,
+            # The proxy alone is asked from elsewhere.
+            host=host if name == "proxy" else "127.0.0.1",
             port=port,
             etc=etc,
             devices=disk.parent,
@@ -217,11 +219,11 @@ def _process(folder: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _wait_until_ready(
-    folder: Path, running: list[subprocess.Popen[bytes]], ports: list[int]
+    folder: Path, running: list[subprocess.Popen[bytes]], ports: list[int], host: str
 ) -> None:
     give_up = time.monotonic() + READY_WITHIN
     for name, process, port in zip(SERVERS, running, ports, strict=True):
-        while not _healthy(port):
+        while not _healthy(host if name == "proxy" else "127.0.0.1", port):
             status = process.poll()
             if status is not None or time.monotonic() > give_up:
                 what = (
@@ -232,8 +234,8 @@ def _wait_until_ready(
             time.sleep(0.05)
 
 
-def _healthy(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+def _healthy(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
         connection.request("GET", "/healthcheck")
         return connection.getresponse().status == 200

@@ -187,6 +187,63 @@ def test_large_files_go_to_s3_in_parts(s3: S3Server, bucket: str, large_file: Pa
     assert head["ETag"].strip('"').endswith("-3")
 
 
+def test_an_object_is_read_in_parts(storage: Storage, large_file: Path) -> None:
+    storage.put_file("large", large_file)
+    data = large_file.read_bytes()
+    with storage.open("large") as file:
+        assert file.seek(-5, os.SEEK_END) == LARGE - 5
+        assert file.read() == data[-5:]
+        assert file.read() == b""
+        file.seek(10 << 20)
+        assert file.read(3 << 20) == data[10 << 20 : 13 << 20]
+        assert file.read(7) == data[13 << 20 : (13 << 20) + 7]
+    storage.put("empty", b"")
+    with storage.open("empty") as file:
+        assert file.read() == b""
+    with pytest.raises(NotInStorage, match="none is not in"):
+        storage.open("none")
+
+
+def test_what_is_stored_is_compared_with_a_file(
+    storage: Storage, large_file: Path, tmp_path: Path
+) -> None:
+    small, other = tmp_path / "small", tmp_path / "other"
+    small.write_bytes(b"some bytes")
+    other.write_bytes(b"same size?"[:10])
+    storage.put_file("small", small)
+    storage.put_file("large", large_file)
+    assert storage.matches("small", small)
+    assert storage.matches("large", large_file)
+    assert not storage.matches("small", other)
+    assert not storage.matches("small", large_file)
+    assert not storage.matches("none", small)
+
+
+def test_a_checksum_of_another_kind_has_the_object_read(
+    s3: S3Server, bucket: str, credentials: None, tmp_path: Path
+) -> None:
+    """As of objects that were sent in parts of another size, or that the server encrypts."""
+    storage, path = open_storage(f"s3://{bucket}"), tmp_path / "file"
+    path.write_bytes(os.urandom(300_000))
+    client = s3.client()
+    upload = client.create_multipart_upload(Bucket=bucket, Key="parts")["UploadId"]
+    about = {"Bucket": bucket, "Key": "parts", "UploadId": upload}
+    data = path.read_bytes()
+    parts = [
+        {
+            "PartNumber": n,
+            "ETag": client.upload_part(**about, PartNumber=n, Body=data[start : start + 100_000])[
+                "ETag"
+            ],
+        }
+        for n, start in enumerate(range(0, 300_000, 100_000), 1)
+    ]
+    client.complete_multipart_upload(**about, MultipartUpload={"Parts": parts})
+    assert storage.matches("parts", path)
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert not storage.matches("parts", path)
+
+
 def test_a_local_file_that_is_not_there(storage: Storage, tmp_path: Path) -> None:
     with pytest.raises(ColorganError, match=r"cannot copy .*nothing to a/b in .*: No such file"):
         storage.put_file("a/b", tmp_path / "nothing")
