@@ -1,21 +1,88 @@
-"""Progress of trainings: a live table on a terminal, plain lines anywhere else."""
+"""Progress of trainings: a live table on a terminal, plain lines elsewhere, a record in storage."""
 
+import json
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from colorgan.training import EpochRecord
+from colorgan.errors import NotInStorage
+from colorgan.records import EpochRecord
+from colorgan.storage import Storage
+
+
+@dataclass(frozen=True)
+class ModelProgress:
+    """How far a model's training is.
+
+    Attributes:
+        model: a class, or `general`.
+        state: waiting, starting, training, done, stopped or failed.
+        detail: of the state: whom it waits for, where it trains, what it made, why it failed.
+        epoch: the last one that is done.
+        epochs: that there are to do.
+        val_l1: of the last epoch, in Lab units.
+        images_per_second: of the last epoch.
+        seconds_left: to the last epoch, as it goes now.
+    """
+
+    model: str
+    state: str
+    detail: str
+    epoch: int
+    epochs: int
+    val_l1: float | None
+    images_per_second: float | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is.
+
+    Attributes:
+        run: its name.
+        job: Ray's number of the job that works on it.
+        started: when that job began, in seconds since the Unix epoch.
+        updated: when this was written.
+        models: each model's progress.
+    """
+
+    run: str
+    job: str
+    started: float
+    updated: float
+    models: tuple[ModelProgress, ...]
+
+
+def write_progress(storage: Storage, progress: RunProgress) -> None:
+    """Leave word of how far a run is."""
+    line = json.dumps(asdict(progress)) + "\n"
+    storage.put(f"runs/{progress.run}/progress.json", line.encode())
+
+
+def read_progress(storage: Storage) -> list[RunProgress]:
+    """How far the runs in storage are that a job of a cluster has worked on."""
+    found = []
+    for run in storage.folders("runs"):
+        try:
+            loaded = json.loads(storage.get(f"runs/{run}/progress.json"))
+            models = tuple(ModelProgress(**model) for model in loaded.pop("models"))
+            found.append(RunProgress(**loaded, models=models))
+        except (NotInStorage, ValueError, TypeError, KeyError, AttributeError):
+            continue  # not of a cluster's job, or of another version
+    return found
 
 
 @dataclass
 class _Row:
     epochs: int
     state: str = "waiting"
+    detail: str = ""
     fraction: float = 0.0
     seconds: list[float] = field(default_factory=list)
     record: EpochRecord | None = None
@@ -24,13 +91,18 @@ class _Row:
     def done(self) -> int:
         return self.record.epoch if self.record else 0
 
-    def eta(self) -> str:
+    def seconds_left(self) -> float | None:
         """Time to the last epoch, from the latest epochs' own times."""
         if not self.seconds:
-            return ""
+            return None
         recent = self.seconds[-5:]
         left = self.epochs - self.done - (self.fraction if self.state == "training" else 0)
-        return format_seconds(max(0.0, left) * sum(recent) / len(recent))
+        return max(0.0, left) * sum(recent) / len(recent)
+
+    def eta(self) -> str:
+        """The same in words."""
+        left = self.seconds_left()
+        return "" if left is None else format_seconds(left)
 
 
 class Progress:
@@ -69,10 +141,29 @@ class Progress:
             self._live.stop()
 
     def state(self, model: str, state: str, detail: str = "") -> None:
-        """Say what became of a model: waiting, starting, training, done, failed."""
-        self._rows[model].state = state
+        """Say what became of a model: waiting, starting, training, done, stopped, failed."""
+        row = self._rows[model]
+        if (row.state, row.detail) == (state, detail):
+            return
+        row.state, row.detail = state, detail
         if detail or not self._live:
             self._say(f"{model}: {state}{f' ({detail})' if detail else ''}")
+
+    def rows(self) -> list[ModelProgress]:
+        """How far every training is, for a record that others read."""
+        return [
+            ModelProgress(
+                model=model,
+                state=row.state,
+                detail=row.detail,
+                epoch=row.done,
+                epochs=row.epochs,
+                val_l1=row.record.val_l1 if row.record else None,
+                images_per_second=row.record.images_per_second if row.record else None,
+                seconds_left=row.seconds_left(),
+            )
+            for model, row in self._rows.items()
+        ]
 
     def step(self, model: str, fraction: float) -> None:
         """Note how much of the current epoch is done."""

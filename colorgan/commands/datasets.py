@@ -1,101 +1,64 @@
-"""colorgan stage, colorgan datasets."""
+"""colorgan datasets, colorgan datasets verify, colorgan datasets show."""
 
 import argparse
 import json
+import math
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import accumulate, pairwise
 from pathlib import Path
 
-from colorgan.classes import PhotoClasses
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from colorgan.cli import EXIT_FAULT, add_storage_option
 from colorgan.commands.text import print_table
-from colorgan.data.dataset import list_datasets
-from colorgan.data.sources import find_source
-from colorgan.data.staging import StagingConfig, StagingProgress, stage
-from colorgan.errors import ConfigError
-from colorgan.options import add_options, parse
+from colorgan.data.dataset import SPLITS, Dataset, Manifest, Shard, list_datasets, open_dataset
+from colorgan.data.verification import manifest_key, verify
+from colorgan.errors import ColorganError, ConfigError, Corrupt, ImageRejected
+from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
+from colorgan.images.decoding import Pixels, decode, encode_png
+from colorgan.progress import format_seconds
 from colorgan.storage import open_storage
 
-
-def prepare_stage(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `colorgan stage`."""
-    parser.add_argument(
-        "source",
-        metavar="SOURCE",
-        help="folder:PATH (a folder a class, or {train,val,test}/CLASS), or scenes (drawn ones)",
-    )
-    parser.add_argument("--dataset", metavar="NAME", required=True, help="the dataset's name")
-    parser.add_argument("--per-class", type=int, metavar="N", help="at most N photographs a class")
-    parser.add_argument("--seed", type=int, default=0, help="of the scenes, or of the draw")
-    parser.add_argument(
-        "--classes",
-        metavar="FILE",
-        type=Path,
-        help="a file as colorgan/classes.toml: the photographs' classes must be of those",
-    )
-    parser.add_argument("--replace", action="store_true", help="write over an existing dataset")
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
-    add_options(parser, StagingConfig)
-    parser.set_defaults(command=_stage)
-
-
-def _stage(args: argparse.Namespace) -> int:
-    config = parse(StagingConfig, args)
-    source = find_source(args.source, args.per_class, args.seed, config.size)
-    if args.classes:
-        _check_classes(source.classes, PhotoClasses.load(args.classes), args.classes)
-    started = shown = time.monotonic()
-
-    def observe(progress: StagingProgress) -> None:
-        nonlocal shown
-        if time.monotonic() - shown > 2:
-            shown = time.monotonic()
-            rate = progress.seen / (shown - started)
-            print(
-                f"{progress.label}: {progress.seen} seen, {progress.kept} kept, "
-                f"{len(progress.dropped)} dropped, {rate:.0f} a second",
-                file=sys.stderr,
-            )
-
-    storage = open_storage(args.storage)
-    dataset, dropped = stage(source, storage, args.dataset, config, args.replace, observe)
-    manifest = dataset.manifest
-    if args.json:
-        listed = [vars(drop) for drop in dropped]
-        print(json.dumps({"dataset": args.dataset, "counts": manifest.counts, "dropped": listed}))
-        return 0
-    for drop in dropped:
-        detail = f" ({drop.detail})" if drop.detail else ""
-        print(f"dropped {drop.source}: {drop.reason}{detail}")
-    for label, counts in manifest.counts.items():
-        print(f"{label}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
-    reasons = Counter(drop.reason for drop in dropped)
-    listed_reasons = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    total = sum(sum(counts.values()) for counts in manifest.counts.values())
-    print(
-        f"dataset {args.dataset}: {total} photographs in "
-        f"{storage.location(f'datasets/{args.dataset}')}"
-        + (f"; dropped {len(dropped)}: {listed_reasons}" if dropped else "")
-    )
-    return 0
-
-
-def _check_classes(found: Sequence[str], known: PhotoClasses, path: Path) -> None:
-    unknown = [label for label in found if label not in known.names]
-    if unknown:
-        raise ConfigError(
-            f"{', '.join(unknown)} stands not in {path}, whose classes are {', '.join(known.names)}"
-        )
+_LOOKERS = 8  # small reads at a time
+_LINE_SECONDS = 5.0  # between lines of progress
+_SHOWN = 6  # photographs of each class and split
+_LISTED = 10  # sources and licences
+_HEIGHT = 144  # of a shown photograph, in pixels
 
 
 def prepare_datasets(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan datasets`."""
     parser.add_argument("--json", action="store_true", help="print the manifests as JSON")
-    parser.set_defaults(command=_datasets)
+    parser.set_defaults(command=_list)
+    actions = parser.add_subparsers(title="actions", metavar="verify|show")
+    check = actions.add_parser("verify", help="read every shard and compare it with its manifest")
+    check.add_argument("names", metavar="NAME", nargs="*", help="a dataset (default: all)")
+    check.set_defaults(command=_verify)
+    show = actions.add_parser("show", help="say what is in a dataset, and draw some of it")
+    show.add_argument("name", metavar="NAME", help="the dataset")
+    show.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="the photographs' sheet, a .png file (default: NAME.png in this folder)",
+    )
+    show.set_defaults(command=_show)
+    for action in (check, show):
+        add_storage_option(action, argparse.SUPPRESS)
+        action.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print it as JSON"
+        )
 
 
-def _datasets(args: argparse.Namespace) -> int:
+def _list(args: argparse.Namespace) -> int:
     storage = open_storage(args.storage)
     manifests = list_datasets(storage)
     if args.json:
@@ -117,3 +80,234 @@ def _datasets(args: argparse.Namespace) -> int:
     ]
     print_table(("dataset", "created (UTC)", "photographs", "source"), rows)
     return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    storage = open_storage(args.storage)
+    folders = storage.folders("datasets")
+    whole = [name for name in folders if storage.exists(manifest_key(name))]
+    for name in args.names:
+        if name not in whole:
+            open_dataset(storage, name)  # says what there is
+    verdicts = []
+    for name in dict.fromkeys(args.names) or whole:
+        verdict = verify(storage, name, _observer(name))
+        verdicts.append(verdict)
+        if args.json:
+            continue
+        for fault in verdict.faults:
+            print(f"{fault.key} {fault.fault}")
+        print(
+            f"{name}: {verdict.photographs} photographs in {verdict.shards} shards, "
+            f"{_size(verdict.bytes)}: {_faults(len(verdict.faults))}",
+            flush=True,
+        )
+    if args.json:
+        print(json.dumps([asdict(verdict) for verdict in verdicts]))
+    elif not args.names:
+        for name in folders:
+            if name not in whole:
+                print(f"{name}: no dataset yet, its staging has not come to its end")
+        if not folders:
+            print(f"no dataset in {storage.uri}: colorgan stage SOURCE --dataset NAME makes one")
+    return EXIT_FAULT if any(verdict.faults for verdict in verdicts) else 0
+
+
+def _faults(count: int) -> str:
+    if not count:
+        return "all as it was written"
+    return f"{count} faults" if count > 1 else "1 fault"
+
+
+def _observer(name: str) -> Callable[[int, int, int, int], None]:
+    """Prints a line of progress now and then."""
+    started = shown = time.monotonic()
+
+    def observe(shards: int, of: int, read: int, total: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > _LINE_SECONDS:
+            shown = time.monotonic()
+            rate = read / (shown - started)
+            print(
+                f"{name}: {shards} of {of} shards, {_size(read)} of {_size(total)}, "
+                f"{_size(rate)} a second, {format_seconds((total - read) / rate)} left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    return observe
+
+
+def _show(args: argparse.Namespace) -> int:
+    storage = open_storage(args.storage)
+    output: Path = args.output or Path(f"{args.name}.png")
+    if output.suffix.lower() != ".png" or output.is_dir():
+        raise ConfigError(f"-o {output}: the sheet is a .png file")
+    dataset = open_dataset(storage, args.name)
+    manifest = dataset.manifest
+    with ThreadPoolExecutor(_LOOKERS) as pool:
+        extent = _extent(dataset, pool)
+        sheet = _sheet(dataset, pool)
+    try:
+        output.write_bytes(encode_png(sheet))
+    except OSError as error:
+        raise ColorganError(f"cannot write {output}: {error.strerror or error}") from error
+    size = sum(shard.bytes for shard in manifest.shards)
+    if args.json:
+        fields = json.loads(manifest.to_json())
+        print(json.dumps({**fields, "bytes": size, "pixels": extent, "sheet": str(output)}))
+        return 0
+    _print_counts(manifest)
+    for kind, counts in (("source", manifest.origins), ("licence", manifest.licences)):
+        if counts:
+            print()
+            rows = [(what, str(count)) for what, count in _commonest(counts).items()]
+            print_table((kind, "photographs"), rows)
+    photographs = sum(shard.rows for shard in manifest.shards)
+    seed = manifest.split_seed
+    facts = {
+        "staged": f"{manifest.created[:16].replace('T', ' ')} UTC from {manifest.source}",
+        "shards": f"{len(manifest.shards)}, {_size(size)}, "
+        f"{_size(size / max(photographs, 1))} a photograph",
+        "pixels": ", ".join(f"{side} {least} to {most}" for side, (least, most) in extent.items()),
+        "dropped": ", ".join(f"{count} {reason}" for reason, count in manifest.dropped.items()),
+        "split": "by its source" if seed is None else f"by content, seed {seed}",
+        "fingerprint": manifest.fingerprint,
+        "sheet": str(output),
+    }
+    print()
+    for name, fact in facts.items():
+        print(f"{name:11}  {fact or 'none'}")
+    return 0
+
+
+def _print_counts(manifest: Manifest) -> None:
+    counts = manifest.counts
+    rows = [
+        (label, *(str(counts[label][split]) for split in SPLITS), str(sum(counts[label].values())))
+        for label in manifest.classes
+    ]
+    sums = [sum(counts[label][split] for label in manifest.classes) for split in SPLITS]
+    rows.append(("all", *map(str, sums), str(sum(sums))))
+    print_table(("class", *SPLITS, "all"), rows)
+
+
+def _commonest(counts: Mapping[str, int]) -> dict[str, int]:
+    """The largest counts, and the sum of the others as `others`."""
+    named = {what: count for what, count in counts.items() if what != "others"}
+    first = sorted(named.items(), key=lambda item: -item[1])[:_LISTED]
+    others = sum(counts.values()) - sum(count for _, count in first)
+    return {**dict(first), **({"others": others} if others else {})}
+
+
+def _extent(dataset: Dataset, pool: ThreadPoolExecutor) -> dict[str, tuple[int, int]]:
+    """The least and the largest width and height, in pixels, from the statistics of the shards."""
+
+    def look(shard: Shard) -> list[tuple[str, int, int]]:
+        with _parquet(dataset, shard) as file:
+            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+        return [
+            (column.path_in_schema, column.statistics.min, column.statistics.max)
+            for column in columns
+            if column.path_in_schema in ("width", "height")
+            and column.statistics
+            and column.statistics.has_min_max
+        ]
+
+    found = [each for looked in pool.map(look, dataset.manifest.shards) for each in looked]
+    return {
+        side: (
+            min(least for name, least, _ in found if name == side),
+            max(most for name, _, most in found if name == side),
+        )
+        for side in ("width", "height")
+        if any(name == side for name, _, _ in found)
+    }
+
+
+def _sheet(dataset: Dataset, pool: ThreadPoolExecutor) -> Pixels:
+    """Some photographs of each class and split, spread evenly over its shards."""
+    rows = []
+    for label in dataset.manifest.classes:
+        for split in SPLITS:
+            shards = [
+                shard
+                for shard in dataset.manifest.shards
+                if (shard.label, shard.split) == (label, split)
+            ]
+            looked = pool.map(_pictures(dataset), *_places(shards))
+            pictures = [picture for some in looked for picture in some]
+            if pictures:
+                caption = f"{label}/{split}: {dataset.count((label,), split)}"
+                # As narrow as can be, and as bright as the paper.
+                missing = [np.full((_HEIGHT, 1, 3), 250, np.uint8)] * (_SHOWN - len(pictures))
+                rows.append(SheetRow(caption, [*pictures, *missing]))
+    if not rows:
+        raise ColorganError(f"dataset {dataset.manifest.name} holds no photograph")
+    # About as wide as high; a row is about eight pictures' heights wide.
+    columns = max(1, round(math.sqrt(len(rows) / 8)))
+    return contact_sheet((dataset.manifest.name, *[""] * (_SHOWN - 1)), rows, _HEIGHT, columns)
+
+
+def _places(shards: Sequence[Shard]) -> tuple[list[Shard], list[list[int]]]:
+    """Which shards to look into, and at which of their rows."""
+    bounds = [0, *accumulate(shard.rows for shard in shards)]
+    shown = min(_SHOWN, bounds[-1])
+    wanted = [(2 * number + 1) * bounds[-1] // (2 * shown) for number in range(shown)]
+    inside = [
+        [place - start for place in wanted if start <= place < end]
+        for start, end in pairwise(bounds)
+    ]
+    chosen = [(shard, places) for shard, places in zip(shards, inside, strict=True) if places]
+    return [shard for shard, _ in chosen], [places for _, places in chosen]
+
+
+def _pictures(dataset: Dataset) -> Callable[[Shard, Sequence[int]], list[Pixels]]:
+    def look(shard: Shard, places: Sequence[int]) -> list[Pixels]:
+        found = []
+        with _parquet(dataset, shard) as file:
+            sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+            for group, (start, end) in enumerate(pairwise([0, *accumulate(sizes)])):
+                inside = [place - start for place in places if start <= place < end]
+                if inside:
+                    images = file.read_row_group(group, columns=["image.bytes"]).column("image")
+                    found += [images[place].as_py()["bytes"] for place in inside]
+        try:
+            return [_narrowed(decode(image).rgb) for image in found]
+        except ImageRejected as error:
+            raise Corrupt(
+                f"a photograph in datasets/{dataset.manifest.name}/{shard.key} cannot be decoded: "
+                f"{error}"
+            ) from None
+
+    return look
+
+
+def _narrowed(rgb: Pixels) -> Pixels:
+    """The middle of a photograph that is more than twice as wide as high."""
+    height, width = rgb.shape[:2]
+    spare = max(0, width - 2 * height)
+    return rgb[:, spare // 2 : width - (spare - spare // 2)]
+
+
+@contextmanager
+def _parquet(dataset: Dataset, shard: Shard) -> Iterator[pq.ParquetFile]:
+    """A shard as a file of which only what is asked for is read, and so without its checksum."""
+    name = dataset.manifest.name
+    key = f"datasets/{name}/{shard.key}"
+    try:
+        with dataset.storage.open(key) as file:
+            yield pq.ParquetFile(file)
+    except (pa.ArrowException, OSError) as error:
+        raise Corrupt(
+            f"{key} is damaged: colorgan datasets verify {name} says what else is"
+        ) from error
+
+
+def _size(size: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

@@ -13,14 +13,15 @@ from typing import TypeVar
 import torch
 
 from colorgan.assembled import find_class_models, load_assembled
+from colorgan.cards import find
 from colorgan.cli import EXIT_FAULT
-from colorgan.colorizer import Colorizer
+from colorgan.colorizer import VIVID, Colorizer
 from colorgan.commands.text import print_table
-from colorgan.data.batches import batched
+from colorgan.data.mapping import batched
 from colorgan.errors import ConfigError, ImageRejected
 from colorgan.images.decoding import Photograph, Pixels, decode, encode_png
 from colorgan.options import add_options, parse
-from colorgan.packages import find, load_generator
+from colorgan.packages import load_generator
 from colorgan.router import Route, RouterConfig, open_router
 from colorgan.storage import open_storage
 from colorgan.training import choose_device
@@ -93,6 +94,13 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--class", metavar="NAME", dest="photo_class", help="the class, instead of the router's"
     )
+    parser.add_argument(
+        "--vividness",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help=f"what the chroma is multiplied by, from 0, which is gray, to {VIVID:g} (default: 1)",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     _add_batch_size(parser, 8)
     add_options(parser.add_argument_group("router"), RouterConfig)
@@ -101,6 +109,8 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
 
 def _colorize(args: argparse.Namespace) -> int:
     _check_batch_size(args.batch_size)
+    if not 0 <= args.vividness <= VIVID:
+        raise ConfigError(f"--vividness must lie between 0 and {VIVID:g}")
     targets = _targets(args.photographs, args.output)
     reader = _Reader(args.photographs, args.batch_size, "coloured")
     color = _colorer(args)
@@ -130,7 +140,8 @@ def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[
         colorizer = Colorizer(load_generator(storage, card, device))
 
         def by_one(photographs: Sequence[Photograph]) -> list[_Result]:
-            colored = colorizer([photograph.rgb for photograph in photographs])
+            pictures = [photograph.rgb for photograph in photographs]
+            colored = colorizer(pictures, vividness=args.vividness)
             return [(rgb, f"coloured by {card.reference}") for rgb in colored]
 
         return by_one
@@ -140,9 +151,10 @@ def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[
     assembled = load_assembled(storage, router, cards, device)
 
     def by_class(photographs: Sequence[Photograph]) -> list[_Result]:
+        pictures = [photograph.rgb for photograph in photographs]
         return [
             (colored.rgb, f"{_words(colored.route)}, coloured by {cards[colored.model].reference}")
-            for colored in assembled([photograph.rgb for photograph in photographs])
+            for colored in assembled(pictures, args.vividness)
         ]
 
     return by_class

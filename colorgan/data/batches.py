@@ -4,28 +4,18 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from colorgan.data.dataset import Dataset, Row, even_shares
+from colorgan.data.mapping import batched
 from colorgan.errors import ColorganError
 from colorgan.images.decoding import Pixels, decode, resize_square
 
 # pix2pix scales a photograph to 286 x 286 and crops 256 x 256 of it (appendix 6.2, random jitter).
 JITTER = 286 / 256
-
-Item = TypeVar("Item")
-
-
-def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` items, the last one shorter (itertools.batched is of Python 3.12)."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 class PhotoBank:
@@ -126,6 +116,8 @@ def _taken(rows: Iterable[Row], shares: Mapping[str, int]) -> Iterator[Row]:
         if left[row.label]:
             left[row.label] -= 1
             yield row
+        if not any(left.values()):
+            return  # or shards would be read that nobody needs
 
 
 def _allocate(shape: tuple[int, ...], memory_limit: int) -> Pixels:

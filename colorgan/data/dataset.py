@@ -7,21 +7,23 @@ The manifest is written last, so a dataset is visible whole or not at all, and i
 of every shard, which a reader verifies.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from colorgan.data.cache import StoredShard, open_shards
 from colorgan.documents import read_document
-from colorgan.errors import ConfigError, Corrupt, NotInStorage
+from colorgan.errors import ConfigError, NotInStorage
 from colorgan.storage import Storage
 
 SCHEMA_VERSION = 1
+_BATCH = 64  # rows that are Python objects at a time
 SPLITS = ("train", "val", "test")
 GENERAL = "general"  # the cGAN that trains on every class
 HYPERCOLUMN = "hypercolumn"  # the baseline, which trains on every class, too
@@ -41,6 +43,7 @@ _FEATURES = {
     "width": {"dtype": "int32", "_type": "Value"},
     "height": {"dtype": "int32", "_type": "Value"},
     "sha256": {"dtype": "string", "_type": "Value"},
+    "licence": {"dtype": "string", "_type": "Value"},
 }
 SCHEMA = pa.schema(
     [
@@ -51,6 +54,7 @@ SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("sha256", pa.string()),
+        ("licence", pa.string()),
     ],
     metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
 )
@@ -69,6 +73,7 @@ class Row:
         height: of the staged picture, in pixels.
         sha256: of the decoded photograph's pixels before it was resized (images.content_hash); it
             decides the split and finds duplicates.
+        licence: under which the photograph may be used; empty where that is not known.
     """
 
     image: bytes
@@ -78,6 +83,7 @@ class Row:
     width: int
     height: int
     sha256: str
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,8 @@ class Manifest:
         dropped: photographs left out, by reason.
         shards: the files.
         fingerprint: a checksum over the shards: equal for equal contents.
+        origins: photographs by where they came from: the address's host, or the folder.
+        licences: photographs by licence, where it is known.
     """
 
     name: str
@@ -119,6 +127,8 @@ class Manifest:
     dropped: dict[str, int]
     shards: tuple[Shard, ...]
     fingerprint: str
+    origins: dict[str, int] = field(default_factory=dict)
+    licences: dict[str, int] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> bytes:
@@ -165,24 +175,31 @@ class Dataset:
     def rows(self, classes: Sequence[str], split: str) -> Iterator[Row]:
         """Read a split's photographs, shard by shard, in a fixed order.
 
+        A remote storage's shards are read through the machine's cache (colorgan.data.cache).
+
         Raises:
             Corrupt: a shard is cut short or does not match its checksum.
             NotInStorage: a shard is gone.
+            StorageUnavailable: the storage has not answered for a long time.
+            ConfigError: the environment's size of the cache is none.
         """
-        for shard in self.manifest.shards:
-            if shard.label in classes and shard.split == split:
-                yield from self._read(shard)
+        shards = [
+            StoredShard(f"datasets/{self.manifest.name}/{shard.key}", shard.bytes, shard.sha256)
+            for shard in self.manifest.shards
+            if shard.label in classes and shard.split == split
+        ]
+        with closing(open_shards(self.storage, shards)) as files:
+            for file in files:
+                yield from _read(file)
 
-    def _read(self, shard: Shard) -> Iterator[Row]:
-        key = f"datasets/{self.manifest.name}/{shard.key}"
-        data = self.storage.get(key)
-        if hashlib.sha256(data).hexdigest() != shard.sha256:
-            raise Corrupt(
-                f"{key} does not match its checksum ({len(data)} bytes, {shard.bytes} expected): "
-                "stage the dataset again with --replace"
-            )
-        for record in pq.read_table(pa.BufferReader(data)).to_pylist():
-            yield Row(**{**record, "image": record["image"]["bytes"]})
+
+def _read(file: BinaryIO) -> Iterator[Row]:
+    # With pre_buffer the whole shard would be read before its first row.
+    for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(_BATCH):
+        for record in batch.to_pylist():
+            # Datasets of before the column `licence` have none.
+            licence = record.get("licence") or ""
+            yield Row(**{**record, "image": record["image"]["bytes"], "licence": licence})
 
 
 def even_shares(counts: Mapping[str, int], wanted: int) -> dict[str, int]:

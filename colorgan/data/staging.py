@@ -1,87 +1,115 @@
-"""Staging: candidates in, a checked and resized Parquet dataset in storage out."""
+"""Staging: candidates in, a checked and resized Parquet dataset in storage out.
+
+    candidates --examine--> pieces in storage --select--> photographs --write--> shards, manifest
+
+Candidates are examined in chunks, by threads of this process or on a cluster (`Mapper`); what comes
+of a chunk is kept in storage as a piece. Then the order of the candidates decides what is taken,
+which needs their facts and none of their pictures. Where a number is wanted and not reached, more
+candidates are drawn, and so on. At last shards are written from the pieces, and the manifest.
+"""
 
 import csv
 import hashlib
 import io
-import os
-import tempfile
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from pathlib import Path
+from itertools import islice
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from colorgan.data.dataset import SCHEMA, SPLITS, Dataset, Manifest, Row, Shard, check_name
-from colorgan.data.sources import Candidate, Source
-from colorgan.errors import ColorganError, ConfigError, ImageRejected
-from colorgan.images.decoding import (
-    MAX_PIXELS,
-    content_hash,
-    encode_jpeg,
-    is_grayscale,
-    resize_short_side,
+from colorgan.data.dataset import SPLITS, Dataset, Manifest, Shard, check_name
+from colorgan.data.examination import (
+    CHUNK,
+    CHUNK_ONLINE,
+    Chunk,
+    Examination,
+    ExaminationConfig,
+    Piece,
+    make_chunk,
 )
+from colorgan.data.fetching import FetchConfig
+from colorgan.data.mapping import Mapper, ThreadMapper, batched
+from colorgan.data.selection import LARGEST_DISTANCE, Dropped, Selection, select
+from colorgan.data.shards import ShardWriting, plan_shards
+from colorgan.data.sources.candidates import Candidate, Source
+from colorgan.errors import ColorganError, ConfigError
 from colorgan.options import option
-from colorgan.storage import Storage
+from colorgan.storage import Storage, patiently
+
+# Shares of candidates that can be used, before any is known.
+_EXPECTED_HERE = 1.0
+_EXPECTED_ONLINE = 0.8
+_EXPECTED_LEAST = 0.05
+_LISTED = 50  # origins and licences that a manifest tells apart
 
 
 @dataclass(frozen=True)
-class StagingConfig:
-    """How photographs are checked, resized and split."""
+class StagingConfig(ExaminationConfig):
+    """How photographs are checked, resized, split, selected and written."""
 
-    size: int = option(286, "short side of the staged photographs, in pixels")
-    min_side: int = option(128, "drop photographs whose short side is less, in pixels")
-    max_pixels: int = option(MAX_PIXELS, "drop photographs of more pixels: decompression bombs")
-    val_share: float = option(0.1, "share of the photographs in the split val")
-    test_share: float = option(0.1, "share of the photographs in the split test")
-    split_seed: int = option(0, "salt of the split by content; another seed, another split")
+    near_duplicate_bits: int = option(
+        LARGEST_DISTANCE,
+        "drop a photograph whose perceptual hash, of 256 bits, differs from another's in at most "
+        f"so many; {LARGEST_DISTANCE} at most, and -1 drops none",
+    )
     shard_mib: int = option(64, "size that a Parquet shard reaches before the next one, in MiB")
 
     def __post_init__(self) -> None:
         """Check the values; raises ConfigError."""
-        for name in ("size", "min_side", "max_pixels", "shard_mib"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1")
-        if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share >= 1:
-            raise ConfigError("--val-share and --test-share must leave a share for train")
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A candidate that was left out, and why."""
-
-    source: str
-    label: str
-    reason: str
-    detail: str
+        super().__post_init__()
+        if self.shard_mib < 1:
+            raise ConfigError("--shard-mib must be at least 1")
+        if not -1 <= self.near_duplicate_bits <= LARGEST_DISTANCE:
+            raise ConfigError(f"--near-duplicate-bits must be from -1 to {LARGEST_DISTANCE}")
 
 
 @dataclass
 class StagingProgress:
-    """Where a staging is: passed to its observer after every candidate."""
+    """Where a staging is: passed to its observer after every chunk and every shard.
 
-    label: str = ""
-    seen: int = 0
-    kept: int = 0
-    dropped: list[Dropped] = field(default_factory=list)
-
-
-def split_of(sha256: str, config: StagingConfig) -> str:
-    """The split of a photograph by its content, so that the same one always falls in the same.
-
-    Args:
-        sha256: the photograph's content_hash.
-        config: the shares and the salt.
+    Attributes:
+        examined: candidates by class.
+        usable: those that can be used, by class, before duplicates are told.
+        rejected: the others, by reason.
+        wanted: photographs a class; 0 is all there are.
+        known: candidates that are to be examined by now.
+        shards: that are written, and that are to be.
     """
-    salted = hashlib.sha256(f"{config.split_seed}:{sha256}".encode()).digest()
-    position = int.from_bytes(salted[:8], "big") / 2**64
-    if position < config.test_share:
-        return "test"
-    return "val" if position < config.test_share + config.val_share else "train"
+
+    wanted: int = 0
+    examined: Counter[str] = field(default_factory=Counter)
+    usable: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    known: int = 0
+    shards: tuple[int, int] = (0, 0)
+
+    def add(self, piece: Piece) -> None:
+        """Count a chunk that was examined."""
+        reasons = piece.table["reason"].to_pylist()
+        labels = piece.table["label"].to_pylist()
+        self.examined.update(labels)
+        self.usable.update(
+            label for label, reason in zip(labels, reasons, strict=True) if not reason
+        )
+        self.rejected.update(filter(None, reasons))
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What a staging made.
+
+    Attributes:
+        dataset: the dataset.
+        dropped: the candidates that were left out.
+        spare: by class, photographs that could have been used and were not needed.
+        missing: by class, photographs that were wanted and that the source had not.
+    """
+
+    dataset: Dataset
+    dropped: list[Dropped]
+    spare: dict[str, int]
+    missing: dict[str, int]
 
 
 def stage(
@@ -89,91 +117,190 @@ def stage(
     storage: Storage,
     name: str,
     config: StagingConfig | None = None,
+    *,
+    per_class: int = 0,
+    fetching: FetchConfig | None = None,
     replace: bool = False,
+    mapper: Mapper | None = None,
     observe: Callable[[StagingProgress], None] = lambda progress: None,
-) -> tuple[Dataset, list[Dropped]]:
+) -> Staged:
     """Write a source's photographs as a dataset.
 
     Every candidate is decoded fully, turned upright, converted to sRGB and scaled down to the
     staged size; those that cannot be used are left out, and listed beside the manifest in
-    dropped.csv. Shards are collected in a local temporary folder and go to storage when all is
-    well: until then a staging that is interrupted leaves storage as it was, and after that no
-    dataset is visible under the name until it is whole.
+    dropped.csv. The manifest comes last, so the dataset is visible whole or not at all. A staging
+    that was interrupted goes on, when it is started again, from the pieces that it left.
+
+    The same source and options give the same rows, whatever the mapper.
 
     Args:
         source: where the photographs come from.
         storage: where the dataset goes.
         name: the dataset's name.
         config: checks, sizes and shares; the defaults where None.
+        per_class: photographs a class (in each split, where the source has splits); 0 takes all.
+        fetching: how to download; the defaults where None.
         replace: write over a dataset of that name.
-        observe: called after every candidate, with one object that changes.
-
-    Returns:
-        The dataset, and the candidates that were left out.
+        mapper: does the work; threads of this process where None.
+        observe: called with one object that changes.
 
     Raises:
         ColorganError: the dataset exists already, or a class has no photograph that can be used.
     """
-    config = config or StagingConfig()
+    config, mapper = config or StagingConfig(), mapper or ThreadMapper()
     folder = f"datasets/{check_name('dataset', name)}"
     if storage.exists(f"{folder}/manifest.json") and not replace:
         raise ColorganError(
             f"dataset {name!r} exists in {storage.uri}: --replace writes it anew, "
             "or choose another name"
         )
-    with tempfile.TemporaryDirectory(prefix="colorgan-stage-") as spool:
-        writer = _ShardWriter(Path(spool), config.shard_mib * 2**20)
-        progress = StagingProgress()
-        seen: dict[str, str] = {}
-        for candidate, result in _prepared(source.candidates(), config):
-            progress.label = candidate.label
-            progress.seen += 1
-            if isinstance(result, Row) and result.sha256 in seen:
-                result = ImageRejected("duplicate", f"of {seen[result.sha256]}")
-            if isinstance(result, Row):
-                seen[result.sha256] = result.source
-                writer.add(result)
-                progress.kept += 1
-            else:
-                progress.dropped.append(
-                    Dropped(candidate.source, candidate.label, result.reason, result.detail)
-                )
+    pieces = f"staging/{name}"
+    checks = ExaminationConfig(
+        **{each.name: getattr(config, each.name) for each in fields(ExaminationConfig)}
+    )
+    work = Examination(
+        storage.uri,
+        checks,
+        (fetching or FetchConfig()).share(mapper.workers) if source.downloads else None,
+    )
+    progress = StagingProgress(per_class)
+    observe(progress)
+    drawing = _Drawing(source, pieces, checks)
+    chunks = drawing.draw(per_class)
+    selected = -1
+    while chunks:
+        progress.known += sum(len(chunk.candidates) for chunk in chunks)
+        for piece in mapper.map(work, chunks):
+            drawing.put(piece)
+            progress.add(piece)
             observe(progress)
-        shards = writer.close()
-        _check_classes(source.classes, writer.counts, progress.dropped)
-        manifest = Manifest(
-            name=name,
-            created=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            source=source.description,
-            size=config.size,
-            split_seed=None if source.has_splits else config.split_seed,
-            classes=source.classes,
-            counts={
-                label: {split: writer.counts[label, split] for split in SPLITS}
-                for label in source.classes
-            },
-            dropped=dict(Counter(drop.reason for drop in progress.dropped)),
-            shards=shards,
-            fingerprint=hashlib.sha256("".join(s.sha256 for s in shards).encode()).hexdigest(),
-        )
-        # The old manifest goes first and the new one comes last, so that nobody reads old and new
-        # shards as one dataset.
-        storage.delete(f"{folder}/manifest.json")
-        storage.delete(folder)
-        for shard in shards:
-            storage.put_file(f"{folder}/{shard.key}", Path(spool) / shard.key)
-        storage.put(f"{folder}/dropped.csv", _dropped_csv(progress.dropped))
-        storage.put(f"{folder}/manifest.json", manifest.to_json())
-    return Dataset(storage, manifest), progress.dropped
+        selection = drawing.select(per_class, config.near_duplicate_bits)
+        selected = drawing.outcomes
+        chunks = drawing.draw(per_class)
+    if drawing.outcomes != selected:  # the last drawing found what was listed before
+        selection = drawing.select(per_class, config.near_duplicate_bits)
+    _check_classes(source, selection, storage, pieces)
+
+    plans = plan_shards(selection.kept, config.shard_mib * 2**20)
+    # Nobody may read the old shards and the new ones as one dataset.
+    patiently(lambda: storage.delete(f"{folder}/manifest.json"))
+    shards = []
+    for shard in mapper.map(ShardWriting(storage.uri, folder), plans):
+        shards.append(shard)
+        progress.shards = (len(shards), len(plans))
+        observe(progress)
+    manifest = _manifest(name, source, config, selection, shards)
+    patiently(lambda: _delete_others(storage, folder, manifest))
+    patiently(lambda: storage.put(f"{folder}/dropped.csv", _dropped_csv(selection.dropped)))
+    patiently(lambda: storage.put(f"{folder}/manifest.json", manifest.to_json()))
+    patiently(lambda: storage.delete(pieces))
+    wanted = {label: per_class and per_class - got for label, got in drawing.got().items()}
+    return Staged(
+        Dataset(storage, manifest),
+        selection.dropped,
+        dict(selection.spare),
+        {label: count for label, count in wanted.items() if count > 0},
+    )
 
 
-def _check_classes(
-    classes: Iterable[str], counts: Counter[tuple[str, str]], dropped: list[Dropped]
-) -> None:
-    for label in classes:
-        if any(counts[label, split] for split in SPLITS):
+class _Group:
+    """The candidates of a class, or of a class in a split that the source names."""
+
+    def __init__(self, label: str, candidates: Iterator[Candidate]) -> None:
+        self.label = label
+        self.candidates = candidates
+        self.outcomes: list[int | Dropped] = []  # chunks' places, and what was not examined
+        self.examined = 0
+        self.got = 0
+        self.exhausted = False
+
+
+class _Drawing:
+    """Draws candidates from a source, as many as seem to be needed, and knows what came of them."""
+
+    def __init__(self, source: Source, pieces: str, checks: ExaminationConfig) -> None:
+        self._downloads, self._pieces, self._checks = source.downloads, pieces, checks
+        self._size = CHUNK_ONLINE if source.downloads else CHUNK
+        splits = SPLITS if source.has_splits else (None,)
+        self._groups = [
+            _Group(label, source.candidates(label, split))
+            for label in source.classes
+            for split in splits
+        ]
+        self._seen: set[str] = set()
+        self._found: dict[int, Piece] = {}
+        self._places = 0
+
+    def draw(self, wanted: int) -> list[Chunk]:
+        """The next chunks to examine; none when every group has what it should or no more."""
+        return [chunk for group in self._groups for chunk in self._draw(group, wanted)]
+
+    def _draw(self, group: _Group, wanted: int) -> Iterator[Chunk]:
+        if group.exhausted:
+            return
+        count = None
+        if wanted:
+            if group.got >= wanted:
+                return
+            expected = _EXPECTED_ONLINE if self._downloads else _EXPECTED_HERE
+            if group.examined:
+                expected = max(group.got / group.examined, _EXPECTED_LEAST)
+            count = math.ceil((wanted - group.got) / expected / self._size) * self._size
+        drawn = 0
+        for candidates in batched(islice(self._new(group), count), self._size):
+            chunk = make_chunk(self._places, self._pieces, candidates, self._checks)
+            self._places += 1
+            drawn += len(candidates)
+            group.outcomes.append(chunk.place)
+            yield chunk
+        group.examined += drawn
+        group.exhausted = count is None or drawn < count
+
+    def _new(self, group: _Group) -> Iterator[Candidate]:
+        """Candidates whose source was not drawn before."""
+        for candidate in group.candidates:
+            if candidate.source in self._seen:
+                group.outcomes.append(
+                    Dropped(candidate.source, group.label, "duplicate", "it is listed before")
+                )
+                continue
+            self._seen.add(candidate.source)
+            yield candidate
+
+    @property
+    def outcomes(self) -> int:
+        """How many there are by now: chunks, and candidates that were not examined."""
+        return sum(len(group.outcomes) for group in self._groups)
+
+    def put(self, piece: Piece) -> None:
+        """Take what came of a chunk."""
+        self._found[piece.place] = piece
+
+    def select(self, wanted: int, near_duplicate_bits: int) -> Selection:
+        """Select among all that was examined by now."""
+        outcomes = [
+            [each if isinstance(each, Dropped) else self._found[each] for each in group.outcomes]
+            for group in self._groups
+        ]
+        selection, filled = select(outcomes, wanted, near_duplicate_bits, self._downloads)
+        for group, got in zip(self._groups, filled, strict=True):
+            group.got = got
+        return selection
+
+    def got(self) -> dict[str, int]:
+        """The fewest photographs that a group of each class has."""
+        return {
+            label: min(group.got for group in self._groups if group.label == label)
+            for label in dict.fromkeys(group.label for group in self._groups)
+        }
+
+
+def _check_classes(source: Source, selection: Selection, storage: Storage, pieces: str) -> None:
+    for label in source.classes:
+        if any(selection.kept[label, split] for split in SPLITS):
             continue
-        reasons = Counter(drop.reason for drop in dropped if drop.label == label)
+        storage.delete(pieces)
+        reasons = Counter(drop.reason for drop in selection.dropped if drop.label == label)
         listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         raise ColorganError(
             f"class {label!r} is empty: none of its {reasons.total()} files is a photograph that "
@@ -181,103 +308,46 @@ def _check_classes(
         )
 
 
-def _prepared(
-    candidates: Iterable[Candidate], config: StagingConfig
-) -> Iterator[tuple[Candidate, Row | ImageRejected]]:
-    """Prepare candidates in parallel, yield them in order, and hold only a few at a time.
-
-    Threads are enough: Pillow and NumPy release the interpreter while they work on pixels.
-    """
-    workers = os.cpu_count() or 1
-    waiting: deque[tuple[Candidate, Future[Row | ImageRejected]]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for candidate in candidates:
-            waiting.append((candidate, pool.submit(_prepare, candidate, config)))
-            if len(waiting) > 4 * workers:
-                ready, future = waiting.popleft()
-                yield ready, future.result()
-        while waiting:
-            ready, future = waiting.popleft()
-            yield ready, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _prepare(candidate: Candidate, config: StagingConfig) -> Row | ImageRejected:
-    try:
-        rgb = candidate.decode(config.max_pixels).rgb
-        height, width = rgb.shape[:2]
-        if min(height, width) < config.min_side:
-            raise ImageRejected(
-                "too small", f"{width} x {height}, the short side is less than {config.min_side}"
-            )
-        if is_grayscale(rgb):
-            raise ImageRejected("grayscale")
-    except ImageRejected as rejected:
-        return rejected
-    except OSError as error:
-        return ImageRejected("unreadable", error.strerror or str(error))
-    sha256 = content_hash(rgb)
-    staged = resize_short_side(rgb, config.size)
-    return Row(
-        image=encode_jpeg(staged),
-        label=candidate.label,
-        split=candidate.split or split_of(sha256, config),
-        source=candidate.source,
-        width=staged.shape[1],
-        height=staged.shape[0],
-        sha256=sha256,
+def _manifest(
+    name: str,
+    source: Source,
+    config: StagingConfig,
+    selection: Selection,
+    shards: Sequence[Shard],
+) -> Manifest:
+    shards = sorted(shards, key=lambda shard: shard.key)
+    reasons = Counter(drop.reason for drop in selection.dropped) + Counter(source.excluded)
+    return Manifest(
+        name=name,
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        source=source.description,
+        size=config.size,
+        split_seed=None if source.has_splits else config.split_seed,
+        classes=source.classes,
+        counts={
+            label: {split: len(selection.kept[label, split]) for split in SPLITS}
+            for label in source.classes
+        },
+        dropped=dict(reasons),
+        shards=tuple(shards),
+        fingerprint=hashlib.sha256("".join(s.sha256 for s in shards).encode()).hexdigest(),
+        origins=_commonest(selection.origins),
+        licences=_commonest(selection.licences),
     )
 
 
-class _ShardWriter:
-    """Collects rows by class and split, and writes a shard to a folder whenever one is full."""
-
-    def __init__(self, folder: Path, shard_bytes: int) -> None:
-        self._folder = folder
-        self._shard_bytes = shard_bytes
-        self._rows: dict[tuple[str, str], list[Row]] = {}
-        self._bytes: Counter[tuple[str, str]] = Counter()
-        self._shards: list[Shard] = []
-        self.counts: Counter[tuple[str, str]] = Counter()
-
-    def add(self, row: Row) -> None:
-        place = (row.label, row.split)
-        self._rows.setdefault(place, []).append(row)
-        self._bytes[place] += len(row.image)
-        self.counts[place] += 1
-        if self._bytes[place] >= self._shard_bytes:
-            self._write(*place)
-
-    def close(self) -> tuple[Shard, ...]:
-        for place in list(self._rows):
-            self._write(*place)
-        return tuple(sorted(self._shards, key=lambda shard: shard.key))
-
-    def _write(self, label: str, split: str) -> None:
-        rows = self._rows.pop((label, split))
-        del self._bytes[label, split]
-        number = sum((shard.label, shard.split) == (label, split) for shard in self._shards)
-        key = f"{label}/{split}-{number:05d}.parquet"
-        data = _parquet(rows)
-        path = self._folder / key
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        self._shards.append(Shard(key, label, split, len(rows), len(data), digest))
+def _commonest(counts: Counter[str]) -> dict[str, int]:
+    common = dict(counts.most_common(_LISTED))
+    others = counts.total() - sum(common.values())
+    return {**common, "others": others} if others else common
 
 
-def _parquet(rows: list[Row]) -> bytes:
-    records = [
-        {**vars(row), "image": {"bytes": row.image, "path": f"{row.sha256}.jpg"}} for row in rows
-    ]
-    sink = io.BytesIO()
-    # JPEGs do not compress further; small row groups let a reader stream a large shard.
-    pq.write_table(
-        pa.Table.from_pylist(records, schema=SCHEMA), sink, compression="none", row_group_size=100
-    )
-    return sink.getvalue()
+def _delete_others(storage: Storage, folder: str, manifest: Manifest) -> None:
+    """Delete what another dataset of the name has left."""
+    ours = {f"{folder}/{shard.key}" for shard in manifest.shards}
+    for key in storage.list(folder):
+        if key not in ours:
+            storage.delete(key)
 
 
 def _dropped_csv(dropped: list[Dropped]) -> bytes:

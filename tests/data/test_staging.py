@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from colorgan.data import examination, shards, staging
 from colorgan.data.dataset import (
     RESERVED_NAMES,
     SPLITS,
@@ -19,8 +21,11 @@ from colorgan.data.dataset import (
     list_datasets,
     open_dataset,
 )
-from colorgan.data.sources import FileCandidate, FolderSource, SceneSource
-from colorgan.data.staging import StagingConfig, StagingProgress, split_of, stage
+from colorgan.data.examination import split_of
+from colorgan.data.selection import Dropped
+from colorgan.data.sources import FolderSource, SceneSource, Source
+from colorgan.data.sources.candidates import FileCandidate
+from colorgan.data.staging import StagingConfig, StagingProgress
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.images.decoding import Pixels, content_hash, decode
 from colorgan.storage import Storage, open_storage
@@ -55,9 +60,18 @@ def splits(dataset: Dataset) -> dict[str, str]:
     return {row.sha256: row.split for row in all_rows(dataset)}
 
 
+def stage(
+    source: Source, storage: Storage, name: str, config: StagingConfig, **options: Any
+) -> tuple[Dataset, list[Dropped]]:
+    staged = staging.stage(source, storage, name, config, **options)
+    return staged.dataset, staged.dropped
+
+
 def stop_after(count: int) -> Callable[[StagingProgress], None]:
+    """Stops a staging that has examined so many candidates, or more."""
+
     def observe(progress: StagingProgress) -> None:
-        if progress.seen == count:
+        if progress.examined.total() >= count:
             raise KeyboardInterrupt
 
     return observe
@@ -127,6 +141,7 @@ def test_the_rows_have_the_columns_of_the_format(storage: Storage, pets: Path) -
             "width": "int32",
             "height": "int32",
             "sha256": "string",
+            "licence": "string",
         }
         features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
         assert features["image"] == {"_type": "Image"}
@@ -155,8 +170,8 @@ def test_the_images_are_decoded_to_the_staged_size(
 class Fleeting(FolderSource):
     """A folder from which somebody takes a file away while it is read."""
 
-    def candidates(self) -> Iterator[FileCandidate]:
-        for candidate in super().candidates():
+    def candidates(self, label: str, split: str | None = None) -> Iterator[FileCandidate]:
+        for candidate in super().candidates(label, split):
             if candidate.path.stem == "vanishing":
                 candidate.path.unlink()
             yield candidate
@@ -298,7 +313,7 @@ def test_a_restaging_that_fails_leaves_the_old_dataset_whole(storage: Storage, p
     stage(FolderSource(pets), storage, "pets", SMALL)
     before = {key: storage.get(key) for key in storage.list()}
     with pytest.raises(KeyboardInterrupt):
-        stage(FolderSource(pets), storage, "pets", SMALL, True, stop_after(5))
+        stage(FolderSource(pets), storage, "pets", SMALL, replace=True, observe=stop_after(5))
     (pets / "unicorns").mkdir()
     with pytest.raises(ColorganError, match="unicorns"):
         stage(FolderSource(pets), storage, "pets", SMALL, replace=True)
@@ -306,15 +321,45 @@ def test_a_restaging_that_fails_leaves_the_old_dataset_whole(storage: Storage, p
 
 
 @pytest.mark.parametrize("after", [1, 13, 20])
-def test_an_interrupted_staging_leaves_nothing_and_can_be_done_again(
-    storage: Storage, pets: Path, after: int
+def test_an_interrupted_staging_shows_nothing_and_goes_on_from_what_it_has(
+    storage: Storage, pets: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(staging, "CHUNK", 4)
+    expected, _ = stage(FolderSource(pets), storage, "expected", SMALL)
     with pytest.raises(KeyboardInterrupt):
         stage(FolderSource(pets), storage, "pets", SMALL, observe=stop_after(after))
-    assert list_datasets(storage) == []
-    assert storage.list() == []
-    stage(FolderSource(pets), storage, "pets", SMALL)
-    assert len(all_rows(open_dataset(storage, "pets"))) == 20
+    assert [manifest.name for manifest in list_datasets(storage)] == ["expected"]
+    pieces = {key: storage.get(key) for key in storage.list("staging/pets")}
+    assert len(pieces) >= after // 4
+
+    written = []
+    put = storage.put
+    monkeypatch.setattr(storage, "put", lambda key, data: (written.append(key), put(key, data)))
+    monkeypatch.setattr(examination, "open_storage", lambda uri: storage)
+    dataset, _ = stage(FolderSource(pets), storage, "pets", SMALL)
+    assert not pieces.keys() & set(written)
+    assert len([key for key in written if key.startswith("staging/")]) == 6 - len(pieces)
+    assert dataset.manifest.fingerprint == expected.manifest.fingerprint
+    assert storage.list("staging") == []
+
+
+def test_a_file_that_was_mended_is_examined_again(storage: Storage, pets: Path) -> None:
+    (pets / "cats" / "new.png").write_text("not yet a photograph")
+    with pytest.raises(KeyboardInterrupt):
+        stage(FolderSource(pets), storage, "pets", SMALL, observe=stop_after(21))
+    save(pixels(90), pets / "cats" / "new.png")
+    dataset, dropped = stage(FolderSource(pets), storage, "pets", SMALL)
+    assert len(all_rows(dataset)) == 21
+    assert dropped == []
+
+
+def test_a_damaged_piece_is_made_again(storage: Storage, pets: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        stage(FolderSource(pets), storage, "pets", SMALL, observe=stop_after(1))
+    for key in storage.list("staging/pets"):
+        storage.put(key, storage.get(key)[:-20])
+    dataset, _ = stage(FolderSource(pets), storage, "pets", SMALL)
+    assert len(all_rows(dataset)) == 20
 
 
 @pytest.mark.parametrize("replace", [False, True])
@@ -324,6 +369,7 @@ def test_an_upload_that_breaks_off_shows_no_half_of_a_dataset(
     if replace:
         stage(FolderSource(pets), storage, "pets", ALL_TRAIN)
     put_file = storage.put_file
+    monkeypatch.setattr(shards, "open_storage", lambda uri: storage)
 
     def full(key: str, path: Path) -> None:
         if "dogs" in key:
@@ -333,7 +379,7 @@ def test_an_upload_that_breaks_off_shows_no_half_of_a_dataset(
     with monkeypatch.context() as patch:
         patch.setattr(storage, "put_file", full)
         with pytest.raises(ColorganError, match="no space left"):
-            stage(FolderSource(pets), storage, "pets", SMALL, replace)
+            stage(FolderSource(pets), storage, "pets", SMALL, replace=replace)
     assert list_datasets(storage) == []
     with pytest.raises(NotInStorage):
         open_dataset(storage, "pets")
@@ -378,19 +424,25 @@ def test_scenes_are_staged_the_same_every_time(storage: Storage) -> None:
     assert Counter(row.label for row in all_rows(one)) == {"animals": 3, "people": 3, "vehicles": 3}
 
 
-def test_the_observer_sees_every_candidate(storage: Storage, pets: Path) -> None:
+def test_the_observer_sees_every_chunk_and_shard(
+    storage: Storage, pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "CHUNK", 4)
     (pets / "cats" / "text.jpg").write_text("text")
-    seen: list[tuple[str, int, int, int]] = []
+    seen: list[tuple[int, int, int, int]] = []
     stage(
         FolderSource(pets),
         storage,
         "pets",
-        SMALL,
-        observe=lambda p: seen.append((p.label, p.seen, p.kept, len(p.dropped))),
+        ALL_TRAIN,
+        observe=lambda p: seen.append(
+            (p.examined.total(), p.usable.total(), p.rejected.total(), p.shards[0])
+        ),
     )
-    assert [each[1] for each in seen] == list(range(1, 22))
-    assert [each[0] for each in seen] == ["cats"] * 11 + ["dogs"] * 10
-    assert seen[9:12] == [("cats", 10, 10, 0), ("cats", 11, 10, 1), ("dogs", 12, 11, 1)]
+    assert seen[0] == (0, 0, 0, 0)
+    assert seen == sorted(seen)
+    assert len(seen) == 1 + 6 + 2
+    assert seen[-1] == (21, 20, 1, 2)
 
 
 def cut(data: bytes) -> bytes:
@@ -493,24 +545,82 @@ def test_classes_whose_names_cannot_be_used(tmp_path: Path, parent: str, name: s
 
 
 def names(source: FolderSource) -> list[str]:
-    return [f"{candidate.label}/{candidate.path.stem}" for candidate in source.candidates()]
+    return [
+        f"{candidate.label}/{candidate.path.stem}"
+        for label in source.classes
+        for candidate in source.candidates(label)
+    ]
 
 
-def test_a_sample_of_each_class_is_drawn_by_seed(pets: Path) -> None:
-    sample = names(FolderSource(pets, per_class=4, seed=1))
-    assert Counter(name.split("/")[0] for name in sample) == {"cats": 4, "dogs": 4}
-    assert sample == sorted(sample)
-    assert set(sample) < set(names(FolderSource(pets)))
-    assert names(FolderSource(pets, per_class=4, seed=1)) == sample
-    assert names(FolderSource(pets, per_class=4, seed=2)) != sample
-    assert names(FolderSource(pets, per_class=10)) == names(FolderSource(pets))
+def test_without_a_seed_files_are_sorted_by_path(pets: Path) -> None:
+    assert names(FolderSource(pets)) == sorted(names(FolderSource(pets)))
 
 
-def test_a_sample_is_drawn_of_each_split_that_exists(split_pets: Path) -> None:
-    source = FolderSource(split_pets, per_class=1)
-    drawn = Counter((candidate.label, candidate.split) for candidate in source.candidates())
-    places = [("cats", "train"), ("cats", "val"), ("cats", "test"), ("dogs", "train")]
-    assert drawn == Counter(places)
+def test_the_order_follows_from_the_seed_and_not_from_where_the_folder_is(pets: Path) -> None:
+    one = names(FolderSource(pets, seed=1))
+    assert sorted(one) == names(FolderSource(pets)) != one
+    assert names(FolderSource(pets, seed=2)) != one
+    assert names(FolderSource(pets.rename(pets.with_name("beasts")), seed=1)) == one
+
+
+@pytest.mark.parametrize("chunk", [3, 64])
+def test_so_many_photographs_a_class_are_drawn_whatever_else_is_there(
+    storage: Storage, pets: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "CHUNK", chunk)
+    for number in range(20):
+        (pets / "cats" / f"bad {number}.jpg").write_text("no photograph")
+    source = FolderSource(pets, seed=1)
+    staged = staging.stage(source, storage, "pets", ALL_TRAIN, per_class=7)
+    assert Counter(row.label for row in all_rows(staged.dataset)) == {"cats": 7, "dogs": 7}
+    assert staged.missing == {}
+    # In the source's order, as if they were looked at one after the other.
+    good = [name for name in names(source) if "bad" not in name]
+    cats = [name for name in good if name.startswith("cats")][:7]
+    rows = staged.dataset.rows(("cats",), "train")
+    assert [f"cats/{Path(row.source).stem}" for row in rows] == cats
+
+
+def test_a_folder_whose_classes_are_all_empty_is_one_sentence(
+    storage: Storage, tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "unicorns").mkdir(parents=True)
+    with pytest.raises(ColorganError, match="'unicorns' is empty: none of its 0"):
+        stage(FolderSource(tmp_path / "in"), storage, "none", SMALL)
+
+
+def test_candidates_that_are_listed_again_at_the_very_end_are_told(
+    storage: Storage, pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Twice(FolderSource):
+        def candidates(self, label: str, split: str | None = None) -> Iterator[FileCandidate]:
+            for _ in range(2):
+                yield from super().candidates(label, split)
+
+    # The first ten are drawn, one is bad, and of what is left for it nothing is new.
+    monkeypatch.setattr(staging, "CHUNK", 10)
+    (pets / "cats" / "000.png").write_text("no photograph")
+    _, dropped = stage(Twice(pets), storage, "pets", SMALL, per_class=10)
+    assert Counter((drop.label, drop.reason) for drop in dropped) == {
+        ("cats", "not an image"): 1,
+        ("cats", "duplicate"): 10,
+    }
+
+
+def test_what_a_class_is_short_of_is_said(storage: Storage, pets: Path) -> None:
+    photographs(pets / "dogs", 5, first=70)
+    staged = staging.stage(FolderSource(pets, seed=1), storage, "pets", SMALL, per_class=12)
+    assert staged.missing == {"cats": 2}
+    assert staged.spare == {"dogs": 3}
+    assert len(all_rows(staged.dataset)) == 22
+
+
+def test_so_many_of_each_split_that_exists(storage: Storage, split_pets: Path) -> None:
+    dataset, _ = stage(FolderSource(split_pets, seed=0), storage, "pets", SMALL, per_class=1)
+    assert dataset.manifest.counts == {
+        "cats": {"train": 1, "val": 1, "test": 1},
+        "dogs": {"train": 1, "val": 0, "test": 0},
+    }
 
 
 def test_files_in_folders_of_a_class_belong_to_it(pets: Path) -> None:

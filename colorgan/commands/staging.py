@@ -1,0 +1,204 @@
+"""colorgan stage; its options and its words serve jobs/stage_data.py, too."""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from colorgan.classes import PhotoClasses
+from colorgan.data.fetching import FetchConfig, Fetcher
+from colorgan.data.mapping import Mapper, ThreadMapper
+from colorgan.data.sources import SourceConfig, find_source
+from colorgan.data.staging import Staged, StagingConfig, StagingProgress, stage
+from colorgan.errors import ConfigError
+from colorgan.options import add_options, parse
+from colorgan.progress import format_seconds
+from colorgan.storage import Storage, open_storage
+
+_LISTED = 100  # candidates that were left out, on standard output
+_LINE_SECONDS = 5.0  # between lines of progress where there is no terminal
+
+
+def prepare_stage(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `colorgan stage`."""
+    add_stage_options(parser)
+    parser.set_defaults(command=_stage)
+
+
+def add_stage_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says what is staged, and how."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="folder:PATH (a folder a class, or {train,val,test}/CLASS), scenes (drawn ones), "
+        "urls:FILE, imagenet:SYNSETS, coco:ANNOTATIONS[,IMAGES], openimages:LABELS,IMAGES; see "
+        "docs/datasets.md",
+    )
+    parser.add_argument("--dataset", metavar="NAME", required=True, help="the dataset's name")
+    parser.add_argument(
+        "--classes",
+        metavar="FILE",
+        type=Path,
+        help="a file as colorgan/classes.toml: the photographs' classes must be of those",
+    )
+    parser.add_argument("--replace", action="store_true", help="write over an existing dataset")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    add_options(parser.add_argument_group("sources"), SourceConfig)
+    add_options(parser.add_argument_group("checks and shards"), StagingConfig)
+    add_options(parser.add_argument_group("downloads"), FetchConfig)
+
+
+def _stage(args: argparse.Namespace) -> int:
+    return run_stage(args, open_storage(args.storage), lambda most: ThreadMapper())
+
+
+def run_stage(args: argparse.Namespace, storage: Storage, mapper: Callable[[int], Mapper]) -> int:
+    """Stage as the options say, with progress on stderr and the outcome on stdout.
+
+    Args:
+        args: parsed by the options of `add_stage_options`.
+        storage: where the dataset goes.
+        mapper: makes what does the work, in at most so many processes.
+    """
+    config, fetching = parse(StagingConfig, args), parse(FetchConfig, args)
+    wanted = parse(SourceConfig, args)
+    classes = PhotoClasses.load(args.classes) if args.classes else None
+    with Fetcher(fetching) as fetcher:
+        source = find_source(args.source, wanted, config.size, classes, fetcher.download, storage)
+    if classes:
+        _check_classes(source.classes, classes, args.classes)
+    # More processes than connections to a host would make more connections than are allowed.
+    workers = mapper(fetching.per_host if source.downloads else sys.maxsize)
+    try:
+        with _Display() as display:
+            staged = stage(
+                source,
+                storage,
+                args.dataset,
+                config,
+                per_class=wanted.per_class,
+                fetching=fetching,
+                replace=args.replace,
+                mapper=workers,
+                observe=display.show,
+            )
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from what it has", file=sys.stderr)
+        raise
+    _print(staged, args, storage, wanted.per_class)
+    return 0
+
+
+def _print(staged: Staged, args: argparse.Namespace, storage: Storage, per_class: int) -> None:
+    manifest = staged.dataset.manifest
+    if args.json:
+        outcome = {
+            "dataset": args.dataset,
+            "counts": manifest.counts,
+            "dropped": [vars(drop) for drop in staged.dropped],
+            "reasons": manifest.dropped,
+            "spare": staged.spare,
+            "missing": staged.missing,
+        }
+        print(json.dumps(outcome))
+        return
+    for drop in staged.dropped[:_LISTED]:
+        detail = f" ({drop.detail})" if drop.detail else ""
+        print(f"dropped {drop.source}: {drop.reason}{detail}")
+    if len(staged.dropped) > _LISTED:
+        key = f"datasets/{args.dataset}/dropped.csv"
+        print(f"dropped {len(staged.dropped) - _LISTED} more: see {storage.location(key)}")
+    for label, counts in manifest.counts.items():
+        print(f"{label}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
+    for label, count in staged.missing.items():
+        print(f"{label}: {count} short of {per_class}: the source has no more that can be used")
+    total = sum(sum(counts.values()) for counts in manifest.counts.values())
+    reasons = Counter(manifest.dropped)
+    listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    print(
+        f"dataset {args.dataset}: {total} photographs in "
+        f"{storage.location(f'datasets/{args.dataset}')}"
+        + (f"; dropped {reasons.total()}: {listed}" if listed else "")
+    )
+
+
+def _check_classes(found: Sequence[str], known: PhotoClasses, path: Path) -> None:
+    unknown = [label for label in found if label not in known.names]
+    if unknown:
+        raise ConfigError(
+            f"{', '.join(unknown)} stands not in {path}, whose classes are {', '.join(known.names)}"
+        )
+
+
+class _Display:
+    """Shows a staging's progress on stderr: bars on a terminal, elsewhere a line now and then."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._terminal = console.is_terminal
+        self._tasks: dict[str, TaskID] = {}
+        self._shown = time.monotonic()
+        self._began: dict[str, float] = {}
+
+    def __enter__(self) -> "_Display":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._bars.stop()
+
+    def show(self, progress: StagingProgress) -> None:
+        """Show where the staging is."""
+        written, shards = progress.shards
+        done = progress.examined.total()
+        if shards:
+            self._line("shards", written, shards, "")
+            return
+        usable = ", ".join(f"{label} {count}" for label, count in progress.usable.items())
+        rejected = ", ".join(f"{count} {reason}" for reason, count in progress.rejected.items())
+        seconds = max(time.monotonic() - self._began.get("examined", 0), 1e-3)
+        detail = f"{done / seconds:.0f} a second; usable: {usable or 'none yet'}" + (
+            f"; rejected: {rejected}" if rejected else ""
+        )
+        self._line("examined", done, progress.known, detail)
+
+    def _line(self, what: str, done: int, total: int, detail: str) -> None:
+        now = time.monotonic()
+        began = self._began.setdefault(what, now)
+        if self._terminal:
+            if what not in self._tasks:
+                self._tasks[what] = self._bars.add_task(what, detail="")
+            self._bars.update(self._tasks[what], completed=done, total=total, detail=detail)
+            return
+        if now - self._shown > _LINE_SECONDS:
+            self._shown = now
+            left = (now - began) / done * (total - done) if done else 0
+            print(
+                f"{what} {done} of {total}"
+                + (f", {detail}" if detail else "")
+                + (f", {format_seconds(left)} left" if left else ""),
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,93 @@
+"""Doing the same to many things at once: the face that this process and a cluster share."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+from itertools import islice
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Item_contra = TypeVar("Item_contra", contravariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items, the last one shorter (itertools.batched is of Python 3.12)."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+class Work(Protocol[Item_contra, Result_co]):
+    """What is to be done to each of many items. It can be pickled.
+
+    Attributes:
+        at_once: how many items a process should have begun at a time.
+    """
+
+    @property
+    def at_once(self) -> int: ...  # noqa: D102
+
+    def start(self, threads: int) -> AbstractContextManager[Callable[[Item_contra], Result_co]]:
+        """What a process needs to do it: open inside the context, closed after.
+
+        Args:
+            threads: that the process may compute in.
+        """
+        ...
+
+
+class Mapper(Protocol):
+    """Does work.
+
+    Attributes:
+        workers: processes that do it.
+    """
+
+    @property
+    def workers(self) -> int: ...  # noqa: D102
+
+    def map(self, work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Do the work to every item; the results come in any order."""
+        ...
+
+
+class ThreadMapper:
+    """Does work in threads of this process. They are enough: Pillow and NumPy release Python."""
+
+    workers = 1
+
+    def __init__(self, threads: int | None = None) -> None:
+        """Take so many threads to compute in, by default one a processor."""
+        self.threads = threads or len(os.sched_getaffinity(0))
+
+    def map(self, work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Do the work to every item; only a few items are ever in the works."""
+        pool = ThreadPoolExecutor(work.at_once)
+        try:
+            with work.start(self.threads) as do:
+                yield from _bounded(pool, do, items, work.at_once)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _bounded(
+    pool: ThreadPoolExecutor, do: Callable[[Item], Result], items: Iterable[Item], at_once: int
+) -> Iterator[Result]:
+    running: set[Future[Result]] = set()
+    for item in items:
+        running.add(pool.submit(do, item))
+        if len(running) > at_once:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    while running:
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield future.result()
+
+
+class Stopped(Exception):  # noqa: N818
+    """What a thread gets that works on for somebody who has gone."""

@@ -1,0 +1,187 @@
+"""Selecting: which of the photographs that can be used make the dataset.
+
+It is decided by the candidates' order alone, not by who examined them or when: the same sample
+comes of one process and of a hundred.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from colorgan.data.dataset import SPLITS
+from colorgan.data.examination import Facts, Piece
+
+# A picture that stands at so many addresses says that a photograph is gone, in one way or another.
+PLACEHOLDER_ADDRESSES = 3
+
+# Two 256-bit hashes that differ in fewer bits than there are bands agree in one of the bands.
+_BANDS = 16
+_BAND_BITS = 16
+LARGEST_DISTANCE = _BANDS - 1
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A candidate that was left out, and why."""
+
+    source: str
+    label: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a photograph that was kept lies, and the size of its file in bytes."""
+
+    piece: str
+    group: int
+    row: int
+    bytes: int
+
+
+@dataclass
+class Selection:
+    """What was selected.
+
+    Attributes:
+        kept: the photographs of each class and split, in order.
+        dropped: the candidates that cannot be used.
+        spare: by class, those that could have been used and were not needed.
+        origins: photographs kept by the host of their address, or by their folder.
+        licences: photographs kept by their licence, where it is known.
+    """
+
+    kept: defaultdict[tuple[str, str], list[Place]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    dropped: list[Dropped] = field(default_factory=list)
+    spare: Counter[str] = field(default_factory=Counter)
+    origins: Counter[str] = field(default_factory=Counter)
+    licences: Counter[str] = field(default_factory=Counter)
+
+
+def select(
+    groups: Sequence[Iterable[Piece | Dropped]],
+    wanted: int,
+    near_duplicate_bits: int,
+    downloads: bool,
+) -> tuple[Selection, list[int]]:
+    """Take the first photographs of each group that can be used and are not there already.
+
+    Args:
+        groups: for each, what came of its candidates, in their order; a group is a class, or a
+            class in a split that the source named.
+        wanted: photographs a group; 0 takes all.
+        near_duplicate_bits: the most bits in which the hashes of two photographs differ that are
+            taken for one; at most LARGEST_DISTANCE, and -1 for none.
+        downloads: whether a picture that stands at several addresses is a placeholder.
+
+    Returns:
+        The selection, and how many photographs each group got.
+    """
+    groups = [list(group) for group in groups]
+    placeholders = _repeated(groups) if downloads else set()
+    selection, filled = Selection(), [0] * len(groups)
+    seen: dict[str, str] = {}
+    looks = _Looks(near_duplicate_bits)
+    for number, group in enumerate(groups):
+        for each in group:
+            if isinstance(each, Dropped):
+                selection.dropped.append(each)
+                continue
+            for facts, place in _placed(each):
+                fault = _fault(facts, placeholders, seen, looks)
+                if fault:
+                    selection.dropped.append(Dropped(facts.source, facts.label, *fault))
+                elif wanted and filled[number] == wanted:
+                    selection.spare[facts.label] += 1
+                else:
+                    filled[number] += 1
+                    seen[facts.sha256] = facts.source
+                    looks.add(facts.look, facts.source)
+                    selection.kept[facts.label, facts.split].append(place)
+                    selection.origins[_origin(facts.source)] += 1
+                    if facts.licence:
+                        selection.licences[facts.licence] += 1
+    return selection, filled
+
+
+def _repeated(groups: Sequence[Iterable[Piece | Dropped]]) -> set[str]:
+    """The contents that stand at too many addresses to be photographs."""
+    addresses = Counter(
+        sha256
+        for group in groups
+        for each in group
+        if isinstance(each, Piece)
+        for sha256 in each.table["sha256"].to_pylist()
+        if sha256
+    )
+    return {sha256 for sha256, count in addresses.items() if count >= PLACEHOLDER_ADDRESSES}
+
+
+def _placed(piece: Piece) -> Iterable[tuple[Facts, Place]]:
+    """A piece's candidates in their order, with their place in its file."""
+    rows: Counter[str] = Counter()
+    facts = piece.facts()
+    groups = [split for split in SPLITS if any(not f.reason and f.split == split for f in facts)]
+    for each in sorted(facts, key=lambda each: each.number):
+        group = groups.index(each.split) if not each.reason else len(groups)
+        yield each, Place(piece.key, group, rows[each.split], each.bytes)
+        rows[each.split] += not each.reason
+
+
+def _fault(
+    facts: Facts, placeholders: set[str], seen: dict[str, str], looks: "_Looks"
+) -> tuple[str, str] | None:
+    if facts.reason:
+        return facts.reason, facts.detail
+    if facts.sha256 in placeholders:
+        return "placeholder", f"the same picture at {PLACEHOLDER_ADDRESSES} addresses or more"
+    if facts.sha256 in seen:
+        return "duplicate", f"of {seen[facts.sha256]}"
+    other = looks.find(facts.look)
+    return ("near-duplicate", f"of {other}") if other else None
+
+
+def _origin(source: str) -> str:
+    address = urlsplit(source)
+    if address.hostname:
+        return address.hostname
+    return address.scheme or source.rpartition("/")[0]
+
+
+class _Looks:
+    """Finds perceptual hashes that are near to one another.
+
+    Hashes that differ in fewer bits than there are bands agree in a whole band, so only those that
+    share a band are compared (Manku et al. 2007, section 3).
+    """
+
+    def __init__(self, distance: int) -> None:
+        self._distance = distance
+        self._bands: list[defaultdict[int, list[int]]] = [defaultdict(list) for _ in range(_BANDS)]
+        self._looks: list[int] = []
+        self._sources: list[str] = []
+
+    def find(self, look: bytes) -> str | None:
+        value = int.from_bytes(look, "big")
+        for band, key in zip(self._bands, _split(value), strict=True):
+            for number in band.get(key, ()):
+                if (self._looks[number] ^ value).bit_count() <= self._distance:
+                    return self._sources[number]
+        return None
+
+    def add(self, look: bytes, source: str) -> None:
+        if self._distance < 0:
+            return
+        value = int.from_bytes(look, "big")
+        for band, key in zip(self._bands, _split(value), strict=True):
+            band[key].append(len(self._looks))
+        self._looks.append(value)
+        self._sources.append(source)
+
+
+def _split(value: int) -> Iterable[int]:
+    return ((value >> shift) & 0xFFFF for shift in range(0, _BANDS * _BAND_BITS, _BAND_BITS))

@@ -1,0 +1,130 @@
+"""Writing shards: the photographs that were selected, from the pieces that hold them."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import file_digest
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from colorgan.data.dataset import SCHEMA, Shard
+from colorgan.data.examination import open_piece
+from colorgan.data.mapping import batched
+from colorgan.data.selection import Place
+from colorgan.errors import Corrupt
+from colorgan.storage import Storage, open_storage, patiently
+
+_READ_AHEAD = 4  # pieces
+# JPEGs do not compress further; small row groups let a reader stream a large shard.
+_GROUP_ROWS = 100
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """A shard to be written, and the photographs that it holds, in order."""
+
+    key: str
+    label: str
+    split: str
+    photographs: tuple[Place, ...]
+
+
+def plan_shards(
+    kept: Mapping[tuple[str, str], Sequence[Place]], shard_bytes: int
+) -> list[ShardPlan]:
+    """Divide photographs among shards, each closed when its pictures reach so many bytes."""
+    plans = []
+    for (label, split), photographs in sorted(kept.items()):
+        for number, part in enumerate(_filled(photographs, shard_bytes)):
+            key = f"{label}/{split}-{number:05d}.parquet"
+            plans.append(ShardPlan(key, label, split, tuple(part)))
+    return plans
+
+
+def _filled(photographs: Sequence[Place], shard_bytes: int) -> Iterator[list[Place]]:
+    part, size = [], 0
+    for photograph in photographs:
+        part.append(photograph)
+        size += photograph.bytes
+        if size >= shard_bytes:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+@dataclass(frozen=True)
+class ShardWriting:
+    """The work of writing shards.
+
+    Attributes:
+        storage: address of the storage that holds the pieces and gets the shards.
+        folder: the dataset's, in storage.
+    """
+
+    storage: str
+    folder: str
+    at_once: int = 2
+
+    @contextmanager
+    def start(self, threads: int) -> Iterator[Callable[[ShardPlan], Shard]]:
+        """Open the storage."""
+        storage = open_storage(self.storage)
+        with ThreadPoolExecutor(_READ_AHEAD) as pool:
+            yield lambda plan: _write(storage, self.folder, plan, pool)
+
+
+def _write(storage: Storage, folder: str, plan: ShardPlan, pool: ThreadPoolExecutor) -> Shard:
+    """Write a shard to storage unless it is there, and make sure that it is."""
+    with tempfile.TemporaryDirectory(prefix="colorgan-shard-") as spool:
+        path = Path(spool) / "shard.parquet"
+        with pq.ParquetWriter(path, SCHEMA, compression="none") as writer:
+            for records in batched(_records(storage, plan, pool), _GROUP_ROWS):
+                writer.write_table(pa.Table.from_pylist(records, SCHEMA))
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+        key = f"{folder}/{plan.key}"
+        if not patiently(lambda: storage.matches(key, path)):
+            patiently(lambda: storage.put_file(key, path))
+            if not patiently(lambda: storage.matches(key, path)):
+                raise Corrupt(f"{key} is not in {storage.uri} as it was sent: stage again")
+        rows = len(plan.photographs)
+        return Shard(plan.key, plan.label, plan.split, rows, path.stat().st_size, digest)
+
+
+def _records(
+    storage: Storage, plan: ShardPlan, pool: ThreadPoolExecutor
+) -> Iterator[dict[str, Any]]:
+    parts = [
+        (piece, group, [photograph.row for photograph in photographs])
+        for (piece, group), photographs in groupby(
+            plan.photographs, lambda photograph: (photograph.piece, photograph.group)
+        )
+    ]
+
+    def read(part: tuple[str, int, list[int]]) -> list[dict[str, Any]]:
+        piece, group, rows = part
+        table = patiently(lambda: _read_group(storage, piece, group))
+        records: list[dict[str, Any]] = table.take(rows).to_pylist()
+        return records
+
+    for some in batched(parts, _READ_AHEAD):
+        for records in pool.map(read, some):
+            for record in records:
+                image = {"bytes": record["image"], "path": f"{record['sha256']}.jpg"}
+                yield {
+                    **{name: record[name] for name in SCHEMA.names if name != "image"},
+                    "image": image,
+                    "licence": record["licence"] or None,
+                }
+
+
+def _read_group(storage: Storage, key: str, group: int) -> pa.Table:
+    with open_piece(storage, key) as piece:
+        return piece.read_row_group(group)

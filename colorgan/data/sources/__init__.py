@@ -1,0 +1,110 @@
+"""Where photographs come from: sources yield candidates, in an order that follows from a seed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from colorgan.classes import PhotoClasses
+from colorgan.data.sources.candidates import Candidate, Source
+from colorgan.data.sources.coco import CocoSource
+from colorgan.data.sources.files import Download, without_secrets
+from colorgan.data.sources.imagenet import ImageNetPlaces, ImageNetSource
+from colorgan.data.sources.local import FolderSource, SceneSource
+from colorgan.data.sources.openimages import OpenImagesSource
+from colorgan.data.sources.url_lists import UrlListSource
+from colorgan.errors import ConfigError
+from colorgan.options import option
+from colorgan.storage import Storage
+
+__all__ = [
+    "Candidate",
+    "CocoSource",
+    "Download",
+    "FolderSource",
+    "ImageNetSource",
+    "OpenImagesSource",
+    "SceneSource",
+    "Source",
+    "SourceConfig",
+    "UrlListSource",
+    "find_source",
+]
+
+SCENES_PER_CLASS = 120
+KINDS = "folder:PATH, scenes, urls:…, imagenet:…, coco:… or openimages:… (docs/datasets.md)"
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """What is taken from a source, in which order."""
+
+    per_class: int = option(0, "photographs a class, drawn at random; 0 takes all, and 120 scenes")
+    seed: int = option(0, "of the scenes, or of the random order of everything else")
+    urls_template: str = option(
+        "",
+        "imagenet: path or address of the lists of addresses, with {wnid} for the synset; without "
+        "it, of one list as fall11_urls.txt",
+    )
+    archives: str = option(
+        "", "imagenet: path or address of the synsets' tar archives, with {wnid} for the synset"
+    )
+    is_a: str = option(
+        "", "imagenet: WordNet's file wordnet.is_a.txt; a synset then stands for all of its kind"
+    )
+    min_area: float = option(0.05, "coco: least share of a picture that its class's objects fill")
+    max_others: float = option(
+        0.2, "coco: most that other classes' objects may fill, as a share of what its own do"
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values; raises ConfigError."""
+        for name in ("per_class", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"--{name.replace('_', '-')} must not be negative")
+        for name in ("min_area", "max_others"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"--{name.replace('_', '-')} is a share, from 0 to 1")
+
+
+def find_source(
+    spec: str,
+    config: SourceConfig,
+    size: int,
+    classes: PhotoClasses | None = None,
+    download: Download | None = None,
+    storage: Storage | None = None,
+) -> Source:
+    """The source of this name; docs/datasets.md describes them all.
+
+    Args:
+        spec: what the user typed.
+        config: how many photographs are wanted, and in which order.
+        size: short side of the scenes, in pixels.
+        classes: what `imagenet:classes`, `coco:` and `openimages:` tell photographs apart by; those
+            of classes.toml where None.
+        download: gets lists and archives that are at addresses; None refuses them.
+        storage: keeps archives that are downloaded; None refuses them.
+
+    Raises:
+        ConfigError: there is no such source, or it has no photographs.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind != "imagenet" and (config.urls_template or config.archives or config.is_a):
+        raise ConfigError("--urls-template, --archives and --is-a are options of imagenet:")
+    if spec == "scenes":
+        return SceneSource(config.per_class or SCENES_PER_CLASS, config.seed, size)
+    if not rest:
+        raise ConfigError(f"no source {without_secrets(spec)!r}: give {KINDS}")
+    if kind == "folder":
+        return FolderSource(Path(rest), config.seed if config.per_class else None)
+    if kind == "urls":
+        return UrlListSource(rest, config.seed)
+    classes = classes or PhotoClasses.load()
+    if kind == "imagenet":
+        places = ImageNetPlaces(config.urls_template, config.archives, config.is_a)
+        return ImageNetSource(rest, config.seed, places, classes, download, storage)
+    if kind == "coco":
+        shares = config.min_area, config.max_others
+        return CocoSource(rest, config.seed, classes.coco, *shares, download)
+    if kind == "openimages":
+        return OpenImagesSource(rest, config.seed, classes.openimages, download)
+    raise ConfigError(f"no source {without_secrets(spec)!r}: give {KINDS}")

@@ -1,0 +1,11 @@
+"""Why a source leaves out what its lists name: words that can be counted."""
+
+NO_ADDRESS = "not an address"
+NO_CLASS = "of no class"
+NO_SPLIT = "in no split"
+MIXED = "mixed"  # of two classes
+TOO_SMALL = "too small an object"
+NOT_LISTED = "not among the images"
+NO_LIST = "synset without list"
+NO_ARCHIVE = "synset without archive"
+BROKEN_ARCHIVE = "synset with a broken archive"

@@ -1,0 +1,79 @@
+"""Staging on a real Ray."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from colorgan.data.dataset import list_datasets, open_dataset
+from colorgan.data.sources import SceneSource
+from colorgan.data.staging import StagingConfig, stage
+from colorgan.storage import Storage, open_storage
+from tests.conftest import Jobs
+from tests.s3_server import S3Server
+
+pytestmark = pytest.mark.slow
+
+PER_CLASS = 70
+OPTIONS = ("scenes", "--dataset", "d", "--size", "64", "--min-side", "32", "--json")
+
+
+@pytest.fixture
+def uri(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with monkeypatch.context() as patch:
+        for name, value in s3.environment().items():
+            patch.setenv(name, value)
+        yield f"s3://{s3.new_bucket()}"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_any_number_of_workers_stages_the_same(
+    jobs: Jobs, uri: str, storage: Storage, workers: str
+) -> None:
+    source = SceneSource(PER_CLASS, 0, 64)
+    config = StagingConfig(size=64, min_side=32)
+    expected = stage(source, storage, "d", config, per_class=PER_CLASS).dataset
+
+    options = ("--storage", uri, "--per-class", str(PER_CLASS), "--workers", workers)
+    job = jobs.start_script("stage_data", *OPTIONS, *options)
+    assert job.finish(300) == 0, job.output
+    outcome = json.loads(job.output.splitlines()[-1])
+    assert outcome["counts"] == expected.manifest.counts
+    dataset = open_dataset(open_storage(uri), "d")
+    assert dataset.manifest.fingerprint == expected.manifest.fingerprint
+
+
+def test_a_stopped_job_goes_on_from_what_it_has(jobs: Jobs, storage: Storage) -> None:
+    options = (*OPTIONS, "--storage", storage.uri, "--per-class", "300")
+    job = jobs.start_script("stage_data", *options)
+    pieces = Path(storage.uri) / "staging/d"
+    deadline = time.monotonic() + 200
+    while len(list(pieces.glob("*.parquet"))) < 2:
+        assert job.process.poll() is None, job.output
+        assert time.monotonic() < deadline, job.output
+        time.sleep(0.05)
+    job.process.send_signal(signal.SIGTERM)
+    assert job.finish(60) == 130, job.output
+    assert list_datasets(storage) == []
+    written = {path: path.stat().st_mtime_ns for path in pieces.glob("*.parquet")}
+
+    kept = {}
+    job = jobs.start_script("stage_data", *options)
+    while job.process.poll() is None:
+        kept |= {path: path.stat().st_mtime_ns for path in written if path.exists()}
+        time.sleep(0.2)
+    assert job.finish(300) == 0, job.output
+    assert kept == written
+    counts = open_dataset(storage, "d").manifest.counts
+    assert [sum(of_class.values()) for of_class in counts.values()] == [300] * 3
+
+
+def test_what_is_wrong_is_one_sentence(jobs: Jobs, storage: Storage) -> None:
+    job = jobs.start_script(
+        "stage_data", "folder:nowhere", "--dataset", "d", "--storage", storage.uri
+    )
+    assert job.finish(120) == 2
+    assert job.output.splitlines()[-1] == "error: nowhere is not a folder"
