@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
+from colorgan.cards import ModelCard, find
 from colorgan.colorizer import Colorizer
 from colorgan.errors import NotInStorage
 from colorgan.images.decoding import Pixels
-from colorgan.packages import ModelCard, find, load_generator
+from colorgan.packages import load_generator
 from colorgan.router import Route, Router
 from colorgan.storage import Storage
 
@@ -36,7 +37,7 @@ class AssembledColorizer:
         self.router = router
         self.colorizers = colorizers
 
-    def __call__(self, photographs: Sequence[Pixels]) -> list[Colored]:
+    def __call__(self, photographs: Sequence[Pixels], vividness: float = 1.0) -> list[Colored]:
         """Colour photographs: classified as one batch, then coloured class by class.
 
         A photograph's colours depend on itself alone. Where the router is unsure, the most likely
@@ -45,6 +46,7 @@ class AssembledColorizer:
         Args:
             photographs: (height, width, 3) uint8 sRGB each, of any sizes; any colour that they
                 have is ignored.
+            vividness: what the chroma is multiplied by.
         """
         if not photographs:
             return []
@@ -53,7 +55,8 @@ class AssembledColorizer:
         colored: dict[int, Colored] = {}
         for model in dict.fromkeys(route.best_class for route in routes):
             places = [n for n, route in enumerate(routes) if route.best_class == model]
-            pictures = self.colorizers[model]([photographs[place] for place in places])
+            colorizer = self.colorizers[model]
+            pictures = colorizer([photographs[place] for place in places], vividness=vividness)
             for place, picture in zip(places, pictures, strict=True):
                 colored[place] = Colored(picture, model, routes[place])
         return [colored[place] for place in range(len(photographs))]

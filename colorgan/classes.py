@@ -1,8 +1,9 @@
-"""The photo classes and the ImageNet-1k labels that belong to each: data, in classes.toml."""
+"""The photo classes, and what datasets call photographs of each: data, in classes.toml."""
 
+import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -29,17 +30,21 @@ def imagenet_labels() -> tuple[ImageNetLabel, ...]:
 
 @dataclass(frozen=True)
 class PhotoClasses:
-    """What sends a photograph to a class.
+    """What sends a photograph to a class, and what datasets call photographs of it.
 
     Attributes:
         synsets: the labels' synset ids by class.
         threshold: the least probability of a label that decides.
         fallback: the class of a photograph that no label decides.
+        coco: COCO's supercategories ("animal") by class; classes without any are left out.
+        openimages: the MIDs of Open Images' classes ("/m/0jbk") by class; the same.
     """
 
     synsets: Mapping[str, tuple[str, ...]]
     threshold: float
     fallback: str
+    coco: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    openimages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,7 +56,8 @@ class PhotoClasses:
         """Read a file of the form of classes.toml, by default that one.
 
         Raises:
-            ConfigError: it cannot be read, or names a synset twice or one that ImageNet-1k has not.
+            ConfigError: it cannot be read, names a synset that ImageNet-1k has not, or puts the
+                same synset, supercategory or MID in two classes.
         """
         try:
             if path is None:
@@ -66,7 +72,7 @@ class PhotoClasses:
 
 
 def _build(document: dict[str, Any]) -> PhotoClasses:
-    unknown = document.keys() - {"classes", "threshold", "fallback"}
+    unknown = document.keys() - {"classes", "threshold", "fallback", "coco", "openimages"}
     if unknown:
         raise ConfigError(f"there is no setting {', '.join(sorted(unknown))}")
     tables = document.get("classes")
@@ -90,5 +96,39 @@ def _build(document: dict[str, Any]) -> PhotoClasses:
     if not isinstance(fallback, str) or fallback not in tables:
         raise ConfigError(f"fallback = {fallback!r} is not one of its classes")
     return PhotoClasses(
-        {name: tuple(table) for name, table in tables.items()}, float(threshold), fallback
+        {name: tuple(table) for name, table in tables.items()},
+        float(threshold),
+        fallback,
+        _names(document, "coco", tables, bool, "a supercategory as animal"),
+        _names(document, "openimages", tables, _is_mid, "a MID as /m/0jbk"),
     )
+
+
+def _is_mid(name: str) -> bool:
+    return re.fullmatch(r"/[a-z]+/[0-9a-z_]+", name) is not None
+
+
+def _names(
+    document: dict[str, Any],
+    setting: str,
+    classes: Mapping[str, object],
+    valid: Callable[[str], bool],
+    kind: str,
+) -> dict[str, tuple[str, ...]]:
+    """The lists of names by class in the table [coco] or [openimages]; empty where it is absent."""
+    table = document.get(setting, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{setting} is no table of class = [names]")
+    owner: dict[str, str] = {}
+    for label, names in table.items():
+        if label not in classes:
+            raise ConfigError(f"[{setting}] has {label}, which is not one of the classes")
+        if not isinstance(names, list) or not names:
+            raise ConfigError(f"{label} in [{setting}] is no list of names")
+        for name in names:
+            if not isinstance(name, str) or not valid(name):
+                raise ConfigError(f"{name!r} in [{setting}] is not {kind}")
+            if name in owner:
+                raise ConfigError(f"{name} stands in {owner[name]} and in {label} of [{setting}]")
+            owner[name] = label
+    return {label: tuple(table[label]) for label in classes if label in table}

@@ -14,10 +14,11 @@ import colorgan
 from colorgan.errors import ColorganError, ConfigError
 
 _COMMANDS = {
-    "stage": ("make a dataset of photographs", "datasets"),
-    "datasets": ("list the datasets in storage", "datasets"),
-    "train": ("train one model in this process", "models"),
+    "stage": ("make a dataset of photographs", "staging"),
+    "datasets": ("list the datasets in storage, verify them, or show one", "datasets"),
+    "train": ("train one model in this process", "training"),
     "models": ("list the model packages in storage, or publish one of a sweep", "models"),
+    "jobs": ("list the cluster's jobs, print the log of one, or stop it", "jobs"),
     "train-router": ("train the router's head on a dataset's own classes", "routing"),
     "evaluate-router": ("count where the router sends photographs", "routing"),
     "misrouting": ("measure what a wrong turn of the router costs", "routing"),

@@ -8,9 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.images import lab
+from colorgan.images.color_spaces import ColorSpace
 from colorgan.images.decoding import Pixels, resize_square
-from colorgan.images.lab import ColorSpace
 from colorgan.models.generator import Generator
+
+VIVID = 2.0  # the largest vividness that is of use
 
 # Full-resolution colour is put together in strips of about so many pixels, to bound the memory.
 _STRIP_PIXELS = 2_000_000
@@ -29,13 +31,16 @@ class Colorizer:
         self.generator = generator.eval()
         self.config = generator.config
 
-    def __call__(self, photographs: Sequence[Pixels], noise: bool = False) -> list[Pixels]:
+    def __call__(
+        self, photographs: Sequence[Pixels], noise: bool = False, vividness: float = 1.0
+    ) -> list[Pixels]:
         """Colour photographs as one batch; each one's colours depend on itself alone.
 
         Args:
             photographs: (height, width, 3) uint8 sRGB each, of any sizes; any colour that they
                 have is ignored.
             noise: keep the generator's dropout, for another colouring every time.
+            vividness: see `recombine`.
 
         Returns:
             (height, width, 3) uint8 sRGB each, of the same sizes.
@@ -44,7 +49,7 @@ class Colorizer:
             return []
         batch = torch.stack([prepare(photograph, self.config.size) for photograph in photographs])
         return [
-            recombine(photograph, color, self.config.color_space)
+            recombine(photograph, color, self.config.color_space, vividness)
             for photograph, color in zip(photographs, self.generate(batch, noise), strict=True)
         ]
 
@@ -70,18 +75,24 @@ def prepare(photograph: Pixels, size: int) -> Tensor:
     return torch.from_numpy(resize_square(photograph, size).copy()).permute(2, 0, 1)
 
 
-def recombine(photograph: Pixels, color: Tensor, color_space: ColorSpace) -> Pixels:
+def recombine(
+    photograph: Pixels, color: Tensor, color_space: ColorSpace, vividness: float = 1.0
+) -> Pixels:
     """Join a photograph and its invented colours at the photograph's own size.
 
     Args:
         photograph: (height, width, 3) uint8 sRGB; any colour that it has is ignored.
         color: (color channels, size, size) floating point in [-1, 1], as `generate` returns it.
         color_space: that the generator writes.
+        vividness: what the chroma is multiplied by: 0 is gray, 1 what the generator invented, and
+            VIVID the most that is of use.
 
     Returns:
         (height, width, 3) uint8 sRGB.
     """
     height, width = photograph.shape[:2]
+    if color_space != "rgb":
+        color = (color * vividness).clamp(-1, 1)
     full = F.interpolate(
         color[None], (height, width), mode="bilinear", antialias=True, align_corners=False
     )[0]
@@ -94,7 +105,12 @@ def recombine(photograph: Pixels, color: Tensor, color_space: ColorSpace) -> Pix
             continue
         pixels = torch.from_numpy(np.array(photograph[strip])).permute(2, 0, 1)[None]
         lightness, _ = lab.encode(pixels, color_space)
-        out[strip] = _to_pixels(lab.decode(lightness, full[None, :, strip], color_space)[0])
+        colored = lab.decode(lightness, full[None, :, strip], color_space)
+        if color_space == "rgb" and vividness != 1:
+            channels = lab.rgb_to_lab(colored)
+            channels[:, 1:] *= vividness
+            colored = lab.lab_to_rgb(channels)
+        out[strip] = _to_pixels(colored[0])
     return out
 
 

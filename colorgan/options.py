@@ -26,8 +26,18 @@ def add_options(parser: argparse._ActionsContainer, config: type[Any]) -> None:
     for field in dataclasses.fields(config):
         if not field.metadata:
             continue
+        name = "--" + field.name.replace("_", "-")
+        if isinstance(field.default, bool):
+            parser.add_argument(
+                name,
+                dest=field.name,
+                action="store_true",
+                default=argparse.SUPPRESS,
+                help=field.metadata["help"],
+            )
+            continue
         parser.add_argument(
-            "--" + field.name.replace("_", "-"),
+            name,
             dest=field.name,
             type=type(field.default),
             choices=field.metadata["choices"],

@@ -1,18 +1,11 @@
-"""Model packages: a trained network as files that are safe to load.
-
-models/<model>/<version>/model.json             what it is, with checksums of the other files
-models/<model>/<version>/<kind>.safetensors     the weights
-models/<model>/<version>/history.csv            of what colours: a line an epoch
-models/<model>/<version>/samples.png            of what colours: what it makes of photographs
-models/<model>/latest.json                      points to the newest version; written last
-"""
+"""Publishing a trained network as a package, and loading it again: see colorgan.cards."""
 
 import hashlib
 import json
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -20,101 +13,26 @@ import torch
 from safetensors.torch import load, save
 
 import colorgan
-from colorgan.data.dataset import Dataset, check_name
-from colorgan.documents import read_document
-from colorgan.errors import ConfigError, Corrupt, NotInStorage
+from colorgan.cards import ModelCard, StoredFile
+from colorgan.data.dataset import Dataset
+from colorgan.errors import ConfigError, Corrupt
+from colorgan.models.architectures import HeadConfig
+from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
-from colorgan.models.head import HeadConfig, RouterHead
-from colorgan.models.hypercolumn import HypercolumnConfig, HypercolumnNetwork
-from colorgan.models.unet import GeneratorConfig, UNetGenerator
+from colorgan.models.head import RouterHead
+from colorgan.models.hypercolumn import HypercolumnNetwork
+from colorgan.models.unet import UNetGenerator
 from colorgan.storage import Storage
 
-SCHEMA_VERSION = 1
+Network = TypeVar("Network", UNetGenerator, EncoderUNetGenerator, HypercolumnNetwork, RouterHead)
 
-Network = TypeVar("Network", UNetGenerator, HypercolumnNetwork, RouterHead)
-
-# By kind: the configuration and the network that it describes.
-_KINDS: dict[str, tuple[type[Any], type[Any]]] = {
-    "generator": (GeneratorConfig, UNetGenerator),
-    "hypercolumn": (HypercolumnConfig, HypercolumnNetwork),
-    "router": (HeadConfig, RouterHead),
+# By the kind of a package.
+_NETWORKS: dict[str, type[Any]] = {
+    "generator": UNetGenerator,
+    "encoder_unet": EncoderUNetGenerator,
+    "hypercolumn": HypercolumnNetwork,
+    "router": RouterHead,
 }
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A file of a package, as it was written."""
-
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What is in a package: its model.json.
-
-    Attributes:
-        model: the model's name: a class, `general`, `hypercolumn` or `router`.
-        kind: of network: `generator`, `hypercolumn` or `router`.
-        version: unique within the model; later versions sort after earlier ones.
-        created: UTC, ISO 8601.
-        classes: the classes whose photographs it was trained on.
-        architecture: the network's configuration.
-        dataset: name and fingerprint of the dataset.
-        photographs: that it was trained on.
-        training: all hyper-parameters.
-        epochs: how many were done; 0 where training knows no epochs.
-        metrics: of the finished network, by name.
-        seconds: of training.
-        device: that it was trained on.
-        run: the run that made it, or an empty string.
-        versions: of colorgan, torch and python.
-        files: the package's other files.
-    """
-
-    model: str
-    kind: str
-    version: str
-    created: str
-    classes: tuple[str, ...]
-    architecture: GeneratorConfig | HypercolumnConfig | HeadConfig
-    dataset: dict[str, str]
-    photographs: int
-    training: dict[str, Any]
-    epochs: int
-    metrics: dict[str, float]
-    seconds: float
-    device: str
-    run: str
-    versions: dict[str, str]
-    files: dict[str, StoredFile]
-    schema_version: int = SCHEMA_VERSION
-
-    @property
-    def reference(self) -> str:
-        """The package's full name, `model@version`."""
-        return f"{self.model}@{self.version}"
-
-    @property
-    def colors(self) -> bool:
-        """Whether it is a model that colours photographs."""
-        return not isinstance(self.architecture, HeadConfig)
-
-    def to_json(self) -> bytes:
-        """The contents of model.json."""
-        return (json.dumps(asdict(self), indent=2) + "\n").encode()
-
-    @classmethod
-    def from_json(cls, data: bytes, key: str) -> "ModelCard":
-        """Read a model.json; raises Corrupt where it is not one."""
-
-        def build(fields: dict[str, Any]) -> "ModelCard":
-            fields["classes"] = tuple(fields["classes"])
-            fields["architecture"] = _architecture(fields["kind"], fields["architecture"])
-            fields["files"] = {name: StoredFile(**file) for name, file in fields["files"].items()}
-            return cls(**fields)
-
-        return read_document(data, key, SCHEMA_VERSION, build)
 
 
 @dataclass(frozen=True)
@@ -154,7 +72,7 @@ def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) ->
         trained: the network.
     """
     network = trained.network
-    kind = next(name for name, (_, made) in _KINDS.items() if isinstance(network, made))
+    kind = next(name for name, made in _NETWORKS.items() if isinstance(network, made))
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
@@ -206,35 +124,6 @@ def _free_version(storage: Storage, model: str, stamp: str) -> str:
     return version
 
 
-def find(storage: Storage, reference: str) -> ModelCard:
-    """The card of a package by `model` (its latest version) or `model@version`.
-
-    Raises:
-        NotInStorage: there is none; the message lists the models that there are.
-        Corrupt: its files cannot be read.
-    """
-    model, _, version = reference.partition("@")
-    pointer = f"models/{check_name('model', model)}/latest.json"
-    if not version:
-        if not storage.exists(pointer):
-            known = ", ".join(storage.folders("models"))
-            raise NotInStorage(
-                f"no model {model!r} in {storage.uri}: "
-                + (f"there are {known}" if known else "python jobs/train_all.py makes models")
-            )
-        try:
-            version = json.loads(storage.get(pointer))["version"]
-        except (ValueError, TypeError, KeyError):
-            raise Corrupt(f"{pointer} does not point to a version") from None
-    key = f"models/{model}/{check_name('version', version)}/model.json"
-    if not storage.exists(key):
-        known = ", ".join(storage.folders(f"models/{model}"))
-        raise NotInStorage(
-            f"no version {version!r} of model {model!r}: there are {known or 'none'}"
-        )
-    return ModelCard.from_json(storage.get(key), key)
-
-
 def load_generator(
     storage: Storage, card: ModelCard, device: torch.device | None = None
 ) -> Generator:
@@ -246,7 +135,7 @@ def load_generator(
     """
     if not card.colors:
         raise ConfigError(f"{card.reference} is a {card.kind}, not a model that colours")
-    generator: Generator = _load(storage, card, _KINDS[card.kind][1](card.architecture))
+    generator: Generator = _load(storage, card, _NETWORKS[card.kind](card.architecture))
     return generator.to(device or torch.device("cpu"))
 
 
@@ -272,18 +161,3 @@ def _load(storage: Storage, card: ModelCard, network: Network) -> Network:
     except Exception as error:  # safetensors and PyTorch have each their own
         raise Corrupt(f"{key} does not fit the architecture in model.json: {error}") from None
     return network.eval()
-
-
-def _architecture(kind: str, fields: dict[str, Any]) -> Any:
-    if "classes" in fields:
-        fields = {**fields, "classes": tuple(fields["classes"])}
-    return _KINDS[kind][0](**fields)
-
-
-def list_models(storage: Storage) -> list[ModelCard]:
-    """The latest package of every model."""
-    return [
-        find(storage, model)
-        for model in storage.folders("models")
-        if storage.exists(f"models/{model}/latest.json")
-    ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from colorgan.cards import find
 from colorgan.classes import PhotoClasses, imagenet_labels
 from colorgan.data.dataset import ROUTER
 from colorgan.errors import ConfigError
@@ -15,7 +16,7 @@ from colorgan.images.decoding import Pixels
 from colorgan.models import EMBEDDED
 from colorgan.models.head import RouterHead
 from colorgan.options import option
-from colorgan.packages import find, load_head
+from colorgan.packages import load_head
 from colorgan.storage import Storage
 
 if TYPE_CHECKING:

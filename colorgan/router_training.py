@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from colorgan.data.batches import batched
+from colorgan.cards import ModelCard
 from colorgan.data.dataset import ROUTER, Dataset
+from colorgan.data.mapping import batched
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.images.decoding import decode
+from colorgan.models.architectures import HeadConfig
 from colorgan.models.classifiers import Classifier
-from colorgan.models.head import HeadConfig, RouterHead
+from colorgan.models.head import RouterHead
 from colorgan.options import option
-from colorgan.packages import ModelCard, Trained, publish
+from colorgan.packages import Trained, publish
 from colorgan.storage import Storage
 
 BATCH = 16

@@ -3,39 +3,24 @@
 runs/<run>/run.json                the options it was started with
 runs/<run>/<model>/…               checkpoints and history
 runs/<run>/<model>/result.json     written once the model is published
+runs/<run>/progress.json           how far it is, while a job of the cluster works on it
 """
 
 import json
 import secrets
-import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal
 
-import torch
+from colorgan.cards import ModelCard, find
+from colorgan.data.dataset import check_name
+from colorgan.errors import ConfigError, Corrupt
+from colorgan.hyperparameters import SpeedConfig, TrainingConfig
+from colorgan.storage import Storage
 
-from colorgan.colorizer import Colorizer, grayscale
-from colorgan.data.batches import PhotoBank
-from colorgan.data.dataset import check_name, open_dataset
-from colorgan.errors import ConfigError, Corrupt, NotInStorage
-from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
-from colorgan.images.decoding import encode_png
-from colorgan.packages import Trained, publish
-from colorgan.storage import Storage, open_storage
-from colorgan.training import (
-    EpochRecord,
-    SpeedConfig,
-    Training,
-    TrainingConfig,
-    device_name,
-    history_csv,
-    load_banks,
-)
-
-SAMPLES = 8
+# What may be asked of a training between two steps: to keep its last epoch, since its machine may
+# be about to go; or to keep it and stop.
+Wish = Literal["save", "stop"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,7 @@ class ModelResult:
 
     Attributes:
         model: a class, or `general`.
-        status: "done", "failed" or "interrupted".
+        status: "done", "stopped" or "failed".
         photographs: in the training split.
         epochs: done.
         started: when this job's training of it began, in seconds since the Unix epoch.
@@ -103,70 +88,13 @@ class ModelResult:
     error: str | None = None
 
 
-class Checkpoints(Protocol):
-    """Where a training's checkpoints go, and come back from."""
-
-    def restore(self, training: Training) -> None:
-        """Bring a fresh training to the last checkpoint, if there is one."""
-        ...
-
-    def save(self, training: Training, record: EpochRecord, due: bool) -> None:
-        """Take note of an epoch, and keep the training's state when a checkpoint is due."""
-        ...
-
-
-class StorageCheckpoints:
-    """Checkpoints as objects in storage; only the last one is kept."""
-
-    def __init__(self, storage: Storage, folder: str) -> None:
-        """Keep them under `folder`/checkpoints."""
-        self._storage = storage
-        self._folder = f"{folder}/checkpoints"
-        self._pointer = f"{self._folder}/latest.json"
-
-    def restore(self, training: Training, inherit: bool = False) -> None:
-        """Load the checkpoint that the pointer names, if there is one; see `Training.load`."""
-        name = self._latest()
-        while name:
-            try:
-                with tempfile.TemporaryDirectory(prefix="colorgan-checkpoint-") as local:
-                    for file in ("state.json", "state.safetensors"):
-                        self._storage.get_file(f"{self._folder}/{name}/{file}", Path(local) / file)
-                    training.load(Path(local), inherit)
-                return
-            except NotInStorage:
-                before, name = name, self._latest()
-                if name == before:
-                    raise  # not replaced by another training's process, but damaged
-
-    def _latest(self) -> str:
-        if not self._storage.exists(self._pointer):
-            return ""
-        name: str = json.loads(self._storage.get(self._pointer))["name"]
-        return name
-
-    def save(self, training: Training, record: EpochRecord, due: bool) -> None:
-        """Write the checkpoint, then the pointer, then delete what went before."""
-        if not due:
-            return
-        name = f"epoch-{record.epoch:05d}"
-        with tempfile.TemporaryDirectory(prefix="colorgan-checkpoint-") as local:
-            training.save(Path(local))
-            for file in ("state.json", "state.safetensors"):
-                self._storage.put_file(f"{self._folder}/{name}/{file}", Path(local) / file)
-        self._storage.put(self._pointer, json.dumps({"name": name}).encode())
-        for old in self._storage.folders(self._folder):
-            if old != name:
-                self._storage.delete(f"{self._folder}/{old}")
-
-
 def new_run_name(kind: str) -> str:
     """A name that no run has had: the kind, the time (UTC), and a few random digits."""
     return f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def open_run(
-    storage: Storage, run: str, trainer: str, fingerprint: str, models: dict[str, TrainingConfig]
+    storage: Storage, run: str, fingerprint: str, models: dict[str, TrainingConfig]
 ) -> bool:
     """Start a run, or go on with one of the same options.
 
@@ -175,7 +103,6 @@ def open_run(
     Args:
         storage: where runs are kept.
         run: the run's name.
-        trainer: the command, since each keeps its checkpoints in its own way.
         fingerprint: of the dataset.
         models: the hyper-parameters of each model.
 
@@ -186,7 +113,7 @@ def open_run(
         ConfigError: it was started with other options; the message names those that differ.
     """
     key = f"runs/{check_name('run', run)}/run.json"
-    options: dict[str, Any] = {"trainer": trainer, "dataset": fingerprint}
+    options: dict[str, Any] = {"dataset": fingerprint}
     configs = {model: asdict(config) for model, config in models.items()}
     known: dict[str, Any] = {}
     going_on = storage.exists(key)
@@ -196,7 +123,9 @@ def open_run(
             known = before.pop("models")
             differences = _differences(before, options)
             for model in known.keys() & configs.keys():
-                found = _differences(known[model], configs[model])
+                # An option that is newer than the run has the default that it had then.
+                then = asdict(TrainingConfig(**known[model]))
+                found = _differences(then, configs[model])
                 differences += [f"{model}: {difference}" for difference in found]
         except (ValueError, TypeError, KeyError, AttributeError):
             raise Corrupt(f"{key} cannot be read: choose another --run") from None
@@ -228,83 +157,19 @@ def finished_result(storage: Storage, run: str, model: str) -> ModelResult | Non
         raise Corrupt(f"{key} cannot be read: choose another --run") from None
 
 
-def train_model(
-    spec: ModelRun,
-    device: torch.device,
-    checkpoints: Checkpoints,
-    node: str = "",
-    observe: Callable[[float], None] = lambda fraction: None,
-    record: Callable[[EpochRecord], None] = lambda record: None,
-) -> ModelResult:
-    """Train one model from its last checkpoint to its last epoch, and publish it.
-
-    Args:
-        spec: what to train.
-        device: where.
-        checkpoints: where its state is kept.
-        node: address of this machine, for the record.
-        observe: called after every step with the fraction of the epoch that is done.
-        record: called after every epoch.
+def find_base(storage: Storage, run: str, reference: str) -> ModelCard:
+    """The package that a training starts from: one by its name, or that of a model of the run.
 
     Raises:
-        ColorganError: the dataset cannot be read, or the training diverged.
+        ConfigError: the run has not trained that model.
+        NotInStorage: there is no such package.
     """
-    storage = open_storage(spec.storage)
-    dataset = open_dataset(storage, spec.dataset)
-    train, val = load_banks(dataset, spec.model, spec.training, spec.speed)
-    training = Training(spec.training, train, val, device, spec.speed, spec.model)
-    checkpoints.restore(training)
-    started = time.time()
-    for epoch in training.run(observe):
-        due = epoch.epoch % spec.checkpoint_every == 0 or epoch.epoch == spec.training.epochs
-        record(epoch)
-        if due:
-            storage.put(f"{spec.folder}/history.csv", history_csv(training.history))
-        checkpoints.save(training, epoch, due)
-    ended = time.time()
-    history, last = training.history, training.history[-1]
-    card = publish(
-        storage,
-        spec.model,
-        dataset,
-        Trained(
-            training.generator,
-            classes=dataset.model_classes(spec.model),
-            training=asdict(spec.training),
-            metrics=asdict(last),
-            seconds=sum(r.seconds for r in history),
-            device=device_name(device),
-            epochs=len(history),
-            run=spec.run,
-            extra={"history.csv": history_csv(history), "samples.png": _samples(training, val)},
-        ),
-    )
-    result = ModelResult(
-        model=spec.model,
-        status="done",
-        photographs=card.photographs,
-        epochs=card.epochs,
-        started=started,
-        ended=ended,
-        seconds=card.seconds,
-        device=card.device,
-        node=node,
-        images_per_second=sum(r.images_per_second for r in history) / len(history),
-        val_l1=last.val_l1,
-        val_psnr=last.val_psnr,
-        package=card.reference,
-    )
-    storage.put(f"{spec.folder}/result.json", (json.dumps(asdict(result)) + "\n").encode())
-    return result
-
-
-def _samples(training: Training, val: PhotoBank) -> bytes:
-    """A PNG of the first validation photographs: grayscale, coloured, original."""
-    originals = list(val.pixels[:SAMPLES])
-    colored = Colorizer(training.generator)(originals)
-    rows = [
-        SheetRow("", (grayscale(original), result, original))
-        for original, result in zip(originals, colored, strict=True)
-    ]
-    headings = ("grayscale", "coloured", "original")
-    return encode_png(contact_sheet(headings, rows, min(val.pixels.shape[1], 256), columns=2))
+    if "@" not in reference:
+        result = finished_result(storage, run, reference)
+        if not (result and result.package):
+            raise ConfigError(
+                f"--start-from {reference}: run {run!r} has not trained it; train {reference} with "
+                f"the same --run first, or give a package, as {reference}@VERSION, or '' for none"
+            )
+        reference = result.package
+    return find(storage, reference)

@@ -23,32 +23,27 @@ import pandas as pd
 import torch
 from safetensors.torch import load, save
 
+from colorgan.cards import ModelCard, find
+from colorgan.checkpoints import Checkpoints
 from colorgan.classes import PhotoClasses
 from colorgan.colorizer import Colorizer, grayscale
-from colorgan.data.batches import PhotoBank, batched
+from colorgan.data.batches import PhotoBank
 from colorgan.data.dataset import Dataset, Row, check_name, open_dataset
+from colorgan.data.mapping import batched
 from colorgan.documents import read_document
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
 from colorgan.evaluation.evaluate import SemanticScore, photo_id
 from colorgan.evaluation.metrics import frechet_distance
 from colorgan.evaluation.tensorboard import write_events
+from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images.decoding import decode, encode_png, encode_webp
 from colorgan.models.classifiers import load_classifier
 from colorgan.models.generator import Generator
-from colorgan.packages import ModelCard, Trained, publish
-from colorgan.runs import StorageCheckpoints
+from colorgan.packages import Trained, load_generator, publish
+from colorgan.records import EpochRecord, history_csv
 from colorgan.storage import Storage
-from colorgan.training import (
-    EpochRecord,
-    SpeedConfig,
-    Training,
-    TrainingConfig,
-    create_generator,
-    device_name,
-    history_csv,
-    load_banks,
-)
+from colorgan.training import Training, create_generator, device_name, load_banks
 
 SCHEMA_VERSION = 1
 SHOWN = 8  # photographs that every trial colours at every evaluated epoch
@@ -219,7 +214,11 @@ def create_sweep(storage: Storage, sweep: Sweep, rows: Sequence[Row]) -> bool:
         ConfigError: it was started with other options, or a trial's cannot be.
     """
     for trial in sweep.trials:
-        sweep.config(trial.values)
+        base = sweep.config(trial.values).start_from
+        if base and "@" not in base:
+            raise ConfigError(f"--start-from {base}: a trial wants a package, as {base}@VERSION")
+        if base:
+            find(storage, base)
     key = sweep.key("sweep.json")
     if storage.exists(key):
         before, now = (asdict(each) for each in (open_sweep(storage, sweep.name), sweep))
@@ -475,14 +474,16 @@ def _train(
     dataset = open_dataset(storage, sweep.dataset["name"])
     train, val = load_banks(dataset, sweep.model, config, speed)
     training = Training(config, train, val, device, speed, sweep.model)
-    checkpoints = StorageCheckpoints(storage, sweep.key("trials", trial))
+    checkpoints = Checkpoints(storage, sweep.key("trials", trial))
     if inherit_from:
-        donor = StorageCheckpoints(storage, sweep.key("trials", inherit_from))
+        donor = Checkpoints(storage, sweep.key("trials", inherit_from))
         donor.restore(training, inherit=True)
         line = f"epoch {training.epoch} from trial {inherit_from}, with {in_words(state.values)}"
         state = replace(state, inherited=(*state.inherited, line))
     else:
         checkpoints.restore(training, inherit=bool(state.inherited))
+    if not training.epoch and config.start_from:
+        training.start_from(load_generator(storage, find(storage, config.start_from)))
     judge = Judge(dataset, sweep.model, val, sweep.classifier) if sweep.classifier else None
     evaluations = [
         each
@@ -498,8 +499,8 @@ def _train(
             evaluations.append(evaluated)
         history = History(tuple(training.history), tuple(evaluations))
         _write_history(storage, sweep, trial, history)
-        due = record.epoch % checkpoint_every == 0 or evaluated is not None
-        checkpoints.save(training, record, due)
+        if record.epoch % checkpoint_every == 0 or evaluated:
+            checkpoints.save(training.snapshot())
         done = record.epoch == config.epochs
         state = replace(state, epoch=record.epoch, status="done" if done else "running")
         write_state(storage, sweep, trial, state)

@@ -5,171 +5,70 @@ colour y:
 
     G* = arg min_G max_D  E[log D(x, y)] + E[log(1 - D(x, G(x)))]  +  lambda * E[|y - G(x)|]
 
+A perceptual term can be added, the distance of G(x) and y in the features of a classifier (Johnson
+et al. 2016, section 3.2).
+
 That of the hypercolumn baseline (Dahl 2016): the distance of U and V, as they are and blurred.
 
 Every epoch draws its order, crops, flips and dropout from (seed, epoch) alone, so a training that
 goes on from a checkpoint continues as if it had never stopped.
 """
 
-import csv
-import io
+import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.data.batches import JITTER, PhotoBank
-from colorgan.data.dataset import HYPERCOLUMN, Dataset
+from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, Corrupt, TrainingDiverged
 from colorgan.evaluation.metrics import ab_l1, psnr
+from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images import lab
+from colorgan.models.architectures import (
+    EncoderUNetConfig,
+    HypercolumnConfig,
+)
+from colorgan.models.backbones import Features
+from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
-from colorgan.models.hypercolumn import BACKBONES, HypercolumnConfig, HypercolumnNetwork
+from colorgan.models.hypercolumn import HypercolumnNetwork
 from colorgan.models.patchgan import PatchDiscriminator
-from colorgan.models.unet import GeneratorConfig, UNetGenerator
-from colorgan.options import option
+from colorgan.models.unet import UNetGenerator
+from colorgan.records import EpochRecord
 
-Choice = Literal["auto", "on", "off"]
-_CHOICES = ("auto", "on", "off")
-
-
-@dataclass(frozen=True)
-class TrainingConfig(GeneratorConfig):
-    """Everything that decides a training's result: the generator's architecture and these."""
-
-    discriminator_width: int = option(64, "channels of the discriminator's first layer (ndf)")
-    epochs: int = option(200, "passes over the training photographs")
-    batch_size: int = option(5, "photographs a step")
-    photographs: int = option(
-        0, "train on so many at most, as even over the classes as it goes; 0 is all"
-    )
-    learning_rate: float = option(2e-4, "of Adam, for both networks")
-    decay_share: float = option(
-        0.0, "share of the epochs, the last ones, over which the learning rate falls to zero"
-    )
-    beta1: float = option(0.5, "Adam's first-moment decay")
-    lambda_l1: float = option(100.0, "weight of the L1 term in the generator's loss")
-    backbone: str = option(
-        "vgg16", f"classifier below hypercolumn and a trained router: {' or '.join(BACKBONES)}"
-    )
-    seed: int = option(0, "of the weights, the order, the crops and the dropout")
-
-    def __post_init__(self) -> None:
-        """Check the values; raises ConfigError."""
-        super().__post_init__()
-        for name in ("discriminator_width", "epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1")
-        if not 0 < self.learning_rate < 1:
-            raise ConfigError("--learning-rate must lie between 0 and 1")
-        if not 0 <= self.decay_share <= 1:
-            raise ConfigError("--decay-share must lie between 0 and 1")
-        if not 0 <= self.beta1 < 1:
-            raise ConfigError("--beta1 must be at least 0 and less than 1")
-        if self.lambda_l1 < 0:
-            raise ConfigError("--lambda-l1 must not be negative")
-        self.architecture(HYPERCOLUMN)
-        for name in ("photographs", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"--{name} must not be negative")
-
-    def learning_rate_in(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 1."""
-        left, falling = self.epochs - epoch + 1, self.decay_share * self.epochs
-        return self.learning_rate * min(1.0, left / (falling + 1))
-
-    def architecture(self, model: str) -> GeneratorConfig | HypercolumnConfig:
-        """The part that decides the architecture of a model's network."""
-        if model == HYPERCOLUMN:
-            return HypercolumnConfig(self.size, self.width, self.backbone)
-        return GeneratorConfig(
-            **{field.name: getattr(self, field.name) for field in fields(GeneratorConfig)}
-        )
+# The files of a checkpoint.
+STATE = "state.json"
+TENSORS = "state.safetensors"
 
 
 @dataclass(frozen=True)
-class SpeedConfig:
-    """How a training runs on its device; `auto` is what was measured to be fastest there."""
-
-    precision: Literal["auto", "float32", "bfloat16"] = option(
-        "auto",
-        "of the networks' arithmetic; auto is bfloat16 where the device has it",
-        choices=("auto", "float32", "bfloat16"),
-    )
-    channels_last: Choice = option(
-        "auto", "memory layout of the networks; auto is on for a GPU", choices=_CHOICES
-    )
-    fused_adam: Choice = option("auto", "Adam's fused kernel; auto is on", choices=_CHOICES)
-    compile: Choice = option("auto", "torch.compile; auto is off", choices=_CHOICES)
-    photo_memory_gib: float = option(
-        4.0, "decoded photographs beyond this go to a memory-mapped file, in GiB"
-    )
-
-    def bfloat16_on(self, device: torch.device) -> bool:
-        """Whether the networks compute in bfloat16 on the device."""
-        if self.precision != "auto":
-            return self.precision == "bfloat16"
-        if device.type == "cuda":
-            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-        return cpu_has_bfloat16()
-
-    def channels_last_on(self, device: torch.device) -> bool:
-        """Whether the networks use the channels_last layout on the device."""
-        return self.channels_last == "on" or (
-            self.channels_last == "auto" and device.type == "cuda"
-        )
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself: emulated, it is slower than float32."""
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text() if cpuinfo.exists() else ""
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What one epoch did.
+class Snapshot:
+    """A training's whole state after an epoch, while the training itself goes on.
 
     Attributes:
-        epoch: counted from 1.
-        loss_d: the discriminator's loss, mean over the epoch's photographs; 0 where there is none.
-        loss_gan: the generator's adversarial loss; 0 where there is no discriminator.
-        loss_l1: the generator's L1 loss, before lambda, on channels in [-1, 1]; of hypercolumns,
-            the mean distance of U and V, as they are and blurred.
-        val_l1: mean absolute error in a and b of Lab on the validation split.
-        val_psnr: PSNR in sRGB on the validation split, in dB.
-        images_per_second: training photographs a second, without the validation.
-        seconds: the whole epoch, validation included.
+        epoch: the last one that is done.
+        tensors: of the networks and the optimisers by name, on the CPU.
+        state: the configuration and the history.
     """
 
     epoch: int
-    loss_d: float
-    loss_gan: float
-    loss_l1: float
-    val_l1: float
-    val_psnr: float
-    images_per_second: float
-    seconds: float
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
 
-
-def history_csv(history: Sequence[EpochRecord]) -> bytes:
-    """The records as CSV, a line an epoch."""
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow([field.name for field in fields(EpochRecord)])
-    table.writerows(asdict(record).values() for record in history)
-    return text.getvalue().encode()
+    def files(self) -> dict[str, bytes]:
+        """The files of a checkpoint, from which `Training.load` goes on."""
+        return {STATE: json.dumps(self.state).encode(), TENSORS: save(self.tensors)}
 
 
 class Training:
@@ -177,7 +76,7 @@ class Training:
 
     Attributes:
         config: what is trained.
-        generator: the network that is kept.
+        generator: the network that is kept: the one that learns, or the average of what it was.
         history: a record for every epoch done.
     """
 
@@ -213,30 +112,47 @@ class Training:
         layout = torch.channels_last if speed.channels_last_on(device) else torch.contiguous_format
         architecture = config.architecture(model)
         self._space = architecture.color_space
+        self._features: Features | None = None
+        if config.lambda_perceptual and not isinstance(architecture, HypercolumnConfig):
+            self._features = Features(config.encoder, _classifier(config.encoder))
+            self._features.requires_grad_(False).to(device)
         self._discriminator: PatchDiscriminator | None = None
         with _seeded(config.seed, 0, device):
-            self.generator = create_generator(config, model)
-            if isinstance(architecture, GeneratorConfig):
+            self._learner = create_generator(config, model)
+            if isinstance(self._learner, EncoderUNetGenerator):
+                self._learner.encoder.requires_grad_(config.encoder_rate > 0)
+            if not isinstance(architecture, HypercolumnConfig):
                 self._discriminator = PatchDiscriminator(
                     architecture.color_channels, config.discriminator_width, config.norm
                 )
 
         def ready(network: nn.Module) -> torch.optim.Adam:
             network.to(device, memory_format=layout)  # type: ignore[call-overload]
+            own: list[nn.Parameter] = []
+            pretrained: list[nn.Parameter] = []
+            for name, parameter in network.named_parameters():
+                if parameter.requires_grad:
+                    (pretrained if name.startswith("encoder.") else own).append(parameter)
             return torch.optim.Adam(
-                [parameter for parameter in network.parameters() if parameter.requires_grad],
+                [
+                    {"params": own, "share": 1.0},
+                    {"params": pretrained, "share": config.encoder_rate},
+                ],
                 lr=config.learning_rate,
                 betas=(config.beta1, 0.999),
                 fused=speed.fused_adam != "off",
             )
 
-        self._adam_g = ready(self.generator)
-        self._generate: Callable[[Tensor], Tensor] = self.generator
+        self._adam_g = ready(self._learner)
+        self.generator = self._learner
+        if config.average:
+            self.generator = copy.deepcopy(self._learner).requires_grad_(False)
+        self._generate: Callable[[Tensor], Tensor] = self._learner
         if self._discriminator:
             self._adam_d = ready(self._discriminator)
             self._judge: Callable[[Tensor, Tensor], Tensor] = self._discriminator
         if speed.compile == "on":
-            self._generate = torch.compile(self.generator)
+            self._generate = torch.compile(self._learner)
             if self._discriminator:
                 self._judge = torch.compile(self._discriminator)
 
@@ -273,12 +189,19 @@ class Training:
         totals = torch.zeros(3, device=self._device)
         for _, _, adam in self._parts():
             for group in adam.param_groups:
-                group["lr"] = config.learning_rate_in(epoch)
-        self.generator.train()
-        step_on = self._adversarial_step if self._discriminator else self._regression_step
+                group["lr"] = config.learning_rate_in(epoch) * group["share"]
+        self._learner.train()
+        step_on = self._step_in(epoch)
         with _seeded(config.seed, epoch, self._device):
-            for step, rgb in enumerate(self._train.batches(config.batch_size, config.size, rng), 1):
+            batches = self._train.batches(config.batch_size, config.size, rng)
+            waited = 0.0
+            for step in range(1, steps + 1):
+                asked = time.perf_counter()
+                rgb = next(batches)
+                waited += time.perf_counter() - asked
                 totals += step_on(rgb.to(self._device, non_blocking=True)) * len(rgb)
+                if config.average:
+                    self._update_average((epoch - 1) * steps + step)
                 observe(step / steps)
         loss_d, loss_gan, loss_l1 = (totals / len(self._train)).tolist()
         trained = time.perf_counter() - started
@@ -298,10 +221,55 @@ class Training:
             val_psnr=val_psnr,
             images_per_second=len(self._train) / trained,
             seconds=time.perf_counter() - started,
+            data_seconds=waited,
+            step_seconds=trained - waited,
         )
 
+    def _step_in(self, epoch: int) -> Callable[[Tensor], Tensor]:
+        """What a step of an epoch does."""
+        if not self._discriminator:
+            return self._regression_step
+        return self._adversarial_step if self.config.adversarial_in(epoch) else self._l1_step
+
+    @torch.no_grad()
+    def _update_average(self, step: int) -> None:
+        """Move the average a little towards the learner's weights after a step, counted from 1."""
+        # The first weights are random, so they are forgotten quickly.
+        decay = min(self.config.average, (1 + step) / (10 + step))
+        kept, learned = self.generator.state_dict(), self._learner.state_dict()
+        weights = [name for name, tensor in kept.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_(
+            [kept[name] for name in weights], [learned[name] for name in weights], 1 - decay
+        )
+
+    def _l1_step(self, rgb: Tensor) -> Tensor:
+        """One step of the generator without its adversary; returns the three losses, detached."""
+        lightness, real = lab.encode(rgb, self._space)
+        with self._autocast():
+            fake = self._generate(lightness)
+        loss, content = self._content(lightness, fake, real)
+        self._adam_g.zero_grad(set_to_none=True)
+        content.backward()  # type: ignore[no-untyped-call]
+        self._adam_g.step()
+        return torch.stack([loss * 0, loss * 0, loss]).detach()
+
+    def _content(self, lightness: Tensor, fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """The L1 loss, and all that the generator's loss has besides the adversary's part."""
+        loss = F.l1_loss(fake.float(), real)
+        content = self.config.lambda_l1 * loss
+        if self._features:
+            pictures = [lab.decode(lightness, color, self._space) for color in (fake, real)]
+            with self._autocast():
+                seen, wanted = (self._features(rgb * 2 - 1) for rgb in pictures)
+            distances = [
+                (one.float() - other.float()).abs().mean() / other.float().abs().mean()
+                for one, other in zip(seen, wanted, strict=True)
+            ]
+            content = content + self.config.lambda_perceptual * torch.stack(distances).mean()
+        return loss, content
+
     def _regression_step(self, rgb: Tensor) -> Tensor:
-        """One step of the generator alone; returns the three losses, detached."""
+        """One step of the hypercolumns; returns the three losses, detached."""
         lightness, real = lab.encode(rgb, self._space)
         with self._autocast():
             fake = self._generate(lightness)
@@ -333,9 +301,9 @@ class Training:
         with self._autocast():
             # The generator maximises log D(x, G(x)) instead of minimising log(1 - D(x, G(x))).
             loss_gan = _says(self._judge(lightness, fake), 1.0)
-            loss_l1 = F.l1_loss(fake.float(), real)
+        loss_l1, content = self._content(lightness, fake, real)
         self._adam_g.zero_grad(set_to_none=True)
-        (loss_gan + self.config.lambda_l1 * loss_l1).backward()  # type: ignore[no-untyped-call]
+        (loss_gan + content).backward()  # type: ignore[no-untyped-call]
         self._adam_g.step()
         self._discriminator.requires_grad_(True)
         return torch.stack([loss_d, loss_gan, loss_l1]).detach()
@@ -356,20 +324,25 @@ class Training:
             ratio.append(psnr(colored, original))
         return torch.cat(l1).mean().item(), torch.cat(ratio).mean().item()
 
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint: state.safetensors and state.json, from which `load` goes on."""
-        save_file(_contiguous(self._tensors()), folder / "state.safetensors")
-        state = {
-            "config": asdict(self.config),
-            "history": [asdict(record) for record in self.history],
-        }
-        (folder / "state.json").write_text(json.dumps(state))
+    def snapshot(self) -> Snapshot:
+        """The whole state, as it is between two epochs."""
+        return Snapshot(
+            epoch=self.epoch,
+            tensors={
+                name: tensor.detach().to("cpu", copy=True).contiguous()
+                for name, tensor in self._tensors().items()
+            },
+            state={
+                "config": asdict(self.config),
+                "history": [asdict(record) for record in self.history],
+            },
+        )
 
-    def load(self, folder: Path, inherit: bool = False) -> None:
+    def load(self, files: Mapping[str, bytes], inherit: bool = False) -> None:
         """Go on from a checkpoint.
 
         Args:
-            folder: where `save` wrote it.
+            files: of a snapshot.
             inherit: take it from a training of the same networks, whatever its other options.
 
         Raises:
@@ -377,36 +350,52 @@ class Training:
             Corrupt: it cannot be read.
         """
         try:
-            state = json.loads((folder / "state.json").read_text())
-            tensors = load_file(folder / "state.safetensors", device="cpu")
+            state = json.loads(files[STATE])
+            then = TrainingConfig(**state["config"])
+            tensors = load(files[TENSORS])
         except Exception as error:  # safetensors has one exception of its own for all faults
-            raise Corrupt(f"the checkpoint in {folder} cannot be read: {error}") from None
-        if state["config"] != asdict(self.config) and not inherit:
+            raise Corrupt(f"the checkpoint cannot be read: {error}") from None
+        if not inherit and then != self.config:
             raise ConfigError("the checkpoint belongs to a training with other options")
-        ours = self._tensors(for_loading=True)
+        ours = self._tensors(stored=tensors.keys())
         if any(n not in tensors or tensors[n].shape != each.shape for n, each in ours.items()):
             raise ConfigError("the checkpoint belongs to networks of another architecture")
         for name, tensor in ours.items():
             tensor.copy_(tensors[name])
         self.history = [EpochRecord(**record) for record in state["history"]]
 
+    def start_from(self, generator: Generator) -> None:
+        """Begin with a trained generator's weights; raises ConfigError where they do not fit."""
+        if generator.config != self.generator.config:
+            raise ConfigError(
+                f"it cannot start from a network of another architecture: {generator.config}"
+            )
+        for network in {self._learner, self.generator}:
+            network.load_state_dict(generator.state_dict())
+
     def _parts(self) -> list[tuple[str, nn.Module, torch.optim.Adam]]:
         parts: list[tuple[str, nn.Module, torch.optim.Adam]]
-        parts = [("generator", self.generator, self._adam_g)]
+        parts = [("generator", self._learner, self._adam_g)]
         if self._discriminator:
             parts.append(("discriminator", self._discriminator, self._adam_d))
         return parts
 
     @torch.no_grad()
-    def _tensors(self, for_loading: bool = False) -> dict[str, Tensor]:
-        """Every tensor of the state by name; the tensors are the state's own, not copies."""
+    def _tensors(self, stored: Collection[str] = ()) -> dict[str, Tensor]:
+        """Every tensor of the state by name; the tensors are the state's own, not copies.
+
+        Args:
+            stored: names of a state that is to be loaded; there is room for Adam's part of it.
+        """
         tensors: dict[str, Tensor] = {}
+        if self.generator is not self._learner:
+            tensors |= {f"average.{key}": v for key, v in self.generator.state_dict().items()}
         for name, network, adam in self._parts():
             tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
             for key, parameter in network.named_parameters():
                 if not parameter.requires_grad:
                     continue
-                if for_loading and not adam.state[parameter]:
+                if f"{name}.{key}.exp_avg" in stored and not adam.state[parameter]:
                     on = parameter.device if adam.defaults["fused"] else torch.device("cpu")
                     adam.state[parameter] = {
                         "step": torch.zeros((), device=on),
@@ -429,11 +418,17 @@ def create_generator(config: TrainingConfig, model: str) -> Generator:
     """
     architecture = config.architecture(model)
     if isinstance(architecture, HypercolumnConfig):
-        # torchvision takes seconds to import, and the cGANs need none of it.
-        from colorgan.models.classifiers import load_classifier
-
-        return HypercolumnNetwork(architecture, load_classifier(architecture.backbone).network)
+        return HypercolumnNetwork(architecture, _classifier(architecture.backbone))
+    if isinstance(architecture, EncoderUNetConfig):
+        return EncoderUNetGenerator(architecture, _classifier(architecture.encoder))
     return UNetGenerator(architecture)
+
+
+def _classifier(name: str) -> nn.Module:
+    # torchvision takes seconds to import, and the paper's generator needs none of it.
+    from colorgan.models.classifiers import load_classifier
+
+    return load_classifier(name).network
 
 
 def load_banks(
@@ -495,7 +490,3 @@ def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
         yield
-
-
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}

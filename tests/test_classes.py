@@ -35,6 +35,21 @@ def test_the_built_in_classes() -> None:
     assert not {"pizza", "alp", "traffic light"} & (animals | people | vehicles)
 
 
+def test_what_datasets_call_the_built_in_classes() -> None:
+    classes = PhotoClasses.load()
+    assert classes.coco == {"animals": ("animal",), "people": ("person",), "vehicles": ("vehicle",)}
+    assert tuple(classes.openimages) == classes.names
+    text = (Path(__file__).parents[1] / "colorgan/classes.toml").read_text()
+    names = dict(re.findall(r'^    "(/m/\w+)",  # (.*)$', text, re.MULTILINE))
+    animals, people, vehicles = (
+        {names[mid] for mid in classes.openimages[name]} for name in classes.names
+    )
+    assert {"Animal", "Dog", "Cat", "Bird", "Horse", "Butterfly"} <= animals
+    assert {"Person", "Man", "Woman", "Boy", "Girl"} <= people
+    assert {"Vehicle", "Car", "Bus", "Truck", "Train", "Airplane", "Boat", "Bicycle"} <= vehicles
+    assert len(names) == len(animals) + len(people) + len(vehicles)
+
+
 GOOD = 'fallback = "a"\n[classes.a]\nn01440764 = "tench"\n'
 
 
@@ -48,6 +63,13 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     classes = load(GOOD + '[classes.landscapes]\nn09468604 = "valley"\n', tmp_path)
     assert classes.synsets == {"a": ("n01440764",), "landscapes": ("n09468604",)}
     assert classes.threshold == 0.05
+    assert not classes.coco
+    assert not classes.openimages
+
+
+def test_a_class_may_have_no_name_in_a_dataset(tmp_path: Path) -> None:
+    text = GOOD + '[classes.b]\nn09468604 = "valley"\n[openimages]\nb = ["/m/0jbk", "/g/1_2"]\n'
+    assert load(text, tmp_path).openimages == {"b": ("/m/0jbk", "/g/1_2")}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +84,13 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("threshold = 5\n" + GOOD, "threshold 5 is not a probability"),
         (GOOD.replace('"a"', '"b"'), "fallback = 'b' is not one of its classes"),
         (GOOD.partition("\n")[2], "fallback = None"),
+        (GOOD + "[coco]\nb = ['animal']\n", r"\[coco\] has b, which is not one of the classes"),
+        (GOOD + "[coco]\na = 'animal'\n", r"a in \[coco\] is no list"),
+        (GOOD + "[coco]\na = [1]\n", r"1 in \[coco\] is not a supercategory"),
+        (GOOD + "[openimages]\na = []\n", r"a in \[openimages\] is no list"),
+        (GOOD + "[openimages]\na = ['Dog']\n", "'Dog' in .openimages. is not a MID"),
+        (GOOD + "[openimages]\na = ['/m/0', '/m/0']\n", "/m/0 stands in a and in a of .openim"),
+        ("coco = 1\n" + GOOD, "coco is no table"),
         ('fallback = "a"\n', r"no table \[classes.NAME\]"),
         ("fallback =", "Invalid value"),
     ],

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from colorgan.cards import find
 from colorgan.cli import main
 from colorgan.data.dataset import Dataset, open_dataset
-from colorgan.packages import find
+from colorgan.images.decoding import encode_png
 from colorgan.runs import finished_result
 from colorgan.storage import open_storage
 from tests.conftest import CHECKOUT
 from tests.test_packages import damage, publish_animals
+from tests.web_server import bad_web, ok, status
 
 SMALL = ("--size", "32", "--width", "4", "--discriminator-width", "4", "--epochs", "2")
 
@@ -55,6 +57,34 @@ def test_stage_train_models_and_colorize_from_the_command_line(
     assert main(["datasets", "--storage", storage, "--json"]) == 0
     (manifest,) = json.loads(capsys.readouterr().out)
     assert manifest["name"] == "s"
+
+
+def test_what_is_downloaded_dropped_and_missing_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lists").mkdir()
+    storage = ["--storage", str(tmp_path / "storage")]
+    with bad_web() as web:
+        urls = [web.add("/gone", status(410)), web.at("127.0.0.1", "/never heard of")]
+        for number in range(3):
+            picture = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            urls.append(web.add(f"/{number}", ok(encode_png(picture))))
+        (tmp_path / "lists" / "cats.txt").write_text("\n".join(urls))
+        stage = ["stage", f"urls:{tmp_path}/lists", "--dataset", "web", "--per-class", "4"]
+        small = ["--size", "32", "--min-side", "32"]
+        assert main([*stage, *small, *storage]) == 1, "loopback addresses are refused"
+        assert "5 refused address" in capsys.readouterr().err
+        assert main([*stage, *small, *storage, "--allow-private"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line for line in lines if line.startswith("dropped ")} == {
+        f"dropped {urls[0]}: gone (status 410)",
+        f"dropped {urls[1]}: gone (status 404)",
+    }
+    assert "cats: 1 short of 4: the source has no more that can be used" in lines
+    assert lines[-1].startswith("dataset web: 3 photographs in ")
+    assert lines[-1].endswith("; dropped 2: 2 gone")
+    assert main(["stage", f"urls:{tmp_path}/none", "--dataset", "x", *storage]) == 2
+    assert f"error: {tmp_path}/none is not a file" in capsys.readouterr().err
 
 
 def test_an_interrupted_training_goes_on_with_its_run(
@@ -121,8 +151,9 @@ BAD = [
     (("stage", "http://a/b", "--dataset", "x"), 2, "no source 'http://a/b'"),
     (("stage", "scenes", "--dataset", "../x"), 2, "is not a name"),
     (("stage", "scenes", "--dataset", "scenes"), 1, "exists in .*--replace"),
-    (("stage", "scenes", "--dataset", "x", "--per-class", "0"), 2, "--per-class"),
+    (("stage", "scenes", "--dataset", "x", "--per-class", "-1"), 2, "--per-class"),
     (("colorize", "a.jpg", "--model", "dogs", "-o", "out"), 1, "no model 'dogs'"),
+    (("colorize", "a.jpg", "--vividness", "2.5", "-o", "out"), 2, "--vividness must lie"),
     (("colorize", "a.jpg", "b.jpg", "--model", "x", "-o", "out.png"), 2, "give a folder"),
     (("colorize", "a/x.jpg", "b/x.png", "--model", "x", "-o", "out"), 2, "would be written to"),
 ]

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from colorgan import colorizer as colorizer_module
 from colorgan.colorizer import Colorizer, grayscale
+from colorgan.images.color_spaces import ColorSpace
 from colorgan.images.decoding import Pixels
-from colorgan.images.lab import ColorSpace
-from colorgan.models.unet import GeneratorConfig, Norm, UNetGenerator
+from colorgan.models.architectures import GeneratorConfig, Norm
+from colorgan.models.unet import UNetGenerator
 
 SIZES = [(32, 32), (33, 64), (7, 301), (301, 7), (1, 1), (1, 50), (200, 131)]
 
@@ -97,6 +98,23 @@ def test_colours_lie_where_the_generator_put_them() -> None:
         columns, rows = np.sign(a.mean(axis=0)), np.sign(b.mean(axis=1))
         assert columns.tolist() == [1] * (size[1] // 2) + [-1] * (size[1] // 2)
         assert rows.tolist() == [1] * (size[0] // 2) + [-1] * (size[0] // 2)
+
+
+@pytest.mark.parametrize("vividness", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize(
+    ("color_space", "color"), [("lab", (0.1, -0.1)), ("yuv", (0.1, 0.1)), ("rgb", (0.2, 0.1, 0.0))]
+)
+def test_vividness_multiplies_the_chroma(
+    color_space: ColorSpace, color: tuple[float, ...], vividness: float
+) -> None:
+    colorizer = Colorizer(Painted(plain(*color), color_space))
+    plainly, vividly = (
+        rgb2lab(colorizer([photograph(40, 50)], vividness=each)[0]).mean(axis=(0, 1))
+        for each in (1.0, vividness)
+    )
+    # Of yuv it is the luma that stays, not the lightness.
+    assert vividly[0] == pytest.approx(plainly[0], abs=3 if color_space == "yuv" else 1)
+    np.testing.assert_allclose(vividly[1:], vividness * plainly[1:], atol=1.5)
 
 
 def test_in_rgb_the_picture_is_the_generators_own() -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from colorgan.cards import ModelCard, find, list_models
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ColorganError, Corrupt, NotInStorage
+from colorgan.hyperparameters import TrainingConfig
 from colorgan.models.unet import UNetGenerator
-from colorgan.packages import ModelCard, Trained, find, list_models, load_generator, publish
-from colorgan.training import TrainingConfig
+from colorgan.packages import Trained, load_generator, publish
 
 CONFIG = TrainingConfig(size=32, width=2, epochs=2)
 WEIGHTS = "generator.safetensors"

@@ -7,15 +7,17 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from colorgan.assembled import AssembledColorizer
+from colorgan.cards import find
 from colorgan.classes import PhotoClasses, imagenet_labels
 from colorgan.colorizer import Colorizer
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, Corrupt, NotInStorage
+from colorgan.models.architectures import GeneratorConfig, HeadConfig
 from colorgan.models.classifiers import Classifier, load_classifier
-from colorgan.models.head import HeadConfig, RouterHead
-from colorgan.models.unet import GeneratorConfig, UNetGenerator
+from colorgan.models.head import RouterHead
+from colorgan.models.unet import UNetGenerator
 from colorgan.models.view import View
-from colorgan.packages import Trained, find, load_generator, load_head, publish
+from colorgan.packages import Trained, load_generator, load_head, publish
 from colorgan.router import HeadRouter, LabelRouter, RouterConfig, open_router
 from colorgan.router_training import HeadTrainingConfig, train_router
 

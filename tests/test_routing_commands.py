@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from colorgan.cards import find
 from colorgan.classes import imagenet_labels
 from colorgan.cli import main
 from colorgan.data.dataset import Dataset
 from colorgan.data.scenes import CLASSES, draw_scene
-from colorgan.packages import find
 from tests.test_cli import SMALL, photograph
 from tests.test_packages import publish_animals
 from tests.test_router import crossword

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import CHECKOUT
 
 IMPORT_ALL = """
@@ -33,6 +35,14 @@ def test_no_line_of_the_library_imports_ray() -> None:
             assert not line.strip().startswith(("import ray", "from ray")), f"{path}: {line}"
 
 
-def test_the_command_line_answers_without_loading_pytorch() -> None:
-    code = "import sys, colorgan.cli; print('torch' in sys.modules)"
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("colorgan.cli", "colorgan.presets", "colorgan.runs", "colorgan.progress"),
+        *(f"colorgan.commands.{name}" for name in ("datasets", "jobs", "models", "staging")),
+        *("jobs.train_all", "jobs.stage_data", "cluster.training"),
+    ],
+)
+def test_what_needs_no_network_answers_without_loading_pytorch(module: str) -> None:
+    code = f"import sys, {module}; print('torch' in sys.modules)"
     assert python(code) == "False"

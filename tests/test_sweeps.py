@@ -16,14 +16,17 @@ from tensorboard.plugins.hparams.metadata import (
 )
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from colorgan.cards import find
 from colorgan.cli import main
 from colorgan.colorizer import Colorizer
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, NotInStorage, TrainingDiverged
 from colorgan.evaluation.evaluate import photo_id
+from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images.decoding import decode, encode_webp
 from colorgan.models import EMBEDDED
-from colorgan.packages import find, load_generator
+from colorgan.models.unet import UNetGenerator
+from colorgan.packages import Trained, load_generator, publish
 from colorgan.storage import Storage
 from colorgan.sweeps import (
     EvaluatedEpoch,
@@ -40,7 +43,7 @@ from colorgan.sweeps import (
     sweep_table,
     write_state,
 )
-from colorgan.training import SpeedConfig, Training, TrainingConfig, load_banks
+from colorgan.training import Training, load_banks
 
 CPU = torch.device("cpu")
 TINY = TrainingConfig(size=32, width=4, discriminator_width=4, epochs=4)
@@ -101,6 +104,31 @@ def test_a_trial_is_the_training_of_its_configuration_alone_also_when_it_was_sto
     ]
     assert read_state(storage, sweep, "01").status == "done"
     assert list(train(storage, sweep, "01")) == []
+
+
+def test_a_trial_starts_from_a_package(scenes: Dataset) -> None:
+    storage = scenes.storage
+    torch.manual_seed(1)
+    trained = UNetGenerator(TINY.architecture("animals"))
+    metrics = dict.fromkeys(("val_l1", "val_psnr"), 0.0)
+    package = Trained(trained, ("animals",), dataclasses.asdict(TINY), metrics, 1.0, "cpu")
+    reference = publish(storage, "general", scenes, package).reference
+    sweep = begin(scenes, start_from=("", reference))
+    starts = {}
+    for trial in ("01", "02"):
+        next(train(storage, sweep, trial))
+        starts[trial] = read_history(storage, sweep, trial).epochs[0].loss_l1
+    alone = Training(TINY, *load_banks(scenes, "animals", TINY), CPU)
+    alone.start_from(trained)
+    assert starts["02"] == pytest.approx(next(alone.run()).loss_l1, rel=1e-5)
+    assert starts["01"] != pytest.approx(starts["02"], rel=1e-3)
+
+
+def test_what_a_trial_is_to_start_from_is_looked_for_before_it_begins(scenes: Dataset) -> None:
+    with pytest.raises(ConfigError, match="a trial wants a package, as general@VERSION"):
+        begin(scenes, start_from=("general",))
+    with pytest.raises(NotInStorage, match="no version '1' of model 'general'"):
+        begin(scenes, start_from=("general@1",))
 
 
 def test_the_table_has_every_epoch_and_the_pictures_every_evaluated_one(

@@ -1,5 +1,4 @@
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,19 +7,17 @@ import torch
 from colorgan.data.batches import JITTER, PhotoBank
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, Corrupt, TrainingDiverged
+from colorgan.hyperparameters import SpeedConfig, TrainingConfig
+from colorgan.images.lab import encode
+from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.patchgan import PatchDiscriminator
-from colorgan.models.unet import GeneratorConfig, UNetGenerator
-from colorgan.training import (
-    EpochRecord,
-    SpeedConfig,
-    Training,
-    TrainingConfig,
-    choose_device,
-    load_banks,
-)
+from colorgan.models.unet import UNetGenerator
+from colorgan.records import EpochRecord
+from colorgan.training import TENSORS, Training, choose_device, load_banks
 
 CPU = torch.device("cpu")
 SMALL = TrainingConfig(size=32, width=4, discriminator_width=4, epochs=4)
+SCHEDULED = dataclasses.replace(SMALL, warm_up_share=0.5, average=0.9)
 
 
 def banks(size: int = 32) -> tuple[PhotoBank, PhotoBank]:
@@ -90,22 +87,92 @@ def test_a_seed_gives_one_training_and_another_seed_another(color_space: str, no
     assert first != losses(list(train(dataclasses.replace(config, seed=1)).run()))
 
 
-@pytest.mark.parametrize("channels_last", ["off", "on"])
+@pytest.mark.parametrize(
+    ("config", "channels_last", "stop"),
+    [
+        (SMALL, "off", 2),
+        (SMALL, "on", 2),
+        # In the middle of the warm-up, at its end, and after it.
+        *((SCHEDULED, "off", stop) for stop in (1, 2, 3)),
+    ],
+)
 def test_a_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(
-    tmp_path: Path, channels_last: str
+    config: TrainingConfig, channels_last: str, stop: int
 ) -> None:
     speed = SpeedConfig(channels_last=channels_last)  # type: ignore[arg-type]
-    whole = list(train(speed=speed).run())
-    stopped = train(speed=speed)
+    whole = list(train(config, speed).run())
+    stopped = train(config, speed)
     for record in stopped.run():
-        if record.epoch == 2:
-            stopped.save(tmp_path)
+        if record.epoch == stop:
+            snapshot = stopped.snapshot()
+        if record.epoch == stop + 1:  # what a snapshot holds does not change any more
             break
-    resumed = train(speed=speed)
-    resumed.load(tmp_path)
+    resumed = train(config, speed)
+    resumed.load(snapshot.files())
     list(resumed.run())
     assert [record.epoch for record in resumed.history] == [1, 2, 3, 4]
     np.testing.assert_allclose(losses(resumed.history), losses(whole), rtol=1e-5)
+
+
+def test_the_perceptual_term_alone_teaches_what_the_classifier_sees(scenes: Dataset) -> None:
+    config = dataclasses.replace(
+        SMALL,
+        size=64,
+        width=8,
+        epochs=8,
+        learning_rate=1e-3,
+        warm_up_share=1.0,
+        lambda_l1=0.0,
+        lambda_perceptual=10.0,
+    )
+    training = Training(config, *load_banks(scenes, "animals", config), CPU)
+    assert training._features
+    frozen = {name: value.clone() for name, value in training._features.state_dict().items()}
+    batch = next(training._val.in_order(3))
+    lightness, real = encode(batch, "lab")
+
+    def distance() -> float:
+        with torch.no_grad():
+            fake = training.generator.eval()(lightness)
+            return float(training._content(lightness, fake, real)[1])
+
+    before = distance()
+    list(training.run())
+    assert distance() < 0.9 * before
+    assert training._content(lightness, real, real)[1] == 0
+    torch.testing.assert_close(training._features.state_dict(), frozen)
+
+
+def test_the_adversary_waits_for_the_warm_up_to_end() -> None:
+    training = train(SCHEDULED)
+    before = [parameter.clone() for parameter in training._discriminator.parameters()]
+    for record in training.run():
+        waits = record.epoch <= 2
+        assert (record.loss_d == record.loss_gan == 0) == waits
+        untouched = all(map(torch.equal, before, training._discriminator.parameters()))
+        assert untouched == waits
+
+
+def test_the_average_is_of_all_steps_weights_and_is_what_is_kept() -> None:
+    config = dataclasses.replace(SCHEDULED, epochs=2)
+    training = train(config)
+    name = "down.0.weight"
+    expected = training._learner.state_dict()[name].clone()
+    seen = []
+    step = training._adam_g.step
+
+    def look() -> None:
+        step()
+        seen.append(training._learner.state_dict()[name].clone())
+
+    training._adam_g.step = look  # type: ignore[method-assign, assignment]
+    list(training.run())
+    for number, weights in enumerate(seen, 1):
+        decay = min(0.9, (1 + number) / (10 + number))
+        expected = decay * expected + (1 - decay) * weights
+    torch.testing.assert_close(training.generator.state_dict()[name], expected)
+    assert not torch.equal(expected, seen[-1])
+    assert not any(parameter.requires_grad for parameter in training.generator.parameters())
 
 
 def test_an_epoch_leaves_the_callers_random_numbers_alone() -> None:
@@ -149,16 +216,14 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_a_sentence() -> None:
         list(training.run())
 
 
-def test_a_checkpoint_of_other_options_or_cut_short_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_options_or_cut_short_is_refused() -> None:
     training = train()
     next(training.run())
-    training.save(tmp_path)
+    files = training.snapshot().files()
     with pytest.raises(ConfigError, match="other options"):
-        train(dataclasses.replace(SMALL, learning_rate=1e-3)).load(tmp_path)
-    weights = tmp_path / "state.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
+        train(dataclasses.replace(SMALL, learning_rate=1e-3)).load(files)
     with pytest.raises(Corrupt, match="cannot be read"):
-        train().load(tmp_path)
+        train().load({**files, TENSORS: files[TENSORS][:-100]})
 
 
 def test_progress_within_an_epoch_ends_at_one() -> None:
@@ -170,7 +235,9 @@ def test_progress_within_an_epoch_ends_at_one() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("lambda_perceptual", -1.0),
         *(("size", 100), ("width", 0), ("epochs", 0), ("batch_size", 0), ("lambda_l1", -1.0)),
+        *(("warm_up_share", 1.5), ("average", 1.0), ("decay_share", -0.1)),
         *(("learning_rate", 0.0), ("beta1", 1.0), ("seed", -1), ("discriminator_width", 0)),
     ],
 )

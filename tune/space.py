@@ -21,8 +21,8 @@ import yaml
 
 from colorgan.data.dataset import GENERAL
 from colorgan.errors import ConfigError
+from colorgan.hyperparameters import TrainingConfig
 from colorgan.sweeps import TrialPlan
-from colorgan.training import TrainingConfig
 
 # What may change while a training goes on: nothing that decides the networks or the photographs.
 CHANGEABLE = ("batch_size", "learning_rate", "beta1", "lambda_l1")

@@ -5,19 +5,22 @@ Tune's own state, which is pickled, is written for the length of a job and never
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.fs
 import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining, TrialScheduler
 
+from cluster.errors import cause
 from cluster.planning import Plan
-from cluster.training import cause, ray_filesystem
 from colorgan.errors import ColorganError
+from colorgan.hyperparameters import SpeedConfig
 from colorgan.storage import Storage, open_storage
 from colorgan.sweeps import (
     METRICS,
@@ -29,11 +32,14 @@ from colorgan.sweeps import (
     run_trial,
     write_state,
 )
-from colorgan.training import SpeedConfig
 from tune.space import Space
 
 SCHEDULERS = ("none", "asha", "pbt")
 _POINTER = "inherit.json"
+
+# The seconds that S3 may take; of pyarrow's own 1 and 3, a busy machine fails whole trials.
+_CONNECT_TIMEOUT = 10.0
+_REQUEST_TIMEOUT = 60.0
 
 Heard = Callable[[str, EvaluatedEpoch], None]
 
@@ -137,7 +143,7 @@ def run_sweep(
     """
     states = {plan.name: read_state(storage, sweep, plan.name) for plan in sweep.trials}
     waiting = [plan for plan in sweep.trials if runner.replays or not states[plan.name].over]
-    filesystem, folder = ray_filesystem(storage.location(sweep.key()))
+    filesystem, folder = _filesystem(storage.location(sweep.key()))
     tuner = tune.Tuner(
         tune.with_resources(
             lambda config: runner(config), {"cpu": runner.plan.cpus, "gpu": runner.plan.gpus}
@@ -210,3 +216,18 @@ class _Follower(tune.Callback):
         words = cause(error) if error else "its process died"
         failed = replace(state, status="failed", error=words)
         write_state(self._storage, self._sweep, str(trial), failed)
+
+
+def _filesystem(location: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """The file system that Tune writes a storage's address by, and the path there."""
+    filesystem, path = pyarrow.fs.FileSystem.from_uri(location)
+    if isinstance(filesystem, pyarrow.fs.S3FileSystem):
+        # It cannot be given timeouts by an address.
+        filesystem = pyarrow.fs.S3FileSystem(
+            region=filesystem.region,
+            endpoint_override=os.environ.get("AWS_ENDPOINT_URL_S3")
+            or os.environ.get("AWS_ENDPOINT_URL"),
+            connect_timeout=_CONNECT_TIMEOUT,
+            request_timeout=_REQUEST_TIMEOUT,
+        )
+    return filesystem, path

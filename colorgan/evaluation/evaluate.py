@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from colorgan.assembled import find_class_models
+from colorgan.cards import ModelCard, find
 from colorgan.classes import PhotoClasses, imagenet_labels
 from colorgan.colorizer import Colorizer, grayscale
 from colorgan.data.dataset import GENERAL, HYPERCOLUMN, Dataset, Row, even_shares
@@ -35,8 +36,8 @@ from colorgan.evaluation.results import (
     Report,
 )
 from colorgan.images.decoding import Pixels, decode, encode_webp
-from colorgan.models.hypercolumn import HypercolumnConfig
-from colorgan.packages import ModelCard, find, load_generator
+from colorgan.models.architectures import HypercolumnConfig
+from colorgan.packages import load_generator
 from colorgan.router import Router, RouterConfig, open_router
 from colorgan.storage import Storage
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from colorgan.colorizer import Colorizer, grayscale
-from colorgan.data.batches import batched
 from colorgan.data.dataset import Dataset
+from colorgan.data.mapping import batched
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
 from colorgan.evaluation.metrics import ab_l1
 from colorgan.images.decoding import Pixels, decode

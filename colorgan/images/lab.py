@@ -10,15 +10,13 @@ Inside the networks every channel lies in [-1, 1].
 """
 
 from functools import cache
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-ColorSpace = Literal["lab", "rgb", "yuv"]
-COLOR_CHANNELS: dict[ColorSpace, int] = {"lab": 2, "rgb": 3, "yuv": 2}
+from colorgan.images.color_spaces import ColorSpace
 
 AB_SCALE = 110.0  # the sRGB gamut lies within a, b in [-108, 99]
 
@@ -57,7 +55,9 @@ def _to_light(rgb: Tensor) -> Tensor:
 
 def _to_srgb(light: Tensor) -> Tensor:
     """Linear light to sRGB, both in [0, 1]."""
-    return torch.where(light > 0.0031308, 1.055 * light ** (1 / 2.4) - 0.055, 12.92 * light)
+    # Clamped, since at zero the power has no gradient, and a NaN goes through torch.where.
+    steep = 1.055 * light.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
+    return torch.where(light > 0.0031308, steep, 12.92 * light)
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:

@@ -1,28 +1,8 @@
 """The router's trained head: photo classes from the features of a frozen classifier."""
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class HeadConfig:
-    """Everything that decides the head, and what it stands on.
-
-    Attributes:
-        classifier: the name of the classifier whose features it reads.
-        classifier_sha256: the fingerprint of that classifier's weights.
-        features: how many there are.
-        classes: what it tells apart, in the order of its outputs.
-        temperature: that the logits are divided by, so that probabilities are frequencies
-            (Guo et al. 2017, section 4.2).
-    """
-
-    classifier: str
-    classifier_sha256: str
-    features: int
-    classes: tuple[str, ...]
-    temperature: float = 1.0
+from colorgan.models.architectures import HeadConfig
 
 
 class RouterHead(nn.Module):

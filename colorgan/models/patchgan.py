@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from colorgan.models.unet import Norm, init_weights, normalization
+from colorgan.models.architectures import Norm
+from colorgan.models.unet import init_weights, normalization
 
 
 class PatchDiscriminator(nn.Module):

@@ -1,48 +1,10 @@
 """The generator: the U-Net of pix2pix (Isola et al. 2017, section 3.2.1 and appendix 6.1.1)."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from colorgan.errors import ConfigError
-from colorgan.images.lab import COLOR_CHANNELS, ColorSpace
-from colorgan.options import option
-
-Norm = Literal["batch", "instance"]
-
-
-@dataclass(frozen=True)
-class GeneratorConfig:
-    """Everything that decides the generator's architecture."""
-
-    size: int = option(256, "side of the square pictures that the networks see, in pixels")
-    width: int = option(64, "channels of the generator's first layer (ngf)")
-    color_space: ColorSpace = option("lab", "what the generator writes", choices=("lab", "rgb"))
-    norm: Norm = option(
-        "instance",
-        "normalisation; batch uses running statistics in use",
-        choices=("batch", "instance"),
-    )
-
-    def __post_init__(self) -> None:
-        """Check the values; raises ConfigError."""
-        if self.size not in (32, 64, 128, 256, 512, 1024):
-            raise ConfigError(f"--size {self.size} is not a power of two from 32 to 1024")
-        if self.width < 1:
-            raise ConfigError(f"--width {self.width} is not at least 1")
-
-    @property
-    def depth(self) -> int:
-        """How often the picture is halved on its way to one pixel: 8 at 256 px."""
-        return self.size.bit_length() - 1
-
-    @property
-    def color_channels(self) -> int:
-        """How many channels the generator writes."""
-        return COLOR_CHANNELS[self.color_space]
+from colorgan.models.architectures import GeneratorConfig, Norm
 
 
 def normalization(norm: Norm, channels: int) -> nn.Module:

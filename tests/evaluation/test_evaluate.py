@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+from colorgan.cards import find
 from colorgan.colorizer import Colorizer, grayscale
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.errors import ConfigError, NotInStorage
@@ -26,7 +27,7 @@ from colorgan.evaluation.metrics import ab_l1
 from colorgan.evaluation.results import Evaluation, Report, open_report
 from colorgan.images.decoding import decode
 from colorgan.models import EMBEDDED
-from colorgan.packages import find, load_generator
+from colorgan.packages import load_generator
 from colorgan.router import RouterConfig
 from tests.serve.conftest import publish_untrained
 

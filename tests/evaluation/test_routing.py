@@ -22,8 +22,9 @@ from colorgan.evaluation.routing import (
     plot_confusions,
     turns_table,
 )
+from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.classifiers import load_classifier
-from colorgan.models.unet import GeneratorConfig, UNetGenerator
+from colorgan.models.unet import UNetGenerator
 from colorgan.router import Route
 from tests.test_router import label_router
 

@@ -5,15 +5,8 @@ import torch
 from skimage.color import lab2rgb, rgb2lab
 from torch import Tensor
 
-from colorgan.images.lab import (
-    COLOR_CHANNELS,
-    ColorSpace,
-    decode,
-    encode,
-    lab_to_rgb,
-    recolor,
-    rgb_to_lab,
-)
+from colorgan.images.color_spaces import COLOR_CHANNELS, ColorSpace
+from colorgan.images.lab import decode, encode, lab_to_rgb, recolor, rgb_to_lab
 
 Floats = npt.NDArray[np.floating]
 
@@ -93,6 +86,14 @@ def test_decode_undoes_encode(color_space: ColorSpace) -> None:
     assert decoded.dtype == torch.float32
     assert torch.equal((decoded * 255).round().to(torch.uint8), rgb)
     np.testing.assert_allclose(decoded, rgb.float() / 255, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("color_space", COLOR_CHANNELS)
+def test_decoding_has_a_gradient_even_at_black_and_white(color_space: ColorSpace) -> None:
+    lightness = torch.tensor([-1.0, 1.0])[:, None, None, None].expand(2, 1, 3, 3)
+    color = torch.zeros(2, COLOR_CHANNELS[color_space], 3, 3, requires_grad=True)
+    decode(lightness, color, color_space).sum().backward()
+    assert color.grad is not None and color.grad.isfinite().all()
 
 
 def test_u_and_v_reach_one_at_the_primary_colours() -> None:

@@ -1,21 +1,23 @@
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torchvision.models import vgg16
 
+from colorgan.cards import find
 from colorgan.colorizer import Colorizer
 from colorgan.data.dataset import HYPERCOLUMN, Dataset
 from colorgan.errors import ConfigError
 from colorgan.evaluation.metrics import ab_l1
+from colorgan.hyperparameters import TrainingConfig
 from colorgan.images.lab import decode, encode
 from colorgan.models import EMBEDDED
+from colorgan.models.architectures import BACKBONES, HypercolumnConfig
 from colorgan.models.classifiers import load_classifier
-from colorgan.models.hypercolumn import BACKBONES, HypercolumnConfig, HypercolumnNetwork
-from colorgan.packages import Trained, find, load_generator, publish
-from colorgan.training import Training, TrainingConfig, load_banks
+from colorgan.models.hypercolumn import HypercolumnNetwork
+from colorgan.packages import Trained, load_generator, publish
+from colorgan.training import Training, load_banks
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(
@@ -48,7 +50,7 @@ def test_the_hypercolumns_of_vgg16_are_those_of_the_original() -> None:
         x = layer(x)
         if place in (3, 8, 15, 22):  # conv1_2, conv2_2, conv3_3, conv4_3, each after its ReLU
             expected.append(x.clone())
-    features = network._features(luma)
+    features = network.backbone(luma)
     assert [tuple(feature.shape[1:]) for feature in features] == [
         (64, 32, 32),
         (128, 16, 16),
@@ -64,7 +66,7 @@ def test_the_features_of_the_embedded_classifier_are_its_own() -> None:
     network = HypercolumnNetwork(HypercolumnConfig(64, 4, EMBEDDED), classifier.network)
     luma = torch.rand(2, 1, 64, 64) * 2 - 1
     with torch.no_grad():
-        *_, last = network._features(luma)
+        *_, last = network.backbone(luma)
         rest = classifier.network.get_submodule("conv_head")(last)
         whole = classifier.network.forward_features(luma.expand(-1, 3, -1, -1))  # type: ignore[operator]
         torch.testing.assert_close(classifier.network.get_submodule("bn2")(rest), whole)
@@ -83,17 +85,14 @@ def test_it_learns_and_leaves_the_backbone_as_it_was(scenes: Dataset) -> None:
     assert training.history[-1].val_l1 < 0.85 * torch.cat(gray).mean().item()
 
 
-def test_it_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(
-    scenes: Dataset, tmp_path: Path
-) -> None:
+def test_it_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(scenes: Dataset) -> None:
     config = dataclasses.replace(CONFIG, epochs=2)
     whole = train(scenes, config)
     list(whole.run())
     first = train(scenes, config)
     next(first.run())
-    first.save(tmp_path)
     second = train(scenes, config)
-    second.load(tmp_path)
+    second.load(first.snapshot().files())
     list(second.run())
     assert [r.loss_l1 for r in second.history] == [r.loss_l1 for r in whole.history]
 
@@ -125,5 +124,5 @@ def test_the_photographs_own_luma_stays() -> None:
 
 
 def test_a_backbone_that_is_not_there_is_named() -> None:
-    with pytest.raises(ConfigError, match="hypercolumns of 'resnet18': there are those of vgg16"):
+    with pytest.raises(ConfigError, match="features of 'resnet18': there are those of vgg16"):
         TrainingConfig(backbone="resnet18")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from colorgan.errors import ConfigError
-from colorgan.training import TrainingConfig
+from colorgan.hyperparameters import TrainingConfig
 from tune.space import PRESETS, read_space
 
 SPACE = """

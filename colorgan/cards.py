@@ -1,0 +1,140 @@
+"""Model packages: a trained network as files that are safe to load.
+
+models/<model>/<version>/model.json             what it is, with checksums of the other files
+models/<model>/<version>/<kind>.safetensors     the weights
+models/<model>/<version>/history.csv            of what colours: a line an epoch
+models/<model>/<version>/samples.png            of what colours: what it makes of photographs
+models/<model>/latest.json                      points to the newest version; written last
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from colorgan.data.dataset import check_name
+from colorgan.documents import read_document
+from colorgan.errors import Corrupt, NotInStorage
+from colorgan.models.architectures import ARCHITECTURES, Architecture, HeadConfig
+from colorgan.storage import Storage
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a package, as it was written."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is in a package: its model.json.
+
+    Attributes:
+        model: the model's name: a class, `general`, `hypercolumn` or `router`.
+        kind: of network: `generator`, `encoder_unet`, `hypercolumn` or `router`.
+        version: unique within the model; later versions sort after earlier ones.
+        created: UTC, ISO 8601.
+        classes: the classes whose photographs it was trained on.
+        architecture: the network's configuration.
+        dataset: name and fingerprint of the dataset.
+        photographs: that it was trained on.
+        training: all hyper-parameters.
+        epochs: how many were done; 0 where training knows no epochs.
+        metrics: of the finished network, by name.
+        seconds: of training.
+        device: that it was trained on.
+        run: the run that made it, or an empty string.
+        versions: of colorgan, torch and python.
+        files: the package's other files.
+    """
+
+    model: str
+    kind: str
+    version: str
+    created: str
+    classes: tuple[str, ...]
+    architecture: Architecture
+    dataset: dict[str, str]
+    photographs: int
+    training: dict[str, Any]
+    epochs: int
+    metrics: dict[str, float]
+    seconds: float
+    device: str
+    run: str
+    versions: dict[str, str]
+    files: dict[str, StoredFile]
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def reference(self) -> str:
+        """The package's full name, `model@version`."""
+        return f"{self.model}@{self.version}"
+
+    @property
+    def colors(self) -> bool:
+        """Whether it is a model that colours photographs."""
+        return not isinstance(self.architecture, HeadConfig)
+
+    def to_json(self) -> bytes:
+        """The contents of model.json."""
+        return (json.dumps(asdict(self), indent=2) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, key: str) -> "ModelCard":
+        """Read a model.json; raises Corrupt where it is not one."""
+
+        def build(fields: dict[str, Any]) -> "ModelCard":
+            fields["classes"] = tuple(fields["classes"])
+            fields["architecture"] = _architecture(fields["kind"], fields["architecture"])
+            fields["files"] = {name: StoredFile(**file) for name, file in fields["files"].items()}
+            return cls(**fields)
+
+        return read_document(data, key, SCHEMA_VERSION, build)
+
+
+def find(storage: Storage, reference: str) -> ModelCard:
+    """The card of a package by `model` (its latest version) or `model@version`.
+
+    Raises:
+        NotInStorage: there is none; the message lists the models that there are.
+        Corrupt: its files cannot be read.
+    """
+    model, _, version = reference.partition("@")
+    pointer = f"models/{check_name('model', model)}/latest.json"
+    if not version:
+        if not storage.exists(pointer):
+            known = ", ".join(storage.folders("models"))
+            raise NotInStorage(
+                f"no model {model!r} in {storage.uri}: "
+                + (f"there are {known}" if known else "python jobs/train_all.py makes models")
+            )
+        try:
+            version = json.loads(storage.get(pointer))["version"]
+        except (ValueError, TypeError, KeyError):
+            raise Corrupt(f"{pointer} does not point to a version") from None
+    key = f"models/{model}/{check_name('version', version)}/model.json"
+    if not storage.exists(key):
+        known = ", ".join(storage.folders(f"models/{model}"))
+        raise NotInStorage(
+            f"no version {version!r} of model {model!r}: there are {known or 'none'}"
+        )
+    return ModelCard.from_json(storage.get(key), key)
+
+
+def _architecture(kind: str, fields: dict[str, Any]) -> Architecture:
+    if "classes" in fields:
+        fields = {**fields, "classes": tuple(fields["classes"])}
+    return ARCHITECTURES[kind](**fields)
+
+
+def list_models(storage: Storage) -> list[ModelCard]:
+    """The latest package of every model."""
+    return [
+        find(storage, model)
+        for model in storage.folders("models")
+        if storage.exists(f"models/{model}/latest.json")
+    ]

@@ -1,0 +1,136 @@
+"""Classifiers whose features other networks stand on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from colorgan.errors import ConfigError
+from colorgan.models import EMBEDDED
+from colorgan.models.architectures import check_backbone
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A classifier whose features can be used.
+
+    Attributes:
+        layers: its layers, given the whole network.
+        taps: the places in `layers` whose outputs are used, from fine to coarse, each coarser one
+            of half the side.
+        channels: that these outputs have where hypercolumns are joined; where the backbone has
+            others, a convolution of one pixel makes them so.
+        mean: of the sRGB channels, in [0, 1], that the network expects at zero.
+        std: of the same, that it expects at one.
+        build: the whole network, with any weights.
+    """
+
+    layers: Callable[[nn.Module], list[nn.Module]]
+    taps: tuple[int, ...]
+    channels: tuple[int, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    build: Callable[[], nn.Module]
+
+
+def _vgg16() -> nn.Module:
+    from torchvision.models import vgg16
+
+    network: nn.Module = vgg16(weights=None, init_weights=False)
+    return network
+
+
+def _efficientnet_lite0() -> nn.Module:
+    try:
+        import timm
+    except ImportError:
+        raise ConfigError(f"{EMBEDDED} needs an extra: pip install 'colorgan[router]'") from None
+    network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    return network
+
+
+def _vgg_layers(network: nn.Module) -> list[nn.Module]:
+    return list(network.get_submodule("features").children())
+
+
+def _efficientnet_layers(network: nn.Module) -> list[nn.Module]:
+    stem = [network.get_submodule(name) for name in ("conv_stem", "bn1")]
+    return [*stem, *network.get_submodule("blocks").children()]
+
+
+_BACKBONES = {
+    # After conv1_2, conv2_2, conv3_3 and conv4_3, as in Dahl's hypercolumns.
+    "vgg16": Backbone(
+        _vgg_layers,
+        (3, 8, 15, 22),
+        (64, 128, 256, 512),
+        (0.485, 0.456, 0.406),
+        (0.229, 0.224, 0.225),
+        _vgg16,
+    ),
+    EMBEDDED: Backbone(
+        _efficientnet_layers,
+        (2, 3, 4, 6, 8),
+        (64, 96, 128, 192, 320),
+        (0.5, 0.5, 0.5),
+        (0.5, 0.5, 0.5),
+        _efficientnet_lite0,
+    ),
+}
+
+
+def find_backbone(name: str) -> Backbone:
+    """A backbone by its name; raises ConfigError."""
+    check_backbone(name)
+    return _BACKBONES[name]
+
+
+class Features(nn.Sequential):
+    """A classifier's features of pictures; its running statistics are always kept.
+
+    Attributes:
+        channels: that they have, from fine to coarse.
+    """
+
+    def __init__(self, name: str, classifier: nn.Module | None = None) -> None:
+        """Take a classifier's layers.
+
+        Args:
+            name: the backbone's.
+            classifier: the whole network with its weights; where it is None they are drawn, to be
+                replaced by those of a package.
+        """
+        backbone = find_backbone(name)
+        whole = backbone.build() if classifier is None else classifier
+        super().__init__(*backbone.layers(whole)[: backbone.taps[-1] + 1])
+        self._taps = backbone.taps
+        self.mean: Tensor
+        self.std: Tensor
+        for statistic, values in (("mean", backbone.mean), ("std", backbone.std)):
+            self.register_buffer(statistic, torch.tensor(values)[:, None, None], persistent=False)
+        self.eval()
+        with torch.no_grad():
+            self.channels = tuple(each.shape[1] for each in self(torch.zeros(1, 1, 64, 64)))
+
+    def train(self, mode: bool = True) -> "Features":
+        """Stay as in use, whatever is asked."""
+        return super().train(False)
+
+    def forward(self, light: Tensor) -> list[Tensor]:
+        """Look at a batch.
+
+        Args:
+            light: (batch, 1 or 3, height, width) in [-1, 1], gray or sRGB; height and width are
+                multiples of the backbone's stride.
+
+        Returns:
+            From fine to coarse (batch, channels, height / stride, width / stride) each.
+        """
+        x = ((light + 1) / 2 - self.mean) / self.std
+        outputs = []
+        for place, layer in enumerate(self):
+            x = layer(x)
+            if place in self._taps:
+                outputs.append(x)
+        return outputs

@@ -1,0 +1,85 @@
+"""A generator with a pretrained encoder: a classifier's features under a U-Net's decoder.
+
+As the "unet learner" of DeOldify (J. Antic 2018) and of fastai: the classifier knows what things
+are before the first step, and the decoder has only to learn what colours they have. It doubles the
+side by interpolation and a convolution, which leaves no checkerboard (Odena et al. 2016), and ends
+at the side of the classifier's finest features: the eye sees colour at half the sharpness of light,
+as JPEG knows, and the other half would be most of the arithmetic.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from colorgan.models.architectures import EncoderUNetConfig, Norm
+from colorgan.models.backbones import Features
+from colorgan.models.unet import normalization
+
+_WIDEST = 8  # times `width`, of the coarsest steps
+
+
+class EncoderUNetGenerator(nn.Module):
+    """Lightness in, colour out: a classifier down to its coarsest features, a decoder back.
+
+    Each step of the decoder doubles the side, takes the encoder's features of that side beside what
+    it has, and mixes both by two convolutions.
+    """
+
+    def __init__(self, config: EncoderUNetConfig, classifier: nn.Module | None = None) -> None:
+        """Build the network.
+
+        Args:
+            config: its architecture.
+            classifier: the encoder's whole network with its weights; where it is None they are
+                drawn, to be replaced by those of a package.
+        """
+        super().__init__()
+        self.config = config
+        self.encoder = Features(config.encoder, classifier).requires_grad_(True)
+        channels = self.encoder.channels
+        wide = [config.width * min(2**step, _WIDEST) for step in range(len(channels))]
+        self.deepest = _mixed(channels[-1], wide[-1], config.norm)
+        self.mix = nn.ModuleList(
+            _mixed(coarse + beside, fine, config.norm)
+            for (fine, coarse), beside in zip(pairwise(wide), channels, strict=False)
+        )
+        self.write = nn.Conv2d(config.width, config.color_channels, 3, padding=1)
+
+    def forward(self, lightness: Tensor, noise: bool = False) -> Tensor:
+        """Colour a batch.
+
+        Args:
+            lightness: (batch, 1, height, width) in [-1, 1]; height and width are multiples of 32.
+            noise: keep dropout in evaluation mode, too; in training mode it is always on.
+
+        Returns:
+            (batch, color_channels, height, width) in [-1, 1].
+        """
+        skips = self.encoder(lightness)
+        x = self.deepest(skips.pop())
+        for step, mix in enumerate(reversed(self.mix)):
+            if step < 2:
+                x = F.dropout(x, 0.2, training=self.training or noise)
+            skip = skips.pop()
+            x = mix(torch.cat([_scaled(x, skip), skip], dim=1))
+        return _scaled(torch.tanh(self.write(x)), lightness)
+
+
+def _scaled(x: Tensor, like: Tensor) -> Tensor:
+    """Scale channels to another tensor's height and width."""
+    if x.shape[-2:] == like.shape[-2:]:
+        return x
+    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _mixed(before: int, after: int, norm: Norm) -> nn.Module:
+    layers: list[nn.Module] = []
+    for channels in (before, after):
+        layers += [
+            nn.Conv2d(channels, after, 3, padding=1, bias=False),
+            normalization(norm, after),
+            nn.ReLU(),
+        ]
+    return nn.Sequential(*layers)

@@ -1,0 +1,45 @@
+"""What trainings leave behind in words and numbers."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch did.
+
+    Attributes:
+        epoch: counted from 1.
+        loss_d: the discriminator's loss, mean over the epoch's photographs; 0 where there is none.
+        loss_gan: the generator's adversarial loss; 0 where there is no discriminator.
+        loss_l1: the generator's L1 loss, before lambda, on channels in [-1, 1]; of hypercolumns,
+            the mean distance of U and V, as they are and blurred.
+        val_l1: mean absolute error in a and b of Lab on the validation split.
+        val_psnr: PSNR in sRGB on the validation split, in dB.
+        images_per_second: training photographs a second, without the validation.
+        seconds: the whole epoch, validation included.
+        data_seconds: of these, spent waiting for the next batch of photographs.
+        step_seconds: of these, spent in the training's steps.
+    """
+
+    epoch: int
+    loss_d: float
+    loss_gan: float
+    loss_l1: float
+    val_l1: float
+    val_psnr: float
+    images_per_second: float
+    seconds: float
+    data_seconds: float = 0.0
+    step_seconds: float = 0.0
+
+
+def history_csv(history: Sequence[EpochRecord]) -> bytes:
+    """The records as CSV, a line an epoch."""
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow([field.name for field in fields(EpochRecord)])
+    table.writerows(asdict(record).values() for record in history)
+    return text.getvalue().encode()

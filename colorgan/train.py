@@ -1,0 +1,158 @@
+"""The training of one model of a run, from its last checkpoint to its package."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from colorgan.cards import ModelCard
+from colorgan.checkpoints import Checkpoints
+from colorgan.colorizer import Colorizer, grayscale
+from colorgan.data.batches import PhotoBank
+from colorgan.data.dataset import Dataset, open_dataset
+from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
+from colorgan.images.decoding import encode_png
+from colorgan.packages import Trained, load_generator, publish
+from colorgan.records import EpochRecord, history_csv
+from colorgan.runs import ModelResult, ModelRun, Wish, find_base
+from colorgan.storage import Storage, open_storage, patiently
+from colorgan.training import Snapshot, Training, device_name, load_banks
+
+SAMPLES = 8
+
+
+def train_model(
+    spec: ModelRun,
+    device: torch.device,
+    node: str = "",
+    observe: Callable[[float], Wish | None] = lambda fraction: None,
+    record: Callable[[EpochRecord], None] = lambda record: None,
+    saved: Callable[[float], None] = lambda seconds: None,
+) -> ModelResult:
+    """Train one model from its last checkpoint to its last epoch, and publish it.
+
+    A storage that goes away for some minutes costs that time and nothing else.
+
+    Args:
+        spec: what to train.
+        device: where.
+        node: address of this machine, for the record.
+        observe: called after every step with the fraction of the epoch that is done; what it wishes
+            is done before the next step.
+        record: called after every epoch.
+        saved: called after every checkpoint with the seconds that it took.
+
+    Returns:
+        The result; its status is "stopped" where that was wished.
+
+    Raises:
+        ColorganError: the dataset cannot be read, or the training diverged.
+    """
+    storage = patiently(lambda: open_storage(spec.storage))
+    dataset = patiently(lambda: open_dataset(storage, spec.dataset))
+    train, val = patiently(lambda: load_banks(dataset, spec.model, spec.training, spec.speed))
+    training = Training(spec.training, train, val, device, spec.speed, spec.model)
+    checkpoints = Checkpoints(storage, spec.folder)
+    patiently(lambda: checkpoints.restore(training))
+    if not training.epoch and spec.training.start_from:
+        base = patiently(lambda: find_base(storage, spec.run, spec.training.start_from))
+        training.start_from(patiently(lambda: load_generator(storage, base)))
+    started = time.time()
+    unsaved: Snapshot | None = None
+
+    def keep(snapshot: Snapshot) -> None:
+        nonlocal unsaved
+        began = time.monotonic()
+        history = history_csv(training.history[: snapshot.epoch])
+        patiently(lambda: storage.put(f"{spec.folder}/history.csv", history))
+        patiently(lambda: checkpoints.save(snapshot))
+        unsaved = None
+        saved(time.monotonic() - began)
+
+    def step(fraction: float) -> None:
+        wish = observe(fraction)
+        if wish and unsaved:
+            keep(unsaved)
+        if wish == "stop":
+            raise _Stopped
+
+    def result(status: str, **outcome: Any) -> ModelResult:
+        history = training.history
+        return ModelResult(
+            model=spec.model,
+            status=status,
+            photographs=len(train),
+            epochs=len(history),
+            started=started,
+            ended=time.time(),
+            seconds=sum(each.seconds for each in history),
+            device=device_name(device),
+            node=node,
+            images_per_second=(
+                sum(each.images_per_second for each in history) / len(history) if history else None
+            ),
+            val_l1=history[-1].val_l1 if history else None,
+            val_psnr=history[-1].val_psnr if history else None,
+            **outcome,
+        )
+
+    try:
+        for epoch in training.run(step):
+            # Kept in memory between checkpoints: a stop may come in the middle of an epoch.
+            unsaved = training.snapshot()
+            record(epoch)
+            if epoch.epoch % spec.checkpoint_every == 0 or epoch.epoch == spec.training.epochs:
+                keep(unsaved)
+    except _Stopped:
+        return result("stopped")
+    card = patiently(lambda: _publish(storage, spec, dataset, training, val, device))
+    done = result("done", package=card.reference)
+    line = (json.dumps(asdict(done)) + "\n").encode()
+    patiently(lambda: storage.put(f"{spec.folder}/result.json", line))
+    return done
+
+
+class _Stopped(Exception):  # noqa: N818 - it reads as what it says
+    """The training was asked to stop."""
+
+
+def _publish(
+    storage: Storage,
+    spec: ModelRun,
+    dataset: Dataset,
+    training: Training,
+    val: PhotoBank,
+    device: torch.device,
+) -> ModelCard:
+    history = training.history
+    return publish(
+        storage,
+        spec.model,
+        dataset,
+        Trained(
+            training.generator,
+            classes=dataset.model_classes(spec.model),
+            training=asdict(spec.training),
+            metrics=asdict(history[-1]),
+            seconds=sum(each.seconds for each in history),
+            device=device_name(device),
+            epochs=len(history),
+            run=spec.run,
+            extra={"history.csv": history_csv(history), "samples.png": _samples(training, val)},
+        ),
+    )
+
+
+def _samples(training: Training, val: PhotoBank) -> bytes:
+    """A PNG of the first validation photographs: grayscale, coloured, original."""
+    originals = list(val.pixels[:SAMPLES])
+    colored = Colorizer(training.generator)(originals)
+    rows = [
+        SheetRow("", (grayscale(original), result, original))
+        for original, result in zip(originals, colored, strict=True)
+    ]
+    headings = ("grayscale", "coloured", "original")
+    return encode_png(contact_sheet(headings, rows, min(val.pixels.shape[1], 256), columns=2))

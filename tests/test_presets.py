@@ -1,0 +1,41 @@
+"""Every preset makes a training of every model."""
+
+import pytest
+
+from colorgan.data.dataset import GENERAL, HYPERCOLUMN
+from colorgan.errors import ConfigError
+from colorgan.presets import PRESETS, find_preset
+
+MODELS = ("animals", "people", GENERAL, HYPERCOLUMN)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_all_models_can_be_trained_by_it(preset: str) -> None:
+    configs = {model: PRESETS[preset].config(model, {}) for model in MODELS}
+    for model, config in configs.items():
+        if base := config.start_from:
+            assert configs[base].start_from == ""
+            assert configs[base].architecture(base) == config.architecture(model)
+
+
+def test_the_report_has_its_own_epochs_for_each_model() -> None:
+    assert find_preset("report").config("animals", {}).epochs == 350
+    assert find_preset("report").config(GENERAL, {}).epochs == 120
+    assert find_preset("report").config("animals", {"epochs": 3}).epochs == 3
+
+
+def test_what_others_start_from_starts_from_nothing() -> None:
+    best = find_preset("best")
+    assert best.config("animals", {}).start_from == GENERAL
+    for model in (GENERAL, HYPERCOLUMN):
+        assert best.config(model, {}).start_from == ""
+    given = {"start_from": "people"}
+    assert find_preset("small").config("people", given).start_from == ""
+    assert find_preset("small").config("animals", given).start_from == "people"
+    given = {"start_from": "hypercolumn@1"}
+    assert find_preset("small").config(HYPERCOLUMN, given).start_from == "hypercolumn@1"
+
+
+def test_a_preset_that_is_none_is_named() -> None:
+    with pytest.raises(ConfigError, match="no preset 'beast': there are report, best, small"):
+        find_preset("beast")
