@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import yaml
 
 from cluster.local import private_ray_environment
 from cluster.planning import NodeResources
-from colorgan.errors import ColorganError
+from colorgan.errors import ColorganError, ConfigError
 
-_MANY = 64  # machines of one kind: more than there are models
+AUTOSCALING = "COLORGAN_AUTOSCALING"
 
 
 @contextmanager
@@ -34,6 +35,7 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address == "local":
         os.environ.update(private_ray_environment())
+        os.environ.pop(AUTOSCALING, None)  # it is of another cluster than this process's own
     # The autoscaler may take minutes to bring a machine, and Ray Train's minute would be a failure.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "1800")
     import ray
@@ -63,14 +65,36 @@ def cluster_nodes() -> list[NodeResources]:
         for node in ray.nodes()
         if node["Alive"]
     ]
-    config = ray._private.state.state.get_cluster_config()
     possible = list(nodes)
-    for group in config.node_group_configs if config else ():
-        kind = NodeResources(group.resources.get("CPU", 0), group.resources.get("GPU", 0))
-        # A group without a limit says -1.
-        most = _MANY if group.max_count < 0 else min(group.max_count, _MANY)
+    for kind, most in autoscaled():
         possible += [kind] * (most - nodes.count(kind))
     return possible
+
+
+def autoscaled() -> Iterator[tuple[NodeResources, int]]:
+    """The kinds of machines that the autoscaler may start, and how many of each.
+
+    Ray does not tell its jobs. So $COLORGAN_AUTOSCALING names the file that tells its autoscaler,
+    which `ray up` leaves on the head, or holds the like itself, as {available_node_types: …}.
+
+    Raises:
+        ConfigError: it cannot be read, or lacks the resources or the number of a kind.
+    """
+    told = os.environ.get(AUTOSCALING, "")
+    if not told:
+        return
+    try:
+        text = told if told.startswith("{") else Path(told).expanduser().read_text()
+        config = yaml.safe_load(text)
+        for name, kind in config["available_node_types"].items():
+            if name != config.get("head_node_type"):
+                resources, most = kind["resources"], kind["max_workers"]
+                yield NodeResources(resources.get("CPU", 0), resources.get("GPU", 0)), int(most)
+    except (OSError, yaml.YAMLError, LookupError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"${AUTOSCALING} must name the autoscaler's configuration, with the resources and the "
+            f"max_workers of each of its available_node_types; {told}: {error!r}"
+        ) from None
 
 
 def storage_uri(uri: str | None) -> str | None:

@@ -6,8 +6,8 @@ from functools import lru_cache
 import ray
 import torch
 
+from cluster.errors import cause
 from cluster.planning import Plan
-from cluster.training import cause
 from colorgan.data.dataset import Row
 from colorgan.errors import ColorganError
 from colorgan.evaluation.evaluate import Evaluator

@@ -11,9 +11,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -45,27 +46,39 @@ def private_ray_environment() -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # A job that is stopped keeps its trainings' last epochs first.
+        "RAY_JOB_STOP_WAIT_TIME_S": "120",
         # Nobody takes this machine away, so no process need watch for that.
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     }
 
 
 @contextlib.contextmanager
-def local_ray(folder: Path, cpus: int | None = None) -> Iterator[LocalRay]:
+def local_ray(
+    folder: Path,
+    cpus: int | None = None,
+    port: int | None = None,
+    options: Sequence[str] = (),
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[LocalRay]:
     """Start a Ray in `folder`, and stop it, and nothing else, at the end.
 
     Args:
         folder: the working directory of Ray, and so of the jobs that are submitted to it.
         cpus: how many it may use; all of the machine's where None.
+        port: of its control store; any that is free where None.
+        options: further ones of `ray start`.
+        variables: further ones of its environment.
 
     Raises:
         ColorganError: it does not come up; the message ends with its last words.
     """
-    port, jobs_port, client_port = _free_ports(3)
+    free_port, jobs_port, client_port = free_ports(3)
+    port = port or free_port
     jobs_address = f"http://{_LOOPBACK}:{jobs_port}"
     # Ray's sockets live in its folder, and a socket's path must be short.
     temporary = Path(tempfile.mkdtemp(prefix="colorgan-ray-", dir="/tmp"))
-    environment = private_ray_environment()
+    environment = {**private_ray_environment(), **variables}
     # `python` in a job's command is this interpreter, whether or not its environment is activated.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command = [
@@ -80,7 +93,8 @@ def local_ray(folder: Path, cpus: int | None = None) -> Iterator[LocalRay]:
         f"--dashboard-port={jobs_port}",
         f"--ray-client-server-port={client_port}",
         f"--temp-dir={temporary}",
-        *([f"--num-cpus={cpus}"] if cpus else []),
+        *([f"--num-cpus={cpus}"] if cpus is not None else []),
+        *options,
     ]
     log = temporary / "start.log"
     with log.open("w") as output:
@@ -135,7 +149,8 @@ def _wait(process: subprocess.Popen[bytes], address: str, token: str, log: Path)
     raise ColorganError(f"Ray did not start within {_START_SECONDS} s:\n{last_words}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on now."""
     sockets = [socket.create_server((_LOOPBACK, 0)) for _ in range(count)]
     ports = [server.getsockname()[1] for server in sockets]
     for server in sockets:

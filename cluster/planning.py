@@ -56,7 +56,7 @@ def plan_training(
     nodes: Sequence[NodeResources],
     device: str = "auto",
     gpus_per_model: float = 1.0,
-    at_once: int | None = None,
+    max_parallel: int | None = None,
 ) -> Plan:
     """Divide a cluster among models.
 
@@ -65,16 +65,16 @@ def plan_training(
         nodes: the machines that there are, or that the autoscaler may add.
         device: auto (GPUs where there are any), cpu or gpu.
         gpus_per_model: a GPU's share for each; several models fit on one GPU below 1.
-        at_once: an upper limit of the user's.
+        max_parallel: an upper limit of the user's.
 
     Raises:
         ConfigError: the cluster cannot run even one model so.
     """
     if gpus_per_model <= 0:
         raise ConfigError("--gpus-per-model must be more than 0")
-    if at_once is not None and at_once < 1:
-        raise ConfigError("--at-once must be at least 1")
-    wanted = min(models, at_once or models)
+    if max_parallel is not None and max_parallel < 1:
+        raise ConfigError("--max-parallel must be at least 1")
+    wanted = min(models, max_parallel or models)
     gpus = sum(node.gpus for node in nodes)
     if device == "gpu" and not gpus:
         raise ConfigError(
@@ -82,7 +82,7 @@ def plan_training(
             "--device cpu trains without"
         )
     if device == "gpu" or (device == "auto" and gpus):
-        places = sum(_fits(node.gpus, gpus_per_model) for node in nodes)
+        places = sum(_count(node.gpus, gpus_per_model) for node in nodes)
         if not places:
             raise ConfigError(
                 f"--gpus-per-model {gpus_per_model:g}: no machine of the cluster has so many GPUs"
@@ -100,12 +100,27 @@ def plan_training(
     return Plan(False, running, share, 0, max(1, math.floor(share)))
 
 
-def _fits(offered: float, share: float) -> int:
+def fits(nodes: Sequence[NodeResources], needs: Sequence[tuple[float, float]]) -> bool:
+    """Whether processes that need so many (CPUs, GPUs) each find room, the largest first."""
+    # Those without a GPU come last, and go where there is none if they can.
+    free = [[node.cpus, node.gpus] for node in sorted(nodes, key=lambda node: node.gpus)]
+    for cpus, gpus in sorted(needs, key=lambda need: (need[1], need[0]), reverse=True):
+        for room in free:
+            if cpus <= room[0] + 1e-9 and gpus <= room[1] + 1e-9:
+                room[0] -= cpus
+                room[1] -= gpus
+                break
+        else:
+            return False
+    return True
+
+
+def _count(offered: float, share: float) -> int:
     return math.floor(offered / share + 1e-9)
 
 
 def _largest_share(nodes: Sequence[float], places: int) -> float:
     """The largest share, rounded down to a hundredth, of which `places` fit on the nodes."""
     shares = {node / parts for node in nodes for parts in range(1, places + 1)}
-    fitting = [s for s in shares if s > 0 and sum(_fits(node, s) for node in nodes) >= places]
+    fitting = [s for s in shares if s > 0 and sum(_count(node, s) for node in nodes) >= places]
     return math.floor(max(fitting, default=0.0) * 100) / 100

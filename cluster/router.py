@@ -3,12 +3,12 @@
 import ray
 import torch
 
+from cluster.errors import cause
 from cluster.planning import Plan
-from cluster.training import cause
+from colorgan.cards import ModelCard
 from colorgan.data.dataset import open_dataset
 from colorgan.errors import ColorganError
 from colorgan.models.classifiers import load_classifier
-from colorgan.packages import ModelCard
 from colorgan.router_training import HeadTrainingConfig, train_router
 from colorgan.storage import open_storage
 from colorgan.training import device_name

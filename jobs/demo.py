@@ -18,16 +18,17 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.local import local_ray
+from colorgan.cards import ModelCard, find
 from colorgan.cli import EXIT_FAULT, add_storage_option, guarded
 from colorgan.colorizer import Colorizer, grayscale
 from colorgan.data.dataset import Dataset
-from colorgan.data.sources import find_source
+from colorgan.data.sources import SourceConfig, find_source
 from colorgan.data.staging import StagingConfig, StagingProgress, stage
 from colorgan.errors import ColorganError
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
 from colorgan.evaluation.metrics import ab_l1, psnr
 from colorgan.images.decoding import Pixels, decode, encode_png
-from colorgan.packages import ModelCard, find, load_generator
+from colorgan.packages import load_generator
 from colorgan.progress import format_seconds
 from colorgan.storage import Storage, open_storage
 
@@ -110,18 +111,21 @@ def _run(photos: str | None, storage: Storage) -> int:
 
 def _stage(photos: str | None, storage: Storage) -> Dataset:
     spec = f"folder:{photos}" if photos else "scenes"
-    source = find_source(spec, None if photos else SCENES_PER_CLASS, 0, StagingConfig.size)
+    wanted = SourceConfig(per_class=0 if photos else SCENES_PER_CLASS)
+    source = find_source(spec, wanted, StagingConfig.size)
     shown = time.monotonic()
 
     def observe(progress: StagingProgress) -> None:
         nonlocal shown
         if time.monotonic() - shown > 3:
             shown = time.monotonic()
-            print(f"{progress.label}: {progress.kept} kept", flush=True)
+            usable = ", ".join(f"{label} {count}" for label, count in progress.usable.items())
+            print(f"{progress.examined.total()} of {progress.known}: {usable}", flush=True)
 
-    dataset, dropped = stage(source, storage, DATASET, replace=True, observe=observe)
-    for drop in dropped:
+    staged = stage(source, storage, DATASET, replace=True, observe=observe)
+    for drop in staged.dropped:
         print(f"dropped {drop.source}: {drop.reason}")
+    dataset = staged.dataset
     for label, counts in dataset.manifest.counts.items():
         print(f"{label}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
     return dataset

@@ -8,7 +8,6 @@ surveys by then.
 """
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -20,8 +19,9 @@ import torch
 
 import colorgan
 from cluster.connection import cluster_nodes, connected, storage_uri
+from cluster.job import add_process_options, check_at_least, run_job
 from cluster.planning import plan_training
-from colorgan.cli import add_storage_option, guarded
+from colorgan.cli import add_storage_option
 from colorgan.data.dataset import SPLITS, check_name, list_datasets, open_dataset
 from colorgan.errors import ConfigError, NotInStorage
 from colorgan.evaluation.evaluate import (
@@ -44,9 +44,7 @@ from colorgan.storage import open_storage
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job; returns its exit status."""
-    args = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `ray job stop` ends it as Ctrl-C
-    return guarded(lambda: _run(args))
+    return run_job(_parser(), _run, argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,22 +69,13 @@ def _parser() -> argparse.ArgumentParser:
         help="a sample of so many, as even over the classes as it goes (default: the whole split)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
-    parser.add_argument(
-        "--address", help="of the Ray cluster (default: $RAY_ADDRESS, or a new Ray)"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
-    parser.add_argument(
-        "--retries", type=int, default=3, metavar="N", help="restarts of a process that died"
-    )
+    add_process_options(parser)
     add_options(parser.add_argument_group("router"), RouterConfig)
     return parser
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.photographs < 0:
-        raise ConfigError("--photographs must not be negative")
-    if args.retries < 0:
-        raise ConfigError("--retries must not be negative")
+    check_at_least(0, args, "photographs", "retries")
     storage = open_storage(storage_uri(args.storage))
     router = parse(RouterConfig, args)
     manifests = list_datasets(storage)

@@ -11,7 +11,6 @@ dashboard, python -m tune.dashboard --sweep NAME, follows it.
 import argparse
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -22,11 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.connection import cluster_nodes, connected, storage_uri
+from cluster.job import add_training_options, check_at_least, run_job
 from cluster.planning import plan_training
-from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option, guarded
+from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option
 from colorgan.data.dataset import GENERAL, HYPERCOLUMN, check_name, list_datasets, open_dataset
 from colorgan.errors import ColorganError, ConfigError, NotInStorage
 from colorgan.evaluation.evaluate import photo_id
+from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.models import EMBEDDED
 from colorgan.options import add_options, given, parse
 from colorgan.presets import find_preset
@@ -46,15 +47,12 @@ from colorgan.sweeps import (
     shown_rows,
     write_results,
 )
-from colorgan.training import SpeedConfig, TrainingConfig
 from tune.space import PRESETS, Space, read_space
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job; returns its exit status: 0 also where trials failed, but with --strict."""
-    args = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `ray job stop` ends it as Ctrl-C
-    return guarded(lambda: _run(args))
+    return run_job(_parser(), _run, argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,31 +113,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--strict", action="store_true", help="end with status 1 if any trial failed"
     )
-    parser.add_argument(
-        "--address", help="of the Ray cluster (default: $RAY_ADDRESS, or a new Ray)"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
-    parser.add_argument(
-        "--gpus-per-model", type=float, default=1.0, metavar="N", help="below 1, trials share a GPU"
-    )
-    parser.add_argument("--at-once", type=int, metavar="N", help="train at most N trials at once")
-    parser.add_argument(
-        "--checkpoint-every", type=int, default=5, metavar="N", help="epochs between checkpoints"
-    )
-    parser.add_argument(
-        "--retries", type=int, default=3, metavar="N", help="restarts of a process that died"
-    )
+    add_training_options(parser, "trials")
     add_options(parser.add_argument_group("hyper-parameters of every trial"), TrainingConfig)
     add_options(parser.add_argument_group("speed"), SpeedConfig)
     return parser
 
 
 def _run(args: argparse.Namespace) -> int:
-    for name in ("checkpoint_every", "eval_every"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} must be at least 1")
-    if args.retries < 0:
-        raise ConfigError("--retries must not be negative")
+    check_at_least(1, args, "checkpoint_every", "eval_every")
+    check_at_least(0, args, "retries")
     overrides = given(TrainingConfig, args)
     TrainingConfig(**overrides)
     space = _space(args)
@@ -217,7 +199,7 @@ def _train(args: argparse.Namespace, storage: Storage, sweep: Sweep, space: Spac
 
         nodes = cluster_nodes()
         plan = plan_training(
-            len(sweep.trials), nodes, args.device, args.gpus_per_model, args.at_once
+            len(sweep.trials), nodes, args.device, args.gpus_per_model, args.max_parallel
         )
         _say(plan.sentence([trial.name for trial in sweep.trials], "trial"))
         runner = TrialRunner(

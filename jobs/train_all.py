@@ -1,4 +1,4 @@
-"""Train the class models, and the general one if asked, at the same time.
+"""Train the class models at the same time, after the general one where they start from it.
 
     python jobs/train_all.py --dataset NAME
     ray job submit -- python jobs/train_all.py
@@ -7,23 +7,26 @@ Without --dataset it takes the newest dataset in storage, or stages the embedded
 """
 
 import argparse
+import contextlib
 import json
 import os
 import queue
-import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
 from cluster.connection import cluster_nodes, connected, storage_uri
+from cluster.job import add_training_options, check_at_least, run_job
 from cluster.planning import Plan, plan_training
-from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option, guarded
+from cluster.queue import Queue
+from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option
 from colorgan.data.dataset import (
     GENERAL,
     HYPERCOLUMN,
@@ -33,23 +36,31 @@ from colorgan.data.dataset import (
     list_datasets,
     open_dataset,
 )
-from colorgan.data.sources import find_source
+from colorgan.data.sources import SourceConfig, find_source
 from colorgan.data.staging import StagingConfig, stage
 from colorgan.errors import ColorganError, ConfigError
+from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.options import add_options, given, parse
 from colorgan.presets import PRESETS, default_preset, find_preset
-from colorgan.progress import Progress, format_seconds
-from colorgan.runs import ModelResult, ModelRun, finished_result, new_run_name, open_run
-from colorgan.storage import Storage, open_storage
-from colorgan.training import SpeedConfig, TrainingConfig
+from colorgan.progress import Progress, RunProgress, format_seconds, write_progress
+from colorgan.runs import (
+    ModelResult,
+    ModelRun,
+    find_base,
+    finished_result,
+    new_run_name,
+    open_run,
+)
+from colorgan.storage import Storage, open_storage, patiently
+
+# What stopping may take; RAY_JOB_STOP_WAIT_TIME_S, after which Ray kills a job, should be longer.
+_STOP_SECONDS = 100.0
+_RECORD_SECONDS = 2.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job; returns its exit status: 0 when every model was trained and published."""
-    args = _parser().parse_args(argv)
-    # `ray job stop` and schedulers send SIGTERM: end as for Ctrl-C, with a word on how to go on.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return guarded(lambda: _run(args))
+    return run_job(_parser(), _run, argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,25 +77,13 @@ def _parser() -> argparse.ArgumentParser:
         "--models",
         metavar="MODEL",
         nargs="+",
-        help=f"classes of the dataset, {GENERAL} and {HYPERCOLUMN} (default: every class)",
+        help=f"classes of the dataset, {GENERAL} and {HYPERCOLUMN} (default: every class); what "
+        "they start from is trained, too",
     )
     parser.add_argument(
         "--run", metavar="NAME", help="go on with, or start, the run of this name (default: new)"
     )
-    parser.add_argument(
-        "--address", help="of the Ray cluster (default: $RAY_ADDRESS, or a new Ray)"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
-    parser.add_argument(
-        "--gpus-per-model", type=float, default=1.0, metavar="N", help="below 1, models share a GPU"
-    )
-    parser.add_argument("--at-once", type=int, metavar="N", help="train at most N models at once")
-    parser.add_argument(
-        "--checkpoint-every", type=int, default=5, metavar="N", help="epochs between checkpoints"
-    )
-    parser.add_argument(
-        "--retries", type=int, default=3, metavar="N", help="restarts of a process that died"
-    )
+    add_training_options(parser, "models")
     parser.add_argument(
         "--preset",
         choices=tuple(PRESETS),
@@ -107,10 +106,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.checkpoint_every < 1:
-        raise ConfigError("--checkpoint-every must be at least 1")
-    if args.retries < 0:
-        raise ConfigError("--retries must not be negative")
+    check_at_least(1, args, "checkpoint_every")
+    check_at_least(0, args, "retries")
     overrides = given(TrainingConfig, args)
     TrainingConfig(**overrides)  # a bad value is reported before anything is started
     storage = open_storage(storage_uri(args.storage))
@@ -119,18 +116,29 @@ def _run(args: argparse.Namespace) -> int:
     _check_models(dataset, models)
 
     run = check_name("run", args.run) if args.run else new_run_name("train")
-    results = {model: finished_result(storage, run, model) for model in models}
-    waiting = [model for model in models if not results[model]]
 
     with connected(args.address, args.worker_logs):
         nodes = cluster_nodes()
-        plan = plan_training(
-            len(waiting) or 1, nodes, args.device, args.gpus_per_model, args.at_once
-        )
-        preset_name = args.preset or default_preset(plan.on_gpu)
-        configs = {model: find_preset(preset_name).config(model, overrides) for model in models}
+
+        def plan(count: int) -> Plan:
+            return plan_training(count, nodes, args.device, args.gpus_per_model, args.max_parallel)
+
+        preset_name = args.preset or default_preset(plan(1).on_gpu)
+        preset = find_preset(preset_name)
+        configs = {model: preset.config(model, overrides) for model in models}
+        for base in {each.start_from for each in configs.values()} - {"", *models}:
+            if "@" not in base:  # it is trained, too
+                _check_models(dataset, [base])
+                configs = {base: preset.config(base, overrides), **configs}
+        results = {model: finished_result(storage, run, model) for model in configs}
+        waiting = [model for model, result in results.items() if not result]
+        _check_bases(storage, run, {model: configs[model] for model in waiting}, configs)
+        bases = {configs[model].start_from for model in waiting}
+        first = [model for model in waiting if model in bases]
+        stages = [stage for stage in (first, [m for m in waiting if m not in bases]) if stage]
+        plans = {model: plan(len(stage)) for stage in stages for model in stage}
         fingerprint = dataset.manifest.fingerprint
-        going_on = open_run(storage, run, "train_all", fingerprint, configs)
+        going_on = open_run(storage, run, fingerprint, configs)
         _say(
             f"run {run}{' (going on)' if going_on else ''}: dataset {dataset.manifest.name}, "
             f"preset {preset_name}, storage {storage.uri}"
@@ -152,23 +160,23 @@ def _run(args: argparse.Namespace) -> int:
             )
             for model in waiting
         }
-        started, router_error = time.time(), None
-        try:
-            if waiting:
-                _say(plan.sentence(waiting))
-                results |= _train(specs, plan, args.retries)
-            if args.router == "head":
-                backbone = find_preset(preset_name).config(ROUTER, overrides).backbone
-                router_error = _train_router(storage, dataset, run, backbone, plan, args.retries)
-        except KeyboardInterrupt:
-            _say(f"\nstopped; the same command with --run {run} goes on")
+        started = time.time()
+        if waiting:
+            for number, stage in enumerate(stages):
+                _say(("then " if number else "") + plans[stage[0]].sentence(stage))
+            trainer = _Trainer(storage, run, specs, plans)
+            results |= trainer.train(args.retries, args.max_parallel)
+        status = _summarize(storage, run, [results[model] for model in configs], started)
+        if status == EXIT_INTERRUPTED:
+            _say(f"stopped; the same command with --run {run} goes on")
             # The threads that wait for Ray cannot be interrupted; Ray ends what this process owns.
-            os._exit(EXIT_INTERRUPTED)
-    finished = [result for result in results.values() if result]
-    status = _summarize(storage, run, finished, time.time() - started)
-    if router_error:
-        print(f"error: {router_error}", file=sys.stderr, flush=True)
-        return EXIT_FAULT
+            os._exit(status)
+        if args.router == "head":
+            backbone = preset.config(ROUTER, overrides).backbone
+            error = _train_router(storage, dataset, run, backbone, plan(1), args.retries)
+            if error:
+                print(f"error: {error}", file=sys.stderr, flush=True)
+                return EXIT_FAULT
     return status
 
 
@@ -180,9 +188,8 @@ def _choose_dataset(storage: Storage, name: str | None) -> Dataset:
         _say(f"no --dataset: taking the newest, {manifests[-1].name}")
         return Dataset(storage, manifests[-1])
     _say(f"no dataset in {storage.uri}: staging the embedded scenes")
-    source = find_source("scenes", None, 0, StagingConfig.size)
-    dataset, _ = stage(source, storage, "scenes")
-    return dataset
+    source = find_source("scenes", SourceConfig(), StagingConfig.size)
+    return stage(source, storage, "scenes").dataset
 
 
 def _check_models(dataset: Dataset, models: Sequence[str]) -> None:
@@ -196,35 +203,172 @@ def _check_models(dataset: Dataset, models: Sequence[str]) -> None:
                 )
 
 
-def _train(specs: dict[str, ModelRun], plan: Plan, retries: int) -> dict[str, ModelResult]:
-    """Train models on the cluster, and show how it goes."""
-    from cluster.training import fit, start_board  # imports Ray: see cluster.connection
+def _check_bases(
+    storage: Storage,
+    run: str,
+    waiting: dict[str, TrainingConfig],
+    configs: dict[str, TrainingConfig],
+) -> None:
+    """Check, before anything is trained, that models can start from what they are to start from."""
+    for model, config in waiting.items():
+        base = config.start_from
+        if not base:
+            continue
+        if base in waiting:
+            architecture = configs[base].architecture(base)
+        else:
+            architecture = find_base(storage, run, base).architecture
+        if architecture != config.architecture(model):
+            raise ConfigError(
+                f"{model} cannot start from {base}, a network of another architecture"
+            )
 
-    board = start_board()
-    finished: queue.SimpleQueue[ModelResult] = queue.SimpleQueue()
-    places = threading.Semaphore(plan.at_once)
 
-    def train(spec: ModelRun) -> None:
-        with places:
-            board.note.remote((spec.model, "starting", ""))
-            finished.put(fit(spec, plan, board, retries))
+class _Trainer:
+    """Trains models on the cluster, each as soon as the queue has a place for it."""
 
-    results: dict[str, ModelResult] = {}
-    with Progress({model: spec.training.epochs for model, spec in specs.items()}) as progress:
-        for spec in specs.values():
-            # Each waits in a thread of the driver: Ray Train then keeps its controllers on this
-            # machine, and the death of a worker's machine costs no more than its training process.
-            threading.Thread(target=train, args=(spec,), daemon=True).start()
-        while len(results) < len(specs):
+    def __init__(
+        self, storage: Storage, run: str, specs: dict[str, ModelRun], plans: dict[str, Plan]
+    ) -> None:
+        from cluster.training import start_board  # imports Ray: see cluster.connection
+
+        submitted = psutil.Process().create_time()
+        self._record = _ProgressRecord(storage, run, submitted)
+        self._specs, self._plans = specs, plans
+        self._waiting = list(specs)
+        self._running: set[str] = set()
+        self._began: dict[str, float] = {}
+        self._results: dict[str, ModelResult] = {}
+        self._finished: queue.SimpleQueue[ModelResult] = queue.SimpleQueue()
+        self._queue = Queue(run, submitted, plans)
+        self._board = start_board()
+
+    def train(self, retries: int, max_parallel: int | None) -> dict[str, ModelResult]:
+        """Train all models; a first SIGTERM or Ctrl-C lets them keep their last epochs."""
+        import ray
+
+        epochs = {model: spec.training.epochs for model, spec in self._specs.items()}
+        with Progress(epochs) as self._progress:
             try:
-                result = finished.get(timeout=1)
-            except queue.Empty:
-                result = None
-            _show(progress, board)
-            if result:
-                results[result.model] = result
-                progress.state(result.model, result.status, result.package or result.error or "")
-    return results
+                while len(self._results) < len(self._specs):
+                    self._start(retries, max_parallel or len(self._specs))
+                    self._follow()
+            except KeyboardInterrupt:
+                self._stop()
+            with contextlib.suppress(ray.exceptions.RayError):
+                self._queue.ask([], [])
+            self._record.write(self._progress)
+        return self._results
+
+    def _start(self, retries: int, max_parallel: int) -> None:
+        ready = [model for model in list(self._waiting) if self._may_start(model)]
+        places = max_parallel - len(self._running)
+        wanted = ready[:places]
+        for model in ready[places:]:
+            self._progress.state(model, "waiting")
+        for model, others in self._queue.ask(wanted, cluster_nodes()).items():
+            if others:
+                self._progress.state(model, "waiting", f"for {others}")
+                continue
+            self._waiting.remove(model)
+            self._running.add(model)
+            self._progress.state(model, "starting")
+            # In a thread of the driver: Ray Train then keeps its controllers on this machine, and
+            # the death of a worker's machine costs no more than its training process.
+            threading.Thread(target=self._fit, args=(model, retries), daemon=True).start()
+
+    def _may_start(self, model: str) -> bool:
+        """Whether what the model starts from is there; ends it where that has failed."""
+        base = self._specs[model].training.start_from
+        if base not in self._specs:
+            return True
+        result = self._results.get(base)
+        if result and result.status != "done":
+            self._waiting.remove(model)
+            error = f"it starts from {base}, which {result.status}"
+            self._end(ModelResult(model=model, status="failed", error=error))
+        elif not result:
+            self._progress.state(model, "waiting", f"for {base}")
+        return result is not None and result.status == "done"
+
+    def _fit(self, model: str, retries: int) -> None:
+        from cluster.training import fit
+
+        self._finished.put(fit(self._specs[model], self._plans[model], self._board, retries))
+
+    def _follow(self) -> None:
+        """Wait a second at most, and show what has happened."""
+        import ray
+
+        try:
+            result = self._finished.get(timeout=1)
+        except queue.Empty:
+            result = None
+        for model, kind, value in ray.get(self._board.take.remote()):
+            self._show(model, kind, value)
+        if result:
+            self._end(result)
+        self._record.write(self._progress)
+
+    def _show(self, model: str, kind: str, value: Any) -> None:
+        if kind == "step":
+            self._progress.step(model, value)
+        elif kind == "epoch":
+            self._progress.epoch(model, value)
+        else:
+            self._began.setdefault(model, time.time())
+            self._progress.state(model, kind, value)
+
+    def _end(self, result: ModelResult) -> None:
+        if result.model in self._began:  # its process may have been another then
+            result = replace(result, started=self._began[result.model])
+        self._running.discard(result.model)
+        self._queue.leave(result.model)
+        self._results[result.model] = result
+        detail = result.package or result.error or ""
+        self._progress.state(result.model, result.status, detail)
+
+    def _stop(self) -> None:
+        """Let the trainings that run keep their last epochs, and end."""
+        import ray
+
+        _say("stopping: the models keep their last epochs")
+        self._board.stop.remote()
+        started = {row.model for row in self._progress.rows() if row.state == "training"}
+        deadline = time.monotonic() + _STOP_SECONDS
+        # Where the whole process group is told to end, Ray ends, too, and with it the trainings.
+        with contextlib.suppress(ray.exceptions.RayError):
+            while started - self._results.keys() and time.monotonic() < deadline:
+                self._follow()
+        for model in self._specs.keys() - self._results.keys():
+            self._end(ModelResult(model=model, status="stopped"))
+
+
+class _ProgressRecord:
+    """Keeps word in storage of how far a run is, for `colorgan jobs`."""
+
+    def __init__(self, storage: Storage, run: str, started: float) -> None:
+        import ray
+
+        self._storage, self._run, self._started = storage, run, started
+        self._job = ray.get_runtime_context().get_job_id()
+        self._written, self._writing = 0.0, threading.Thread()
+
+    def write(self, progress: Progress) -> None:
+        """Write it, at most every other second, and beside whatever else there is to do."""
+        now = time.time()
+        if now - self._written < _RECORD_SECONDS or self._writing.is_alive():
+            return
+        self._written = now
+        rows = tuple(progress.rows())
+        record = RunProgress(self._run, self._job, self._started, now, rows)
+        self._writing = threading.Thread(target=self._put, args=(record,), daemon=True)
+        self._writing.start()
+
+    def _put(self, record: RunProgress) -> None:
+        # It is word for people: where it cannot be written, the trainings go on without.
+        with contextlib.suppress(ColorganError):
+            write_progress(self._storage, record)
 
 
 def _train_router(
@@ -247,20 +391,9 @@ def _train_router(
     return None
 
 
-def _show(progress: Progress, board: Any) -> None:
-    import ray
-
-    for model, kind, value in ray.get(board.take.remote()):
-        if kind == "step":
-            progress.step(model, value)
-        elif kind == "epoch":
-            progress.epoch(model, value)
-        else:
-            progress.state(model, kind, value)
-
-
-def _summarize(storage: Storage, run: str, results: list[ModelResult], wall: float) -> int:
+def _summarize(storage: Storage, run: str, results: list[ModelResult], started: float) -> int:
     """Write summary.json, print it as a table, and return the exit status."""
+    wall = time.time() - started
     total = sum(result.seconds or 0 for result in results)
     summary = {
         "run": run,
@@ -269,7 +402,8 @@ def _summarize(storage: Storage, run: str, results: list[ModelResult], wall: flo
         "models": [asdict(result) for result in results],
     }
     key = f"runs/{run}/summary.json"
-    storage.put(key, (json.dumps(summary, indent=2) + "\n").encode())
+    content = (json.dumps(summary, indent=2) + "\n").encode()
+    patiently(lambda: storage.put(key, content))
     table = Table()
     for heading in ("model", "status", "photographs", "epochs", "time", "device", "images/s"):
         table.add_column(heading)
@@ -277,7 +411,7 @@ def _summarize(storage: Storage, run: str, results: list[ModelResult], wall: flo
         table.add_column(heading)
     for result in results:
         cells = [result.model, result.status]
-        if result.status == "done":
+        if result.epochs:
             cells += [
                 str(result.photographs),
                 str(result.epochs),
@@ -286,7 +420,7 @@ def _summarize(storage: Storage, run: str, results: list[ModelResult], wall: flo
                 f"{result.images_per_second:.1f}",
                 f"{result.val_l1:.2f}",
                 f"{result.val_psnr:.1f} dB",
-                str(result.package),
+                result.package or "",
             ]
         table.add_row(*cells)
     # A job's log has no terminal whose width could be asked for.
@@ -297,9 +431,11 @@ def _summarize(storage: Storage, run: str, results: list[ModelResult], wall: flo
         f"{format_seconds(total)}"
     )
     _say(f"summary: {storage.location(key)}")
-    failed = [result for result in results if result.status != "done"]
+    failed = [result for result in results if result.status == "failed"]
     for result in failed:
         print(f"error: {result.model} failed: {result.error}", file=sys.stderr, flush=True)
+    if any(result.status == "stopped" for result in results):
+        return EXIT_INTERRUPTED
     return EXIT_FAULT if failed else 0
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import shutil
@@ -8,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
 from cluster.local import LocalRay, local_ray
+from colorgan.cards import find
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.sources import SceneSource
 from colorgan.data.staging import StagingConfig, stage
@@ -20,6 +23,9 @@ from tests.browser import browser, shoot  # noqa: F401 - fixtures of every test
 from tests.s3_server import S3Server, s3_server
 
 CHECKOUT = Path(__file__).parents[1]
+
+# Networks as small as they can be.
+SMALL = ("--size", "32", "--width", "4", "--discriminator-width", "4")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,8 +53,7 @@ def storage(tmp_path: Path) -> Storage:
 def stage_scenes(storage: Storage, name: str = "scenes", per_class: int = 24) -> Dataset:
     """A small dataset of scenes, 64 px high."""
     config = StagingConfig(size=64, min_side=32, val_share=0.2, test_share=0.2)
-    dataset, _ = stage(SceneSource(per_class, seed=0, size=64), storage, name, config)
-    return dataset
+    return stage(SceneSource(per_class, seed=0, size=64), storage, name, config).dataset
 
 
 @pytest.fixture(scope="session")
@@ -106,8 +111,7 @@ class Jobs:
 
     def start(self, *options: str) -> Job:
         """A train_all job that is as small as it can be."""
-        small = ("--size", "32", "--width", "4", "--discriminator-width", "4")
-        return self.start_script("train_all", *small, *options)
+        return self.start_script("train_all", *SMALL, *options)
 
     def start_script(self, script: str, *options: str) -> Job:
         log = self.folder / "job.log"
@@ -139,3 +143,22 @@ def summary(storage: Storage, run: str) -> dict[str, Any]:
     """A run's summary.json."""
     loaded: dict[str, Any] = json.loads(storage.get(f"runs/{run}/summary.json"))
     return loaded
+
+
+def history_epochs(storage: Storage, model: str) -> list[int]:
+    """The epochs that a model's latest package counts."""
+    card = find(storage, model)
+    lines = storage.get(f"models/{model}/{card.version}/history.csv").decode().splitlines()
+    return [int(line.split(",")[0]) for line in lines[1:]]
+
+
+def processes(word: str) -> list[psutil.Process]:
+    """The processes whose command has a word; not those of tests/machines.py's machines."""
+    ours = Path("/proc/self/ns/pid").readlink()
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            here = Path(f"/proc/{process.pid}/ns/pid").readlink() == ours
+            if here and word in " ".join(process.cmdline()):
+                found.append(process)
+    return found

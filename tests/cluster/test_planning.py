@@ -46,7 +46,7 @@ def test_cpu_shares_fit_on_the_machines_that_there_are() -> None:
 
 
 def test_the_user_may_train_fewer_at_once() -> None:
-    plan = plan_training(3, TWO_CORES, at_once=1)
+    plan = plan_training(3, TWO_CORES, max_parallel=1)
     assert (plan.at_once, plan.cpus, plan.threads) == (1, 2, 2)
 
 
@@ -61,7 +61,7 @@ def test_thirty_models_do_not_all_start_on_two_cores() -> None:
         ([NodeResources(2, 1)], {"gpus_per_model": 2.0}, "no machine of the cluster has so many"),
         ([NodeResources(0, 0)], {}, "offers no CPU"),
         (TWO_CORES, {"gpus_per_model": 0.0}, "--gpus-per-model must be more than 0"),
-        (TWO_CORES, {"at_once": 0}, "--at-once must be at least 1"),
+        (TWO_CORES, {"max_parallel": 0}, "--max-parallel must be at least 1"),
     ],
 )
 def test_a_cluster_that_cannot_train_is_refused_at_once(

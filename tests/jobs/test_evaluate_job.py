@@ -15,7 +15,8 @@ from colorgan.evaluation.evaluate import BLOCK
 from colorgan.evaluation.results import METRICS, open_report
 from colorgan.evaluation.survey import create_survey, new_participant, record_answer
 from colorgan.models import EMBEDDED
-from colorgan.models.hypercolumn import HypercolumnConfig, HypercolumnNetwork
+from colorgan.models.architectures import HypercolumnConfig
+from colorgan.models.hypercolumn import HypercolumnNetwork
 from colorgan.packages import Trained, publish
 from jobs import evaluate
 from tests.conftest import Jobs
@@ -82,7 +83,7 @@ def test_an_interrupted_evaluation_goes_on_and_ends_in_a_report(
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
-        (["--photographs", "-1"], 2, "--photographs must not be negative"),
+        (["--photographs", "-1"], 2, "--photographs must be at least 0"),
         (["--dataset", "moon"], 1, "moon"),
         (["--models", "dogs"], 1, "no model 'dogs'"),
         (["--router", "labels", "--unsure-below", "2"], 2, "is not a probability"),

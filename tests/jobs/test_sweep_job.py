@@ -5,26 +5,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 
+from colorgan.cards import find
 from colorgan.data.dataset import Dataset
-from colorgan.packages import find
+from colorgan.hyperparameters import TrainingConfig
 from colorgan.sweeps import open_sweep, read_history, read_state, sweep_table
-from colorgan.training import Training, TrainingConfig, load_banks
+from colorgan.training import Training, load_banks
 from jobs import sweep as job
-from tests.conftest import Job, Jobs
+from tests.conftest import SMALL, Job, Jobs, processes
 
 pytestmark = pytest.mark.slow
 
 TINY = TrainingConfig(size=32, width=4, discriminator_width=4, epochs=6, decay_share=0.5)
-SMALL = ("--size", "32", "--width", "4", "--discriminator-width", "4", "--classifier", "none")
 
 
 def start(jobs: Jobs, scenes: Dataset, *options: str) -> Job:
     storage = ("--storage", scenes.storage.uri, "--sweep", "s", "--model", "animals")
-    return jobs.start_script("sweep", *storage, *SMALL, *options)
+    return jobs.start_script("sweep", *storage, *SMALL, "--classifier", "none", *options)
 
 
 def await_in(running: Job, happened: Callable[[], bool]) -> None:
@@ -33,17 +32,6 @@ def await_in(running: Job, happened: Callable[[], bool]) -> None:
         assert running.process.poll() is None, running.output
         assert time.monotonic() < deadline, running.output
         time.sleep(0.02)
-
-
-def trial_processes() -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if any("ImplicitFunc" in part for part in process.cmdline()):
-                found.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return found
 
 
 def statuses(scenes: Dataset) -> list[str]:
@@ -64,7 +52,7 @@ def test_a_killed_sweep_goes_on_and_each_trial_is_its_configuration_trained_alon
     options = ("--grid", "batch_size=2,5,10", "--epochs", "6", "--eval-every", "2")
     folder = Path(storage.uri) / "runs/s"
 
-    running = start(jobs, scenes, *options, "--at-once", "2")  # a thread each, as three have
+    running = start(jobs, scenes, *options, "--max-parallel", "2")  # a thread each, as three have
     await_in(running, lambda: "done" in statuses(scenes))
     running.process.kill()
     running.finish()
@@ -106,8 +94,8 @@ def test_a_trial_that_fails_and_one_that_diverges_are_marked_and_the_others_go_o
     running = start(jobs, scenes, *options)
     history = Path(scenes.storage.uri) / "runs/s/trials/01/history.json"
     await_in(running, lambda: history.exists() and status(scenes, "02") == "failed")
-    await_in(running, lambda: len(trial_processes()) == 1)  # that of the other one ends
-    trial_processes()[0].kill()
+    await_in(running, lambda: len(processes("ImplicitFunc")) == 1)  # that of the other one ends
+    processes("ImplicitFunc")[0].kill()
     assert running.finish() == 0, running.output
     assert [status(scenes, trial) for trial in ("01", "02")] == ["failed", "failed"]
     assert "trial 01 (lambda_l1 100) failed: " in running.output

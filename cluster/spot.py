@@ -1,0 +1,96 @@
+"""Watch for the notice that this spot machine is to be taken away, and tell Ray.
+
+    python -m cluster.spot {aws,gcp}
+
+A cluster file starts it beside Ray on every spot machine. Ray then places nothing more on the
+machine, and the trainings there keep their last epochs, to go on elsewhere.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import requests
+
+_POLL_SECONDS = 2.0
+_TIMEOUT = 2.0
+
+# Google gives half a minute, and does not say when it ends.
+_GCP_SECONDS = 30
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Watch until the notice comes; returns the exit status of telling Ray."""
+    parser = argparse.ArgumentParser(prog="python -m cluster.spot", description=__doc__)
+    parser.add_argument("cloud", choices=("aws", "gcp"), help="whose machine it is")
+    parser.add_argument(
+        "--metadata",
+        metavar="URL",
+        help="of the cloud's metadata service (default: where the cloud has it)",
+    )
+    args = parser.parse_args(argv)
+    notice = aws_notice if args.cloud == "aws" else gcp_notice
+    address = args.metadata or (
+        "http://169.254.169.254" if args.cloud == "aws" else "http://metadata.google.internal"
+    )
+    while True:
+        try:
+            left = notice(address)
+        except (requests.RequestException, ValueError, LookupError) as error:
+            print(f"no answer from {address}: {type(error).__name__}", file=sys.stderr, flush=True)
+            left = None
+        if left is not None:
+            print(f"the machine goes in {left:.0f} s: telling Ray", flush=True)
+            return _drain(left)
+        time.sleep(_POLL_SECONDS)
+
+
+def aws_notice(address: str) -> float | None:
+    """Seconds until AWS takes the machine; None as long as it has not said so (IMDSv2)."""
+    token = requests.put(
+        f"{address}/latest/api/token",
+        headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"},
+        timeout=_TIMEOUT,
+    )
+    token.raise_for_status()
+    answer = requests.get(
+        f"{address}/latest/meta-data/spot/instance-action",
+        headers={"X-aws-ec2-metadata-token": token.text},
+        timeout=_TIMEOUT,
+    )
+    if answer.status_code == 404:
+        return None
+    answer.raise_for_status()
+    at = datetime.fromisoformat(json.loads(answer.text)["time"])
+    return max(0.0, (at - datetime.now(UTC)).total_seconds())
+
+
+def gcp_notice(address: str) -> float | None:
+    """Seconds until Google takes the machine; None as long as it has not said so."""
+    answer = requests.get(
+        f"{address}/computeMetadata/v1/instance/preempted",
+        headers={"Metadata-Flavor": "Google"},
+        timeout=_TIMEOUT,
+    )
+    answer.raise_for_status()
+    return _GCP_SECONDS if answer.text.strip() == "TRUE" else None
+
+
+def _drain(left: float) -> int:
+    """Tell Ray that this node will be gone in so many seconds."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "ray.scripts.scripts", "drain-node"),
+            *("--reason", "DRAIN_NODE_REASON_PREEMPTION"),
+            *("--reason-message", "the spot machine is being taken away"),
+            *("--deadline-remaining-seconds", str(int(left))),
+        ]
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""Many jobs on a cluster that grows: Ray's autoscaler on its provider of pretended machines.
+
+The autoscaler, the machines' Ray processes and the jobs are real; the machines are all this one.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.local import LocalRay, free_ports, local_ray
+from colorgan.cards import list_models
+from colorgan.checkpoints import Checkpoints
+from colorgan.storage import Storage, open_storage
+from tests.conftest import CHECKOUT, SMALL, stage_scenes, summary
+
+pytestmark = pytest.mark.slow
+
+RUNNING = ("PENDING", "RUNNING")
+HEAD = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"
+
+
+@dataclass
+class Growing:
+    """A head without a CPU, up to two machines of one CPU each, and a storage."""
+
+    ray: LocalRay
+    storage: Storage
+
+    def type(self, program: str, *arguments: str) -> str:
+        """Type a command; returns what it prints."""
+        done = subprocess.run(
+            [Path(sys.executable).parent / program, *arguments],
+            cwd=CHECKOUT,
+            env={
+                **os.environ,
+                **self.ray.environment,
+                "RAY_ADDRESS": self.ray.jobs_address,
+                "COLORGAN_STORAGE": self.storage.uri,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=400,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def submit(self, run: str, *options: str) -> str:
+        """Submit a job; returns its name."""
+        output = self.type(
+            *("ray", "job", "submit", "--no-wait", "--", "python", "jobs/train_all.py"),
+            *("--storage", self.storage.uri, "--run", run, *SMALL, "--dataset", "scenes", *options),
+        )
+        found = re.search(r"raysubmit_\w+", output)
+        assert found, output
+        return found.group()
+
+    def runs(self) -> dict[str, dict[str, Any]]:
+        """What `colorgan jobs` says of the jobs that have begun to work on a run, by run."""
+        jobs = json.loads(self.type("colorgan", "jobs", "--all", "--json"))
+        for job in jobs:
+            assert job["status"] != "FAILED", self.type("colorgan", "jobs", "logs", job["name"])
+        return {job["run"]["run"]: job for job in jobs if job["run"]}
+
+    def nodes(self) -> list[str]:
+        """Ray's nodes that are alive."""
+        output = self.type("ray", "list", "nodes", "--filter", "state=ALIVE", "--format", "json")
+        return [node["node_id"] for node in json.loads(output)]
+
+    def wait_for(self, condition: Callable[[dict[str, dict[str, Any]]], Any]) -> Any:
+        """Wait until something is so with the runs."""
+        deadline = time.monotonic() + 300
+        while not (found := condition(self.runs())):
+            assert time.monotonic() < deadline, self.type("colorgan", "jobs", "--all")
+            time.sleep(1)
+        return found
+
+
+@pytest.fixture(scope="module")
+def growing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Growing]:
+    folder = tmp_path_factory.mktemp("growing")
+    storage = open_storage(str(folder / "storage"))
+    stage_scenes(storage)
+    (port,) = free_ports(1)
+    config = folder / "autoscaling.json"
+    nothing = ("initialization_commands", "setup_commands", "head_setup_commands")
+    nothing += ("worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands")
+    nothing += ("cluster_synced_files", "rsync_exclude", "rsync_filter")
+    config.write_text(
+        json.dumps(
+            {
+                **{name: [] for name in nothing},
+                "auth": {"ssh_user": "nobody"},
+                "docker": {},
+                "file_mounts": {},
+                "file_mounts_sync_continuously": False,
+                "upscaling_speed": 1.0,
+                "cluster_name": "growing",
+                "max_workers": 2,
+                "idle_timeout_minutes": 5,
+                "provider": {
+                    "type": "external",  # Ray's wheel lacks the defaults of "fake_multinode"
+                    "module": "ray.autoscaler._private.fake_multi_node.node_provider"
+                    ".FakeMultiNodeProvider",
+                    "gcs_address": f"127.0.0.1:{port}",
+                    "head_node_id": HEAD,
+                    "launch_multiple": True,
+                },
+                "head_node_type": "ray.head.default",
+                "available_node_types": {
+                    "ray.head.default": {
+                        "resources": {"CPU": 0},
+                        "node_config": {},
+                        "max_workers": 0,
+                    },
+                    "worker": {
+                        "resources": {"CPU": 1, "object_store_memory": 200_000_000},
+                        "node_config": {},
+                        "min_workers": 0,
+                        "max_workers": 2,
+                    },
+                },
+            }
+        )
+    )
+    variables = {
+        "COLORGAN_AUTOSCALING": str(config),
+        "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+        "RAY_FAKE_CLUSTER": "1",
+        "RAY_enable_autoscaler_v2": "1",
+        "RAY_CLOUD_INSTANCE_ID": HEAD,
+        "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD,
+    }
+    options = (f"--autoscaling-config={config}",)
+    with local_ray(CHECKOUT, 0, port, options, variables) as ray:
+        yield Growing(ray, storage)
+
+
+@pytest.fixture(scope="module")
+def four_jobs(growing: Growing) -> dict[str, list[dict[str, Any]]]:
+    """The results of four jobs that were submitted one right after the other, by run."""
+    assert len(growing.nodes()) == 1
+    # So long that both machines are there, and the others wait, before a's models are done.
+    growing.submit("a", "--models", "animals", "people", "--epochs", "60")
+    growing.wait_for(lambda runs: "a" in runs)  # or b's process might be quicker to ask
+    for run, model in (("b", "animals"), ("c", "people"), ("d", "vehicles")):
+        growing.submit(run, "--models", model, "--epochs", "2")
+    # d's process may have been quicker to start than c's, which stands before it all the same.
+    growing.wait_for(
+        lambda runs: (
+            "d" in runs
+            and re.fullmatch("for .*c/people", runs["d"]["run"]["models"][0]["detail"] or "")
+        )
+    )
+    print("\n" + growing.type("colorgan", "jobs"))
+    growing.wait_for(lambda runs: all(job["status"] not in RUNNING for job in runs.values()))
+    return {run: summary(growing.storage, run)["models"] for run in "abcd"}
+
+
+def test_four_jobs_share_two_places_in_the_order_of_their_submission(
+    growing: Growing, four_jobs: dict[str, list[dict[str, Any]]]
+) -> None:
+    models = [model for run in "abcd" for model in four_jobs[run]]
+    begins = [model["started"] for model in models]
+    assert [model["status"] for model in models] == ["done"] * 5
+    # a's two models, then those of b and c, then d's.
+    first, second, third = begins[:2], begins[2:4], begins[4:]
+    assert max(first) < min(second) and max(second) < min(third)
+    assert max(first) < min(model["ended"] for model in models[:2]), "a's two took turns"
+    for model in models:  # never more than two at once
+        others = [m for m in models if m["started"] <= model["started"] < m["ended"]]
+        assert len(others) <= 2, models
+
+
+def test_a_model_that_waits_starts_on_a_machine_that_joins_late(
+    growing: Growing, four_jobs: dict[str, list[dict[str, Any]]]
+) -> None:
+    # When the jobs were submitted there was the head alone, which has no CPU to train on.
+    assert len(growing.nodes()) == 3
+
+
+def test_a_stopped_job_keeps_its_last_epoch(growing: Growing) -> None:
+    options = ("--models", "animals", "people", "--max-parallel", "1", "--checkpoint-every", "1000")
+    growing.submit("long", *options, "--epochs", "1000")
+    growing.wait_for(lambda runs: "long" in runs and runs["long"]["run"]["models"][0]["epoch"] > 2)
+    assert growing.runs()["long"]["run"]["models"][1]["state"] == "waiting"
+    output = growing.type("colorgan", "jobs", "stop", "long")
+    assert "stopped" in output
+    log = growing.type("colorgan", "jobs", "logs", "long")
+    assert "the same command with --run long goes on" in log
+    animals, people = summary(growing.storage, "long")["models"]
+    assert (animals["status"], people["status"]) == ("stopped", "stopped")
+    # All epochs but the one that was cut short, though no checkpoint was due.
+    assert animals["epochs"] == max(map(int, re.findall(r"animals: epoch (\d+)/1000", log)))
+    assert Checkpoints(growing.storage, "runs/long/animals").last() == animals["epochs"]
+    assert not any(card.run == "long" for card in list_models(growing.storage))
