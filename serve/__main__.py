@@ -13,9 +13,10 @@ from cluster.connection import connected
 from colorgan.cli import add_storage_option, guarded
 from colorgan.errors import ConfigError
 from colorgan.memory import keep_buffers
+from colorgan.router import RouterConfig
 from colorgan.storage import open_storage
 from serve.backend import LocalBackend, find_cards
-from serve.config import RouterSettings, ServeConfig
+from serve.config import ServeConfig
 
 _APPLICATION = "colorgan"
 
@@ -53,7 +54,7 @@ def _serve(args: argparse.Namespace) -> int:
     config = ServeConfig(
         storage=storage.uri,
         models=tuple(args.models),
-        router=RouterSettings(router=args.router, classes=args.classes),
+        router=RouterConfig(router=args.router, classes=args.classes),
         device=args.device,
     )
     if args.local:

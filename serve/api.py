@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import FileResponse, Response
 
 import colorgan
-from colorgan.colorizer import prepare, recombine
+from colorgan.colorizer import VIVID, prepare, recombine
 from colorgan.images.decoding import Photograph, Pixels, encode_jpeg, encode_png, encode_webp
 from colorgan.router import Route
 from colorgan.storage import Storage
@@ -107,10 +108,14 @@ def create_api(backend: Backend, limits: Limits, storage: Storage | None = None)
             str, Query(alias="class", description="auto, or the class for `assembled`")
         ] = AUTO,
         format: Annotated[Format, Query(description="of the picture that comes back")] = "png",
+        vividness: Annotated[
+            float, Query(ge=0, le=VIVID, description="what the chroma is multiplied by; 0 is gray")
+        ] = 1.0,
     ) -> Response:
         """Colour one photograph."""
         with ingress.admitted("colorize") as labels:
-            return await ingress.colorize(request, model, photo_class, format, labels)
+            finish = partial(_finish, format=format, vividness=vividness)
+            return await ingress.colorize(request, model, photo_class, finish, labels)
 
     @api.post(
         "/classify",
@@ -225,7 +230,12 @@ class _Ingress:
             ).inc()
 
     async def colorize(
-        self, request: Request, model: str, photo_class: str, format: Format, labels: _Labels
+        self,
+        request: Request,
+        model: str,
+        photo_class: str,
+        finish: Callable[[Photograph, Painted], Response],
+        labels: _Labels,
     ) -> Response:
         async with asyncio.timeout(self._limits.timeout_s):
             infos = await self._backend.models()
@@ -249,14 +259,14 @@ class _Ingress:
                 raise Problem(503, f"no model of the class {chosen} is served")
             painted = await self._paint(chosen, infos[chosen].size, photograph.rgb)
             with self.metrics.stage("encode"):
-                body = await self._in_thread(_finish, photograph, painted, format)
-        headers = {"X-Colorgan-Model": painted.model.reference}
+                response = await self._in_thread(finish, photograph, painted)
+        response.headers["X-Colorgan-Model"] = painted.model.reference
         if route:
-            headers["X-Colorgan-Class"] = route.photo_class
-            headers["X-Colorgan-Score"] = f"{route.score:.4f}"
+            response.headers["X-Colorgan-Class"] = route.photo_class
+            response.headers["X-Colorgan-Score"] = f"{route.score:.4f}"
         elif chosen in known:
-            headers["X-Colorgan-Class"] = chosen
-        return Response(body, headers=headers, media_type=f"image/{format}")
+            response.headers["X-Colorgan-Class"] = chosen
+        return response
 
     async def classify(self, request: Request, labels: _Labels) -> dict[str, Any]:
         async with asyncio.timeout(self._limits.timeout_s):
@@ -315,15 +325,19 @@ class _Ingress:
         return await loop.run_in_executor(self._threads, work, *arguments)
 
 
-def _finish(photograph: Photograph, painted: Painted, format: Format) -> bytes:
+def _finish(photograph: Photograph, painted: Painted, format: Format, vividness: float) -> Response:
     """Join a photograph with its colours at its own size, and encode it."""
     color = torch.from_numpy(np.array(painted.color)).float()
-    rgb = recombine(photograph.rgb, color, painted.model.color_space)
+    rgb = recombine(photograph.rgb, color, painted.model.color_space, vividness)
+    return Response(_encode(rgb, photograph.alpha, format), media_type=f"image/{format}")
+
+
+def _encode(rgb: Pixels, alpha: Pixels | None, format: Format) -> bytes:
     if format == "png":
-        return encode_png(rgb, photograph.alpha)
+        return encode_png(rgb, alpha)
     if format == "webp":
-        return encode_webp(rgb, photograph.alpha)
-    if photograph.alpha is not None:  # JPEG has none: what is transparent becomes white
-        opacity = photograph.alpha[..., None] / 255
+        return encode_webp(rgb, alpha)
+    if alpha is not None:  # JPEG has none: what is transparent becomes white
+        opacity = alpha[..., None] / 255
         rgb = (rgb * opacity + 255 * (1 - opacity)).round().astype(np.uint8)
     return encode_jpeg(rgb)

@@ -49,7 +49,9 @@ _ANSWER_SECONDS = 5.0
 @serve.deployment(
     max_ongoing_requests=64,
     max_queued_requests=64,
-    health_check_period_s=10,  # as long may pass until the controller replaces what died
+    # What may pass until the controller replaces a replica that died, or whose machine did.
+    health_check_period_s=10,
+    health_check_timeout_s=10,
     max_surge_percent=_SURGE_PERCENT,
     ray_actor_options={"num_cpus": 0.1},
 )
@@ -184,7 +186,7 @@ def build(config: ServeConfig) -> serve.Application:
     drain_s = config.limits.timeout_s + _ANSWER_SECONDS
     worker = WorkerDeployment.options(graceful_shutdown_timeout_s=drain_s)
     router = worker.options(name="router").bind(
-        RouterWorker, config.threads, storage.uri, config.router.config(), config.device
+        RouterWorker, config.threads, storage.uri, config.router, config.device
     )
     generators = {
         name: worker.options(name=name).bind(

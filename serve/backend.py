@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Protocol
 
+from colorgan.cards import ModelCard, find, list_models
 from colorgan.data.dataset import GENERAL, HYPERCOLUMN
 from colorgan.errors import NotInStorage
-from colorgan.packages import ModelCard, find, list_models
 from colorgan.router import Route
 from colorgan.storage import Storage, open_storage
 from serve.config import ServeConfig
@@ -65,7 +65,7 @@ class LocalBackend:
         """Load everything; raises ColorganError."""
         storage = open_storage(config.storage)
         cards = find_cards(storage, config.models)
-        self._router = RouterWorker(storage.uri, config.router.config(), config.device)
+        self._router = RouterWorker(storage.uri, config.router, config.device)
         self._generators = {
             name: GeneratorWorker(storage.uri, card, config.device) for name, card in cards.items()
         }

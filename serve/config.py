@@ -5,7 +5,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from colorgan.images.decoding import MAX_PIXELS
-from colorgan.models import EMBEDDED
 from colorgan.router import RouterConfig
 
 
@@ -24,20 +23,6 @@ class Limits(_Strict):
     timeout_s: float = Field(60.0, gt=0, description="for one photograph, in seconds")
 
 
-class RouterSettings(_Strict):
-    """Which router sends photographs to classes; see colorgan.router.RouterConfig."""
-
-    router: Literal["labels", "head"] = "labels"
-    classifier: str = EMBEDDED
-    weights: str = ""
-    classes: str = ""
-    unsure_below: float = Field(0.0, ge=0, le=1)
-
-    def config(self) -> RouterConfig:
-        """The same for the library."""
-        return RouterConfig(**self.model_dump())
-
-
 class ServeConfig(_Strict):
     """The whole application."""
 
@@ -49,7 +34,7 @@ class ServeConfig(_Strict):
         description="pinned versions, as animals@20261122-120000; of other models the latest is "
         "taken when the application is deployed",
     )
-    router: RouterSettings = RouterSettings()
+    router: RouterConfig = RouterConfig()
     limits: Limits = Limits()
     device: Literal["auto", "cpu", "gpu"] = "auto"
     threads: int = Field(1, gt=0, description="that PyTorch uses in each replica, on a CPU")

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
+from colorgan.cards import ModelCard
 from colorgan.colorizer import Colorizer
-from colorgan.images.lab import ColorSpace
+from colorgan.images.color_spaces import ColorSpace
 from colorgan.models.view import View
-from colorgan.packages import ModelCard, load_generator
+from colorgan.packages import load_generator
 from colorgan.router import Route, RouterConfig, open_router
 from colorgan.storage import open_storage
 from colorgan.training import choose_device

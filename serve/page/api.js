@@ -34,8 +34,8 @@ export class Api {
     return (await this.#request("/classify", { ...options, file })).json();
   }
 
-  async colorize(file, model, photoClass, options) {
-    const query = new URLSearchParams({ model, class: photoClass, format: "png" });
+  async colorize(file, { model, photoClass, vividness }, options) {
+    const query = new URLSearchParams({ model, class: photoClass, vividness, format: "png" });
     const response = await this.#request(`/colorize?${query}`, { ...options, file });
     return {
       blob: await readWhole(response),

@@ -19,6 +19,7 @@ export class Card {
   #element = instance("card-template");
   #id = `card-${(cardsMade += 1)}`;
   #choice = AUTO;
+  #vividness = "1";
   #route = null;
   #served = null;
   #originalUrl;
@@ -80,6 +81,10 @@ export class Card {
       this.#choice = event.target.value;
       this.colour({ first: true });
     });
+    this.#part(".vividness").addEventListener("change", (event) => {
+      this.#vividness = event.target.value;
+      this.colour({ first: true });
+    });
     this.#part(".compare").addEventListener("click", () => this.#toggleComparison());
     this.#part(".remove").addEventListener("click", () => this.#remove());
   }
@@ -129,9 +134,10 @@ export class Card {
   // The colouring by a kind of model, from the server once and from here ever after.
   async #result(kind, options) {
     const photoClass = kind === "assembled" ? this.#choice : AUTO;
-    const key = `${kind} ${photoClass}`;
+    const wish = { model: kind, photoClass, vividness: this.#vividness };
+    const key = `${kind} ${photoClass} ${wish.vividness}`;
     if (!this.#results.has(key)) {
-      const answer = await this.#services.api.colorize(this.#file, kind, photoClass, options);
+      const answer = await this.#services.api.colorize(this.#file, wish, options);
       options.signal.throwIfAborted();
       this.#results.set(key, { ...answer, url: URL.createObjectURL(answer.blob) });
     }
@@ -212,6 +218,7 @@ export class Card {
   #finish(kind, picture) {
     this.#part(".model-name").textContent = picture.model;
     this.#part(".model").hidden = false;
+    this.#part(".vividness").hidden = false;
     offerDownload(this.#part(".download"), this.#file, picture, "");
     const comparable = this.#served.kinds.length > 1;
     this.#part(".compare").hidden = false;

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from colorgan.cards import find
 from colorgan.data.scenes import draw_scene
 from colorgan.images.lab import rgb_to_lab
-from colorgan.packages import find
 from colorgan.storage import Storage
 from tests.serve.conftest import local_server
 
@@ -113,6 +113,18 @@ def test_the_format_is_the_clients_choice(client: httpx.Client, format: str) -> 
     assert response.headers["content-type"] == f"image/{format}"
     with opened(response) as colored:
         assert colored.format == format.upper()
+
+
+def test_the_vividness_is_the_clients_choice(client: httpx.Client) -> None:
+    photo = encoded(picture())
+    chroma = []
+    for vividness in (0, 1, 2):
+        response = client.post("/colorize", params={"vividness": vividness}, content=photo)
+        with opened(response) as colored:
+            chroma.append(np.ptp(np.asarray(colored).astype(int), axis=-1).mean())
+    assert chroma[0] < 0.1  # of rounding
+    assert chroma[2] > 1.5 * chroma[1]
+    problem(client.post("/colorize", params={"vividness": 2.1}, content=photo), 422, "vividness")
 
 
 def test_classify_says_what_the_router_thinks(client: httpx.Client) -> None:
@@ -314,7 +326,8 @@ def test_openapi_describes_the_photograph_and_the_problems(client: httpx.Client)
     operation = document["paths"]["/colorize"]["post"]
     assert {"multipart/form-data", "image/jpeg"} <= operation["requestBody"]["content"].keys()
     assert {"200", "400", "413", "415", "422", "503"} <= operation["responses"].keys()
-    assert {each["name"] for each in operation["parameters"]} == {"model", "class", "format"}
+    parameters = {each["name"] for each in operation["parameters"]}
+    assert parameters == {"model", "class", "format", "vividness"}
 
 
 def test_what_schemathesis_makes_of_the_openapi_document_brings_no_server_error(

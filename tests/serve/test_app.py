@@ -21,12 +21,12 @@ import pytest
 import yaml
 
 from cluster.local import LocalRay
+from colorgan.cards import ModelCard, find
 from colorgan.evaluation.survey import create_survey, read_answers
-from colorgan.packages import ModelCard, find
 from colorgan.storage import Storage, open_storage
 from serve.config import ServeConfig
 from serve.deploy import main
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, processes
 from tests.evaluation.test_survey import write_report
 from tests.serve.conftest import MODELS, publish_untrained
 from tests.serve.test_api import encoded, opened, picture
@@ -96,19 +96,9 @@ class Service:
         """The process of the deployment's one replica."""
         title = f"ray::ServeReplica:colorgan:{deployment}"
 
-        def running() -> list[psutil.Process]:
-            return [p for p in psutil.process_iter() if title in " ".join(_command(p))]
-
-        _wait(lambda: len(running()) == 1)  # after an update the one before may still drain
-        (found,) = running()
+        _wait(lambda: len(processes(title)) == 1)  # after an update the one before may still drain
+        (found,) = processes(title)
         return found
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 @pytest.fixture(scope="module")

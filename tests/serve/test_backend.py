@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from colorgan.cards import ModelCard, find
 from colorgan.errors import ColorganError, NotInStorage
-from colorgan.packages import ModelCard, find
 from colorgan.router import RouterConfig
 from colorgan.storage import Storage, open_storage
 from serve.__main__ import main

@@ -107,6 +107,12 @@ def pixels(image: Locator) -> list[int]:
     )
 
 
+def chroma(image: Locator) -> float:
+    """The mean distance of the channels of what an <img> shows."""
+    rgb = np.reshape(pixels(image), (-1, 4))[:, :3]
+    return float(np.ptp(rgb, axis=1).mean())
+
+
 def colourfulness(element: Locator) -> float:
     """The mean distance of an element's channels on the screen, clear of its tags and edges."""
     screen = np.array(Image.open(io.BytesIO(element.screenshot())).convert("RGB"), int)
@@ -173,6 +179,21 @@ def test_a_dropped_photograph_is_routed_coloured_recoloured_compared_and_downloa
     assert download.value.suggested_filename == "horse-colored.png"
     with Image.open(download.value.path()) as picture:
         assert (picture.format, picture.size) == ("PNG", SIZE)
+
+
+def test_the_colours_can_be_gentler_and_more_vivid(page: Page, shoot: Shoot) -> None:
+    send_files_by("drop", page, ".dropzone", **{"horse.jpg": drawn()})
+    card = card_of(page, "horse.jpg")
+    await_colours(card)
+    strength = {}
+    for name in ("gentler", "as painted", "more vivid"):
+        before = card.locator(".after").get_attribute("src")
+        card.get_by_label("Colours").select_option(name)
+        expect(card.locator(".after")).not_to_have_attribute("src", str(before))
+        expect(card).to_have_attribute("aria-busy", "false")
+        strength[name] = chroma(card.locator(".after"))
+    assert strength["gentler"] < strength["as painted"] < strength["more vivid"]
+    shoot(page, "vivid")
 
 
 def test_the_slider_follows_the_pointer_to_both_edges(page: Page, tmp_path: Path) -> None:
@@ -406,7 +427,7 @@ def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(page: Page)
     page.get_by_role("button", name="Bird").press("Enter")
     await_colours(card_of(page, "bird.jpg"))
     page.get_by_role("button", name="Sailing boat").focus()
-    for control in ("slider", "remove", "radio", "download", "compare"):
+    for control in ("slider", "remove", "radio", "select", "download", "compare"):
         page.keyboard.press("Tab")
         reached, outlined = page.evaluate(
             """() => {
