@@ -1,51 +1,84 @@
 """`colorgan classify` against the bare classifier on photographs that are ready in memory.
 
-    python -m benchmarks.router PHOTO...
+    python -m benchmarks.router [PHOTO ...] [--rounds N] [--json FILE]
 
 The command's speed is what further photographs cost it: its time for all of them less its time for
-a few, so that Python's and PyTorch's start is not counted. Both are taken in turns.
+a few, so that Python's and PyTorch's start is not counted. Both are taken in turns. Without PHOTO
+it takes drawn scenes.
 """
 
 import argparse
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
+from benchmarks import photographs
+from benchmarks.face import Settings, add_options, run_all, settings_of
+from benchmarks.measure import Result, Rounds, Variant, interleave
 from colorgan.images.decoding import decode
 from colorgan.models.classifiers import Classifier, load_classifier
 
+NAME = "router"
 FEW = 16
 BATCH = 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print images a second and their ratio."""
-    parser = argparse.ArgumentParser(prog="benchmarks.router", description=__doc__)
-    parser.add_argument("photographs", metavar="PHOTO", nargs="+", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.router",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("photographs", metavar="PHOTO", nargs="*", type=Path)
+    parser.add_argument("--rounds", type=int)
+    add_options(parser)
     args = parser.parse_args(argv)
     paths: list[Path] = args.photographs
-    if len(paths) <= FEW:
+    if paths and len(paths) <= FEW:
         parser.error(f"give more than {FEW} photographs")
+    benchmark = partial(run, paths=paths, rounds=args.rounds)
+    return run_all({NAME: lambda: benchmark}, settings_of(args), args.json)
+
+
+def run(settings: Settings, paths: Sequence[Path] = (), rounds: int | None = None) -> list[Result]:
+    """Measure with these photographs, or those of the settings."""
+    limits = settings.rounds(30)
+    if rounds is not None:
+        limits = Rounds(rounds, rounds)
     classifier = load_classifier()
+    if paths:
+        return _measure(classifier, paths, limits)
+    with TemporaryDirectory(prefix="colorgan-bench-") as folder:
+        count = settings.pick(FEW + 8, 160, 400)
+        photographs.write(Path(folder, "photos"), photographs.photographs(settings, count))
+        return _measure(classifier, sorted(Path(folder, "photos").iterdir()), limits)
+
+
+def _measure(classifier: Classifier, paths: Sequence[Path], rounds: Rounds) -> list[Result]:
     ready = torch.stack([classifier.view(decode(path.read_bytes()).rgb) for path in paths])
-    ratios = []
-    for number in range(args.rounds):
-        bare = len(ready) / _bare(classifier, ready)
-        command = (len(paths) - FEW) / (_command(paths) - _command(paths[:FEW]))
-        ratios.append(command / bare)
-        print(
-            f"round {number + 1}: bare classifier {bare:.1f} images/s, colorgan classify "
-            f"{command:.1f}, ratio {ratios[-1]:.2f}",
-            flush=True,
-        )
-    print(f"median ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-    return 0
+
+    def further() -> float:
+        took = _command(paths) - _command(paths[:FEW])
+        return took / (len(paths) - FEW) * len(paths)
+
+    timings = interleave(
+        [
+            Variant("bare classifier", lambda: _bare(classifier, ready)),
+            Variant("colorgan classify", further),
+        ],
+        # The command's start is not timed, so its turn lasts long enough in any case.
+        replace(rounds, turn=0.0),
+    )
+    case = f"{len(paths)} photographs"
+    return timings.results(NAME, case, "images/s", lambda seconds: len(paths) / seconds)
 
 
 def _bare(classifier: Classifier, ready: torch.Tensor) -> float:

@@ -1,6 +1,7 @@
 """The service over HTTP against the bare pipeline in this process, in turns, on the same models.
 
-    python -m benchmarks.serve_load --storage URI PHOTO...
+    python -m benchmarks.serve_load --storage URI PHOTO... [--json FILE]
+    python -m benchmarks serve_load --untrained
 
 The bare pipeline does what the service does to a photograph: decode, classify, generate,
 recombine, encode as PNG. Batched, its throughput is what HTTP can at most reach; one photograph at
@@ -11,35 +12,63 @@ in count and time.
 
 import argparse
 import asyncio
-import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Any
 
 import aiohttp
 import httpx
 import psutil
 import torch
 
+from benchmarks.children import Facts
+from benchmarks.face import Settings, add_options, note, run_all, settings_of
+from benchmarks.inference import report_config
+from benchmarks.measure import Result, Rounds, Spread, Timings, Variant, interleave
+from benchmarks.packages import publish_untrained, spread
+from benchmarks.photographs import photographs
+from cluster.local import free_ports
+from colorgan import options
 from colorgan.assembled import AssembledColorizer, find_class_models, load_assembled
-from colorgan.cli import add_storage_option, guarded
+from colorgan.cli import add_storage_option
+from colorgan.data.scenes import CLASSES
 from colorgan.errors import ColorganError
 from colorgan.images.decoding import decode, encode_png
+from colorgan.models.architectures import GeneratorConfig
+from colorgan.options import option
 from colorgan.router import RouterConfig, open_router
 from colorgan.storage import open_storage
 from serve.config import Limits
 
+NAME = "serve_load"
 BATCH = 8
+PHOTOS = 40
 START_SECONDS = 180
+
+_HTTP = "HTTP"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked of the service."""
+
+    rounds: int = option(3, "of everything")
+    requests: int = option(200, "a round, at saturation")
+    clients: int = option(12, "at once, at saturation")
+    overload: int = option(4, "times the clients that the service lets in")
+    overload_seconds: float = option(60.0, "of overload; 0 does without")
+    local: bool = option(False, "the service without Ray")
 
 
 @dataclass(frozen=True)
@@ -58,91 +87,155 @@ class Answers:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="benchmarks.serve_load", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.serve_load",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add_storage_option(parser)
-    parser.add_argument("photographs", metavar="PHOTO", nargs="+", type=Path)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=200, help="a round, at saturation")
-    parser.add_argument("--clients", type=int, default=12, help="at once, at saturation")
-    parser.add_argument("--overload", type=int, default=4, help="times the clients let in")
-    parser.add_argument("--overload-seconds", type=float, default=60.0)
-    parser.add_argument("--local", action="store_true", help="the service without Ray")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument(
+        "photographs", metavar="PHOTO", nargs="*", type=Path, help="default: drawn scenes"
+    )
+    parser.add_argument(
+        "--untrained",
+        action="store_true",
+        help="serve generators with random weights, as the preset report has, from a new storage",
+    )
+    options.add_options(parser, Load)
+    add_options(parser)
     args = parser.parse_args(argv)
-    return guarded(lambda: _run(args))
-
-
-def _run(args: argparse.Namespace) -> int:
-    storage = open_storage(args.storage)
     photos = [path.read_bytes() for path in args.photographs]
+    load = options.given(Load, args)
+
+    def benchmark(settings: Settings) -> list[Result]:
+        if args.untrained:
+            return run(settings, photos, load)
+        return _measure(args.storage, photos or _scenes(settings), _load(settings, load))
+
+    return run_all({NAME: lambda: benchmark}, settings_of(args), args.json)
+
+
+def run(
+    settings: Settings, photos: Sequence[bytes] = (), load: Mapping[str, Any] = MappingProxyType({})
+) -> list[Result]:
+    """Measure the service of untrained generators.
+
+    Args:
+        settings: how to measure.
+        photos: encoded photographs to send; those of the settings where there are none.
+        load: options of Load, over what belongs to the scale.
+    """
+    report = report_config()
+    config = settings.pick(GeneratorConfig(size=32, width=2), report, report)
+    with TemporaryDirectory(prefix="colorgan-bench-") as folder:
+        card = publish_untrained(Path(folder, "one"), config)
+        spread(Path(folder, "served"), Path(folder, "one"), card, CLASSES)
+        sent = list(photos) or _scenes(settings)
+        return _measure(str(Path(folder, "served")), sent, _load(settings, load))
+
+
+def _scenes(settings: Settings) -> list[bytes]:
+    return photographs(settings, settings.pick(2, PHOTOS, PHOTOS))
+
+
+def _load(settings: Settings, load: Mapping[str, Any]) -> "Load":
+    quick = Load(rounds=1, requests=8, clients=2, overload_seconds=0.0, local=True)
+    return replace(settings.pick(quick, Load(), Load(rounds=5)), **load)
+
+
+def _measure(place: str | None, photos: list[bytes], load: Load) -> list[Result]:
+    storage = open_storage(place)
     router = open_router(RouterConfig(), storage)
     cards = find_class_models(storage, router.classes)
     assembled = load_assembled(storage, router, cards)
-    figures: dict[str, list[float]] = {}
+    rounds = Rounds(load.rounds, load.rounds, turn=0.0)
+    single = min(40, load.requests)
+    latencies: list[float] = []
 
-    def note(name: str, value: float) -> float:
-        figures.setdefault(name, []).append(value)
-        return value
+    with _service(storage.uri, load.local) as (address, direct, process):
+        asyncio.run(_ask(address, photos, clients=4, requests=min(24, load.requests)))  # warm
 
-    with _service(storage.uri, args.local) as (address, process):
-        _bare_batched(assembled, photos[:BATCH])
-        asyncio.run(_ask(address, photos, clients=4, requests=24))  # warm
-        for _ in range(args.rounds):
-            bare = note("bare_images_per_second", _bare_batched(assembled, photos))
-            loaded = asyncio.run(_ask(address, photos, args.clients, args.requests))
-            served = len(loaded.of(200)) / loaded.wall
-            note("http_images_per_second", served)
-            note("throughput_ratio", served / bare)
-            alone = note("bare_ms", 1000 * _bare_alone(assembled, photos))
-            single = asyncio.run(_ask(address, photos, 1, min(40, args.requests)))
-            unloaded = note("http_ms", 1000 * statistics.median(single.of(200)))
-            note("added_ms", unloaded - alone)
-            for name, share in (("p50_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99)):
-                note(name, 1000 * _quantile(loaded.of(200), share))
-            print(
-                f"at saturation {served:.1f} images/s over HTTP, {bare:.1f} bare: ratio "
-                f"{served / bare:.2f}; one alone {unloaded:.0f} ms over HTTP, {alone:.0f} ms bare: "
-                f"{unloaded - alone:+.0f} ms",
-                flush=True,
-            )
-        for name, values in figures.items():
-            print(f"{name}: {statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})")
-        if args.overload_seconds:
-            _overload(args, address, process, photos)
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
-    return 0
+        def saturated() -> float:
+            answers = asyncio.run(_ask(address, photos, load.clients, load.requests))
+            latencies.extend(answers.of(200))
+            return answers.wall / len(answers.of(200))
+
+        def unloaded(where: str) -> float:
+            return statistics.median(asyncio.run(_ask(where, photos, 1, single)).of(200))
+
+        note("  at saturation")
+        bare = Variant("bare pipeline, batched", lambda: 1 / _bare_batched(assembled, photos))
+        together = interleave([bare, Variant(_HTTP, saturated)], rounds)
+        note("  one alone")
+        alone = [
+            Variant("bare pipeline", lambda: _bare_alone(assembled, photos)),
+            Variant(_HTTP, lambda: unloaded(address)),
+        ]
+        if direct:
+            alone.append(Variant("HTTP, past Serve's proxy", lambda: unloaded(direct)))
+        apart = interleave(alone, rounds)
+        rows = [
+            *together.results(
+                NAME,
+                f"at saturation, {load.clients} clients",
+                "images/s",
+                lambda seconds: 1 / seconds,
+                facts={_HTTP: _quantiles(latencies)},
+            ),
+            *apart.results(
+                NAME,
+                "one alone",
+                "ms",
+                lambda seconds: 1000 * seconds,
+                facts={each.name: _added(apart, each.name) for each in alone[1:]},
+            ),
+        ]
+        if load.overload_seconds:
+            note("  overload")
+            rows.append(_overload(load, address, process, photos))
+    return rows
 
 
-def _overload(
-    args: argparse.Namespace, address: str, process: psutil.Process, photos: list[bytes]
-) -> None:
-    clients = args.overload * Limits().max_requests
+def _added(timings: Timings, name: str) -> Facts:
+    pairs = zip(timings.seconds[name], timings.seconds[timings.reference], strict=True)
+    return {"ms more than bare": str(Spread.of([1000 * (ours - bare) for ours, bare in pairs]))}
+
+
+def _quantiles(seconds: Sequence[float]) -> Facts:
+    ordered = sorted(seconds)
+    return {f"p{percent} ms": 1000 * _quantile(ordered, percent / 100) for percent in (50, 95, 99)}
+
+
+def _overload(load: Load, address: str, process: psutil.Process, photos: list[bytes]) -> Result:
+    clients = load.overload * Limits().max_requests
     before = _memory(process)
-    answers = asyncio.run(_ask(address, photos, clients, seconds=args.overload_seconds))
+    answers = asyncio.run(_ask(address, photos, clients, seconds=load.overload_seconds))
     time.sleep(5)
     after = _memory(process)
     accepted, refused = answers.of(200), answers.of(429, 503)
-    print(
-        f"overload, {clients} clients for {args.overload_seconds:g} s: "
-        f"{dict(Counter(answers.statuses))}; accepted p50 {_quantile(accepted, 0.5):.2f} s, p99 "
-        f"{_quantile(accepted, 0.99):.2f} s; refused p50 {_quantile(refused, 0.5):.2f} s, p99 "
-        f"{_quantile(refused, 0.99):.2f} s, slowest {max(refused, default=0):.2f} s; memory "
-        f"{before:.0f} MiB before, {after:.0f} MiB after",
-        flush=True,
-    )
+    facts: Facts = {
+        **{f"status {status}": count for status, count in Counter(answers.statuses).items()},
+        "accepted p50 s": _quantile(accepted, 0.5),
+        "accepted p99 s": _quantile(accepted, 0.99),
+        "refused p50 s": _quantile(refused, 0.5),
+        "refused p99 s": _quantile(refused, 0.99),
+        "refused slowest s": max(refused, default=0.0),
+        "MiB before": before,
+        "MiB after": after,
+    }
+    case = f"overload, {clients} clients for {load.overload_seconds:g} s"
+    return Result(NAME, case, _HTTP, len(accepted) / answers.wall, "images/s", facts=facts)
 
 
 def _bare_batched(assembled: AssembledColorizer, photos: list[bytes]) -> float:
     """Images a second of the pipeline in batches, on all cores."""
-    torch.set_num_threads(os.cpu_count() or 1)
-    started = time.perf_counter()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _threads(os.cpu_count() or 1), ThreadPoolExecutor(os.cpu_count()) as pool:
+        started = time.perf_counter()
         for start in range(0, len(photos), BATCH):
             decoded = list(pool.map(decode, photos[start : start + BATCH]))
             colored = assembled([photograph.rgb for photograph in decoded])
             list(pool.map(encode_png, [each.rgb for each in colored]))
-    return len(photos) / (time.perf_counter() - started)
+        return len(photos) / (time.perf_counter() - started)
 
 
 def _bare_alone(assembled: AssembledColorizer, photos: list[bytes]) -> float:
@@ -150,13 +243,24 @@ def _bare_alone(assembled: AssembledColorizer, photos: list[bytes]) -> float:
 
     More cores are no faster: at this size their threads wait for each other longer than they work.
     """
-    torch.set_num_threads(1)
     taken = []
-    for photo in photos[:40]:
-        started = time.perf_counter()
-        encode_png(assembled([decode(photo).rgb])[0].rgb)
-        taken.append(time.perf_counter() - started)
+    with _threads(1):
+        for photo in photos[:40]:
+            started = time.perf_counter()
+            encode_png(assembled([decode(photo).rgb])[0].rgb)
+            taken.append(time.perf_counter() - started)
     return statistics.median(taken)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let PyTorch use so many threads inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 async def _ask(
@@ -191,11 +295,18 @@ async def _ask(
 
 
 @contextmanager
-def _service(storage: str, local: bool) -> Iterator[tuple[str, psutil.Process]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def _service(storage: str, local: bool) -> Iterator[tuple[str, str | None, psutil.Process]]:
+    """The service's address, that of its ingress behind Serve's proxy, and its process."""
+    port, direct_port = free_ports(2)
     command = [sys.executable, "-m", "serve", "--storage", storage, "--port", str(port)]
-    process = subprocess.Popen([*command, *(["--local"] if local else [])])
+    process = subprocess.Popen(
+        [*command, *(["--local"] if local else [])],
+        env={
+            **os.environ,
+            "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(direct_port),
+            "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(direct_port + 1),
+        },
+    )
     address = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -207,7 +318,8 @@ def _service(storage: str, local: bool) -> Iterator[tuple[str, psutil.Process]]:
                 time.sleep(0.5)
             if process.poll() is not None or time.monotonic() > deadline:
                 raise ColorganError("the service did not start; its output above says why")
-        yield address, psutil.Process(process.pid)
+        direct = None if local else f"http://127.0.0.1:{direct_port}"
+        yield address, direct, psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait(60)

@@ -1,0 +1,69 @@
+"""`python -m benchmarks`: the benchmarks by name, or all that need no service and no GPU.
+
+    python -m benchmarks [NAME ...] [--quick | --full] [--json FILE] [--photos FOLDER] [--device …]
+    python -m benchmarks router [PHOTO ...]
+    python -m benchmarks serve_load --storage URI PHOTO...
+
+router and serve_load have options of their own when they are named first: `python -m benchmarks
+router --help`. Every benchmark is a module, too: `python -m benchmarks.training_step`.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+from benchmarks.face import Benchmark, add_options, run_all, settings_of
+
+# By name, what each is.
+BENCHMARKS = {
+    "training_step": "a training step against the reference step",
+    "inference": "the generator in use, and ways to be faster, against float32 eager",
+    "pipeline": "the whole pipeline for one photograph, with its stages, against its networks",
+    "router": "colorgan classify against the bare classifier",
+    "staging": "staging against decoding and resizing alone; reading shards",
+    "scaling": "how cost grows with photographs, pixels, batch, width and generators",
+    "train_all": "three models at once on Ray, as processes, and one after the other",
+    "serve_load": "the service over HTTP against the bare pipeline (only when named)",
+}
+_ONLY_NAMED = ("serve_load",)
+_WITH_OPTIONS = ("router", "serve_load")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run benchmarks; returns the exit status: 1 where one could not be run."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in _WITH_OPTIONS and not set(argv) & (BENCHMARKS.keys() - {argv[0]}):
+        own: Callable[[Sequence[str]], int] = _module(argv[0]).main
+        return own(argv[1:])
+    listed = "\n".join(f"  {name:<14} {words}" for name, words in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"{__doc__}\nbenchmarks:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", metavar="NAME", nargs="*", help="which (default: see above)")
+    add_options(parser)
+    args = parser.parse_args(argv)
+    unknown = [name for name in args.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}: there are {', '.join(BENCHMARKS)}")
+    names = args.names or [name for name in BENCHMARKS if name not in _ONLY_NAMED]
+    return run_all({name: _loader(name) for name in names}, settings_of(args), args.json)
+
+
+def _loader(name: str) -> Callable[[], Benchmark]:
+    def load() -> Benchmark:
+        run: Benchmark = _module(name).run
+        return run
+
+    return load
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"benchmarks.{name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

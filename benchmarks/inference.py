@@ -1,0 +1,199 @@
+"""The generator of the preset `report` in use, against plain float32 eager, batch 1 to 32.
+
+    python -m benchmarks.inference [--quick | --full] [--json FILE]
+
+Random weights, evaluation mode, no gradients; the reference gets its lightness ready. `colorgan` is
+`Colorizer.generate`, from sRGB on. The others are ways to be faster that PyTorch offers; compiled
+ones are processes of their own, whose time to compile stands apart. `levels` is how far a picture
+moves from float32 eager's: the mean absolute difference of its sRGB, of 255.
+"""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from benchmarks.children import Child, Facts, Work, settler
+from benchmarks.face import LATE, Settings, left_out, main_of, note
+from benchmarks.measure import Result, Unavailable, Variant, interleave
+from colorgan.colorizer import Colorizer
+from colorgan.data.dataset import GENERAL
+from colorgan.data.scenes import CLASSES, draw_scene
+from colorgan.images import lab
+from colorgan.models.architectures import GeneratorConfig
+from colorgan.models.unet import UNetGenerator
+from colorgan.presets import PRESETS
+
+NAME = "inference"
+REFERENCE = "float32 eager"
+
+_SCENES = 6  # that a batch is made of
+
+
+def run(settings: Settings) -> list[Result]:
+    """Measure every batch size."""
+    device, settings = settings.device_type, settings.within(130)
+    report = report_config()
+    config = settings.pick(GeneratorConfig(size=32, width=4), report, report)
+    batches = settings.pick((2,), (1, 8), (1, 2, 4, 8, 16, 32))
+    # Compiling takes longer than all the rest.
+    compiled = settings.pick((), (1,), batches)
+    results = []
+    for batch in batches:
+        if settings.late():
+            results.append(left_out(NAME, _case_name(config, batch), LATE))
+            continue
+        note(f"  batch {batch}")
+        results += _case(settings, config, batch, device, batch in compiled)
+    return results
+
+
+def _case_name(config: GeneratorConfig, batch: int) -> str:
+    return f"{config.size} px, batch {batch}"
+
+
+def _case(
+    settings: Settings, config: GeneratorConfig, batch: int, device: str, compiled: bool
+) -> list[Result]:
+    case = _case_name(config, batch)
+    generator, rgb = make_generator(config, device), make_batch(batch, config.size)
+    lightness, _ = lab.encode(rgb.to(device), config.color_space)
+    colorizer = Colorizer(generator)
+    ways: dict[str, Callable[[], Tensor]] = {
+        REFERENCE: lambda: forward(generator, lightness),
+        "colorgan": lambda: colorizer.generate(rgb),
+    }
+    for name, layout, dtype in (
+        ("channels_last eager", torch.channels_last, torch.float32),
+        ("bfloat16 eager", torch.contiguous_format, torch.bfloat16),
+        ("bfloat16 channels_last eager", torch.channels_last, torch.bfloat16),
+    ):
+        network = make_generator(config, device).to(dtype).to(memory_format=layout)
+        ready = lightness.to(dtype, memory_format=layout)
+        ways[name] = partial(forward, network, ready)
+    truth = ways[REFERENCE]()
+    facts: dict[str, Facts] = {
+        name: {"levels": levels(way(), truth, lightness, config)}
+        for name, way in ways.items()
+        if name != REFERENCE
+    }
+    variants = [Variant(name, partial(_paint, way)) for name, way in ways.items()]
+    missing = []
+    with ExitStack() as stack:
+        children = {}
+        for dtype in (torch.float32, torch.bfloat16) if compiled else ():
+            name = f"{str(dtype).removeprefix('torch.')} compiled"
+            note(f"    compiling {name.split()[0]}")
+            try:
+                # What was compiled before must not help.
+                cache = stack.enter_context(TemporaryDirectory(prefix="colorgan-inductor-"))
+                children[name] = Child(name, make_compiled, config, batch, device, dtype, cache)
+            except Unavailable as reason:
+                missing.append(left_out(NAME, case, str(reason), name))
+                continue
+            stack.enter_context(children[name])
+            variants.append(children[name].variant)
+        timings = interleave(variants, settings.rounds(), settler(device))
+        facts |= {name: child.end()[0] for name, child in children.items()}
+    rows = timings.results(NAME, case, "ms", lambda seconds: 1000 * seconds, facts=facts)
+    return rows + missing
+
+
+def report_config() -> GeneratorConfig:
+    """The generator of the preset `report`: 256 px, width 64."""
+    config = PRESETS["report"].training.architecture(GENERAL)
+    assert isinstance(config, GeneratorConfig)
+    return config
+
+
+def make_generator(config: GeneratorConfig, device: str) -> UNetGenerator:
+    """A generator in use, with weights that are the same every time."""
+    torch.manual_seed(0)
+    return UNetGenerator(config).eval().requires_grad_(False).to(device)
+
+
+def make_batch(count: int, size: int) -> Tensor:
+    """(count, 3, size, size) uint8 sRGB: scenes, some of them again and again."""
+    scenes = [
+        torch.from_numpy(draw_scene(CLASSES[number % len(CLASSES)], number, size, size))
+        for number in range(min(count, _SCENES))
+    ]
+    return torch.stack([scenes[n % len(scenes)] for n in range(count)]).permute(0, 3, 1, 2)
+
+
+@torch.inference_mode()
+def forward(network: Callable[[Tensor], Tensor], lightness: Tensor) -> Tensor:
+    """The colours of a batch, (batch, channels, size, size) float32 on the CPU."""
+    return network(lightness).float().cpu()
+
+
+def levels(color: Tensor, truth: Tensor, lightness: Tensor, config: GeneratorConfig) -> float:
+    """Mean absolute difference of two colourings' sRGB, in levels of 255."""
+    ours, theirs = (
+        lab.decode(lightness.float().cpu(), each, config.color_space) for each in (color, truth)
+    )
+    return float((ours - theirs).abs().mean()) * 255
+
+
+def make_compiled(
+    config: GeneratorConfig, batch: int, device: str, dtype: torch.dtype, cache: str
+) -> Work:
+    """torch.compile with inductor's freezing, in a process that has compiled nothing before.
+
+    Args:
+        config: of the generator.
+        batch: photographs.
+        device: cpu or cuda.
+        dtype: of the weights.
+        cache: folder for what is compiled.
+
+    Raises:
+        Unavailable: there is no C++ compiler, compiling failed, or freezing did nothing.
+    """
+    if device == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", ""), "c++", "g++"))):
+        raise Unavailable("no C++ compiler")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
+    import torch._dynamo
+    import torch._inductor.config
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    torch._inductor.config.freezing = True
+    generator, rgb = make_generator(config, device), make_batch(batch, config.size)
+    lightness, _ = lab.encode(rgb.to(device), config.color_space)
+    truth = forward(generator, lightness)
+    ready = lightness.to(dtype)
+    # A GPU waits for Python at small batches, unless one graph starts all kernels.
+    mode = "reduce-overhead" if device == "cuda" else None
+    compiled = torch.compile(generator.to(dtype), mode=mode)
+    began = time.perf_counter()
+    try:
+        color = forward(compiled, ready)
+    except Exception as error:  # inductor's, the compiler's and the linker's own
+        raise Unavailable(f"compiling failed: {type(error).__name__}") from error
+    took = time.perf_counter() - began
+    packed = counters["inductor"]["mkldnn_conv_weight_pack_matcher_count"]
+    if device == "cpu" and not packed:
+        raise Unavailable("freezing did nothing: no weights were packed")
+    facts: Facts = {
+        "levels": levels(color, truth, lightness, config),
+        "s to compile": took,
+        **({"convolutions packed": packed} if device == "cpu" else {}),
+    }
+    return Work(partial(_paint, partial(forward, compiled, ready)), lambda: facts, device)
+
+
+def _paint(way: Callable[[], Tensor]) -> None:
+    """As a Variant wants it: nothing comes back."""
+    way()
+
+
+if __name__ == "__main__":
+    sys.exit(main_of(NAME, run, __doc__))

@@ -1,0 +1,67 @@
+"""Storages with packages of untrained generators, as many as are wanted."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.inference import make_generator
+from colorgan.cards import ModelCard
+from colorgan.data.dataset import GENERAL, SPLITS, Dataset, Manifest
+from colorgan.data.scenes import CLASSES
+from colorgan.models.architectures import GeneratorConfig
+from colorgan.packages import Trained, publish
+from colorgan.storage import open_storage
+
+# What the packages claim to have been trained on.
+_NOTHING = Manifest(
+    name="nothing",
+    created="",
+    source="nothing",
+    size=0,
+    split_seed=None,
+    classes=CLASSES,
+    counts={label: dict.fromkeys(SPLITS, 0) for label in CLASSES},
+    dropped={},
+    shards=(),
+    fingerprint="",
+)
+
+
+def publish_untrained(root: Path, config: GeneratorConfig) -> ModelCard:
+    """Publish a generator with random weights under the name `general`.
+
+    Args:
+        root: of the storage.
+        config: of the generator.
+    """
+    storage = open_storage(str(root))
+    dataset = Dataset(storage, _NOTHING)
+    trained = Trained(
+        make_generator(config, "cpu"),
+        classes=dataset.manifest.classes,
+        training={},
+        metrics={"val_l1": 0.0, "val_psnr": 0.0},
+        seconds=0.0,
+        device="cpu",
+    )
+    return publish(storage, GENERAL, dataset, trained)
+
+
+def spread(root: Path, source: Path, card: ModelCard, names: Sequence[str]) -> None:
+    """Make a storage with a package under these names; its weights are links to the one file.
+
+    Args:
+        root: of the new storage.
+        source: of the storage that has the package, on the same file system.
+        card: the package.
+        names: of the models.
+    """
+    storage = open_storage(str(root))
+    package = source / "models" / card.model / card.version
+    for name in names:
+        folder = f"models/{name}"
+        storage.put(f"{folder}/{card.version}/model.json", replace(card, model=name).to_json())
+        storage.put(f"{folder}/latest.json", f'{{"version": "{card.version}"}}\n'.encode())
+        for file in card.files:
+            os.link(package / file, root / folder / card.version / file)

@@ -1,0 +1,150 @@
+"""A training step of colorgan's against the reference step: the same batch, sizes and widths.
+
+    python -m benchmarks.training_step [--quick | --full] [--json FILE]
+
+Ours is an epoch of `Training.run` with the preset `report` and speeds left to `auto`: what counts
+is its time in data and steps, crops, flips and the way from sRGB to Lab included, without the
+validation. The reference gets lightness and colour ready in memory. Each is a process of its own,
+and the peak is that process's memory, PyTorch included (on a GPU: of tensors alone).
+"""
+
+import statistics
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from benchmarks.children import Child, Facts, Work
+from benchmarks.face import LATE, Settings, left_out, main_of, note
+from benchmarks.measure import Result, Unavailable, interleave
+from benchmarks.reference_step import ReferenceTraining
+from colorgan.data.batches import JITTER, PhotoBank
+from colorgan.hyperparameters import SpeedConfig, TrainingConfig
+from colorgan.images import lab
+from colorgan.images.decoding import Pixels
+from colorgan.presets import PRESETS
+from colorgan.records import EpochRecord
+from colorgan.training import Training
+
+NAME = "training_step"
+REFERENCE = "reference step, float32"
+
+# A GPU works ahead of Python within an epoch, and must be let.
+_STEPS_ON_GPU = 30
+
+_QUICK_WIDTH = 4
+
+# (pixels, batch)
+_QUICK = ((32, 2),)
+_DEFAULT = ((256, 1), (256, 5), (128, 1), (128, 5), (128, 10))
+_FULL = (*_DEFAULT, (256, 10))
+
+
+def run(settings: Settings) -> list[Result]:
+    """Measure every size and batch."""
+    device, settings = settings.device_type, settings.within(210)
+    results = []
+    for size, batch in settings.pick(_QUICK, _DEFAULT, _FULL):
+        if settings.late():
+            results.append(left_out(NAME, _case_name(size, batch), LATE))
+            continue
+        note(f"  {_case_name(size, batch)}")
+        results += _case(settings, size, batch, device)
+    return results
+
+
+def _case_name(size: int, batch: int) -> str:
+    return f"{size} px, batch {batch}"
+
+
+def _case(settings: Settings, size: int, batch: int, device: str) -> list[Result]:
+    steps = _STEPS_ON_GPU if device == "cuda" and settings.scale != "quick" else 1
+    report = PRESETS["report"].training
+    width = settings.pick(_QUICK_WIDTH, report.width, report.width)
+    config = replace(
+        report,
+        size=size,
+        batch_size=batch,
+        width=width,
+        discriminator_width=width,
+        epochs=sys.maxsize,
+    )
+    # What users get; and with the reference's own normalisation.
+    ours = {"colorgan": config}
+    if settings.scale == "full":
+        ours["colorgan, norm batch"] = replace(config, norm="batch")
+    case = _case_name(size, batch)
+    with ExitStack() as stack:
+        try:
+            reference = Child(REFERENCE, make_reference, size, batch, steps, device, width)
+            children = [stack.enter_context(reference)]
+            for name, training in ours.items():
+                child = Child(name, make_ours, training, SpeedConfig(), steps, device)
+                children.append(stack.enter_context(child))
+            timings = interleave([child.variant for child in children], settings.rounds())
+            ended = {child.variant.name: child.end() for child in children}
+        except Unavailable as reason:
+            return [left_out(NAME, case, str(reason))]
+    return timings.results(
+        NAME,
+        case,
+        "images/s",
+        lambda seconds: steps * batch / seconds,
+        peaks={name: peak for name, (_, peak) in ended.items()},
+        facts={
+            name: {"s/step": timings.median(name) / steps, **facts}
+            for name, (facts, _) in ended.items()
+        },
+    )
+
+
+def make_reference(size: int, batch: int, steps: int, device: str, width: int = 64) -> Work:
+    """`steps` reference steps a run, on one batch that is ready."""
+    torch.manual_seed(0)
+    training = ReferenceTraining(size, device, width)
+    rgb = torch.from_numpy(_photographs(batch, size)).permute(0, 3, 1, 2)
+    lightness, color = (each.to(device) for each in lab.encode(rgb, "lab"))
+
+    def work() -> None:
+        for _ in range(steps):
+            training.step(lightness, color)
+
+    return Work(work, device=device)
+
+
+def make_ours(config: TrainingConfig, speed: SpeedConfig, steps: int, device: str) -> Work:
+    """An epoch of `steps` steps a run, timed by the training's own records."""
+    side = round(config.size * JITTER)
+    training = Training(
+        config,
+        PhotoBank(_photographs(steps * config.batch_size, side)),
+        PhotoBank(_photographs(1, config.size)),
+        torch.device(device),
+        speed,
+    )
+    epochs = training.run()
+    records: list[EpochRecord] = []
+
+    def work() -> float:
+        records.append(next(epochs))
+        return records[-1].data_seconds + records[-1].step_seconds
+
+    def facts() -> Facts:
+        shares = [
+            record.data_seconds / (record.data_seconds + record.step_seconds)
+            for record in records[1:]
+        ]
+        return {"share in data": f"{statistics.median(shares):.2%}"} if shares else {}
+
+    return Work(work, facts, device)
+
+
+def _photographs(count: int, side: int) -> Pixels:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (count, side, side, 3), np.uint8)
+
+
+if __name__ == "__main__":
+    sys.exit(main_of(NAME, run, __doc__))
