@@ -3,7 +3,7 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -26,7 +26,7 @@ from serve.pages import PAGE, PAGE_HEADERS, PageFiles
 from serve.problems import PROBLEMS, Problem, answer_with_problems
 from serve.survey import create_survey_routes
 from serve.uploads import decode_photograph, read_photograph
-from serve.workers import Painted
+from serve.workers import Painted, Square
 from tune.dashboard import create_sweep_routes, mount_sweep_files
 
 API_KEY = "COLORGAN_API_KEY"
@@ -251,13 +251,20 @@ class _Ingress:
             elif photo_class != AUTO:
                 chosen = photo_class
             else:
-                route = await self._route(photograph.rgb)
+                # While the router looks: class models mostly see squares of one size.
+                sizes = {infos[name].size for name in known if name in infos}
+                route, squares = await asyncio.gather(
+                    self._route(photograph.rgb), self._squares(photograph.rgb, sizes)
+                )
                 chosen = route.best_class
             labels.photo_class = route.photo_class if route else photo_class
             labels.model = chosen
             if chosen not in infos:
                 raise Problem(503, f"no model of the class {chosen} is served")
-            painted = await self._paint(chosen, infos[chosen].size, photograph.rgb)
+            size = infos[chosen].size
+            if route is None:
+                squares = await self._squares(photograph.rgb, {size})
+            painted = await self._paint(chosen, squares[size])
             with self.metrics.stage("encode"):
                 response = await self._in_thread(finish, photograph, painted)
         response.headers["X-Colorgan-Model"] = painted.model.reference
@@ -313,9 +320,14 @@ class _Ingress:
             square = await self._in_thread(lambda: view(rgb).numpy())
             return await self._backend.route(square)
 
-    async def _paint(self, model: str, size: int, rgb: Pixels) -> Painted:
+    async def _squares(self, rgb: Pixels, sizes: Collection[int]) -> dict[int, Square]:
+        """What generators of these sizes see of a photograph, by size."""
+        with self.metrics.stage("prepare"):
+            made = [self._in_thread(lambda size: prepare(rgb, size).numpy(), each) for each in sizes]
+            return dict(zip(sizes, await asyncio.gather(*made), strict=True))
+
+    async def _paint(self, model: str, square: Square) -> Painted:
         with self.metrics.stage("paint"):
-            square = await self._in_thread(lambda: prepare(rgb, size).numpy())
             painted = await self._backend.paint(model, square)
         self.metrics.batches.labels(model).observe(painted.batch)
         return painted

@@ -28,6 +28,11 @@ CHECKOUT = Path(__file__).parents[1]
 SMALL = ("--size", "32", "--width", "4", "--discriminator-width", "4")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the quick tests, before Ray is there to share the cores with."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Tiny networks are slower on two threads, and far slower on two threads that are not free."""
