@@ -37,6 +37,12 @@ class AssembledColorizer:
         self.router = router
         self.colorizers = colorizers
 
+    def compile(self) -> None:
+        """Compile all networks for one photograph at a time, on a CPU; raises ColorganError."""
+        self.router.classifier.compile()
+        for colorizer in self.colorizers.values():
+            colorizer.compile()
+
     def __call__(self, photographs: Sequence[Pixels], vividness: float = 1.0) -> list[Colored]:
         """Colour photographs: classified as one batch, then coloured class by class.
 

@@ -40,6 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--classes", metavar="FILE", default="", help="as colorgan/classes.toml")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the networks for this machine's CPU: some 20 seconds each, once",
+    )
+    parser.add_argument(
         "--local", action="store_true", help="in one process, without Ray: for a laptop"
     )
     args = parser.parse_args(argv)
@@ -56,6 +61,7 @@ def _serve(args: argparse.Namespace) -> int:
         models=tuple(args.models),
         router=RouterConfig(router=args.router, classes=args.classes),
         device=args.device,
+        compile=args.compile,
     )
     if args.local:
         return _local(config, args.host, args.port)

@@ -323,7 +323,9 @@ class _Ingress:
     async def _squares(self, rgb: Pixels, sizes: Collection[int]) -> dict[int, Square]:
         """What generators of these sizes see of a photograph, by size."""
         with self.metrics.stage("prepare"):
-            made = [self._in_thread(lambda size: prepare(rgb, size).numpy(), each) for each in sizes]
+            made = [
+                self._in_thread(lambda size: prepare(rgb, size).numpy(), each) for each in sizes
+            ]
             return dict(zip(sizes, await asyncio.gather(*made), strict=True))
 
     async def _paint(self, model: str, square: Square) -> Painted:

@@ -185,12 +185,13 @@ def build(config: ServeConfig) -> serve.Application:
     # A replica that is replaced answers what it has begun: Serve's own 20 s would cut some off.
     drain_s = config.limits.timeout_s + _ANSWER_SECONDS
     worker = WorkerDeployment.options(graceful_shutdown_timeout_s=drain_s)
+    how = (config.device, config.compile)
     router = worker.options(name="router").bind(
-        RouterWorker, config.threads, storage.uri, config.router, config.device
+        RouterWorker, config.threads, storage.uri, config.router, *how
     )
     generators = {
         name: worker.options(name=name).bind(
-            GeneratorWorker, config.threads, storage.uri, card, config.device
+            GeneratorWorker, config.threads, storage.uri, card, *how
         )
         for name, card in cards.items()
     }

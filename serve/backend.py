@@ -65,9 +65,10 @@ class LocalBackend:
         """Load everything; raises ColorganError."""
         storage = open_storage(config.storage)
         cards = find_cards(storage, config.models)
-        self._router = RouterWorker(storage.uri, config.router, config.device)
+        how = (config.device, config.compile)
+        self._router = RouterWorker(storage.uri, config.router, *how)
         self._generators = {
-            name: GeneratorWorker(storage.uri, card, config.device) for name, card in cards.items()
+            name: GeneratorWorker(storage.uri, card, *how) for name, card in cards.items()
         }
 
     async def router(self) -> RouterInfo:

@@ -37,4 +37,9 @@ class ServeConfig(_Strict):
     router: RouterConfig = RouterConfig()
     limits: Limits = Limits()
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    compile: bool = Field(
+        False,
+        description="compile the networks for the machine's CPU: a model's first start there takes "
+        "some 20 seconds more, and every photograph less",
+    )
     threads: int = Field(1, gt=0, description="that PyTorch uses in each replica, on a CPU")

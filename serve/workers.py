@@ -1,5 +1,6 @@
 """What does the work behind the API: a router and generators, on arrays that travel well."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,9 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.cards import ModelCard
 from colorgan.colorizer import Colorizer
+from colorgan.errors import ColorganError
 from colorgan.images.color_spaces import ColorSpace
+from colorgan.models.classifiers import Classifier
 from colorgan.models.view import View
 from colorgan.packages import load_generator
 from colorgan.router import Route, RouterConfig, open_router
@@ -72,11 +75,14 @@ class Painted:
 class RouterWorker:
     """A router, at work on batches."""
 
-    def __init__(self, storage: str, config: RouterConfig, device: str) -> None:
-        """Load the classifier; raises ColorganError."""
+    def __init__(self, storage: str, config: RouterConfig, device: str, compile: bool) -> None:
+        """Load the classifier, and run it once; raises ColorganError."""
         self._router = open_router(config, open_storage(storage), choose_device(device))
         classifier = self._router.classifier
+        if compile:
+            _compile(classifier)
         self.info = RouterInfo(self._router.name, self._router.classes, classifier.view)
+        self.check()
 
     def work(self, photographs: Sequence[Square]) -> list[Route]:
         """Route photographs that `info.view` made ready, (1, side, side) uint8 each."""
@@ -90,12 +96,15 @@ class RouterWorker:
 class GeneratorWorker:
     """A generator, at work on batches."""
 
-    def __init__(self, storage: str, card: ModelCard, device: str) -> None:
-        """Load the generator of a package; raises ColorganError."""
+    def __init__(self, storage: str, card: ModelCard, device: str, compile: bool) -> None:
+        """Load the generator of a package, and run it once; raises ColorganError."""
         generator = load_generator(open_storage(storage), card, choose_device(device))
         self._colorizer = Colorizer(generator)
+        if compile:
+            _compile(self._colorizer)
         config = generator.config
         self.info = ModelInfo(card.model, card.reference, config.size, config.color_space)
+        self.check()
 
     def work(self, photographs: Sequence[Square]) -> list[Painted]:
         """Colour photographs that `colorizer.prepare` made ready, (3, size, size) uint8 each."""
@@ -110,6 +119,14 @@ class GeneratorWorker:
 
 
 Worker = RouterWorker | GeneratorWorker
+
+
+def _compile(made: Colorizer | Classifier) -> None:
+    """Make it faster where that is possible; a service is better slow than not there."""
+    try:
+        made.compile()
+    except ColorganError as error:
+        logging.getLogger(__name__).warning("%s; it works without, more slowly", error)
 
 
 def _stack(photographs: Sequence[Square], side: int) -> Tensor:

@@ -148,6 +148,18 @@ def _damaged(shard: StoredShard, size: int) -> Corrupt:
     )
 
 
+def cache_folder() -> Path | None:
+    """The folder of this machine's cache, which is made; None where it cannot be."""
+    try:
+        named = os.environ.get("COLORGAN_CACHE")
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(named) if named else Path(caches, "colorgan")
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # Path.home's, where the user has none
+        return None
+    return folder
+
+
 def _find_cache() -> "_ShardCache | None":
     """The cache that the environment names; None where there is to be none, or can be none."""
     said = os.environ.get("COLORGAN_CACHE_GIB") or _DEFAULT_GIB
@@ -157,14 +169,8 @@ def _find_cache() -> "_ShardCache | None":
         limit = -1.0
     if not limit >= 0:
         raise ConfigError(f"COLORGAN_CACHE_GIB={said!r} is not a size: give GiB, 0 for no cache")
-    if not limit:
-        return None
-    try:
-        named = os.environ.get("COLORGAN_CACHE")
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return _ShardCache(Path(named) if named else Path(caches, "colorgan"), limit)
-    except (OSError, RuntimeError):  # Path.home's, where the user has none
-        return None
+    folder = cache_folder() if limit else None
+    return None if folder is None else _ShardCache(folder, limit)
 
 
 class _ShardCache:
@@ -174,7 +180,7 @@ class _ShardCache:
     """
 
     def __init__(self, folder: Path, limit: float) -> None:
-        """Make the folder and sweep it; raises OSError.
+        """Sweep the folder.
 
         Args:
             folder: may hold other files, which stay untouched.
@@ -183,8 +189,8 @@ class _ShardCache:
         self._folder = folder
         self._limit = limit
         self._full = False
-        folder.mkdir(parents=True, exist_ok=True)
-        self._make_room(0)
+        with suppress(OSError):
+            self._make_room(0)
 
     def open(self, storage: Storage, shard: StoredShard, stop: threading.Event) -> BinaryIO | None:
         """A shard's file, downloaded where it is not there yet; None where it cannot be kept."""

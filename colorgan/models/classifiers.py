@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torchvision import models as torchvision_models
 from torchvision.transforms import InterpolationMode
 
+from colorgan.compilation import compile_network
 from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.models import EMBEDDED
 from colorgan.models.view import View
@@ -58,10 +60,8 @@ class Classifier:
         self._device = next(network.parameters()).device
         self._mean = torch.tensor(mean, device=self._device)[:, None, None]
         self._std = torch.tensor(std, device=self._device)[:, None, None]
-        linears = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-        if linears:
-            linears[-1].register_forward_pre_hook(self._keep_features)
-        self._features: Tensor | None = None
+        self._observed = _Observed(self.network)
+        self._compiled: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
 
     @torch.inference_mode()
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,12 +75,19 @@ class Classifier:
             probabilities of the labels, (batch, 1000) float32, both on the CPU.
         """
         channels = batch.to(self._device).float().div(255).expand(-1, 3, -1, -1)
-        logits = self.network((channels - self._mean) / self._std)
-        features = logits if self._features is None else self._features.flatten(1)
+        seen = (channels - self._mean) / self._std
+        if self._compiled:
+            ones = [self._compiled(one) for one in torch.split(seen, 1)]
+            features, logits = (torch.cat(each) for each in zip(*ones, strict=True))
+        else:
+            features, logits = self._observed(seen)
         return features.float().cpu(), logits.float().softmax(dim=1).cpu()
 
-    def _keep_features(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._features = inputs[0]
+    def compile(self) -> None:
+        """Compile the network for one photograph at a time, on a CPU; raises ColorganError."""
+        if self._device.type == "cpu":
+            example = torch.zeros(1, 3, self.view.side, self.view.side)
+            self._compiled = compile_network(self._observed, example)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the weights: what was trained on their features needs the same ones."""
@@ -89,6 +96,26 @@ class Classifier:
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
         return digest.hexdigest()
+
+
+class _Observed(nn.Module):
+    """A classifier that tells, besides its logits, what its last linear layer saw."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self._features: Tensor | None = None
+        linears = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+        if linears:
+            linears[-1].register_forward_pre_hook(self._keep_features)
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        logits: Tensor = self.network(pictures)
+        features, self._features = self._features, None
+        return (logits if features is None else features.flatten(1)), logits
+
+    def _keep_features(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._features = inputs[0]
 
 
 def load_classifier(

@@ -372,7 +372,7 @@ def test_machines_that_come_back_join_by_themselves(cluster: Cluster) -> None:
 def test_a_service_outlives_a_machine(cluster: Cluster, tmp_path: Path) -> None:
     document = yaml.safe_load((CHECKOUT / "serve" / "production.yaml").read_text())
     (application,) = document["applications"]
-    application["args"]["storage"] = cluster.storage.uri
+    application["args"] |= {"storage": cluster.storage.uri, "compile": False}
     application["args"]["limits"]["timeout_s"] = 20
     for model in CLASSES:
         publish_untrained(cluster.storage, model)

@@ -115,7 +115,7 @@ def service(
     config: dict[str, Any] = yaml.safe_load(PRODUCTION.read_text())
     config["http_options"]["port"] = port
     (application,) = config["applications"]
-    application["args"]["storage"] = storage.uri
+    application["args"] |= {"storage": storage.uri, "compile": False}  # tests/test_compilation.py
     application["deployments"] = [
         deployment
         for deployment in application["deployments"]

@@ -52,7 +52,7 @@ def test_a_bad_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_square_made_for_another_size_is_scaled(models: Storage) -> None:
     """During a rolling update the ingress may know the size of the version before."""
-    worker = GeneratorWorker(models.uri, find(models, "animals"), "cpu")
+    worker = GeneratorWorker(models.uri, find(models, "animals"), "cpu", False)
     square = np.full((3, 96, 96), 90, np.uint8)
     (other,) = worker.work([square])
     (own,) = worker.work([square[:, :64, :64]])
@@ -61,9 +61,9 @@ def test_a_square_made_for_another_size_is_scaled(models: Storage) -> None:
 
 
 def test_a_workers_check_runs_its_network(models: Storage) -> None:
-    router = RouterWorker(models.uri, RouterConfig(), "cpu")
+    router = RouterWorker(models.uri, RouterConfig(), "cpu", False)
     router.check()
-    generator = GeneratorWorker(models.uri, find(models, "animals"), "cpu")
+    generator = GeneratorWorker(models.uri, find(models, "animals"), "cpu", False)
     generator.check()
     with torch.no_grad():
         for parameter in generator._colorizer.generator.parameters():
@@ -77,4 +77,4 @@ def test_a_damaged_package_is_not_served(models: Storage) -> None:
     key = f"models/vehicles/{card.version}/generator.safetensors"
     models.put(key, models.get(key)[:-9])
     with pytest.raises(ColorganError, match="bytes instead of"):
-        GeneratorWorker(models.uri, card, "cpu")
+        GeneratorWorker(models.uri, card, "cpu", False)

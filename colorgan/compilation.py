@@ -1,0 +1,144 @@
+"""Networks compiled for use on a CPU: by PyTorch's inductor, ahead of time, with frozen weights.
+
+What comes of it is machine code, so it never goes to storage. It stays in the folder `compiled` of
+this machine's cache (see `colorgan.data.cache`), and the next process has it within a second.
+"""
+
+import copy
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import colorgan
+from colorgan.data.cache import cache_folder
+from colorgan.errors import ColorganError
+
+_KEPT = 24  # compiled networks of a machine, those that were used last
+
+
+def compile_network(
+    network: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32
+) -> Callable[[Tensor], Any]:
+    """Compile a network for inputs of one shape, or take what was compiled before.
+
+    Compiling takes a core some 20 seconds.
+
+    Args:
+        network: in evaluation mode, on the CPU; it stays as it is.
+        example: an input, float32.
+        dtype: in which to compute.
+
+    Returns:
+        What the network returns for such an input, in `dtype`. It computes on as many threads as
+        PyTorch uses now.
+
+    Raises:
+        ColorganError: there is no C++ compiler, or PyTorch cannot compile the network.
+    """
+    folder = _folder()
+    if folder is None:  # there is no cache: what is loaded needs its file no longer
+        with TemporaryDirectory(prefix="colorgan-compiled-") as temporary:
+            return _load(_compile(network, example, dtype, Path(temporary)))
+    path = folder / f"{_fingerprint(network, example, dtype)}.pt2"
+    if not path.exists():
+        temporary_folder = Path(mkdtemp(prefix="part-", dir=folder))
+        try:
+            _compile(network, example, dtype, temporary_folder).replace(path)
+        finally:
+            shutil.rmtree(temporary_folder, ignore_errors=True)
+    os.utime(path)
+    for old in sorted(folder.glob("*.pt2"), key=lambda each: each.stat().st_mtime)[:-_KEPT]:
+        old.unlink(missing_ok=True)
+    return _load(path)
+
+
+def _folder() -> Path | None:
+    """Where compiled networks are kept: nobody else may write there."""
+    cache = cache_folder()
+    if cache is None:
+        return None
+    folder = cache / "compiled"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        return None
+    status = folder.stat()
+    private = status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    return folder if private and os.access(folder, os.W_OK) else None
+
+
+def _load(path: Path) -> Callable[[Tensor], Any]:
+    from torch._inductor import aoti_load_package
+
+    loaded: Callable[[Tensor], Any] = aoti_load_package(str(path))
+    return loaded
+
+
+def _compile(network: nn.Module, example: Tensor, dtype: torch.dtype, folder: Path) -> Path:
+    if not any(map(shutil.which, (os.environ.get("CXX", ""), "c++", "g++", "clang++"))):
+        raise ColorganError("compiling a network needs a C++ compiler, as g++: install one")
+    from torch._dynamo.utils import counters
+    from torch._inductor import aoti_compile_and_package
+
+    packed = counters["inductor"]["mkldnn_conv_weight_pack_matcher_count"]
+    path = folder / "network.pt2"
+    # One thread: inductor's pool of compiling processes would outlive the work.
+    options = {"freezing": True, "compile_threads": 1}
+    try:
+        with torch.no_grad():  # inductor freezes no weights that could be trained
+            program = torch.export.export(
+                copy.deepcopy(network).requires_grad_(False).to(dtype), (example.to(dtype),)
+            )
+            aoti_compile_and_package(program, package_path=str(path), inductor_configs=options)
+    except Exception as error:  # inductor's, the compiler's and the linker's own
+        reason = (str(error).splitlines() or [""])[0]
+        raise ColorganError(
+            f"PyTorch could not compile the network: {type(error).__name__}: {reason}"
+        ) from error
+    if counters["inductor"]["mkldnn_conv_weight_pack_matcher_count"] == packed:
+        raise ColorganError("PyTorch compiled the network, but did not freeze its weights")
+    return path
+
+
+def _fingerprint(network: nn.Module, example: Tensor, dtype: torch.dtype) -> str:
+    """SHA-256 (hex) of all that decides the machine code: weights, code, versions, processor."""
+    facts = {
+        "network": f"{type(network).__qualname__} {network}",
+        "input": [*example.shape],
+        "dtype": str(dtype),
+        "threads": torch.get_num_threads(),
+        "processor": [platform.machine(), *_processor()],
+        "versions": [_version(name) for name in ("torch", "torchvision", "timm")],
+    }
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for source in sorted(Path(colorgan.__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _processor() -> list[str]:
+    """What the processor can do: the compiler takes all of it."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    found = (line for line in lines if line.startswith(("flags", "Features")))
+    return sorted(next(found, "").split())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,112 @@
+"""Networks compiled for this machine's processor, with its own C++ compiler."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from colorgan import compilation
+from colorgan.colorizer import Colorizer
+from colorgan.compilation import compile_network
+from colorgan.errors import ColorganError
+from colorgan.models.architectures import GeneratorConfig
+from colorgan.models.classifiers import load_classifier
+from colorgan.models.unet import UNetGenerator
+from colorgan.router import RouterConfig
+from colorgan.storage import Storage
+from serve.workers import RouterWorker
+
+CONFIG = GeneratorConfig(size=32, width=4)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own; the compiled networks in it."""
+    monkeypatch.setenv("COLORGAN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "compiled"
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+
+
+def colorizer(seed: int = 0) -> Colorizer:
+    torch.manual_seed(seed)
+    return Colorizer(UNetGenerator(CONFIG))
+
+
+def squares(count: int) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
+
+
+@pytest.mark.slow
+def test_a_compiled_generator_writes_the_same_colours_and_is_kept(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = colorizer()
+    batch = squares(3)
+    eager = made.generate(batch)
+    made.compile()
+    # In bfloat16, where the processor has it, further than in float32.
+    torch.testing.assert_close(made.generate(batch), eager, rtol=0, atol=0.02)
+    torch.testing.assert_close(made.generate(batch[1:2]), made.generate(batch)[1:2])
+    noisy = made.generate(batch, noise=True)
+    assert not torch.equal(noisy, made.generate(batch, noise=True)), "noise is the network's own"
+
+    (kept,) = cache.iterdir()
+    monkeypatch.setenv("PATH", "")  # whoever is next needs no compiler
+    again = colorizer()
+    again.compile()
+    torch.testing.assert_close(again.generate(batch), made.generate(batch))
+    assert [*cache.iterdir()] == [kept]
+    other = colorizer(seed=1)
+    with pytest.raises(ColorganError, match="needs a C"):
+        other.compile()
+
+
+@pytest.mark.slow
+def test_a_compiled_classifier_sees_the_same(cache: Path) -> None:
+    classifier = load_classifier()
+    batch = torch.randint(0, 256, (2, 1, 224, 224), dtype=torch.uint8)
+    eager = classifier(batch)
+    classifier.compile()
+    for ours, theirs in zip(classifier(batch), eager, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
+
+
+def test_without_a_compiler_a_sentence_says_what_is_missing(no_compiler: None) -> None:
+    with pytest.raises(ColorganError, match=r"needs a C\+\+ compiler, as g\+\+: install one"):
+        colorizer().compile()
+
+
+def test_a_service_without_a_compiler_works_and_says_why_it_is_slow(
+    no_compiler: None, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        worker = RouterWorker(storage.uri, RouterConfig(), "cpu", True)
+    worker.check()
+    assert "needs a C++ compiler, as g++: install one; it works without" in caplog.text
+
+
+def test_what_cannot_be_compiled_is_one_sentence_and_leaves_nothing(cache: Path) -> None:
+    class Odd(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x if x.sum() > 0 else -x  # the way depends on the values
+
+    with pytest.raises(ColorganError, match="PyTorch could not compile the network: ") as refused:
+        compile_network(Odd(), torch.zeros(1, 1, 32, 32))
+    assert "\n" not in str(refused.value)
+    assert not [*cache.iterdir()]
+
+
+def test_others_may_not_write_where_machine_code_is_kept(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.mkdir(parents=True)
+    cache.chmod(0o777)
+    assert compilation._folder() is None
+    cache.chmod(0o700)
+    assert compilation._folder() == cache
