@@ -3,13 +3,12 @@
     python -m benchmarks.inference [--quick | --full] [--json FILE]
 
 Random weights, evaluation mode, no gradients; the reference gets its lightness ready. `colorgan` is
-`Colorizer.generate`, from sRGB on. The others are ways to be faster that PyTorch offers; compiled
-ones are processes of their own, whose time to compile stands apart. `levels` is how far a picture
+`Colorizer.generate`, from sRGB on, not compiled. The others are ways to be faster; compiled ones
+are processes of their own, whose time to compile stands apart. `levels` is how far a picture
 moves from float32 eager's: the mean absolute difference of its sRGB, of 255.
 """
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from benchmarks.children import Child, Facts, Work, settler
 from benchmarks.face import LATE, Settings, left_out, main_of, note
 from benchmarks.measure import Result, Unavailable, Variant, interleave
 from colorgan.colorizer import Colorizer
+from colorgan.compilation import compile_network
 from colorgan.data.dataset import GENERAL
 from colorgan.data.scenes import CLASSES, draw_scene
 from colorgan.images import lab
@@ -145,7 +145,7 @@ def levels(color: Tensor, truth: Tensor, lightness: Tensor, config: GeneratorCon
 def make_compiled(
     config: GeneratorConfig, batch: int, device: str, dtype: torch.dtype, cache: str
 ) -> Work:
-    """torch.compile with inductor's freezing, in a process that has compiled nothing before.
+    """What `Colorizer.compile` makes for a CPU, for a whole batch; on a GPU, torch.compile.
 
     Args:
         config: of the generator.
@@ -157,35 +157,26 @@ def make_compiled(
     Raises:
         Unavailable: there is no C++ compiler, compiling failed, or freezing did nothing.
     """
-    if device == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", ""), "c++", "g++"))):
-        raise Unavailable("no C++ compiler")
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
-    import torch._dynamo
-    import torch._inductor.config
-    from torch._dynamo.utils import counters
-
-    torch._dynamo.reset()
-    torch._inductor.config.freezing = True
+    os.environ |= {"COLORGAN_CACHE": cache, "TORCHINDUCTOR_CACHE_DIR": cache}
     generator, rgb = make_generator(config, device), make_batch(batch, config.size)
     lightness, _ = lab.encode(rgb.to(device), config.color_space)
     truth = forward(generator, lightness)
     ready = lightness.to(dtype)
-    # A GPU waits for Python at small batches, unless one graph starts all kernels.
-    mode = "reduce-overhead" if device == "cuda" else None
-    compiled = torch.compile(generator.to(dtype), mode=mode)
     began = time.perf_counter()
     try:
+        compiled: Callable[[Tensor], Tensor]
+        if device == "cpu":
+            compiled = compile_network(generator, lightness, dtype)
+        else:
+            # A GPU waits for Python at small batches, unless one graph starts all kernels.
+            options = {"freezing": True, "triton.cudagraphs": True}
+            compiled = torch.compile(generator.to(dtype), options=options)
         color = forward(compiled, ready)
-    except Exception as error:  # inductor's, the compiler's and the linker's own
-        raise Unavailable(f"compiling failed: {type(error).__name__}") from error
-    took = time.perf_counter() - began
-    packed = counters["inductor"]["mkldnn_conv_weight_pack_matcher_count"]
-    if device == "cpu" and not packed:
-        raise Unavailable("freezing did nothing: no weights were packed")
+    except Exception as error:  # on a GPU inductor's, the compiler's and the linker's own
+        raise Unavailable(f"{type(error).__name__}: {error}") from error
     facts: Facts = {
         "levels": levels(color, truth, lightness, config),
-        "s to compile": took,
-        **({"convolutions packed": packed} if device == "cpu" else {}),
+        "s to compile": time.perf_counter() - began,
     }
     return Work(partial(_paint, partial(forward, compiled, ready)), lambda: facts, device)
 

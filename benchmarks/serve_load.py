@@ -69,7 +69,7 @@ class Load:
     overload: int = option(4, "times the clients that the service lets in")
     overload_seconds: float = option(60.0, "of overload; 0 does without")
     local: bool = option(False, "the service without Ray")
-    compile: bool = option(False, "both compile their networks first")
+    compile: bool = option(False, "the service, and what it is compared with one alone")
 
 
 @dataclass(frozen=True)
@@ -149,11 +149,10 @@ def _measure(place: str | None, photos: list[bytes], load: Load) -> list[Result]
     router = open_router(RouterConfig(), storage)
     cards = find_class_models(storage, router.classes)
     assembled = load_assembled(storage, router, cards)
+    one_by_one = load_assembled(storage, open_router(RouterConfig(), storage), cards)
     if load.compile:
-        with _threads(
-            1
-        ):  # which is fastest for one, and in a batch no photograph waits for another
-            assembled.compile()
+        with _threads(1):
+            one_by_one.compile()
     rounds = Rounds(load.rounds, load.rounds, turn=0.0)
     single = min(40, load.requests)
     latencies: list[float] = []
@@ -174,7 +173,7 @@ def _measure(place: str | None, photos: list[bytes], load: Load) -> list[Result]
         together = interleave([bare, Variant(_HTTP, saturated)], rounds)
         note("  one alone")
         alone = [
-            Variant("bare pipeline", lambda: _bare_alone(assembled, photos)),
+            Variant("bare pipeline", lambda: _bare_alone(one_by_one, photos)),
             Variant(_HTTP, lambda: unloaded(address)),
         ]
         if direct:

@@ -56,6 +56,7 @@ PRESETS: Mapping[str, Preset] = {
             decay_share=0.7,
             warm_up_share=1.0,
             average=0.998,
+            liven=0.08,
             backbone=EMBEDDED,
             start_from=GENERAL,
         ),
