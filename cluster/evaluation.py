@@ -68,7 +68,7 @@ def _next_done(running: dict[ray.ObjectRef, int]) -> int:
 def _evaluate_block(
     storage: str, report: str, number: int, rows: Sequence[Row], router: RouterConfig, plan: Plan
 ) -> ColorganError | None:
-    torch.set_num_threads(plan.threads)
+    plan.settle()
     try:
         _evaluator(storage, report, router, plan.on_gpu).evaluate(rows, number)
     except ColorganError as error:

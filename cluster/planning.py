@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from colorgan.errors import ConfigError
+from colorgan.memory import keep_buffers
 
 # Three models on two cores are worth training at once; thirty are not.
 _MODELS_PER_CPU = 4
@@ -35,6 +36,13 @@ class Plan:
     cpus: float
     gpus: float
     threads: int
+
+    def settle(self) -> None:
+        """Let this process keep to its share: the first thing that a worker does."""
+        import torch  # a job's driver plans without it
+
+        torch.set_num_threads(self.threads)
+        keep_buffers()
 
     def sentence(self, models: Sequence[str], noun: str = "model") -> str:
         """The plan in one line."""

@@ -44,7 +44,7 @@ def fit_router(
 def _fit_router(
     storage: str, dataset: str, run: str, classifier: str, plan: Plan
 ) -> ModelCard | ColorganError:
-    torch.set_num_threads(plan.threads)
+    plan.settle()
     device = torch.device("cuda" if plan.on_gpu else "cpu")
     try:
         place = open_storage(storage)

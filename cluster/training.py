@@ -113,7 +113,7 @@ def _train_loop(spec: ModelRun, plan: Plan, board: Any) -> ModelResult:
     from cluster.metrics import TrainingMetrics
     from colorgan.train import train_model
 
-    torch.set_num_threads(plan.threads)
+    plan.settle()
     node = ray.util.get_node_ip_address()
     board.note.remote((spec.model, "training", f"{node}, process {os.getpid()}"))
     # Ray shows the process only the GPU that it was given.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import colorgan
 from colorgan.errors import ColorganError, ConfigError
+from colorgan.memory import keep_buffers
 
 _COMMANDS = {
     "stage": ("make a dataset of photographs", "staging"),
@@ -56,6 +57,7 @@ def guarded(command: Callable[[], int]) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
+    keep_buffers()
     args = _parser(argv[:1]).parse_args(argv)
     command: Callable[[argparse.Namespace], int] = args.command
     return command(args)
