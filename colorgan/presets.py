@@ -79,9 +79,7 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-def default_preset(on_gpu: bool) -> str:
-    """The preset where none is named: what a device can finish."""
-    return "report" if on_gpu else "small"
+DEFAULT_PRESET = "best"
 
 
 def find_preset(name: str) -> Preset:

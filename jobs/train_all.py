@@ -41,7 +41,7 @@ from colorgan.data.staging import StagingConfig, stage
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.options import add_options, given, parse
-from colorgan.presets import PRESETS, default_preset, find_preset
+from colorgan.presets import DEFAULT_PRESET, PRESETS, find_preset
 from colorgan.progress import Progress, RunProgress, format_seconds, write_progress
 from colorgan.runs import (
     ModelResult,
@@ -87,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--preset",
         choices=tuple(PRESETS),
-        help="hyper-parameters that the options below override (default: report on GPUs, small "
-        "without)",
+        default=DEFAULT_PRESET,
+        help="hyper-parameters that the options below override (default: %(default)s)",
     )
     parser.add_argument(
         "--router",
@@ -123,8 +123,7 @@ def _run(args: argparse.Namespace) -> int:
         def plan(count: int) -> Plan:
             return plan_training(count, nodes, args.device, args.gpus_per_model, args.max_parallel)
 
-        preset_name = args.preset or default_preset(plan(1).on_gpu)
-        preset = find_preset(preset_name)
+        preset = find_preset(args.preset)
         configs = {model: preset.config(model, overrides) for model in models}
         for base in {each.start_from for each in configs.values()} - {"", *models}:
             if "@" not in base:  # it is trained, too
@@ -141,7 +140,7 @@ def _run(args: argparse.Namespace) -> int:
         going_on = open_run(storage, run, fingerprint, configs)
         _say(
             f"run {run}{' (going on)' if going_on else ''}: dataset {dataset.manifest.name}, "
-            f"preset {preset_name}, storage {storage.uri}"
+            f"preset {args.preset}, storage {storage.uri}"
         )
         if len(nodes) > 1 and not storage.uri.startswith("s3://"):
             _say(f"note: every machine of the cluster must see {storage.uri}, or use s3://")

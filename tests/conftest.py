@@ -25,7 +25,8 @@ from tests.s3_server import S3Server, s3_server
 CHECKOUT = Path(__file__).parents[1]
 
 # Networks as small as they can be.
-SMALL = ("--size", "32", "--width", "4", "--discriminator-width", "4")
+SIZES = ("--size", "32", "--width", "4", "--discriminator-width", "4")
+SMALL = ("--preset", "small", *SIZES)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,18 @@ from tests.conftest import CHECKOUT
 from tests.test_packages import damage, publish_animals
 from tests.web_server import bad_web, ok, status
 
-SMALL = ("--size", "32", "--width", "4", "--discriminator-width", "4", "--epochs", "2")
+SMALL = (
+    "--preset",
+    "small",
+    "--size",
+    "32",
+    "--width",
+    "4",
+    "--discriminator-width",
+    "4",
+    "--epochs",
+    "2",
+)
 
 
 def run(dataset: Dataset, *arguments: str) -> int:

@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+from dataclasses import replace
 
 from colorgan.data.dataset import open_dataset
 from colorgan.errors import ConfigError
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.options import add_options, given, parse
-from colorgan.presets import PRESETS, default_preset, find_preset
+from colorgan.presets import DEFAULT_PRESET, PRESETS, find_preset
 from colorgan.progress import Progress, format_seconds
 from colorgan.runs import ModelRun, find_base, finished_result, new_run_name, open_run
 from colorgan.storage import open_storage
@@ -26,8 +27,8 @@ def prepare_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         choices=tuple(PRESETS),
-        help="hyper-parameters that the options below override (default: report on a GPU, "
-        "small without)",
+        default=DEFAULT_PRESET,
+        help="hyper-parameters that the options below override (default: %(default)s)",
     )
     parser.add_argument(
         "--checkpoint-every", type=int, default=1, metavar="N", help="epochs between checkpoints"
@@ -41,18 +42,23 @@ def _train(args: argparse.Namespace) -> int:
     if args.checkpoint_every < 1:
         raise ConfigError("--checkpoint-every must be at least 1")
     device = choose_device(args.device)
-    preset = args.preset or default_preset(device.type == "cuda")
-    config = find_preset(preset).config(args.model, given(TrainingConfig, args))
+    overrides = given(TrainingConfig, args)
+    config = find_preset(args.preset).config(args.model, overrides)
     storage = open_storage(args.storage)
     dataset = open_dataset(storage, args.dataset)
     dataset.model_classes(args.model)
     run = args.run or new_run_name("train")
     if config.start_from:
-        find_base(storage, run, config.start_from)
+        # What a preset would start from is a wish, what the user names is none.
+        if "start_from" in overrides or finished_result(storage, run, config.start_from):
+            find_base(storage, run, config.start_from)
+        else:
+            print(f"run {run} has no {config.start_from}: {args.model} starts from nothing")
+            config = replace(config, start_from="")
     open_run(storage, run, dataset.manifest.fingerprint, {args.model: config})
     result = finished_result(storage, run, args.model)
     if result is None:
-        print(f"run {run}: {args.model} on {device_name(device)}, preset {preset}")
+        print(f"run {run}: {args.model} on {device_name(device)}, preset {args.preset}")
         spec = ModelRun(
             storage=storage.uri,
             dataset=args.dataset,

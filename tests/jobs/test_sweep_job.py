@@ -14,7 +14,7 @@ from colorgan.hyperparameters import TrainingConfig
 from colorgan.sweeps import open_sweep, read_history, read_state, sweep_table
 from colorgan.training import Training, load_banks
 from jobs import sweep as job
-from tests.conftest import SMALL, Job, Jobs, processes
+from tests.conftest import SIZES, Job, Jobs, processes
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ TINY = TrainingConfig(size=32, width=4, discriminator_width=4, epochs=6, decay_s
 
 def start(jobs: Jobs, scenes: Dataset, *options: str) -> Job:
     storage = ("--storage", scenes.storage.uri, "--sweep", "s", "--model", "animals")
-    return jobs.start_script("sweep", *storage, *SMALL, "--classifier", "none", *options)
+    return jobs.start_script("sweep", *storage, *SIZES, "--classifier", "none", *options)
 
 
 def await_in(running: Job, happened: Callable[[], bool]) -> None:

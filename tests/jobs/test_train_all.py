@@ -157,11 +157,13 @@ def test_the_command_that_users_type_works_with_no_option(
     stage(FolderSource(folder.parent), storage, "newest", config)
 
     environment = json.dumps({"env_vars": {"COLORGAN_STORAGE": storage.uri}})
-    command = ("python", "jobs/train_all.py", "--epochs", "1", "--size", "32", "--width", "4")
+    command = ("python", "jobs/train_all.py", "--epochs", "1", "--size", "64", "--width", "4")
     job = submit(ray_cluster, tmp_path, "--runtime-env-json", environment, "--", *command)
     assert job.finish() == 0, job.output
     assert "no --dataset: taking the newest, newest" in job.output
-    assert [card.model for card in list_models(storage)] == ["animals"]
+    general, animals = list_models(storage)[::-1]
+    assert (general.model, animals.model) == ("general", "animals")
+    assert general.kind == animals.kind == "encoder_unet"
 
 
 def test_a_job_in_a_copy_of_the_checkout_still_finds_the_storage_beside_ray(
