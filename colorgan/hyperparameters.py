@@ -61,7 +61,8 @@ class TrainingConfig(GeneratorConfig):
     liven: float = option(
         0.0,
         "share by which the validation L1 of an encoder_unet may grow, when it is done, for "
-        "colours up to as strong as the photographs', as 0.08; 0 leaves them as they were learned",
+        "colours up to as strong as the photographs', as 0.08, and by half of what it is below "
+        "gray's at most; 0 leaves them as they were learned",
     )
     beta1: float = option(0.5, "Adam's first-moment decay")
     lambda_l1: float = option(100.0, "weight of the L1 term in the generator's loss")

@@ -321,7 +321,8 @@ class Training:
 
         A network that learned by L1 is pale: where it is unsure, the median of what a thing may be
         is near gray. So its `chroma` becomes the largest factor with which the validation L1 grows
-        by the share `config.liven` at most, and pictures are no more colourful than photographs.
+        by the share `config.liven` at most, and by half of what it is below gray's, and with which
+        pictures are no more colourful than photographs.
 
         Returns:
             The factor, at least 1.
@@ -329,14 +330,18 @@ class Training:
         generator = self.generator
         if not self.config.liven or not isinstance(generator, EncoderUNetGenerator):
             return 1.0
-        (wanted,) = self._measure(lambda colored, original: colorfulness(original))
-        (learned,) = self._measure(ab_l1)
+        learned, gray, wanted = self._measure(
+            ab_l1,
+            lambda colored, original: ab_l1(torch.zeros_like(original), original),
+            lambda colored, original: colorfulness(original),
+        )
+        allowed = min(learned * (1 + self.config.liven), (learned + gray) / 2)
         least, most = 1.0, _LIVELIEST
         for _ in range(_LIVEN_STEPS):
             factor = (least + most) / 2
             generator.chroma.fill_(factor)
             l1, strength = self._measure(ab_l1, lambda colored, original: colorfulness(colored))
-            if l1 <= learned * (1 + self.config.liven) and strength <= wanted:
+            if l1 <= allowed and strength <= wanted:
                 least = factor
             else:
                 most = factor
