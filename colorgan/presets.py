@@ -1,7 +1,7 @@
 """Named sets of hyper-parameters."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from colorgan.data.dataset import GENERAL, HYPERCOLUMN
@@ -18,20 +18,22 @@ class Preset:
         description: what it is for.
         training: the hyper-parameters, the same for every model.
         epochs: by model, where they differ from the training's own.
+        begun: what is different for a model that starts from another.
     """
 
     description: str
     training: TrainingConfig
-    epochs: Mapping[str, int]
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    begun: Mapping[str, Any] = field(default_factory=dict)
 
     def config(self, model: str, overrides: Mapping[str, Any]) -> TrainingConfig:
         """A model's hyper-parameters, with a user's own over the preset's; raises ConfigError."""
-        epochs = self.epochs.get(model, self.training.epochs)
-        config = replace(self.training, **{"epochs": epochs, **overrides})
+        own = {"epochs": self.epochs[model]} if model in self.epochs else {}
+        config = replace(self.training, **{**own, **overrides})
         other = model == HYPERCOLUMN and not config.start_from.startswith(f"{HYPERCOLUMN}@")
         if other or model == config.start_from:
-            return replace(config, start_from="")
-        return config
+            config = replace(config, start_from="")
+        return replace(config, **{**self.begun, **overrides}) if config.start_from else config
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -41,8 +43,8 @@ PRESETS: Mapping[str, Preset] = {
         {"animals": 350, "vehicles": 200, "people": 300, GENERAL: 120},
     ),
     "best": Preset(
-        "natural colours from a pretrained encoder, general first: an hour of two cores for three "
-        "classes of 800 photographs",
+        "natural colours from a pretrained encoder, general first: half an hour of two cores for "
+        "three classes of 800 photographs",
         TrainingConfig(
             generator="encoder_unet",
             encoder_rate=0.0,
@@ -50,17 +52,22 @@ PRESETS: Mapping[str, Preset] = {
             size=128,
             width=24,
             batch_size=8,
-            epochs=20,
+            epochs=10,
             learning_rate=1e-3,
             beta1=0.9,
             decay_share=0.7,
             warm_up_share=1.0,
             average=0.998,
-            liven=0.08,
+            liven=0.03,
             backbone=EMBEDDED,
             start_from=GENERAL,
         ),
-        {GENERAL: 12},
+        begun={
+            "epochs": 7,
+            "learning_rate": 5e-4,
+            "decay_share": 1.0,
+            "lambda_perceptual": 30.0,
+        },
     ),
     "small": Preset(
         "minutes on a CPU: 128 px, width 24, 14 epochs in small, long steps",
@@ -74,7 +81,6 @@ PRESETS: Mapping[str, Preset] = {
             decay_share=0.5,
             backbone=EMBEDDED,
         ),
-        {},
     ),
 }
 

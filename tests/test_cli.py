@@ -223,3 +223,15 @@ def test_general_is_trained_on_every_class(scenes: Dataset) -> None:
     assert card.classes == scenes.manifest.classes
     assert card.photographs == scenes.count(scenes.manifest.classes, "train")
     assert open_dataset(scenes.storage, "scenes").manifest == scenes.manifest
+
+
+def test_a_class_that_is_trained_alone_starts_from_nothing_unless_a_model_is_named(
+    scenes: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ("--size", "64", "--width", "4", "--epochs", "1", "--photographs", "8")
+    arguments = ("train", "--dataset", "scenes", "--model", "animals", "--run", "r", *sizes)
+    assert run(scenes, *arguments, "--start-from", "general") == 2
+    assert "run 'r' has not trained it" in capsys.readouterr().err
+    assert run(scenes, *arguments) == 0
+    assert "run r has no general: animals starts from nothing" in capsys.readouterr().out
+    assert find(scenes.storage, "animals").training["start_from"] == ""

@@ -24,6 +24,15 @@ def test_the_report_has_its_own_epochs_for_each_model() -> None:
     assert find_preset("report").config("animals", {"epochs": 3}).epochs == 3
 
 
+def test_what_starts_from_another_model_has_a_schedule_of_its_own() -> None:
+    best = find_preset("best")
+    general, animals = (best.config(model, {}) for model in (GENERAL, "animals"))
+    assert animals.learning_rate < general.learning_rate and animals.lambda_perceptual > 0
+    alone = best.config("animals", {"start_from": ""})
+    assert (alone.learning_rate, alone.epochs) == (general.learning_rate, general.epochs)
+    assert best.config("animals", {"learning_rate": 0.1}).learning_rate == 0.1
+
+
 def test_what_others_start_from_starts_from_nothing() -> None:
     best = find_preset("best")
     assert best.config("animals", {}).start_from == GENERAL

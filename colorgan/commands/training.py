@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from dataclasses import replace
 
 from colorgan.data.dataset import open_dataset
 from colorgan.errors import ConfigError
@@ -43,7 +42,8 @@ def _train(args: argparse.Namespace) -> int:
         raise ConfigError("--checkpoint-every must be at least 1")
     device = choose_device(args.device)
     overrides = given(TrainingConfig, args)
-    config = find_preset(args.preset).config(args.model, overrides)
+    preset = find_preset(args.preset)
+    config = preset.config(args.model, overrides)
     storage = open_storage(args.storage)
     dataset = open_dataset(storage, args.dataset)
     dataset.model_classes(args.model)
@@ -54,7 +54,7 @@ def _train(args: argparse.Namespace) -> int:
             find_base(storage, run, config.start_from)
         else:
             print(f"run {run} has no {config.start_from}: {args.model} starts from nothing")
-            config = replace(config, start_from="")
+            config = preset.config(args.model, {**overrides, "start_from": ""})
     open_run(storage, run, dataset.manifest.fingerprint, {args.model: config})
     result = finished_result(storage, run, args.model)
     if result is None:
