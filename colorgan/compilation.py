@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -43,23 +44,42 @@ def compile_network(
         PyTorch uses now.
 
     Raises:
-        ColorganError: there is no C++ compiler, or PyTorch cannot compile the network.
+        ColorganError: there is no C++ compiler, PyTorch cannot compile the network, or the disk
+            does not take it.
     """
     folder = _folder()
-    if folder is None:  # there is no cache: what is loaded needs its file no longer
+    try:
+        if folder:
+            return _kept(folder, network, example, dtype)
+        # There is no cache: what is loaded needs its file no longer.
         with TemporaryDirectory(prefix="colorgan-compiled-") as temporary:
             return _load(_compile(network, example, dtype, Path(temporary)))
+    except OSError as error:
+        raise ColorganError(f"cannot keep a compiled network: {error}") from error
+
+
+def _kept(
+    folder: Path, network: nn.Module, example: Tensor, dtype: torch.dtype
+) -> Callable[[Tensor], Any]:
+    """What the folder has for a network, compiled where it has nothing that can be loaded."""
     path = folder / f"{_fingerprint(network, example, dtype)}.pt2"
-    if not path.exists():
-        temporary_folder = Path(mkdtemp(prefix="part-", dir=folder))
+    if path.exists():
         try:
-            _compile(network, example, dtype, temporary_folder).replace(path)
-        finally:
-            shutil.rmtree(temporary_folder, ignore_errors=True)
-    os.utime(path)
-    for old in sorted(folder.glob("*.pt2"), key=lambda each: each.stat().st_mtime)[:-_KEPT]:
-        old.unlink(missing_ok=True)
-    return _load(path)
+            os.utime(path)
+            return _load(path)
+        except (OSError, RuntimeError):  # another process has removed it, or it is damaged
+            path.unlink(missing_ok=True)
+    temporary = Path(mkdtemp(prefix="part-", dir=folder))
+    try:
+        made = _compile(network, example, dtype, temporary)
+        loaded = _load(made)
+        made.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    with suppress(FileNotFoundError):  # another process removes them, too
+        for old in sorted(folder.glob("*.pt2"), key=lambda each: each.stat().st_mtime)[:-_KEPT]:
+            old.unlink()
+    return loaded
 
 
 def _folder() -> Path | None:

@@ -65,6 +65,10 @@ def test_a_compiled_generator_writes_the_same_colours_and_is_kept(
     other = colorizer(seed=1)
     with pytest.raises(ColorganError, match="needs a C"):
         other.compile()
+    kept.write_bytes(kept.read_bytes()[:1000])  # what is damaged is compiled anew
+    with pytest.raises(ColorganError, match="needs a C"):
+        colorizer().compile()
+    assert not kept.exists()
 
 
 @pytest.mark.slow
