@@ -15,7 +15,14 @@ from colorgan.assembled import find_class_models
 from colorgan.cards import ModelCard, find
 from colorgan.classes import PhotoClasses, imagenet_labels
 from colorgan.colorizer import Colorizer, grayscale
-from colorgan.data.dataset import GENERAL, HYPERCOLUMN, Dataset, Row, even_shares
+from colorgan.data.dataset import (
+    GENERAL,
+    HYPERCOLUMN,
+    Dataset,
+    Row,
+    check_name,
+    even_shares,
+)
 from colorgan.errors import ColorganError, ConfigError, NotInStorage
 from colorgan.evaluation.metrics import (
     ab_l1,
@@ -67,28 +74,37 @@ def find_contestants(
 
     Args:
         storage: where the packages are.
-        models: `assembled`, or references as `packages.find` takes them.
-        classes: that the assembled model needs a model for.
+        models: `assembled`, or references as `packages.find` takes them. NAME=REFERENCE calls it
+            otherwise, so that versions of a model can be compared, and NAME=REFERENCE,REFERENCE,…
+            is an assembled model of these.
+        classes: that an assembled model needs a model for.
 
     Raises:
         NotInStorage: a model is missing.
-        ConfigError: one is named twice, or does not colour.
+        ConfigError: one is named twice, or does not colour, or an assembled one lacks a class.
     """
-    contestants = [Contestant(GRAY, ""), Contestant(ORIGINAL, "")]
-    for model in models:
-        if model == ASSEMBLED:
-            cards = find_class_models(storage, classes).values()
-            references = ",".join(card.reference for card in cards)
-            contestants.append(Contestant(ASSEMBLED, references))
-            continue
-        card = find(storage, model)
-        if not card.colors:
-            raise ConfigError(f"{card.reference} is a {card.kind}, not a model that colours")
-        contestants.append(Contestant(card.model, card.reference, _note(card)))
+    identities = (Contestant(GRAY, ""), Contestant(ORIGINAL, ""))
+    contestants = (*identities, *(_contestant(storage, model, classes) for model in models))
     names = [contestant.name for contestant in contestants]
     if len(set(names)) < len(names):
-        raise ConfigError("a model can be compared in one version at a time")
-    return tuple(contestants)
+        raise ConfigError("two models of one name: NAME=MODEL@VERSION calls one otherwise")
+    return contestants
+
+
+def _contestant(storage: Storage, model: str, classes: Sequence[str]) -> Contestant:
+    called, _, packages = model.rpartition("=")
+    if packages == ASSEMBLED:
+        cards = list(find_class_models(storage, classes).values())
+    else:
+        cards = [find(storage, reference) for reference in packages.split(",")]
+    for card in cards:
+        if not card.colors:
+            raise ConfigError(f"{card.reference} is a {card.kind}, not a model that colours")
+    assembled = packages == ASSEMBLED or len(cards) > 1
+    if assembled and sorted(card.model for card in cards) != sorted(classes):
+        raise ConfigError(f"{model}: an assembled model needs one model of {', '.join(classes)}")
+    name = check_name("model", called or (ASSEMBLED if assembled else cards[0].model))
+    return Contestant(name, ",".join(card.reference for card in cards), _note(cards[0]))
 
 
 def _note(card: ModelCard) -> str:
@@ -169,13 +185,13 @@ class Evaluator:
         references = {
             reference
             for contestant in report.evaluation.contestants
-            for reference in contestant.reference.split(",")
-            if reference
+            for reference in contestant.packages
         }
         self._colorizers = {
-            card.model: Colorizer(load_generator(report.storage, card, device))
+            card.reference: Colorizer(load_generator(report.storage, card, device))
             for card in (find(report.storage, reference) for reference in sorted(references))
         }
+        self._routed = {each.name for each in report.evaluation.contestants if each.routed}
         self._lpips = None if "lpips" in report.evaluation.missing else load_lpips()
 
     def evaluate(self, rows: Sequence[Row], block: int) -> None:
@@ -203,7 +219,7 @@ class Evaluator:
                         "source": row.source,
                         "class": row.label,
                         "model": name,
-                        "sent_to": sent_to[place] if name == ASSEMBLED else "",
+                        "sent_to": sent_to[place] if name in self._routed else "",
                         **{metric: values[number] for metric, values in measured.items()},
                     }
                 )
@@ -213,25 +229,27 @@ class Evaluator:
 
     def _color(self, originals: list[Pixels], sent_to: Sequence[str]) -> dict[str, list[Pixels]]:
         """What every contestant makes of the photographs, in the contestants' order."""
-        done: dict[str, list[Pixels]] = {
-            GRAY: [grayscale(rgb) for rgb in originals],
-            ORIGINAL: originals,
-        }
-        names = [contestant.name for contestant in self._report.evaluation.contestants]
-        for name in names:
-            if name not in (*IDENTITIES, ASSEMBLED):
-                done[name] = self._colorizers[name](originals)
-        if ASSEMBLED in names:
-            done[ASSEMBLED] = list(originals)
-            for model in set(sent_to):
-                places = [place for place, chosen in enumerate(sent_to) if chosen == model]
-                if model in done:  # it competes by itself, too
-                    colored = [done[model][place] for place in places]
-                else:
-                    colored = self._colorizers[model]([originals[place] for place in places])
-                for place, rgb in zip(places, colored, strict=True):
-                    done[ASSEMBLED][place] = rgb
-        return {name: done[name] for name in names}
+        made: dict[tuple[str, int], Pixels] = {}  # by package and photograph: several may share it
+
+        def color(reference: str, places: Sequence[int]) -> None:
+            places = [place for place in places if (reference, place) not in made]
+            pictures = self._colorizers[reference]([originals[place] for place in places])
+            made.update(zip([(reference, place) for place in places], pictures, strict=True))
+
+        done: dict[str, list[Pixels]] = {}
+        for contestant in self._report.evaluation.contestants:
+            if contestant.name in IDENTITIES:
+                gray = contestant.name == GRAY
+                done[contestant.name] = [grayscale(rgb) for rgb in originals] if gray else originals
+                continue
+            by_class = {each.partition("@")[0]: each for each in contestant.packages}
+            chosen = [
+                by_class[sent] if contestant.routed else contestant.reference for sent in sent_to
+            ]
+            for reference in set(chosen):
+                color(reference, [n for n, each in enumerate(chosen) if each == reference])
+            done[contestant.name] = [made[each, place] for place, each in enumerate(chosen)]
+        return done
 
     def _measure(self, made: Mapping[str, Pixels], photo_class: str) -> dict[str, list[object]]:
         """Every metric for the pictures of one photograph, and what the classifier sees."""

@@ -96,8 +96,9 @@ class Contestant:
     """Something that colours, or leaves as it is.
 
     Attributes:
-        name: `assembled`, `general`, `hypercolumn`, a class, `gray` or `original`.
-        reference: its package, `model@version`; the assembled model's are joined by commas; empty
+        name: `assembled`, `general`, `hypercolumn`, a class, `gray` or `original`, or what its user
+            has called it.
+        reference: its package, `model@version`; an assembled model's are joined by commas; empty
             for the identities.
         note: what a reader must know, as the backbone of the hypercolumns; or an empty string.
     """
@@ -105,6 +106,16 @@ class Contestant:
     name: str
     reference: str
     note: str = ""
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Its packages' references, one a class where it is an assembled model."""
+        return tuple(self.reference.split(",")) if self.reference else ()
+
+    @property
+    def routed(self) -> bool:
+        """Whether it is an assembled model: the router chooses the package."""
+        return self.name == ASSEMBLED or len(self.packages) > 1
 
 
 @dataclass(frozen=True)
@@ -186,8 +197,8 @@ class Report:
 
         Returns:
             photo (its id), source, class, model (the contestant), sent_to (the class whose model
-            coloured it for `assembled`, else empty), and the metrics that were computed, by the
-            names of METRICS.
+            coloured it for an assembled one, else empty), and the metrics that were computed, by
+            the names of METRICS.
 
         Raises:
             NotInStorage: the evaluation is not finished.

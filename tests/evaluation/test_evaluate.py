@@ -150,5 +150,19 @@ def test_what_can_be_compared_is_found(scenes: Dataset) -> None:
     for name in classes:
         publish_untrained(storage, name)
     assert default_models(storage, classes) == ("assembled", "general")
-    with pytest.raises(ConfigError, match="in one version at a time"):
+    with pytest.raises(ConfigError, match="two models of one name"):
         find_contestants(storage, ["general", "general"], classes)
+
+
+def test_versions_of_a_model_are_compared_under_names_of_their_own(scenes: Dataset) -> None:
+    storage, classes = scenes.storage, scenes.manifest.classes
+    first = [publish_untrained(storage, name).reference for name in classes]
+    for name in classes:
+        publish_untrained(storage, name)
+    models = ["assembled", f"before={','.join(first)}", f"then={first[0]}"]
+    found = {each.name: each for each in find_contestants(storage, models, classes)}
+    assert found["before"].packages == tuple(first)
+    assert {*found["assembled"].packages}.isdisjoint(first)
+    assert [found[name].routed for name in ("assembled", "before", "then")] == [True, True, False]
+    with pytest.raises(ConfigError, match=r"an assembled model needs one model of"):
+        find_contestants(storage, [f"before={first[0]},{first[1]}"], classes)
