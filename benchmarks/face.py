@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.machine import about_machine
 from benchmarks.measure import Result, Rounds, Unavailable
 from colorgan.commands.text import print_table
 from colorgan.errors import ColorganError
+from colorgan.machine import about_machine
 
 Choice = TypeVar("Choice")
 

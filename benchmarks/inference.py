@@ -26,6 +26,7 @@ from colorgan.colorizer import Colorizer
 from colorgan.compilation import compile_network
 from colorgan.data.dataset import GENERAL
 from colorgan.data.scenes import CLASSES, draw_scene
+from colorgan.hyperparameters import cpu_has_bfloat16
 from colorgan.images import lab
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.unet import UNetGenerator
@@ -70,11 +71,15 @@ def _case(
         REFERENCE: lambda: forward(generator, lightness),
         "colorgan": lambda: colorizer.generate(rgb),
     }
-    for name, layout, dtype in (
-        ("channels_last eager", torch.channels_last, torch.float32),
-        ("bfloat16 eager", torch.contiguous_format, torch.bfloat16),
-        ("bfloat16 channels_last eager", torch.channels_last, torch.bfloat16),
-    ):
+    layouts = [("channels_last eager", torch.channels_last, torch.float32)]
+    if (
+        device != "cpu" or cpu_has_bfloat16() or settings.scale != "default"
+    ):  # else it takes seconds
+        layouts += [
+            ("bfloat16 eager", torch.contiguous_format, torch.bfloat16),
+            ("bfloat16 channels_last eager", torch.channels_last, torch.bfloat16),
+        ]
+    for name, layout, dtype in layouts:
         network = make_generator(config, device).to(dtype).to(memory_format=layout)
         ready = lightness.to(dtype, memory_format=layout)
         ways[name] = partial(forward, network, ready)

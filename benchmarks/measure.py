@@ -201,21 +201,3 @@ def rotate(contenders: Sequence[Item], number: int) -> list[Item]:
     """The order of a round: each contender goes first in turn, so none always finds it quiet."""
     first = number % len(contenders)
     return [*contenders[first:], *contenders[:first]]
-
-
-@dataclass(frozen=True)
-class PowerLaw:
-    """y = c x^exponent, and how much of the logarithms' variance it explains."""
-
-    exponent: float
-    r_squared: float
-
-
-def fit_power_law(xs: Sequence[float], ys: Sequence[float]) -> PowerLaw:
-    """Least squares of log y on log x."""
-    line_x, line_y = [math.log(x) for x in xs], [math.log(y) for y in ys]
-    slope, start = statistics.linear_regression(line_x, line_y)
-    mean = statistics.fmean(line_y)
-    total = sum((y - mean) ** 2 for y in line_y)
-    left = sum((y - start - slope * x) ** 2 for x, y in zip(line_x, line_y, strict=True))
-    return PowerLaw(slope, 1 - left / total if total else 1.0)

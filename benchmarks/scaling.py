@@ -25,16 +25,15 @@ from benchmarks.inference import report_config
 from benchmarks.machine import memory_mib
 from benchmarks.measure import (
     AGAIN,
-    PowerLaw,
     Result,
     Spread,
     Unavailable,
     Variant,
-    fit_power_law,
     interleave,
 )
 from benchmarks.packages import publish_untrained, spread
 from benchmarks.training_step import make_ours, make_reference
+from colorgan.evaluation.statistics import PowerLaw, fit_power_law
 from colorgan.hyperparameters import SpeedConfig
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.presets import PRESETS

@@ -14,7 +14,7 @@ from benchmarks import __main__ as face
 from benchmarks import inference, photographs, training_step
 from benchmarks.children import Child, ChildFailedError, Work
 from benchmarks.face import Settings, run_all
-from benchmarks.machine import about_machine, memory_mib
+from benchmarks.machine import memory_mib
 from benchmarks.measure import (
     AGAIN,
     Result,
@@ -23,14 +23,15 @@ from benchmarks.measure import (
     Timings,
     Unavailable,
     Variant,
-    fit_power_law,
     interleave,
     rotate,
 )
 from benchmarks.reference_step import ReferenceTraining
 from colorgan.data.batches import PhotoBank
+from colorgan.evaluation.statistics import fit_power_law
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images import lab
+from colorgan.machine import about_machine
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.training import Training
 

@@ -329,3 +329,20 @@ def _floats(values: npt.ArrayLike) -> Values:
 def _equal(one: Values, other: Values) -> npt.NDArray[np.bool_]:
     # The same picture, coloured in another batch, may differ in the last bits.
     return np.isclose(one, other, rtol=1e-6, atol=1e-9)
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """y = c x^exponent, and how much of the logarithms' variance it explains."""
+
+    exponent: float
+    r_squared: float
+
+
+def fit_power_law(xs: Sequence[float], ys: Sequence[float]) -> PowerLaw:
+    """Least squares of log y on log x."""
+    line_x, line_y = np.log(np.asarray(xs, float)), np.log(np.asarray(ys, float))
+    slope, start = np.polyfit(line_x, line_y, 1)
+    total = float(((line_y - line_y.mean()) ** 2).sum())
+    left = float(((line_y - (start + slope * line_x)) ** 2).sum())
+    return PowerLaw(float(slope), 1 - left / total if total else 1.0)
