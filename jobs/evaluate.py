@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import chain
 
-import pandas as pd
 import torch
 
 import colorgan
@@ -35,7 +34,7 @@ from colorgan.evaluation.evaluate import (
 )
 from colorgan.evaluation.report import write_report
 from colorgan.evaluation.results import Evaluation, Report
-from colorgan.evaluation.survey import list_surveys, read_answers, tally
+from colorgan.evaluation.survey import survey_frames
 from colorgan.options import add_options, parse
 from colorgan.progress import format_seconds
 from colorgan.router import RouterConfig
@@ -57,9 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=SPLITS, default="test", help="(default: %(default)s)")
     parser.add_argument(
         "--models",
-        metavar="MODEL[@VERSION]",
+        metavar="[NAME=]MODEL[@VERSION]",
         nargs="+",
-        help="assembled, general, hypercolumn, classes (default: those three, if they are there)",
+        help="assembled, general, hypercolumn, classes (default: those three, if they are there); "
+        "NAME= calls it otherwise, NAME=MODEL@VERSION,MODEL@VERSION,… is another assembled model",
     )
     parser.add_argument(
         "--photographs",
@@ -112,7 +112,7 @@ def _run(args: argparse.Namespace) -> int:
     try:
         _evaluate(report, args, router)
         results, distances = collect(report)
-        write_report(report, results, distances, survey=_survey_tables(report))
+        write_report(report, results, distances, survey=survey_frames(report))
     except KeyboardInterrupt:
         _say(f"\nstopped; the same command with --report {evaluation.name} goes on")
         raise
@@ -145,22 +145,6 @@ def _evaluate(report: Report, args: argparse.Namespace, router: RouterConfig) ->
             each = (time.time() - started) / done
             _say(f"{done} photographs measured, {each:.2f} s each")
     _say(f"coloured and measured in {format_seconds(time.time() - started)}")
-
-
-def _survey_tables(report: Report) -> dict[str, pd.DataFrame]:
-    """What people have answered by now, by the titles of the tables."""
-    tables = {}
-    for survey in list_surveys(report.storage):
-        if survey.report != report.evaluation.name:
-            continue
-        counted = tally(survey, read_answers(report.storage, survey))
-        if counted.votes:
-            people = f"{counted.participants} participant{'s' * (counted.participants != 1)}"
-            title = f"Survey {survey.name}, {people}"
-            tables[f"{title}: all photographs (the report's table 1)"] = counted.models
-            tables[f"{title}: by class (its table 2)"] = counted.classes
-            tables[f"{title}: each question (its figure 10)"] = counted.questions
-    return tables
 
 
 def _say(line: str) -> None:

@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -320,6 +320,43 @@ def _boxes(
     _name_ticks(axes, models, rotation)
     axes.grid(axis="y")
     axes.set_axisbelow(True)
+
+
+def draw_lines(
+    name: str,
+    title: str,
+    caption: str,
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    across: str,
+    up: str,
+) -> Figure:
+    """Draw a line a name.
+
+    Args:
+        name: of the figure's files.
+        title: for people.
+        caption: what it shows, and how to read it.
+        lines: by name, the places across and the values up.
+        across: what the horizontal axis counts.
+        up: what the vertical axis counts.
+    """
+    others = [each for each in lines if each not in COLORS]
+    palette = (*_OTHERS, *COLORS.values())
+    with _canvas(3.8) as (figure, saved):
+        axes = figure.add_subplot()
+        words = []
+        for each, (xs, ys) in lines.items():
+            color = COLORS.get(each) or palette[others.index(each) % len(palette)]
+            mark = "o" if len(xs) < 25 else ""
+            axes.plot(xs, ys, color=color, linewidth=2, marker=mark, markersize=4, label=each)
+            words.append(f"{each}: from {number(ys[0], 3)} to {number(ys[-1], 3)}")
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.legend(frameon=False)
+    return saved(name, title, caption, "; ".join(words) + ".")
 
 
 def draw_votes(title: str, questions: pd.DataFrame) -> Figure:

@@ -1,7 +1,5 @@
 """An evaluation for people: tables, figures, and one page that needs nothing else."""
 
-import base64
-import hashlib
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -11,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image, UnidentifiedImageError
 
 from colorgan.errors import ColorganError, Corrupt
 from colorgan.evaluation.figures import color_of, draw_figures, draw_votes
+from colorgan.evaluation.page import data_uri, enumerated, photograph_count, render
 from colorgan.evaluation.results import ASSEMBLED, GRAY, IDENTITIES, METRICS, ORIGINAL, Report
 from colorgan.evaluation.statistics import (
     ABSOLUTE,
@@ -113,7 +111,8 @@ def write_report(
     votes = [
         draw_votes(title, frame) for title, frame in (survey or {}).items() if "question" in frame
     ]
-    page = _render(
+    page = render(
+        "report.html.j2",
         evaluation=report.evaluation,
         counts=photographs_by_class(results),
         all_classes=ALL_CLASSES,
@@ -125,8 +124,8 @@ def write_report(
         main_tables=[table for table in tables if not table.name.startswith("metric-")],
         metric_tables=[table for table in tables if table.name.startswith("metric-")],
         survey_tables=[table for table in answers if "question" not in table.data],
-        survey_figures=[(figure, _data_uri("image/svg+xml", figure.svg)) for figure in votes],
-        figures=[(each, _data_uri("image/svg+xml", each.svg)) for each in figures],
+        survey_figures=[(figure, data_uri("image/svg+xml", figure.svg)) for figure in votes],
+        figures=[(each, data_uri("image/svg+xml", each.svg)) for each in figures],
         metrics=[(METRICS[name], direction(name)) for name in metrics_of(results)],
         gaps=_gaps(report, results),
         colors={name: color_of(name, contestants_of(results)) for name in contestants_of(results)},
@@ -226,7 +225,7 @@ def _finding(analysis: Analysis, verdict: Verdict) -> _Finding:
     if not verdict.comparisons:
         return _Finding(about.title, best, "nothing to compare", [listed], False)
     fewest = min(each.photographs for each in verdict.comparisons)
-    nothing = f"no difference that {_photographs(fewest)} can show"
+    nothing = f"no difference that {photograph_count(fewest)} can show"
     if not verdict.shown:
         return _Finding(about.title, best, nothing, [listed], False)
     words = f"{verdict.winner} {'wins' if valued else 'is the most colourful'}"
@@ -235,7 +234,7 @@ def _finding(analysis: Analysis, verdict: Verdict) -> _Finding:
         words = "no single winner"
     if len(verdict.shown) < len(verdict.comparisons):
         others = [f"{e.first} and {e.second}" for e in verdict.comparisons if not e.better]
-        named = _listed(others, "or") if len(others) < 4 else f"the other {len(others)} pairs"
+        named = enumerated(others, "or") if len(others) < 4 else f"the other {len(others)} pairs"
         sentences.append(f"Between {named}: {nothing}.")
     won = bool(verdict.winner) and valued
     return _Finding(about.title, best, words, [*sentences, listed], won)
@@ -267,7 +266,7 @@ def _gaps(report: Report, results: pd.DataFrame) -> list[tuple[str, str]]:
     for contestant in evaluation.contestants:
         lost = photographs - int(there.get(contestant.name, 0))
         if lost:
-            what = f"no result for {lost} of {_photographs(photographs)}"
+            what = f"no result for {lost} of {photograph_count(photographs)}"
             gaps.append((contestant.name, what))
     for name in metrics_of(results):
         values = results[name].astype(float).replace([np.inf, -np.inf], np.nan)
@@ -275,7 +274,7 @@ def _gaps(report: Report, results: pd.DataFrame) -> list[tuple[str, str]]:
         for model, row in counts.iterrows():
             if row["count"] < row["size"]:
                 lost = int(row["size"] - row["count"])
-                what = f"no value for {lost} of {_photographs(int(row['size']))}"
+                what = f"no value for {lost} of {photograph_count(int(row['size']))}"
                 gaps.append((f"{METRICS[name].title} of {model}", what))
     return gaps
 
@@ -349,44 +348,10 @@ def _thumbnail(report: Report, photo: str, contestant: str) -> dict[str, Any]:
     picture.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
     small = io.BytesIO()
     picture.save(small, "WEBP", quality=_QUALITY)
-    uri = _data_uri("image/webp", small.getvalue())
+    uri = data_uri("image/webp", small.getvalue())
     return {"picture": uri, "width": picture.width, "height": picture.height}
-
-
-def _data_uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _in_text(title: str) -> str:
     """A title as it stands in a sentence: `semantic score`, but `L1 in ab` and `PSNR`."""
     return title[0].lower() + title[1:] if title[1:2].islower() else title
-
-
-def _photographs(number: int) -> str:
-    return f"{number:,} photograph" + ("" if number == 1 else "s")
-
-
-def _listed(words: Sequence[str], last: str = "and") -> str:
-    """The words as people list them: a, b and c."""
-    return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
-
-
-def _csp_hash(text: str) -> str:
-    """How a Content-Security-Policy names the one style or script that it allows."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _render(**context: Any) -> str:
-    environment = Environment(
-        loader=PackageLoader("colorgan.evaluation", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "csp_hash": _csp_hash,
-        "listed": _listed,
-        "photographs": _photographs,
-    }
-    return environment.get_template("report.html.j2").render(**context)

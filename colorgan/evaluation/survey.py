@@ -354,6 +354,22 @@ def tally(survey: Survey, answers: Sequence[Answer]) -> Tally:
     )
 
 
+def survey_frames(report: Report) -> dict[str, pd.DataFrame]:
+    """What people have answered by now about a report's pictures, by the titles of the tables."""
+    frames = {}
+    for survey in list_surveys(report.storage):
+        if survey.report != report.evaluation.name:
+            continue
+        counted = tally(survey, read_answers(report.storage, survey))
+        if counted.votes:
+            people = f"{counted.participants} participant{'s' * (counted.participants != 1)}"
+            title = f"Survey {survey.name}, {people}"
+            frames[f"{title}: all photographs (the report's table 1)"] = counted.models
+            frames[f"{title}: by class (its table 2)"] = counted.classes
+            frames[f"{title}: each question (its figure 10)"] = counted.questions
+    return frames
+
+
 def _summary(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Votes, wins and losses of each model in each group of questions."""
     groups = by or ["all"]
