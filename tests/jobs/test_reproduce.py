@@ -1,0 +1,71 @@
+"""The whole reproduction at the scale `smoke`, on a real Ray; stopped once on the way."""
+
+import io
+import re
+import signal
+import time
+
+import pandas as pd
+import pytest
+
+from colorgan.cards import find
+from colorgan.data.dataset import Dataset
+from colorgan.reproduction.plan import SCALES
+from tests.conftest import Jobs
+
+pytestmark = pytest.mark.slow
+
+SECTIONS = (
+    *("models", "time", "sizes", "batches", "epochs", "photographs"),
+    *("router", "realizations", "failures"),
+)
+
+
+def test_every_question_is_answered_and_a_stopped_reproduction_goes_on(
+    jobs: Jobs, scenes: Dataset
+) -> None:
+    storage = scenes.storage
+    options = ("--storage", storage.uri, "--preset", "smoke", "--name", "r")
+
+    running = jobs.start_script("reproduce", *options)
+    deadline = time.monotonic() + 300
+    while not storage.exists("reproductions/r/steps/sizes.json"):
+        assert running.process.poll() is None, running.output
+        assert time.monotonic() < deadline, running.output
+        time.sleep(0.1)
+    running.process.send_signal(signal.SIGTERM)
+    assert running.finish() == 130, running.output
+    assert "the same command with --name r goes on" in running.output
+
+    running = jobs.start_script("reproduce", *options)
+    assert running.finish() == 0, running.output
+    assert "== sizes: done before" in running.output
+
+    page = storage.get("reproductions/r/index.html").decode()
+    assert re.findall(r'<section id="(\w+)">', page) == list(SECTIONS)
+    assert "This is a smoke test" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")  # it asks for nothing else
+    markdown = storage.get("reproductions/r/results.md").decode()
+    for figure in re.findall(r"\(figures/(.+)\)", markdown):
+        assert storage.exists(f"reproductions/r/figures/{figure}")
+    for word in ("assembled", "general", "hypercolumn", "best", "best-general"):
+        assert f"| {word} |" in markdown or f" {word} " in markdown
+
+    def table(name: str) -> pd.DataFrame:
+        return pd.read_csv(io.BytesIO(storage.get(f"reproductions/r/tables/{name}.csv")))
+
+    assert table("sizes")["value"].tolist() == list(SCALES["smoke"].sizes)
+    assert table("batches")["value"].tolist() == list(SCALES["smoke"].batches)
+    assert table("photographs")["value"].iloc[-1] == scenes.count(["animals"], "train")
+    realized = table("realizations").iloc[0]
+    assert realized["best"] <= realized["mean"] <= realized["worst"]
+    assert realized["spread"] > 0
+    confusion = table("confusion").drop(columns="class").to_numpy()
+    assert confusion.sum() == scenes.count(scenes.manifest.classes, "test")
+
+    # What is left as the newest of each name is the model that one would use.
+    assert find(storage, "animals").kind == "encoder_unet"
+
+    running = jobs.start_script("reproduce", *options, "--backbone", "vgg16")
+    assert running.finish() == 2
+    assert "started with another backbone" in running.output
