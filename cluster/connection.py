@@ -42,7 +42,13 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
 
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address, log_to_driver=worker_logs, logging_level="WARNING")
+        ray.init(
+            address=address,
+            log_to_driver=worker_logs,
+            logging_level="WARNING",
+            # Nobody knows the token of a Ray of this process's own, so nobody could see it.
+            include_dashboard=False if address == "local" else None,
+        )
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ColorganError(

@@ -51,6 +51,7 @@ from colorgan.records import EpochRecord
 STATE = "state.json"
 TENSORS = "state.safetensors"
 
+_LOOKED_AT = 128  # px, by the perceptual term
 _LIVELIEST = 4.0  # times the learned chroma
 _LIVEN_STEPS = 7  # of bisection: to 2 %
 
@@ -261,7 +262,9 @@ class Training:
         loss = F.l1_loss(fake.float(), real)
         content = self.config.lambda_l1 * loss
         if self._features:
-            pictures = [lab.decode(lightness, color, self._space) for color in (fake, real)]
+            pictures = [
+                _small(lab.decode(lightness, color, self._space)) for color in (fake, real)
+            ]
             with self._autocast():
                 seen, wanted = (self._features(rgb * 2 - 1) for rgb in pictures)
             distances = [
@@ -506,6 +509,14 @@ def choose_device(name: str = "auto") -> torch.device:
 def device_name(device: torch.device) -> str:
     """The device in words, for records: the GPU's model, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _small(rgb: Tensor) -> Tensor:
+    """Pictures as the perceptual term looks at them: it would cost more than all else."""
+    if rgb.shape[-1] <= _LOOKED_AT:
+        return rgb
+    size = (_LOOKED_AT, _LOOKED_AT)
+    return F.interpolate(rgb, size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def _blurred(channels: Tensor, size: int) -> Tensor:

@@ -53,7 +53,7 @@ class EncoderUNetConfig:
 
     Attributes:
         size: side of the square pictures that it sees, in pixels; a multiple of 32 from 64 on.
-        width: channels of the decoder's finest step.
+        width: channels of the decoder's finest step, a quarter of the size.
         color_space: what it writes.
         norm: normalisation of the decoder.
         encoder: the classifier below; one of BACKBONES.

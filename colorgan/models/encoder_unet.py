@@ -3,8 +3,8 @@
 As the "unet learner" of DeOldify (J. Antic 2018) and of fastai: the classifier knows what things
 are before the first step, and the decoder has only to learn what colours they have. It doubles the
 side by interpolation and a convolution, which leaves no checkerboard (Odena et al. 2016), and ends
-at the side of the classifier's finest features: the eye sees colour at half the sharpness of light,
-as JPEG knows, and the other half would be most of the arithmetic.
+at the side of the classifier's second finest features, a quarter of the picture's: the eye sees
+colour less sharply than light, as JPEG knows, and the rest would be most of the arithmetic.
 """
 
 from itertools import pairwise
@@ -17,7 +17,7 @@ from colorgan.models.architectures import EncoderUNetConfig, Norm
 from colorgan.models.backbones import Features
 from colorgan.models.unet import normalization
 
-_WIDEST = 8  # times `width`, of the coarsest steps
+_WIDEST = 4  # times `width`, of the coarsest steps
 
 
 class EncoderUNetGenerator(nn.Module):
@@ -41,7 +41,7 @@ class EncoderUNetGenerator(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Features(config.encoder, classifier).requires_grad_(True)
-        channels = self.encoder.channels
+        channels = self.encoder.channels[1:]
         wide = [config.width * min(2**step, _WIDEST) for step in range(len(channels))]
         self.deepest = _mixed(channels[-1], wide[-1], config.norm)
         self.mix = nn.ModuleList(
@@ -62,7 +62,7 @@ class EncoderUNetGenerator(nn.Module):
         Returns:
             (batch, color_channels, height, width) in [-1, 1].
         """
-        skips = self.encoder(lightness)
+        skips = self.encoder(lightness)[1:]
         x = self.deepest(skips.pop())
         for step, mix in enumerate(reversed(self.mix)):
             if step < 2:
