@@ -43,8 +43,8 @@ PRESETS: Mapping[str, Preset] = {
         {"animals": 350, "vehicles": 200, "people": 300, GENERAL: 120},
     ),
     "best": Preset(
-        "natural colours from a pretrained encoder, general first: three quarters of an hour of two "
-        "cores for three classes of 800 photographs",
+        "natural colours from a pretrained encoder, general first: half an hour of two cores for "
+        "three classes of 800 photographs",
         TrainingConfig(
             generator="encoder_unet",
             encoder_rate=0.0,

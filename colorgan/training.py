@@ -262,9 +262,7 @@ class Training:
         loss = F.l1_loss(fake.float(), real)
         content = self.config.lambda_l1 * loss
         if self._features:
-            pictures = [
-                _small(lab.decode(lightness, color, self._space)) for color in (fake, real)
-            ]
+            pictures = [_small(lab.decode(lightness, color, self._space)) for color in (fake, real)]
             with self._autocast():
                 seen, wanted = (self._features(rgb * 2 - 1) for rgb in pictures)
             distances = [

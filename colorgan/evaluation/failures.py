@@ -61,11 +61,11 @@ def reason(colored: Tensor, original: Tensor, photo_class: str, sent_to: str) ->
     strength, wanted = colorfulness(colored).item(), colorfulness(original).item()
     if sent_to and sent_to != photo_class:
         words.append(f"sent to {sent_to}")
+    if strength < _PALE * wanted:
+        return ", ".join([*words, "nearly gray"])
     if patchiness(colored).item() > _PATCHY * patchiness(original).item():
         words.append("patches")
-    if strength < _PALE * wanted:
-        words.append("nearly gray")
-    elif strength > _GAUDY * wanted:
+    if strength > _GAUDY * wanted:
         words.append("too strong")
     return ", ".join(words) or "other colours"
 

@@ -473,9 +473,9 @@ def failures_section(storage: Storage, reproduction: Reproduction) -> Section:
             "Model": table["model"],
             "Photograph": table["source"].str.rsplit("/", n=1).str[-1],
             "Class": table["class"],
+            "What is wrong": table["reason"],
             "L1": [number(each, 1) for each in table["l1"]],
             "L1 of gray": [number(each, 1) for each in table["gray"]],
-            "What is wrong": table["reason"],
         }
     )
     counted = table["reason"].str.split(", ").explode().groupby(table["model"]).value_counts()
@@ -497,6 +497,7 @@ def failures_section(storage: Storage, reproduction: Reproduction) -> Section:
                 "and too strong: less than a third, more than one and a half times as colourful.",
                 table,
                 shown,
+                4,
             )
         ],
         pictures=[
@@ -650,7 +651,7 @@ def _sentence(each: Comparison) -> str:
     about = METRICS[each.metric]
     verdict = f"{each.better} is better" if each.better else "no difference shown"
     return (
-        f"{about.title}, {each.first} less {each.second}: "
+        f"{about.title}, {each.first} minus {each.second}: "
         f"{interval(each.difference, about.decimals)} on {each.photographs} photographs: {verdict}."
     )
 

@@ -99,7 +99,9 @@ def test_a_training_with_a_frozen_encoder_goes_on_as_if_it_had_never_stopped(
 
 
 def test_livened_colours_are_stronger_within_what_the_error_may_grow(scenes: Dataset) -> None:
-    config = dataclasses.replace(CONFIG, liven=0.05, warm_up_share=1.0)
+    config = dataclasses.replace(
+        CONFIG, liven=0.05, warm_up_share=1.0, epochs=6, norm="batch", learning_rate=5e-3
+    )
     training = Training(config, *load_banks(scenes, "animals", config), CPU)
     list(training.run())
     lightness = torch.linspace(-1, 1, 64).expand(1, 1, 64, 64)
