@@ -5,18 +5,23 @@ On Ray Serve, which this starts where none is running; or, with --local, in one 
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cluster.connection import connected
 from colorgan.cli import add_storage_option, guarded
-from colorgan.errors import ConfigError
+from colorgan.errors import ColorganError, ConfigError
 from colorgan.memory import keep_buffers
 from colorgan.router import RouterConfig
 from colorgan.storage import open_storage
 from serve.backend import LocalBackend, find_cards
 from serve.config import ServeConfig
+
+if TYPE_CHECKING:
+    from ray.serve.schema import ServeStatus
 
 _APPLICATION = "colorgan"
 
@@ -92,7 +97,11 @@ def _on_ray(config: ServeConfig, host: str, port: int) -> int:
         serve.start(http_options={"host": host, "port": port})
         try:
             quiet = {"enable_access_log": False}  # /metrics counts requests
-            serve.run(build(config), name=_APPLICATION, logging_config=quiet)
+            try:
+                serve.run(build(config), name=_APPLICATION, logging_config=quiet)
+            except RuntimeError as error:
+                reason = _why_not(serve.status()) or str(error)
+                raise ColorganError(f"the service did not start: {reason}") from None
             print(f"http://{host}:{port}", flush=True)
             while True:
                 signal.pause()
@@ -100,6 +109,15 @@ def _on_ray(config: ServeConfig, host: str, port: int) -> int:
             return 0
         finally:
             serve.delete(_APPLICATION)  # and nothing else that the cluster may serve
+
+
+def _why_not(status: "ServeStatus") -> str:
+    """What the replicas that could not be started have raised, in a sentence; or nothing."""
+    for deployment in status.applications[_APPLICATION].deployments.values():
+        found = re.findall(r"^colorgan\.errors\.\w+: (.+)$", deployment.message, re.MULTILINE)
+        if found:
+            return str(found[-1])
+    return ""
 
 
 if __name__ == "__main__":
