@@ -37,7 +37,7 @@ SCENES_PER_CLASS = 150
 # Photographs shown to the networks in all, over the epochs: minutes on two cores. Scenes are simple
 # enough to be learned from nothing; the preset `best` shows half of it to general first.
 PASSES_ON_SCENES = 5_200
-PASSES_ON_PHOTOGRAPHS = 14_000
+PASSES_ON_PHOTOGRAPHS = 8_000
 SHEET_ROWS = 8
 
 
