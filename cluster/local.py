@@ -73,7 +73,7 @@ def local_ray(
     Raises:
         ColorganError: it does not come up; the message ends with its last words.
     """
-    free_port, jobs_port, client_port = free_ports(3)
+    free_port, jobs_port, client_port, agent_port = free_ports(4)
     port = port or free_port
     jobs_address = f"http://{_LOOPBACK}:{jobs_port}"
     # Ray's sockets live in its folder, and a socket's path must be short.
@@ -92,6 +92,8 @@ def local_ray(
         f"--dashboard-host={_LOOPBACK}",
         f"--dashboard-port={jobs_port}",
         f"--ray-client-server-port={client_port}",
+        # Jobs go by this one: on its default a second Ray of the machine would take none.
+        f"--dashboard-agent-listen-port={agent_port}",
         f"--temp-dir={temporary}",
         *([f"--num-cpus={cpus}"] if cpus is not None else []),
         *options,
