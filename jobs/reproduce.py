@@ -41,6 +41,7 @@ from colorgan.reproduction.plan import (
     new_reproduction,
     open_reproduction,
     read_record,
+    sweep_steps,
     training_steps,
     write_record,
 )
@@ -129,11 +130,14 @@ def _do_all(
     scale, records = SCALES[reproduction.scale], dict[str, StepRecord]()
     with ExitStack() as stack:
         runner = _Runner(args, storage, reproduction, records, stack)
+        for step in sweep_steps(reproduction):
+            runner.run(step)
+        # Before the models to keep: the newest package of a name is what others take.
+        trials = publish_trials(storage, reproduction)
         for step in training_steps(reproduction):
             runner.run(step)
         begun = package_of(storage, reproduction, BEST, GENERAL)
         runner.run(later_general_step(reproduction, begun))
-        trials = publish_trials(storage, reproduction)
         runner.run(evaluation_step(reproduction, "trials", trials, scale.photographs))
         models = {
             ASSEMBLED: class_packages(storage, reproduction, "classes"),

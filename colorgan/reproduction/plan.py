@@ -235,23 +235,35 @@ class StepRecord:
     seconds: float
 
 
+def sweep_steps(reproduction: Reproduction) -> list[Step]:
+    """The steps that vary one hyper-parameter of one class each."""
+    scale = SCALES[reproduction.scale]
+    hyper = {
+        "model": reproduction.swept,
+        "eval-every": scale.eval_every,
+        "preset": scale.preset,
+        **scale.plain,
+        **scale.swept,
+    }
+    counts = ",".join(map(str, reproduction.counts()))
+    return [
+        _sweep(reproduction, "sizes", "size=" + ",".join(map(str, scale.sizes)), hyper),
+        _sweep(reproduction, "batches", "batch_size=" + ",".join(map(str, scale.batches)), hyper),
+        _sweep(reproduction, "photographs", f"photographs={counts}", hyper),
+    ]
+
+
 def training_steps(reproduction: Reproduction) -> list[Step]:
-    """The steps that train and sweep; what they make is named by `Reproduction.run`."""
+    """The steps that train the models to compare; the last are those that one would use."""
     scale, classes = SCALES[reproduction.scale], reproduction.classes
     plain = {"preset": scale.preset, **scale.plain}
-    swept = {"model": reproduction.swept, "eval-every": scale.eval_every, **plain, **scale.swept}
     backbone = {"backbone": reproduction.backbone} if reproduction.backbone else {}
 
     def lone(model: str, **more: str) -> Step:
         epochs = {"epochs": scale.epochs[model]} if model in scale.epochs else {}
         return _training(reproduction, model, (model,), {**plain, **epochs, **more})
 
-    counts = ",".join(map(str, reproduction.counts()))
-    # The models to keep come last: the newest package of a name is what others take.
     return [
-        _sweep(reproduction, "sizes", "size=" + ",".join(map(str, scale.sizes)), swept),
-        _sweep(reproduction, "batches", "batch_size=" + ",".join(map(str, scale.batches)), swept),
-        _sweep(reproduction, "photographs", f"photographs={counts}", swept),
         _training(reproduction, "classes", classes, plain),
         lone(GENERAL),
         lone(HYPERCOLUMN, **backbone),
