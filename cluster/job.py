@@ -5,7 +5,11 @@ import signal
 from collections.abc import Callable, Sequence
 
 from colorgan.cli import guarded
+from colorgan.data.dataset import Dataset, list_datasets, open_dataset
+from colorgan.data.sources import SourceConfig, find_source
+from colorgan.data.staging import StagingConfig, stage
 from colorgan.errors import ConfigError
+from colorgan.storage import Storage
 
 
 def run_job(
@@ -60,3 +64,21 @@ def check_at_least(least: int, args: argparse.Namespace, *names: str) -> None:
         value = getattr(args, name)
         if value is not None and value < least:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}")
+
+
+def choose_dataset(storage: Storage, name: str | None) -> Dataset:
+    """The dataset of this name; without one the newest, or else scenes, staged now, and says so.
+
+    Raises:
+        NotInStorage: there is none of this name.
+        Corrupt: its manifest cannot be read.
+    """
+    if name:
+        return open_dataset(storage, name)
+    manifests = list_datasets(storage)
+    if manifests:
+        print(f"no --dataset: taking the newest, {manifests[-1].name}", flush=True)
+        return Dataset(storage, manifests[-1])
+    print(f"no dataset in {storage.uri}: staging the embedded scenes", flush=True)
+    source = find_source("scenes", SourceConfig(), StagingConfig.size)
+    return stage(source, storage, "scenes").dataset

@@ -19,12 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cluster.connection import storage_uri
-from cluster.job import add_process_options, run_job
+from cluster.job import add_process_options, choose_dataset, run_job
 from cluster.local import local_ray
 from colorgan.cli import EXIT_INTERRUPTED, add_storage_option
-from colorgan.data.dataset import GENERAL, HYPERCOLUMN, Dataset, list_datasets, open_dataset
-from colorgan.data.sources import SourceConfig, find_source
-from colorgan.data.staging import StagingConfig, stage
+from colorgan.data.dataset import GENERAL, HYPERCOLUMN, Dataset
 from colorgan.errors import ColorganError
 from colorgan.evaluation.results import ASSEMBLED
 from colorgan.machine import about_machine
@@ -82,14 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--gpus-per-model", type=float, metavar="N", help="below 1, models share a GPU"
     )
-    parser.add_argument("--scenes", type=int, default=60, help="of each class, where staged now")
     add_process_options(parser)
     return parser
 
 
 def _run(args: argparse.Namespace) -> int:
     storage = open_storage(storage_uri(args.storage))
-    dataset = _choose_dataset(storage, args.dataset, args.scenes)
+    dataset = choose_dataset(storage, args.dataset)
     wanted = new_reproduction(
         args.name or args.preset,
         datetime.now(UTC).isoformat(timespec="seconds"),
@@ -110,18 +107,6 @@ def _run(args: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     _say(f"results: {storage.location(reproduction.key('index.html'))}")
     return 0
-
-
-def _choose_dataset(storage: Storage, name: str | None, scenes: int) -> Dataset:
-    if name:
-        return open_dataset(storage, name)
-    manifests = list_datasets(storage)
-    if manifests:
-        _say(f"no --dataset: taking the newest, {manifests[-1].name}")
-        return Dataset(storage, manifests[-1])
-    _say(f"no dataset in {storage.uri}: staging the embedded scenes")
-    source = find_source("scenes", SourceConfig(per_class=scenes), StagingConfig.size)
-    return stage(source, storage, "scenes").dataset
 
 
 def _do_all(
@@ -175,12 +160,12 @@ class _Runner:
 
     def run(self, step: Step) -> None:
         """Run a step unless it is done; raises ColorganError where it fails."""
-        args, options = self._args, [*step.options]
-        options = [f"--storage={self._storage.uri}", f"--device={args.device}", *options]
-        options = [f"--retries={args.retries}", *options]
+        args = self._args
+        how = [f"--storage={self._storage.uri}", f"--device={args.device}"]
+        how.append(f"--retries={args.retries}")
         if args.gpus_per_model and step.job != "evaluate":
-            options = [f"--gpus-per-model={args.gpus_per_model}", *options]
-        command = [sys.executable, "-m", f"jobs.{step.job}", *options]
+            how.append(f"--gpus-per-model={args.gpus_per_model}")
+        command = [sys.executable, "-m", f"jobs.{step.job}", *how, *step.options]
         _once(
             self._storage,
             self._reproduction,

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.connection import cluster_nodes, connected, storage_uri
-from cluster.job import add_training_options, check_at_least, run_job
+from cluster.job import add_training_options, check_at_least, choose_dataset, run_job
 from cluster.planning import Plan, plan_training
 from cluster.queue import Queue
 from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option
@@ -33,11 +33,7 @@ from colorgan.data.dataset import (
     ROUTER,
     Dataset,
     check_name,
-    list_datasets,
-    open_dataset,
 )
-from colorgan.data.sources import SourceConfig, find_source
-from colorgan.data.staging import StagingConfig, stage
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.options import add_options, given, parse
@@ -111,7 +107,7 @@ def _run(args: argparse.Namespace) -> int:
     overrides = given(TrainingConfig, args)
     TrainingConfig(**overrides)  # a bad value is reported before anything is started
     storage = open_storage(storage_uri(args.storage))
-    dataset = _choose_dataset(storage, args.dataset)
+    dataset = choose_dataset(storage, args.dataset)
     models = list(dict.fromkeys(args.models or dataset.manifest.classes))
     _check_models(dataset, models)
 
@@ -177,18 +173,6 @@ def _run(args: argparse.Namespace) -> int:
                 print(f"error: {error}", file=sys.stderr, flush=True)
                 return EXIT_FAULT
     return status
-
-
-def _choose_dataset(storage: Storage, name: str | None) -> Dataset:
-    if name:
-        return open_dataset(storage, name)
-    manifests = list_datasets(storage)
-    if manifests:
-        _say(f"no --dataset: taking the newest, {manifests[-1].name}")
-        return Dataset(storage, manifests[-1])
-    _say(f"no dataset in {storage.uri}: staging the embedded scenes")
-    source = find_source("scenes", SourceConfig(), StagingConfig.size)
-    return stage(source, storage, "scenes").dataset
 
 
 def _check_models(dataset: Dataset, models: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ import io
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -79,7 +79,7 @@ class Section:
     follows: Sequence[str]
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
-    pictures: Sequence[Picture] = field(default=())
+    pictures: Sequence[Picture] = ()
     steps: Sequence[str] = ()
 
 
@@ -521,7 +521,7 @@ class _Trial:
         epoch_s: median seconds of an epoch but the first.
         seconds: of all epochs.
         curve: epochs, and the validation L1 after each.
-        errors: test photographs' L1, and those of gray.
+        results: of the swept class's test photographs, as `Report.results` returns them.
     """
 
     name: str

@@ -61,9 +61,13 @@ def served(scenes: Dataset) -> Dataset:
 
 
 def test_every_photograph_is_coloured_and_measured_by_every_contestant(served: Dataset) -> None:
-    report, going_on = start(served)
-    assert not going_on
     classes, storage = served.manifest.classes, served.storage
+    before = {name: find(storage, name).reference for name in classes}
+    for seed, name in enumerate(classes):
+        publish_untrained(storage, name, 10 + seed)
+    models = (*MODELS, f"before={','.join(before.values())}")
+    report, going_on = start(served, contestants=find_contestants(storage, models, classes))
+    assert not going_on
     evaluator = Evaluator(report, RouterConfig())
     rows = list(choose_rows(served, "test", 0, 0))
     for number, block in blocks_left(report, iter(rows)):
@@ -71,7 +75,7 @@ def test_every_photograph_is_coloured_and_measured_by_every_contestant(served: D
     results, distances = collect(report)
     pd.testing.assert_frame_equal(results, open_report(storage, "r").results())
     assert Counter(results["model"]) == dict.fromkeys(
-        ("gray", "original", "assembled", "general"), len(rows)
+        ("gray", "original", "assembled", "general", "before"), len(rows)
     )
     assert set(results["class"]) == set(classes)
     assert np.isfinite(results.drop(columns=["photo", "source", "class", "model", "sent_to"])).all(
@@ -90,7 +94,10 @@ def test_every_photograph_is_coloured_and_measured_by_every_contestant(served: D
     row, rgb = rows[0], decode(rows[0].image).rgb
     lines = results[results["photo"] == photo_id(row)].set_index("model")
     assert lines.loc["assembled", "sent_to"] in classes
-    for name, model in (("assembled", lines.loc["assembled", "sent_to"]), ("general", "general")):
+    sent_to = str(lines.loc["assembled", "sent_to"])
+    made = {"assembled": sent_to, "before": before[sent_to], "general": "general"}
+    assert lines.loc["before", "l1"] != pytest.approx(lines.loc["assembled", "l1"], rel=1e-3)
+    for name, model in made.items():
         (colored,) = Colorizer(load_generator(storage, find(storage, model)))([rgb])
         pair = torch.from_numpy(np.stack([colored, rgb])).permute(0, 3, 1, 2).float() / 255
         assert lines.loc[name, "l1"] == pytest.approx(ab_l1(pair[:1], pair[1:]).item(), rel=1e-4)
