@@ -87,6 +87,7 @@ def _markdown(
         lines += [f"- {sentence}" for sentence in section.follows]
         for table in section.tables:
             lines += ["", "#" + to_markdown(table).decode().rstrip()]
+            lines += ["", f"Unrounded: [{table.name}.csv](tables/{table.name}.csv)"]
         for figure in section.figures:
             lines += ["", f"![{figure.title}](figures/{figure.name}.svg)", "", figure.caption]
         commands = [records[step].command for step in section.steps if step in records]

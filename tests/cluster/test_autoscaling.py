@@ -36,7 +36,7 @@ class Growing:
     storage: Storage
 
     def type(self, program: str, *arguments: str) -> str:
-        """Type a command; returns what it prints."""
+        """Type a command; returns its standard output, not its warnings."""
         done = subprocess.run(
             [Path(sys.executable).parent / program, *arguments],
             cwd=CHECKOUT,
@@ -46,12 +46,11 @@ class Growing:
                 "RAY_ADDRESS": self.ray.jobs_address,
                 "COLORGAN_STORAGE": self.storage.uri,
             },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             text=True,
             timeout=400,
         )
-        assert done.returncode == 0, done.stdout
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def submit(self, run: str, *options: str) -> str:

@@ -46,8 +46,8 @@ def test_every_question_is_answered_and_a_stopped_reproduction_goes_on(
     assert "This is a smoke test" in page
     assert "http://" not in page.replace("http://www.w3.org", "")  # it asks for nothing else
     markdown = storage.get("reproductions/r/results.md").decode()
-    for figure in re.findall(r"\(figures/(.+)\)", markdown):
-        assert storage.exists(f"reproductions/r/figures/{figure}")
+    for file in re.findall(r"\(((?:figures|tables)/.+)\)", markdown):
+        assert storage.exists(f"reproductions/r/{file}")
     for word in ("assembled", "general", "hypercolumn", "best", "best-general"):
         assert f"| {word} |" in markdown or f" {word} " in markdown
 
