@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -518,8 +519,8 @@ class _Trial:
     Attributes:
         name: of its contestant in the comparison of the trials.
         value: of what the sweep varies.
-        epoch_s: median seconds of an epoch but the first.
-        seconds: of all epochs.
+        epoch_s: median seconds of an epoch but the first, without its validation.
+        seconds: of all epochs, with it.
         curve: epochs, and the validation L1 after each.
         results: of the swept class's test photographs, as `Report.results` returns them.
     """
@@ -544,12 +545,12 @@ def _trials(storage: Storage, reproduction: Reproduction, part: str, varied: str
     for trial, value in _values(sweep, varied).items():
         epochs = read_history(storage, sweep, trial).epochs
         name = trial_name(part, value)
-        later = [record.seconds for record in epochs[1:]] or [epochs[0].seconds]
+        trained = [record.data_seconds + record.step_seconds for record in epochs]
         trials.append(
             _Trial(
                 name,
                 value,
-                statistics.median(later),
+                statistics.median(trained[1:] or trained),
                 sum(record.seconds for record in epochs),
                 ([r.epoch for r in epochs], [r.val_l1 for r in epochs]),
                 results[results["model"] == name],
@@ -606,8 +607,9 @@ def _trials_table(name: str, title: str, unit: str, trials: Sequence[_Trial]) ->
             }
         )
     note = (
-        "Each trained from the same seed for as many epochs; the test's figures are of the class's "
-        "test photographs at their full size, with 95 % intervals."
+        "Each trained from the same seed for as many epochs. An epoch is without its validation, "
+        "all epochs are with it. The test's figures are of the class's test photographs at their "
+        "full size, with 95 % intervals."
     )
     return Table(name, title, note, pd.DataFrame(rows), pd.DataFrame(shown))
 
@@ -633,10 +635,7 @@ def _between(
     sentences = []
     for metric in ("l1", "semantic"):
         for each in compare(results, metric, [(one.name, other.name)], seed=0):
-            named = _sentence(each)
-            for trial in (one, other):
-                named = named.replace(trial.name, f"{trial.value} {unit}")
-            sentences.append(named)
+            sentences.append(_sentence(each, {t.name: f"{t.value} {unit}" for t in (one, other)}))
     return sentences
 
 
@@ -646,12 +645,20 @@ def _comparisons(analysis: Analysis, metric: str, pair: tuple[str, str]) -> list
     return [each for each in found if {each.first, each.second} == {*pair}]
 
 
-def _sentence(each: Comparison) -> str:
-    """The mean difference of a pair, its interval, and whether it is beyond chance."""
+def _sentence(each: Comparison, named: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The mean difference of a pair, its interval, and whether it is beyond chance.
+
+    Args:
+        each: the pair.
+        named: what is called otherwise than in the comparison.
+    """
     about = METRICS[each.metric]
-    verdict = f"{each.better} is better" if each.better else "no difference shown"
+    first, second, better = (
+        named.get(name, name) if name else "" for name in (each.first, each.second, each.better)
+    )
+    verdict = f"{better} is better" if better else "no difference shown"
     return (
-        f"{about.title}, {each.first} minus {each.second}: "
+        f"{about.title}, {first} minus {second}: "
         f"{interval(each.difference, about.decimals)} on {each.photographs} photographs: {verdict}."
     )
 
