@@ -76,9 +76,9 @@ def summary_table(results: pd.DataFrame, analysis: Analysis) -> Table:
     for metric, verdict in analysis.verdicts.items():
         about = METRICS[metric]
         estimates = {model: analysis.estimate(metric, model) for model in models}
-        data.append(
-            {"metric": metric, **{m: e.mean for m, e in estimates.items()}, "best": verdict.winner}
-        )
+        means = {model: estimate.mean for model, estimate in estimates.items()}
+        # With blanks, which no model's name has: there may well be one called best.
+        data.append({"metric": metric, **means, "shown to be best": verdict.winner})
         cells = {model: interval(each, about.decimals) for model, each in estimates.items()}
         judged = verdict.comparisons and metric not in DESCRIPTIVE
         shown.append(

@@ -17,6 +17,7 @@ from colorgan.evaluation.figures import draw_figures, draw_semantic
 from colorgan.evaluation.report import write_report
 from colorgan.evaluation.results import Contestant, Evaluation, Report
 from colorgan.evaluation.statistics import analyze
+from colorgan.evaluation.tables import summary_table
 from colorgan.storage import Storage, open_storage
 from tests.browser import fits, visit
 
@@ -130,6 +131,14 @@ def test_figures_of_one_photograph_and_holes(storage: Storage) -> None:
     names = ["means", "differences", "semantic", "l1_against_gray"]  # and no figure by class
     assert [each.name for each in figures] == names
     assert all(each.alt and each.caption and each.svg.startswith(b"<?xml") for each in figures)
+
+
+def test_the_means_of_a_model_called_best_are_its_own(storage: Storage) -> None:
+    _, results = made_up(storage, 2, ("animals",), ("gray", "best", "general"))
+    data = summary_table(results, analyze(results)).data.set_index("metric")
+    expected = results[results["model"] == "best"]["l1"].mean()
+    assert data.loc["l1", "best"] == pytest.approx(expected)
+    assert data.loc["l1", "shown to be best"] in ("", "best", "general")
 
 
 def test_everything_is_written_where_it_belongs(written: Path) -> None:
