@@ -43,7 +43,7 @@ PRESETS: Mapping[str, Preset] = {
         {"animals": 350, "vehicles": 200, "people": 300, GENERAL: 120},
     ),
     "best": Preset(
-        "natural colours from a pretrained encoder, general first: 45 minutes of two cores for "
+        "natural colours from a pretrained encoder, general first: 40 minutes of two cores for "
         "three classes of 800 photographs",
         TrainingConfig(
             generator="encoder_unet",
@@ -58,7 +58,6 @@ PRESETS: Mapping[str, Preset] = {
             decay_share=0.7,
             warm_up_share=1.0,
             average=0.998,
-            liven=0.03,
             backbone=EMBEDDED,
             start_from=GENERAL,
         ),
