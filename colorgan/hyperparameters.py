@@ -58,12 +58,6 @@ class TrainingConfig(GeneratorConfig):
         "decay, a step, of a running average of the generator's weights, which is kept in their "
         "place, as 0.999; 0 is none",
     )
-    liven: float = option(
-        0.0,
-        "share by which the validation L1 of an encoder_unet may grow, when it is done, for "
-        "colours up to as strong as the photographs', as 0.08, and by half of what it is below "
-        "gray's at most; 0 leaves them as they were learned",
-    )
     beta1: float = option(0.5, "Adam's first-moment decay")
     lambda_l1: float = option(100.0, "weight of the L1 term in the generator's loss")
     lambda_perceptual: float = option(
@@ -100,8 +94,6 @@ class TrainingConfig(GeneratorConfig):
         for name in ("lambda_l1", "lambda_perceptual"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"--{name.replace('_', '-')} must not be negative")
-        if not 0 <= self.liven <= 1:
-            raise ConfigError("--liven must lie between 0 and 1")
         for name in ("photographs", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"--{name} must not be negative")

@@ -128,10 +128,6 @@ def _publish(
     device: torch.device,
 ) -> ModelCard:
     history = training.history
-    metrics = asdict(history[-1])
-    if spec.training.liven:
-        metrics["chroma"] = training.liven()
-        metrics["val_l1"], metrics["val_psnr"] = training.validate()
     return publish(
         storage,
         spec.model,
@@ -140,7 +136,7 @@ def _publish(
             training.generator,
             classes=dataset.model_classes(spec.model),
             training=asdict(spec.training),
-            metrics=metrics,
+            metrics=asdict(history[-1]),
             seconds=sum(each.seconds for each in history),
             device=device_name(device),
             epochs=len(history),

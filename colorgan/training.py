@@ -32,7 +32,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from colorgan.data.batches import JITTER, PhotoBank
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, Corrupt, TrainingDiverged
-from colorgan.evaluation.metrics import ab_l1, colorfulness, psnr
+from colorgan.evaluation.metrics import ab_l1, psnr
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images import lab
 from colorgan.models.architectures import (
@@ -52,8 +52,6 @@ STATE = "state.json"
 TENSORS = "state.safetensors"
 
 _LOOKED_AT = 128  # px, by the perceptual term
-_LIVELIEST = 4.0  # times the learned chroma
-_LIVEN_STEPS = 7  # of bisection: to 2 %
 
 
 @dataclass(frozen=True)
@@ -312,48 +310,11 @@ class Training:
         self._discriminator.requires_grad_(True)
         return torch.stack([loss_d, loss_gan, loss_l1]).detach()
 
+    @torch.no_grad()
     def validate(self) -> tuple[float, float]:
         """Mean ab L1 (Lab units) and mean PSNR (dB) over the validation photographs."""
-        l1, ratio = self._measure(ab_l1, psnr)
-        return l1, ratio
-
-    def liven(self) -> float:
-        """Make the colours of a trained encoder_unet as strong as the configuration allows.
-
-        A network that learned by L1 is pale: where it is unsure, the median of what a thing may be
-        is near gray. So its `chroma` becomes the largest factor with which the validation L1 grows
-        by the share `config.liven` at most, and by half of what it is below gray's, and with which
-        pictures are no more colourful than photographs.
-
-        Returns:
-            The factor, at least 1.
-        """
-        generator = self.generator
-        if not self.config.liven or not isinstance(generator, EncoderUNetGenerator):
-            return 1.0
-        learned, gray, wanted = self._measure(
-            ab_l1,
-            lambda colored, original: ab_l1(torch.zeros_like(original), original),
-            lambda colored, original: colorfulness(original),
-        )
-        allowed = min(learned * (1 + self.config.liven), (learned + gray) / 2)
-        least, most = 1.0, _LIVELIEST
-        for _ in range(_LIVEN_STEPS):
-            factor = (least + most) / 2
-            generator.chroma.fill_(factor)
-            l1, strength = self._measure(ab_l1, lambda colored, original: colorfulness(colored))
-            if l1 <= allowed and strength <= wanted:
-                least = factor
-            else:
-                most = factor
-        generator.chroma.fill_(least)
-        return least
-
-    @torch.no_grad()
-    def _measure(self, *metrics: Callable[[Tensor, Tensor], Tensor]) -> list[float]:
-        """The means of metrics of (coloured, original) over the validation photographs."""
         self.generator.eval()
-        values: list[Tensor] = []
+        errors: list[Tensor] = []
         for batch in self._val.in_order(self.config.batch_size):
             rgb = batch.to(self._device)
             lightness, _ = lab.encode(rgb, self._space)
@@ -361,9 +322,9 @@ class Training:
                 color = self.generator(lightness)
             original = rgb.float() / 255
             colored = lab.decode(lightness, color, self._space)
-            values.append(torch.stack([metric(colored, original) for metric in metrics], dim=1))
-        means: list[float] = torch.cat(values).mean(dim=0).tolist()
-        return means
+            errors.append(torch.stack([ab_l1(colored, original), psnr(colored, original)], dim=1))
+        l1, ratio = torch.cat(errors).mean(dim=0).tolist()
+        return l1, ratio
 
     def snapshot(self) -> Snapshot:
         """The whole state, as it is between two epochs."""
@@ -413,8 +374,6 @@ class Training:
             )
         for network in {self._learner, self.generator}:
             network.load_state_dict(generator.state_dict())
-            if isinstance(network, EncoderUNetGenerator):
-                network.chroma.fill_(1.0)  # it is found anew when the training is done
 
     def _parts(self) -> list[tuple[str, nn.Module, torch.optim.Adam]]:
         parts: list[tuple[str, nn.Module, torch.optim.Adam]]

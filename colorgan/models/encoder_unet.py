@@ -25,9 +25,6 @@ class EncoderUNetGenerator(nn.Module):
 
     Each step of the decoder doubles the side, takes the encoder's features of that side beside what
     it has, and mixes both by two convolutions.
-
-    Attributes:
-        chroma: (), what the colours are multiplied by; see `Training.liven`.
     """
 
     def __init__(self, config: EncoderUNetConfig, classifier: nn.Module | None = None) -> None:
@@ -49,8 +46,6 @@ class EncoderUNetGenerator(nn.Module):
             for (fine, coarse), beside in zip(pairwise(wide), channels, strict=False)
         )
         self.write = nn.Conv2d(config.width, config.color_channels, 3, padding=1)
-        self.chroma: Tensor
-        self.register_buffer("chroma", torch.ones(()))
 
     def forward(self, lightness: Tensor, noise: bool = False) -> Tensor:
         """Colour a batch.
@@ -69,8 +64,7 @@ class EncoderUNetGenerator(nn.Module):
                 x = F.dropout(x, 0.2, training=self.training or noise)
             skip = skips.pop()
             x = mix(torch.cat([_scaled(x, skip), skip], dim=1))
-        # Before tanh: what is strong already grows less.
-        return _scaled(torch.tanh(self.chroma * self.write(x)), lightness)
+        return _scaled(torch.tanh(self.write(x)), lightness)
 
 
 def _scaled(x: Tensor, like: Tensor) -> Tensor:

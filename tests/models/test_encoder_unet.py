@@ -98,30 +98,6 @@ def test_a_training_with_a_frozen_encoder_goes_on_as_if_it_had_never_stopped(
     assert resumed.history[-1].loss_l1 == pytest.approx(whole.history[-1].loss_l1, rel=1e-5)
 
 
-def test_livened_colours_are_stronger_within_what_the_error_may_grow(scenes: Dataset) -> None:
-    config = dataclasses.replace(
-        CONFIG, liven=0.05, warm_up_share=1.0, epochs=6, norm="batch", learning_rate=5e-3
-    )
-    training = Training(config, *load_banks(scenes, "animals", config), CPU)
-    list(training.run())
-    lightness = torch.linspace(-1, 1, 64).expand(1, 1, 64, 64)
-    with torch.no_grad():
-        training.generator.write.weight.mul_(0.3)  # paler than any photograph
-        training.generator.write.bias.mul_(0.3)
-        before = training.generator(lightness).abs().mean()
-    learned, _ = training.validate()
-    factor = training.liven()
-    assert factor > 1
-    l1, _ = training.validate()
-    assert l1 <= learned * 1.05
-    with torch.no_grad():
-        assert training.generator(lightness).abs().mean() > before
-
-    other = Training(config, *load_banks(scenes, "animals", config), CPU)
-    other.start_from(training.generator)
-    assert other.validate()[0] == pytest.approx(learned), "it starts from what was learned"
-
-
 def test_a_package_colours_as_the_network_did(scenes: Dataset) -> None:
     training = Training(CONFIG, *load_banks(scenes, "animals", CONFIG), CPU)
     list(training.run())
