@@ -469,10 +469,12 @@ def realizations_section(storage: Storage, reproduction: Reproduction) -> Sectio
 def failures_section(storage: Storage, reproduction: Reproduction) -> Section:
     """The worst photographs of each model, with a reason where it can be measured."""
     table = pd.read_csv(io.BytesIO(storage.get(reproduction.key(FAILURES))), keep_default_na=False)
+    # Tables are passed on: they do not say in which folder of whose machine a photograph lay.
+    table["source"] = table["source"].str.rsplit("/", n=1).str[-1]
     shown = pd.DataFrame(
         {
             "Model": table["model"],
-            "Photograph": table["source"].str.rsplit("/", n=1).str[-1],
+            "Photograph": table["source"],
             "Class": table["class"],
             "What is wrong": table["reason"],
             "L1": [number(each, 1) for each in table["l1"]],
