@@ -656,7 +656,7 @@ def _sentence(each: Comparison, named: Mapping[str, str] = MappingProxyType({}))
     """
     about = METRICS[each.metric]
     first, second, better = (
-        named.get(name, name) if name else "" for name in (each.first, each.second, each.better)
+        named.get(name, name) for name in (each.first, each.second, each.better)
     )
     verdict = f"{better} is better" if better else "no difference shown"
     return (
