@@ -64,8 +64,8 @@ def test_every_question_is_answered_and_a_stopped_reproduction_goes_on(
     assert confusion.sum() == scenes.count(scenes.manifest.classes, "test")
 
     # The table that is passed on has photographs' names without their folders.
-    assert "animals/" in storage.get("reproductions/r/data/failures.csv").decode()
-    assert "animals/" not in storage.get("reproductions/r/tables/failures.csv").decode()
+    assert "scenes:" in storage.get("reproductions/r/data/failures.csv").decode()
+    assert "scenes:" not in storage.get("reproductions/r/tables/failures.csv").decode()
 
     # What is left as the newest of each name is the model that one would use.
     assert find(storage, "animals").kind == "encoder_unet"
