@@ -43,16 +43,16 @@ PRESETS: Mapping[str, Preset] = {
         {"animals": 350, "vehicles": 200, "people": 300, GENERAL: 120},
     ),
     "best": Preset(
-        "natural colours from a pretrained encoder, general first: 40 minutes of two cores for "
+        "natural colours from a pretrained encoder, general first: 20 minutes of two cores for "
         "three classes of 800 photographs",
         TrainingConfig(
             generator="encoder_unet",
             encoder_rate=0.0,
             norm="batch",
             size=224,
-            width=48,
+            width=32,
             batch_size=8,
-            epochs=8,
+            epochs=3,
             learning_rate=1e-3,
             beta1=0.9,
             decay_share=0.7,
