@@ -10,15 +10,16 @@ demo: .venv/installed
 serve: .venv/installed
 	$(BIN)/python -m serve
 
-test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not machines"
+# The quick tests side by side, then those that share one Ray.
+test: test-fast
+	$(BIN)/python -m pytest -m "slow and not machines"
 
 # Machines of the tests' own, a quarter of an hour; as root, with iproute2, openssh-server and rsync.
 test-machines: .venv/installed-dev
 	$(BIN)/python -m pytest -s -m machines
 
 test-fast: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4
 
 # Contenders beside their references, in turns; PHOTOS=folder measures on photographs.
 bench: .venv/installed-dev
