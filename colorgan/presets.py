@@ -43,7 +43,7 @@ PRESETS: Mapping[str, Preset] = {
         {"animals": 350, "vehicles": 200, "people": 300, GENERAL: 120},
     ),
     "best": Preset(
-        "natural colours from a pretrained encoder, general first: 20 minutes of two cores for "
+        "natural colours from a pretrained encoder, general first: 22 minutes of two cores for "
         "three classes of 800 photographs",
         TrainingConfig(
             generator="encoder_unet",
