@@ -29,11 +29,6 @@ SIZES = ("--size", "32", "--width", "4", "--discriminator-width", "4")
 SMALL = ("--preset", "small", *SIZES)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the quick tests, before Ray is there to share the cores with."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Tiny networks are slower on two threads, and far slower on two threads that are not free."""
