@@ -4,9 +4,9 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,10 +16,20 @@ from colorgan.assembled import find_class_models, load_assembled
 from colorgan.cards import find
 from colorgan.cli import EXIT_FAULT
 from colorgan.colorizer import VIVID, Colorizer
-from colorgan.commands.text import print_table
+from colorgan.commands.pictures import (
+    Outputs,
+    Source,
+    add_outputs,
+    add_photographs,
+    check_page,
+    plan_outputs,
+)
+from colorgan.commands.text import print_table, printable
 from colorgan.data.mapping import batched
-from colorgan.errors import ConfigError, ImageRejected
-from colorgan.images.decoding import Photograph, Pixels, decode, encode_png
+from colorgan.errors import ColorganError, ConfigError, ImageRejected
+from colorgan.files import NotWritten
+from colorgan.images.decoding import Photograph, Pixels, decode
+from colorgan.images.encoding import check_size, encode
 from colorgan.options import add_options, parse
 from colorgan.packages import load_generator
 from colorgan.router import Route, RouterConfig, open_router
@@ -34,7 +44,7 @@ _Result = tuple[Pixels, str]  # a coloured photograph, and how it was coloured
 
 def prepare_classify(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan classify`."""
-    parser.add_argument("photographs", metavar="PHOTO", nargs="+", type=Path)
+    add_photographs(parser)
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     _add_batch_size(parser, 16)
@@ -44,12 +54,14 @@ def prepare_classify(parser: argparse.ArgumentParser) -> None:
 
 def _classify(args: argparse.Namespace) -> int:
     _check_batch_size(args.batch_size)
+    check_page(args.page)
     config = parse(RouterConfig, args)
     router = open_router(config, open_storage(args.storage), choose_device(args.device))
-    reader = _Reader(args.photographs, args.batch_size, "classified")
+    reader = _Reader(args.photographs, args, "classified")
     routes: list[tuple[Path, Route]] = []
     for batch in reader.read(lambda photograph: router.prepare(photograph.rgb)):
-        paths, prepared = zip(*batch, strict=True)
+        sources, prepared = zip(*batch, strict=True)
+        paths = [source.path for source in sources]
         routes += zip(paths, router(torch.stack(prepared)), strict=True)
     if args.json:
         described = [
@@ -63,7 +75,8 @@ def _classify(args: argparse.Namespace) -> int:
             }
             for path, route in routes
         ]
-        print(json.dumps(described, indent=2))
+        # In ASCII, so that it is valid and the same whatever the terminal's encoding is.
+        print(json.dumps(described, indent=2, ensure_ascii=True))
     else:
         rows = [
             (str(path), route.photo_class, f"{route.score:.2f}", route.label or "-")
@@ -75,15 +88,8 @@ def _classify(args: argparse.Namespace) -> int:
 
 def prepare_colorize(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan colorize`."""
-    parser.add_argument("photographs", metavar="PHOTO", nargs="+", type=Path)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        type=Path,
-        required=True,
-        help="a folder, or a .png file for one photograph",
-    )
+    add_photographs(parser)
+    add_outputs(parser)
     parser.add_argument(
         "--model",
         metavar="MODEL",
@@ -115,21 +121,42 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
 
 def _colorize(args: argparse.Namespace) -> int:
     _check_batch_size(args.batch_size)
+    check_page(args.page)
     if not 0 <= args.vividness <= VIVID:
         raise ConfigError(f"--vividness must lie between 0 and {VIVID:g}")
-    targets = _targets(args.photographs, args.output)
-    reader = _Reader(args.photographs, args.batch_size, "coloured")
+    outputs = plan_outputs(args)
+    if outputs.skipped:
+        print(f"skipped {outputs.skipped} whose output exists", file=sys.stderr)
+    if not outputs.targets:
+        return 0
+    # A picture on standard output is alone there.
+    with redirect_stdout(sys.stderr if outputs.stream else sys.stdout):
+        return _color_all(args, outputs)
+
+
+def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
+    reader = _Reader(list(outputs.targets), args, "coloured")
     color = _colorer(args)
-    for batch in reader.read(lambda photograph: photograph):
-        for (path, photograph), (rgb, by) in zip(batch, color([p for _, p in batch]), strict=True):
-            target = targets[path]
+    written = 0
+
+    def fitting(photograph: Photograph) -> Photograph:
+        check_size(outputs.picture_format, *photograph.rgb.shape[:2])
+        return photograph
+
+    for batch in reader.read(fitting):
+        colored = color([photograph for _, photograph in batch])
+        for (source, photograph), (rgb, by) in zip(batch, colored, strict=True):
+            data = encode(outputs.picture_format, rgb, photograph.alpha)
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(encode_png(rgb, photograph.alpha))
-            except OSError as error:
-                reader.fail(f"{target}: {error.strerror}")
-            else:
-                print(f"{target}: {by}")
+                print(f"{outputs.write(source, data)}: {by}")
+                written += 1
+            except NotWritten as error:
+                if error.full:  # so it is for all that follow
+                    raise ColorganError(
+                        f"{error}; {written} of {len(outputs.targets)} are written, and "
+                        "--skip-existing goes on from there"
+                    ) from error
+                reader.fail(str(error))
     return EXIT_FAULT if reader.failed else 0
 
 
@@ -175,21 +202,6 @@ def _words(route: Route) -> str:
     return f"{route.photo_class} {route.score:.2f}{label}"
 
 
-def _targets(photographs: Sequence[Path], output: Path) -> dict[Path, Path]:
-    """Where each photograph's colouring goes; raises ConfigError where two would meet."""
-    if output.suffix.lower() == ".png" and not output.is_dir():
-        if len(photographs) > 1:
-            raise ConfigError(f"{output} is one file: give a folder for several photographs")
-        return {photographs[0]: output}
-    if output.exists() and not output.is_dir():
-        raise ConfigError(f"{output} is neither a folder nor a .png file")
-    targets = [(path, output / f"{path.stem}.png") for path in photographs]
-    for target, count in Counter(target for _, target in targets).items():
-        if count > 1:
-            raise ConfigError(f"{count} photographs would be written to {target}")
-    return dict(targets)
-
-
 def _add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
     parser.add_argument(
         "--batch-size", type=int, default=default, metavar="N", help="photographs at once"
@@ -204,40 +216,61 @@ def _check_batch_size(batch_size: int) -> None:
 class _Reader:
     """Reads photographs in batches; names those that cannot be read and goes on without them."""
 
-    def __init__(self, paths: Sequence[Path], batch_size: int, done: str) -> None:
+    def __init__(self, sources: Sequence[Source], args: argparse.Namespace, done: str) -> None:
         self.failed = 0
-        self._paths = paths
-        self._batch_size = batch_size
+        self._sources = sources
+        self._batch_size: int = args.batch_size
+        self._page: int | None = args.page
         self._done = done
 
     def fail(self, sentence: str) -> None:
         """Count and report a photograph that could not be worked on."""
         self.failed += 1
-        print(f"error: {sentence}", file=sys.stderr)
+        print(f"error: {printable(sentence)}", file=sys.stderr)
 
-    def read(self, prepare: Callable[[Photograph], Loaded]) -> Iterator[list[tuple[Path, Loaded]]]:
+    def read(
+        self, prepare: Callable[[Photograph], Loaded]
+    ) -> Iterator[list[tuple[Source, Loaded]]]:
         """Batches of photographs, each read and prepared in a thread."""
 
-        def load(path: Path) -> Loaded | str:
+        def load(
+            source: Source, given: bytes | OSError | None
+        ) -> tuple[Loaded, tuple[str, ...]] | str:
             try:
-                return prepare(decode(path.read_bytes()))
+                if isinstance(given, OSError):
+                    raise given
+                photograph = decode(source.read() if given is None else given, page=self._page)
+                return prepare(photograph), photograph.notes
             except ImageRejected as rejected:
-                return f"{path} cannot be {self._done}: {rejected}"
+                return f"{source} cannot be {self._done}: {rejected}"
+            except IsADirectoryError:
+                return f"{source} is a folder: give its photographs, as {source}/*"
             except OSError as error:
-                return f"{error.filename or path}: {error.strerror}"
+                return f"{error.filename or source}: {error.strerror or error}"
 
         seen, shown = 0, time.monotonic()
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            for paths in batched(self._paths, self._batch_size):
+            for sources in batched(self._sources, self._batch_size):
+                given = [_read_here(source) if source.standard else None for source in sources]
                 batch = []
-                for path, loaded in zip(paths, pool.map(load, paths), strict=True):
+                for source, loaded in zip(sources, pool.map(load, sources, given), strict=True):
                     if isinstance(loaded, str):
                         self.fail(loaded)
-                    else:
-                        batch.append((path, loaded))
+                        continue
+                    batch.append((source, loaded[0]))
+                    for note in loaded[1]:
+                        print(f"{source}: {printable(note)}", file=sys.stderr)
                 if batch:
                     yield batch
-                seen += len(paths)
+                seen += len(sources)
                 if time.monotonic() - shown > 2:
                     shown = time.monotonic()
-                    print(f"{self._done} {seen} of {len(self._paths)}", file=sys.stderr)
+                    print(f"{self._done} {seen} of {len(self._sources)}", file=sys.stderr)
+
+
+def _read_here(source: Source) -> bytes | OSError:
+    """Standard input, not in a thread: Ctrl-C could not end its wait for what somebody types."""
+    try:
+        return source.read()
+    except OSError as error:
+        return error

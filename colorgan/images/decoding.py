@@ -40,13 +40,15 @@ class Photograph:
     Attributes:
         rgb: (height, width, 3) uint8, sRGB.
         alpha: (height, width) uint8 opacity, or None where the file has no transparency.
+        notes: sentences on what was odd about the file, for its user.
     """
 
     rgb: Pixels
     alpha: Pixels | None = None
+    notes: tuple[str, ...] = ()
 
 
-def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Photograph:
+def decode(data: bytes, max_pixels: int = MAX_PIXELS, page: int | None = None) -> Photograph:
     """Decode a still image of one of FORMATS in any colour mode.
 
     Raises:
@@ -71,7 +73,11 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Photograph:
             # Telephones write MPO: a JPEG with a second picture (a preview, a gain map) behind it.
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             if frames > 1:
-                raise ImageRejected("animated", f"{frames} frames")
+                if page is None:
+                    raise ImageRejected("animated", f"{frames} frames")
+                if page > frames:
+                    raise ImageRejected("no such page", f"{frames} pages")
+                image.seek(page - 1)
             image.load()
             return _photograph(image)
         except ImageRejected:

@@ -5,6 +5,7 @@ in both: its quality, what becomes of transparency, and how large a picture may 
 """
 
 import io
+from pathlib import PurePath
 
 import numpy as np
 from PIL import Image
@@ -47,6 +48,12 @@ def encode(picture_format: str, rgb: Pixels, alpha: Pixels | None = None) -> byt
     if picture_format == "tiff":
         return _encode_tiff(rgb, alpha)
     return encode_jpeg(rgb if alpha is None else composite(rgb, alpha))
+
+
+def find_format(name: str) -> str | None:
+    """The format that a file's name asks for by its suffix, or None: "new.JPG" is "jpeg"."""
+    suffix = PurePath(name).suffix.lower()
+    return next((each for each, known in SUFFIXES.items() if suffix in known), None)
 
 
 def check_size(picture_format: str, height: int, width: int) -> None:

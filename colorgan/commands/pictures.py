@@ -1,0 +1,204 @@
+"""The photographs that a command is given, and where their colourings go."""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from colorgan.commands.text import printable
+from colorgan.errors import ConfigError
+from colorgan.files import Input, check_outputs, check_stream, write_file
+from colorgan.images.encoding import PICTURE_FORMATS, SUFFIXES, find_format
+
+STANDARD = "-"  # standard input as a photograph, standard output as an output
+DEFAULT_FORMAT = "png"
+_STDIN, _STDOUT = 0, 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """A photograph to read.
+
+    Attributes:
+        path: the file; of standard input the name `stdin`.
+        standard: whether it is standard input.
+    """
+
+    path: Path
+    standard: bool = False
+
+    @classmethod
+    def of(cls, argument: str) -> "Source":
+        """What stands on the command line: a path, or `-` for standard input."""
+        return cls(Path("stdin"), True) if argument == STANDARD else cls(Path(argument))
+
+    @property
+    def input(self) -> Input:
+        """The file, for `check_outputs`."""
+        return _STDIN if self.standard else self.path
+
+    def read(self) -> bytes:
+        """All of it; raises OSError."""
+        if not self.standard:
+            return self.path.read_bytes()
+        if sys.stdin is None:
+            raise OSError("standard input is closed")
+        return sys.stdin.buffer.read()
+
+    def __str__(self) -> str:
+        """For messages."""
+        return printable(self.path)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where colourings go, decided before any work.
+
+    Attributes:
+        picture_format: one of PICTURE_FORMATS.
+        targets: by photograph the file to write; None is standard output.
+        skipped: photographs whose colouring is there already, with --skip-existing.
+        replaced: files that --overwrite lets it replace.
+        stream: standard output, where it takes the colouring.
+    """
+
+    picture_format: str
+    targets: dict[Source, Path | None]
+    skipped: int = 0
+    replaced: frozenset[Path] = frozenset()
+    stream: TextIO | None = None
+
+    def write(self, source: Source, data: bytes) -> str:
+        """Write a photograph's colouring, and return where to; raises NotWritten."""
+        target = self.targets[source]
+        if target is not None:
+            write_file(target, data, overwrite=target in self.replaced)
+            return printable(target)
+        assert self.stream is not None
+        self.stream.buffer.write(data)
+        self.stream.flush()
+        return str(source)
+
+
+def add_photographs(parser: argparse.ArgumentParser) -> None:
+    """Add the photographs themselves, and --page."""
+    parser.add_argument(
+        "photographs",
+        metavar="PHOTO",
+        nargs="+",
+        type=Source.of,
+        help=f"a file, or {STANDARD} for standard input",
+    )
+    parser.add_argument(
+        "--page", type=int, metavar="N", help="of files with several pages, from 1 (TIFF)"
+    )
+
+
+def check_page(page: int | None) -> None:
+    """Raise ConfigError for a --page that no file has."""
+    if page is not None and page < 1:
+        raise ConfigError("--page counts from 1")
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where colourings go."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        required=True,
+        help=f"a folder; or for one photograph a file, whose suffix ({_suffixes()}) decides the "
+        f"format, or {STANDARD} for standard output",
+    )
+    parser.add_argument(
+        "--format",
+        choices=PICTURE_FORMATS,
+        help=f"of the pictures in a folder or on standard output (default: {DEFAULT_FORMAT})",
+    )
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace files that exist; a photograph that is read is never replaced",
+    )
+    there.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave out photographs whose output exists: goes on where it was interrupted",
+    )
+
+
+def plan_outputs(args: argparse.Namespace) -> Outputs:
+    """Decide where colourings go; raises ConfigError where one would destroy a file."""
+    sources: Sequence[Source] = args.photographs
+    inputs = [source.input for source in sources]
+    if args.output == STANDARD:
+        return _standard_output(sources, args.format)
+    named = _named_format(args.output)
+    if named:
+        if len(sources) > 1:
+            raise ConfigError(f"{args.output} is one file: give a folder for several photographs")
+        if args.format not in (None, named):
+            raise ConfigError(f"-o {args.output} is {named}: drop --format {args.format}")
+        targets = {sources[0]: Path(args.output)}
+    else:
+        targets = _in_folder(sources, Path(args.output), args.format or DEFAULT_FORMAT)
+    allowed = args.overwrite or args.skip_existing
+    check_outputs(list(targets.values()), inputs, allowed, new_folders=True)
+    there = frozenset(target for target in targets.values() if os.path.lexists(target))
+    return Outputs(
+        named or args.format or DEFAULT_FORMAT,
+        {
+            source: target
+            for source, target in targets.items()
+            if not (args.skip_existing and target in there)
+        },
+        skipped=len(there) if args.skip_existing else 0,
+        replaced=there,
+    )
+
+
+def _standard_output(sources: Sequence[Source], picture_format: str | None) -> Outputs:
+    if len(sources) > 1:
+        raise ConfigError("standard output takes one photograph: give a folder for several")
+    if sys.stdout is None:
+        raise ConfigError("standard output is closed: give -o a file")
+    if sys.stdout.isatty():
+        raise ConfigError("standard output is a terminal: redirect it, or give -o a file")
+    check_stream(_STDOUT, [sources[0].input])
+    return Outputs(picture_format or DEFAULT_FORMAT, {sources[0]: None}, stream=sys.stdout)
+
+
+def _named_format(output: str) -> str | None:
+    """The format of an output that is one file, or None for a folder; raises ConfigError."""
+    path = Path(output)
+    if path.is_dir() or output.endswith("/"):
+        return None
+    found = find_format(output)
+    if found:
+        return found
+    if path.exists():
+        raise ConfigError(f"{output} is neither a folder nor named as a picture ({_suffixes()})")
+    if path.suffix:
+        raise ConfigError(
+            f"-o {output}: pictures are written as {_suffixes()}; for a folder of that name give "
+            f"{output}/"
+        )
+    return None
+
+
+def _in_folder(sources: Sequence[Source], folder: Path, picture_format: str) -> dict[Source, Path]:
+    suffix = SUFFIXES[picture_format][0]
+    targets = [(source, folder / f"{source.path.stem}{suffix}") for source in sources]
+    for target, count in Counter(target for _, target in targets).items():
+        if count > 1:
+            raise ConfigError(f"{count} photographs would be written to {target}")
+    return dict(targets)
+
+
+def _suffixes() -> str:
+    return ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)

@@ -1,0 +1,170 @@
+"""Files that a command writes for its user, outside of storage.
+
+One place decides what may be written, before any work is done: never over a file that the command
+was given as input, and over another one only where its user says so. What is written appears whole
+or not at all.
+"""
+
+import errno
+import os
+import stat
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from colorgan.errors import ColorganError, ConfigError
+
+# A path, or the number of an open file: standard input has no name, but may be a file all the same.
+Input = Path | int
+
+_TEMPORARY = ".colorgan-tmp-"  # short, so that it fits wherever the file's own name does
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Of file systems without hard links.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK)
+
+
+class NotWritten(ColorganError):  # noqa: N818 - reads as what it says
+    """A file could not be written; what was there before is unchanged.
+
+    Attributes:
+        full: whether the disk, or the user's quota, is full, so that nothing else has room either.
+    """
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        if isinstance(error, FileExistsError):
+            reason = "a file of this name has appeared since the command began; it was left alone"
+        super().__init__(f"cannot write {path}: {reason}")
+        self.full = error.errno in _FULL
+
+
+def check_outputs(
+    outputs: Sequence[Path],
+    inputs: Iterable[Input] = (),
+    overwrite: bool = False,
+    new_folders: bool = False,
+) -> None:
+    """Decide whether files may be written; to be called before any work is done.
+
+    Args:
+        outputs: the files that a command is going to write.
+        inputs: what it reads. Files are compared, not names: a hard link, a symbolic link and
+            another spelling on a file system that ignores case are all the same file.
+        overwrite: whether its user allows it to replace files that exist.
+        new_folders: whether folders that are not there will be made.
+
+    Raises:
+        ConfigError: an output is an input, exists, meets another, or has no place to be written to.
+    """
+    read = {identity for each in inputs if (identity := _identity(each))}
+    found: dict[tuple[int, int], Path] = {}
+    existing = []
+    for path in outputs:
+        _check_folder(path, new_folders)
+        if not os.path.lexists(path):
+            continue
+        identity = _identity(path)
+        if identity in read:
+            raise ConfigError(
+                f"{path} is a file to read, and is not written over: give another output"
+            )
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "no regular file"
+            raise ConfigError(f"cannot write {path}: it is {kind}")
+        if identity in found:
+            raise ConfigError(
+                f"{path} and {found[identity]} are one file, and would both be written"
+            )
+        if identity:
+            found[identity] = path
+        existing.append(path)
+    if existing and not overwrite:
+        raise ConfigError(_refusal(existing, len(outputs)))
+
+
+def check_stream(descriptor: int, inputs: Iterable[Input]) -> None:
+    """Raise ConfigError where an open file to be written, as standard output, is an input."""
+    if (identity := _identity(descriptor)) and identity in map(_identity, inputs):
+        raise ConfigError("standard output goes to a file to read: give another output")
+
+
+def write_file(path: Path, data: bytes, overwrite: bool = False) -> None:
+    """Write a file that takes its name only once it is complete and on the disk.
+
+    Args:
+        path: the file; folders that are not there are made.
+        data: all of it.
+        overwrite: whether a file of that name is replaced. Without, one that has appeared since
+            `check_outputs` is left alone.
+
+    Raises:
+        NotWritten: the disk is full, the name is taken, …; nothing is left of the new file.
+    """
+    temporary = path.with_name(_TEMPORARY + uuid.uuid4().hex)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                if overwrite:
+                    _keep_mode(path, file.fileno())
+                os.fsync(file.fileno())
+            if overwrite:
+                temporary.replace(path)
+            else:
+                _publish(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise NotWritten(path, error) from error
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    """Give a file its name where that is free, and in one step: rename would replace another's."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        temporary.replace(path)
+
+
+def _keep_mode(path: Path, descriptor: int) -> None:
+    """What replaces a private file is as private."""
+    with suppress(OSError):  # there is none to replace, or its file system knows no modes
+        os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
+
+
+def _identity(file: Input) -> tuple[int, int] | None:
+    """What tells a regular file from every other, as os.path.samefile does."""
+    try:
+        status = os.fstat(file) if isinstance(file, int) else file.stat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def _check_folder(path: Path, new_folders: bool) -> None:
+    """Raise ConfigError where a folder that files go to, or would be made in, takes none."""
+    folder = path.parent
+    while not os.path.lexists(folder) and folder != folder.parent:
+        if not new_folders:
+            raise ConfigError(f"cannot write {path}: there is no folder {folder}")
+        folder = folder.parent
+    if not folder.is_dir():
+        raise ConfigError(f"cannot write {path}: {folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"cannot write {path}: nothing may be written to {folder}")
+
+
+def _refusal(existing: Sequence[Path], of: int) -> str:
+    if of == 1:
+        return f"{existing[0]} exists: give another name, or --overwrite to replace it"
+    there = "exist" if len(existing) > 1 else "exists"
+    return (
+        f"{len(existing)} of the {of} files to write {there} already, {existing[0]} first: give "
+        "another folder, --overwrite to replace them, or --skip-existing to leave them"
+    )
