@@ -23,7 +23,7 @@ test-fast: .venv/installed-dev
 
 # Contenders beside their references, in turns; PHOTOS=folder measures on photographs.
 bench: .venv/installed-dev
-	$(BIN)/python -m benchmarks $(if $(PHOTOS),--photos "$(PHOTOS)") --json bench.json
+	$(BIN)/python -m benchmarks $(if $(PHOTOS),--photos "$(PHOTOS)") --json bench.json --overwrite
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

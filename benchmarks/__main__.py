@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}: there are {', '.join(BENCHMARKS)}")
     names = args.names or [name for name in BENCHMARKS if name not in _ONLY_NAMED]
-    return run_all({name: _loader(name) for name in names}, settings_of(args), args.json)
+    benchmarks = {name: _loader(name) for name in names}
+    return run_all(benchmarks, settings_of(args), args.json, args.overwrite)
 
 
 def _loader(name: str) -> Callable[[], Benchmark]:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.measure import Result, Rounds, Unavailable
+from colorgan.cli import guarded
 from colorgan.commands.text import print_table
 from colorgan.errors import ColorganError
+from colorgan.files import Input, check_outputs, write_file
 from colorgan.machine import about_machine
 
 Choice = TypeVar("Choice")
@@ -89,10 +91,9 @@ class Report:
     results: list[Result] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def write(self, path: Path) -> None:
-        """Write it."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+    def write(self, path: Path, overwrite: bool) -> None:
+        """Write it; raises NotWritten."""
+        write_file(path, (json.dumps(asdict(self), indent=2) + "\n").encode(), overwrite)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -111,6 +112,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             help=help,
         )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE where it exists")
     parser.add_argument(
         "--photos", type=Path, metavar="FOLDER", help="photographs to use (default: drawn scenes)"
     )
@@ -131,11 +133,15 @@ def main_of(name: str, run: Benchmark, doc: str | None, argv: Sequence[str] | No
     )
     add_options(parser)
     args = parser.parse_args(argv)
-    return run_all({name: lambda: run}, settings_of(args), args.json)
+    return run_all({name: lambda: run}, settings_of(args), args.json, args.overwrite)
 
 
 def run_all(
-    benchmarks: dict[str, Callable[[], Benchmark]], settings: Settings, path: Path | None
+    benchmarks: dict[str, Callable[[], Benchmark]],
+    settings: Settings,
+    path: Path | None,
+    overwrite: bool = False,
+    inputs: Sequence[Input] = (),
 ) -> int:
     """Run benchmarks, print their table, write their JSON; returns the exit status.
 
@@ -144,7 +150,24 @@ def run_all(
         settings: how to measure.
         path: of the JSON, which is written after every benchmark: a run that is cut short leaves
             what it has.
+        overwrite: whether a file of before is replaced.
+        inputs: files that are read, and so never replaced.
     """
+
+    def run() -> int:
+        if path:
+            check_outputs([path], inputs, overwrite, new_folders=True)
+        return _run_all(benchmarks, settings, path, overwrite)
+
+    return guarded(run)
+
+
+def _run_all(
+    benchmarks: dict[str, Callable[[], Benchmark]],
+    settings: Settings,
+    path: Path | None,
+    overwrite: bool,
+) -> int:
     report = Report(settings.scale)
     for name, load in benchmarks.items():
         note(f"{name} …")
@@ -161,7 +184,8 @@ def run_all(
         finally:
             report.seconds[name] = round(time.monotonic() - began, 1)
             if path:
-                report.write(path)
+                report.write(path, overwrite)
+                overwrite = True  # its own, from now on
         note(f"{name}: {report.seconds[name]:.0f} s")
     print_report(report)
     return 1 if report.failed else 0

@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if paths and len(paths) <= FEW:
         parser.error(f"give more than {FEW} photographs")
     benchmark = partial(run, paths=paths, rounds=args.rounds)
-    return run_all({NAME: lambda: benchmark}, settings_of(args), args.json)
+    benchmarks = {NAME: lambda: benchmark}
+    return run_all(benchmarks, settings_of(args), args.json, args.overwrite, paths)
 
 
 def run(settings: Settings, paths: Sequence[Path] = (), rounds: int | None = None) -> list[Result]:

@@ -113,7 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run(settings, photos, load)
         return _measure(args.storage, photos or _scenes(settings), _load(settings, load))
 
-    return run_all({NAME: lambda: benchmark}, settings_of(args), args.json)
+    benchmarks = {NAME: lambda: benchmark}
+    return run_all(benchmarks, settings_of(args), args.json, args.overwrite, args.photographs)
 
 
 def run(

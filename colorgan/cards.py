@@ -8,12 +8,13 @@ models/<model>/latest.json                      points to the newest version; wr
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from colorgan.data.dataset import check_name
-from colorgan.documents import read_document
-from colorgan.errors import Corrupt, NotInStorage
+from colorgan.documents import read_all, read_document
+from colorgan.errors import ColorganError, Corrupt, NotInStorage
 from colorgan.models.architectures import ARCHITECTURES, Architecture, HeadConfig
 from colorgan.storage import Storage
 
@@ -107,15 +108,13 @@ def find(storage: Storage, reference: str) -> ModelCard:
     pointer = f"models/{check_name('model', model)}/latest.json"
     if not version:
         if not storage.exists(pointer):
-            known = ", ".join(storage.folders("models"))
-            raise NotInStorage(
-                f"no model {model!r} in {storage.uri}: "
-                + (f"there are {known}" if known else "python jobs/train_all.py makes models")
-            )
+            raise _no_model(storage, model)
         try:
-            version = json.loads(storage.get(pointer))["version"]
+            version = check_name("version", json.loads(storage.get(pointer))["version"])
         except (ValueError, TypeError, KeyError):
-            raise Corrupt(f"{pointer} does not point to a version") from None
+            raise Corrupt(
+                f"{pointer} does not point to a version: {_versions(storage, model)}"
+            ) from None
     key = f"models/{model}/{check_name('version', version)}/model.json"
     if not storage.exists(key):
         known = ", ".join(storage.folders(f"models/{model}"))
@@ -131,10 +130,50 @@ def _architecture(kind: str, fields: dict[str, Any]) -> Architecture:
     return ARCHITECTURES[kind](**fields)
 
 
-def list_models(storage: Storage) -> list[ModelCard]:
-    """The latest package of every model."""
+def list_models(
+    storage: Storage, on_fault: Callable[[ColorganError], None] | None = None
+) -> list[ModelCard]:
+    """The latest package of every model.
+
+    Args:
+        storage: where they are.
+        on_fault: is told of each model whose latest package cannot be read, or is not known, why;
+            the others are listed all the same. Without, the first that cannot be read is raised,
+            and one whose latest.json is missing counts as not published yet.
+    """
+
+    def listed(model: str) -> bool:
+        published = storage.exists(f"models/{model}/latest.json")
+        return published or (on_fault is not None and bool(_complete(storage, model)))
+
+    models = filter(listed, storage.folders("models"))
+    return read_all(models, lambda model: find(storage, model), on_fault)
+
+
+def _no_model(storage: Storage, model: str) -> NotInStorage:
+    missing = f"no model {model!r} in {storage.uri}: "
+    if _complete(storage, model):
+        versions = _versions(storage, model)
+        return NotInStorage(f"{missing}models/{model}/latest.json is missing; {versions}")
+    known = ", ".join(storage.folders("models"))
+    return NotInStorage(
+        missing + (f"there are {known}" if known else "python jobs/train_all.py makes models")
+    )
+
+
+def _versions(storage: Storage, model: str) -> str:
+    """Which packages of a model there are, and how to name one."""
+    complete = _complete(storage, model)
+    if not complete:
+        return f"there is no whole package in models/{model} either"
+    return f"there are {', '.join(complete)}; {model}@{complete[-1]} names one"
+
+
+def _complete(storage: Storage, model: str) -> list[str]:
+    """The versions of a model whose packages have been written to their end."""
+    folder = f"models/{model}"
     return [
-        find(storage, model)
-        for model in storage.folders("models")
-        if storage.exists(f"models/{model}/latest.json")
+        version
+        for version in storage.folders(folder)
+        if storage.exists(f"{folder}/{version}/model.json")
     ]

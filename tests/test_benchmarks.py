@@ -238,6 +238,12 @@ def test_a_benchmark_that_fails_does_not_cost_the_others_figures(
     printed = capsys.readouterr().out
     assert "1.50 (1.25-2.00)" in printed and "no such thing here" in printed
 
+    before = path.read_bytes()
+    assert run_all({"works": lambda: works}, Settings(), path) == 2, "it is not replaced unasked"
+    assert path.read_bytes() == before
+    assert run_all({"works": lambda: works}, Settings(), path, overwrite=True) == 0
+    assert run_all({"works": lambda: works}, Settings(), path, True, [path]) == 2
+
 
 def test_an_unknown_benchmark_is_an_error_that_lists_those_there_are(
     capsys: pytest.CaptureFixture[str],

@@ -193,7 +193,8 @@ def test_a_damaged_package_is_one_sentence(
     card, _ = publish_animals(scenes)
     damage(scenes, card, change)
     photo = photograph(tmp_path / "photo.png")
-    assert run(scenes, "colorize", str(photo), "--model", "animals", "-o", str(tmp_path)) == 1
+    out = str(tmp_path / "out")
+    assert run(scenes, "colorize", str(photo), "--model", "animals", "-o", out) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "generator.safetensors" in line
 

@@ -236,7 +236,10 @@ def test_what_is_in_a_dataset_is_shown(
     ):
         assert f"\n{line}\n" in f"\n{out}", line
     assert "host-10" not in out
-    assert run(pets.storage, "show", "pets", "-o", str(sheet), "--json") == 0
+    again = ("show", "pets", "-o", str(sheet), "--json")
+    assert run(pets.storage, *again) == 2, "no file is replaced unasked"
+    assert str(sheet) in capsys.readouterr().err
+    assert run(pets.storage, *again, "--overwrite") == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["bytes"], shown["pixels"]) == (size, {"width": [8, 8], "height": [8, 8]})
     assert shown["origins"]["host-11.example"] == 9
@@ -248,7 +251,10 @@ def test_the_sheet_shows_some_of_every_class_and_split_from_all_shards(
     monkeypatch.chdir(tmp_path)
     assert run(pets.storage, "show", "pets") == 0
     first = (tmp_path / "pets.png").read_bytes()
-    assert run(pets.storage, "show", "pets") == 0
+    (tmp_path / "pets.png").write_bytes(b"the user's own")
+    assert run(pets.storage, "show", "pets") == 2
+    assert (tmp_path / "pets.png").read_bytes() == b"the user's own"
+    assert run(pets.storage, "show", "pets", "--overwrite") == 0
     assert (tmp_path / "pets.png").read_bytes() == first
     with Image.open(tmp_path / "pets.png") as image:
         numbers = pictures(np.asarray(image))
@@ -305,8 +311,8 @@ BAD = [
     (("verify", "pets", "../x"), 2, "'../x' is not a name"),
     (("show", "none"), 1, "no dataset 'none'.*there are pets"),
     (("show", "a/b"), 2, "'a/b' is not a name"),
-    (("show", "pets", "-o", "sheet.jpg"), 2, "sheet.jpg: the sheet is a .png file"),
-    (("show", "pets", "-o", "/nowhere/sheet.png"), 1, "cannot write /nowhere/sheet.png"),
+    (("show", "pets", "-o", "sheet.gif"), 2, "sheet.gif: pictures are written as .png, .jpg"),
+    (("show", "pets", "-o", "/nowhere/sheet.png"), 2, "there is no folder /nowhere"),
 ]
 
 

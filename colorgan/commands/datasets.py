@@ -17,12 +17,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from colorgan.cli import EXIT_FAULT, add_storage_option
-from colorgan.commands.text import print_table
-from colorgan.data.dataset import SPLITS, Dataset, Manifest, Shard, list_datasets, open_dataset
+from colorgan.commands.text import print_errors, print_table, printable
+from colorgan.data.dataset import (
+    SPLITS,
+    Dataset,
+    Manifest,
+    Shard,
+    check_name,
+    list_datasets,
+    open_dataset,
+)
 from colorgan.data.verification import manifest_key, verify
+from colorgan.documents import read_all, reading
 from colorgan.errors import ColorganError, ConfigError, Corrupt, ImageRejected
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
-from colorgan.images.decoding import Pixels, decode, encode_png
+from colorgan.files import check_outputs, write_file
+from colorgan.images.decoding import Pixels, decode
+from colorgan.images.encoding import encode, find_format, suffixes
 from colorgan.progress import format_seconds
 from colorgan.storage import open_storage
 
@@ -48,8 +59,10 @@ def prepare_datasets(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="FILE",
         type=Path,
-        help="the photographs' sheet, a .png file (default: NAME.png in this folder)",
+        help="the photographs' sheet; the suffix decides the format (default: NAME.png in this "
+        "folder)",
     )
+    show.add_argument("--overwrite", action="store_true", help="replace FILE where it exists")
     show.set_defaults(command=_show)
     for action in (check, show):
         add_storage_option(action, argparse.SUPPRESS)
@@ -60,26 +73,30 @@ def prepare_datasets(parser: argparse.ArgumentParser) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     storage = open_storage(args.storage)
-    manifests = list_datasets(storage)
+    # One that is damaged must not hide the others.
+    faults: list[ColorganError] = []
+    manifests = list_datasets(storage, faults.append)
     if args.json:
         print(json.dumps([json.loads(manifest.to_json()) for manifest in manifests]))
-        return 0
-    if not manifests:
-        print(f"no dataset in {storage.uri}: colorgan stage SOURCE --dataset NAME makes one")
-        return 0
-    rows = [
-        (
+    else:
+        rows = read_all(manifests, _row, faults.append)
+        if rows:
+            print_table(("dataset", "created (UTC)", "photographs", "source"), rows)
+        elif not faults:
+            print(f"no dataset in {storage.uri}: colorgan stage SOURCE --dataset NAME makes one")
+    print_errors(faults)
+    return EXIT_FAULT if faults else 0
+
+
+def _row(manifest: Manifest) -> tuple[str, ...]:
+    with reading(manifest_key(manifest.name)):
+        counts = manifest.counts.items()
+        return (
             manifest.name,
             manifest.created[:16].replace("T", " "),
-            ", ".join(
-                f"{label} {sum(counts.values())}" for label, counts in manifest.counts.items()
-            ),
+            ", ".join(f"{label} {sum(each.values())}" for label, each in counts),
             manifest.source,
         )
-        for manifest in manifests
-    ]
-    print_table(("dataset", "created (UTC)", "photographs", "source"), rows)
-    return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -140,18 +157,17 @@ def _observer(name: str) -> Callable[[int, int, int, int], None]:
 
 def _show(args: argparse.Namespace) -> int:
     storage = open_storage(args.storage)
-    output: Path = args.output or Path(f"{args.name}.png")
-    if output.suffix.lower() != ".png" or output.is_dir():
-        raise ConfigError(f"-o {output}: the sheet is a .png file")
+    output: Path = args.output or Path(f"{check_name('dataset', args.name)}.png")
+    picture_format = find_format(output.name)
+    if not picture_format:
+        raise ConfigError(f"-o {output}: pictures are written as {suffixes()}")
+    check_outputs([output], overwrite=args.overwrite)
     dataset = open_dataset(storage, args.name)
     manifest = dataset.manifest
     with ThreadPoolExecutor(_LOOKERS) as pool:
         extent = _extent(dataset, pool)
         sheet = _sheet(dataset, pool)
-    try:
-        output.write_bytes(encode_png(sheet))
-    except OSError as error:
-        raise ColorganError(f"cannot write {output}: {error.strerror or error}") from error
+    write_file(output, encode(picture_format, sheet), args.overwrite)
     size = sum(shard.bytes for shard in manifest.shards)
     if args.json:
         fields = json.loads(manifest.to_json())
@@ -173,7 +189,7 @@ def _show(args: argparse.Namespace) -> int:
         "dropped": ", ".join(f"{count} {reason}" for reason, count in manifest.dropped.items()),
         "split": "by its source" if seed is None else f"by content, seed {seed}",
         "fingerprint": manifest.fingerprint,
-        "sheet": str(output),
+        "sheet": printable(output),
     }
     print()
     for name, fact in facts.items():

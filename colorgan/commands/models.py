@@ -4,8 +4,10 @@ import argparse
 import json
 
 from colorgan.cards import ModelCard, list_models
-from colorgan.cli import add_storage_option
-from colorgan.commands.text import print_table
+from colorgan.cli import EXIT_FAULT, add_storage_option
+from colorgan.commands.text import print_errors, print_table
+from colorgan.documents import read_all, reading
+from colorgan.errors import ColorganError
 from colorgan.models.architectures import HeadConfig
 from colorgan.storage import open_storage
 
@@ -29,15 +31,25 @@ def prepare_models(parser: argparse.ArgumentParser) -> None:
 
 def _models(args: argparse.Namespace) -> int:
     storage = open_storage(args.storage)
-    cards = list_models(storage)
+    # One that is damaged must not hide the others.
+    faults: list[ColorganError] = []
+    cards = list_models(storage, faults.append)
     if args.json:
         print(json.dumps([json.loads(card.to_json()) for card in cards]))
-        return 0
-    if not cards:
-        print(f"no model in {storage.uri}: python jobs/train_all.py makes models")
-        return 0
-    rows = [
-        (
+    else:
+        rows = read_all(cards, _row, faults.append)
+        if rows:
+            headings = ("model", "architecture", "dataset", "photographs", "epochs")
+            print_table((*headings, "on validation"), rows)
+        elif not faults:
+            print(f"no model in {storage.uri}: python jobs/train_all.py makes models")
+    print_errors(faults)
+    return EXIT_FAULT if faults else 0
+
+
+def _row(card: ModelCard) -> tuple[str, ...]:
+    with reading(f"models/{card.model}/{card.version}/model.json"):
+        return (
             card.reference,
             _architecture(card),
             card.dataset["name"],
@@ -45,11 +57,6 @@ def _models(args: argparse.Namespace) -> int:
             str(card.epochs or "-"),
             _quality(card),
         )
-        for card in cards
-    ]
-    headings = ("model", "architecture", "dataset", "photographs", "epochs", "on validation")
-    print_table(headings, rows)
-    return 0
 
 
 def _publish(args: argparse.Namespace) -> int:

@@ -152,9 +152,9 @@ def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
                 written += 1
             except NotWritten as error:
                 if error.full:  # so it is for all that follow
+                    on = "" if args.overwrite else ", and --skip-existing goes on from there"
                     raise ColorganError(
-                        f"{error}; {written} of {len(outputs.targets)} are written, and "
-                        "--skip-existing goes on from there"
+                        f"{error}; {written} of {len(outputs.targets)} are written{on}"
                     ) from error
                 reader.fail(str(error))
     return EXIT_FAULT if reader.failed else 0

@@ -12,7 +12,7 @@ from typing import TextIO
 from colorgan.commands.text import printable
 from colorgan.errors import ConfigError
 from colorgan.files import Input, check_outputs, check_stream, write_file
-from colorgan.images.encoding import PICTURE_FORMATS, SUFFIXES, find_format
+from colorgan.images.encoding import PICTURE_FORMATS, SUFFIXES, find_format, suffixes
 
 STANDARD = "-"  # standard input as a photograph, standard output as an output
 DEFAULT_FORMAT = "png"
@@ -111,7 +111,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="OUT",
         required=True,
-        help=f"a folder; or for one photograph a file, whose suffix ({_suffixes()}) decides the "
+        help=f"a folder; or for one photograph a file, whose suffix ({suffixes()}) decides the "
         f"format, or {STANDARD} for standard output",
     )
     parser.add_argument(
@@ -182,10 +182,10 @@ def _named_format(output: str) -> str | None:
     if found:
         return found
     if path.exists():
-        raise ConfigError(f"{output} is neither a folder nor named as a picture ({_suffixes()})")
+        raise ConfigError(f"{output} is neither a folder nor named as a picture ({suffixes()})")
     if path.suffix:
         raise ConfigError(
-            f"-o {output}: pictures are written as {_suffixes()}; for a folder of that name give "
+            f"-o {output}: pictures are written as {suffixes()}; for a folder of that name give "
             f"{output}/"
         )
     return None
@@ -198,7 +198,3 @@ def _in_folder(sources: Sequence[Source], folder: Path, picture_format: str) -> 
         if count > 1:
             raise ConfigError(f"{count} photographs would be written to {target}")
     return dict(targets)
-
-
-def _suffixes() -> str:
-    return ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from colorgan.cli import add_storage_option
-from colorgan.commands.text import print_table
-from colorgan.errors import ConfigError
+from colorgan.cli import EXIT_FAULT, add_storage_option
+from colorgan.commands.text import print_errors, print_table, printable
+from colorgan.errors import ColorganError, ConfigError
 from colorgan.evaluation.results import open_report
 from colorgan.evaluation.survey import (
     CONFIDENCE,
@@ -25,6 +25,7 @@ from colorgan.evaluation.survey import (
     read_answers,
     tally,
 )
+from colorgan.files import check_outputs, write_file
 from colorgan.storage import open_storage
 
 
@@ -74,6 +75,7 @@ def prepare_survey(parser: argparse.ArgumentParser) -> None:
     results.add_argument("--json", action="store_true", help="print them as JSON")
     export = add("export", "write the answers to a survey as CSV", _export)
     export.add_argument("-o", "--output", type=Path, metavar="FILE", help="(default: print them)")
+    export.add_argument("--overwrite", action="store_true", help="replace FILE where it exists")
     for action in (close, results, export):
         action.add_argument("survey", metavar="SURVEY", help="its name")
     listed = add("list", "list the surveys in storage", _list)
@@ -98,7 +100,7 @@ def _create(args: argparse.Namespace) -> int:
 
 def _read_list(path: Path) -> frozenset[str]:
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except OSError as error:
         raise ConfigError(f"--leave-out {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -173,6 +175,8 @@ def _counted(count: int, thing: str) -> str:
 
 
 def _export(args: argparse.Namespace) -> int:
+    if args.output:
+        check_outputs([args.output], overwrite=args.overwrite)
     storage = open_storage(args.storage)
     survey = open_survey(storage, args.survey)
     table = answers_table(survey, read_answers(storage, survey))
@@ -180,32 +184,31 @@ def _export(args: argparse.Namespace) -> int:
     if args.output is None:
         print(text, end="")
         return 0
-    try:
-        args.output.write_text(text)
-    except OSError as error:
-        raise ConfigError(f"-o {args.output}: {error.strerror}") from None
-    print(f"{_counted(len(table), 'answer')} are in {args.output}")
+    write_file(args.output, text.encode(), args.overwrite)
+    print(f"{_counted(len(table), 'answer')} are in {printable(args.output)}")
     return 0
 
 
 def _list(args: argparse.Namespace) -> int:
-    surveys = list_surveys(open_storage(args.storage))
+    faults: list[ColorganError] = []
+    surveys = list_surveys(open_storage(args.storage), faults.append)
     if args.json:
         print(json.dumps([_described(survey) for survey in surveys]))
-        return 0
-    rows = [
-        (
-            survey.name,
-            survey.created,
-            survey.report,
-            str(len(survey.questions)),
-            ", ".join(survey.models),
-            _state(survey),
-        )
-        for survey in surveys
-    ]
-    print_table(("survey", "created", "report", "questions", "models", "state"), rows)
-    return 0
+    else:
+        rows = [
+            (
+                survey.name,
+                str(survey.created),
+                str(survey.report),
+                str(len(survey.questions)),
+                ", ".join(map(str, survey.models)),
+                _state(survey),
+            )
+            for survey in surveys
+        ]
+        print_table(("survey", "created", "report", "questions", "models", "state"), rows)
+    print_errors(faults)
+    return EXIT_FAULT if faults else 0
 
 
 def _described(survey: Survey) -> dict[str, object]:

@@ -1,7 +1,8 @@
 """How commands print."""
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 
 # What moves a terminal's cursor or hides the end of a line (C0, C1, line and paragraph separators,
 # directions of writing), and bytes of a file name that are no text (surrogates).
@@ -18,6 +19,12 @@ def _escaped(found: re.Match[str]) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that the encoding does not know
         return f"\\x{code - 0xDC00:02x}"
     return found[0].encode("unicode_escape").decode()
+
+
+def print_errors(errors: Iterable[object]) -> None:
+    """Say on standard error what could not be done, a line each."""
+    for error in errors:
+        print(f"error: {printable(error)}", file=sys.stderr)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -12,7 +12,7 @@ import random
 import re
 import secrets
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from colorgan.data.dataset import GENERAL, check_name
-from colorgan.documents import read_document
+from colorgan.documents import read_all, read_document
 from colorgan.errors import ColorganError, ConfigError, NotInStorage
 from colorgan.evaluation.results import ASSEMBLED, Report
 from colorgan.storage import Storage
@@ -212,10 +212,19 @@ def open_survey(storage: Storage, name: str) -> Survey:
         ) from None
 
 
-def list_surveys(storage: Storage) -> list[Survey]:
-    """All surveys, the oldest first."""
+def list_surveys(
+    storage: Storage, on_fault: Callable[[ColorganError], None] | None = None
+) -> list[Survey]:
+    """All surveys, the oldest first.
+
+    Args:
+        storage: where they are.
+        on_fault: is told why a survey cannot be read; the others are listed all the same. Without,
+            the first such error is raised.
+    """
     names = [name for name in storage.folders(_ROOT) if storage.exists(_key(name))]
-    return sorted((open_survey(storage, name) for name in names), key=lambda each: each.created)
+    surveys = read_all(names, lambda name: open_survey(storage, name), on_fault)
+    return sorted(surveys, key=lambda each: str(each.created))
 
 
 def close_survey(storage: Storage, name: str) -> Survey:

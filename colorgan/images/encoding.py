@@ -56,6 +56,11 @@ def find_format(name: str) -> str | None:
     return next((each for each, known in SUFFIXES.items() if suffix in known), None)
 
 
+def suffixes() -> str:
+    """All that `find_format` knows, for messages."""
+    return ", ".join(suffix for known in SUFFIXES.values() for suffix in known)
+
+
 def check_size(picture_format: str, height: int, width: int) -> None:
     """Raise ImageRejected "too large for the format" where a format holds no such picture."""
     longest = _LONGEST_SIDE.get(picture_format)

@@ -340,6 +340,10 @@ def test_a_survey_from_the_command_line(
     out = tmp_path / "answers.csv"
     assert run(storage, "export", "spring", "-o", str(out)) == 0
     assert capsys.readouterr().out == f"3 answers are in {out}\n"
+    assert run(storage, "export", "spring", "-o", str(out)) == 2, "it is not replaced unasked"
+    assert str(out) in capsys.readouterr().err
+    assert run(storage, "export", "spring", "-o", str(out), "--overwrite") == 0
+    capsys.readouterr()
     lines = list(csv.DictReader(out.open()))
     assert sorted((line["question"], line["model"]) for line in lines) == [
         *[("1", "general")] * 2,
@@ -386,7 +390,7 @@ CREATE = ("create", "--report", "compared")
         (("results", "other"), 1, "no survey 'other' in .*: colorgan survey list"),
         (("close", "other"), 1, "no survey 'other'"),
         (("export", "other"), 1, "no survey 'other'"),
-        (("export", "taken", "-o", "/nowhere/x.csv"), 2, "-o /nowhere/x.csv: No such file"),
+        (("export", "taken", "-o", "/nowhere/x.csv"), 2, "there is no folder /nowhere"),
     ],
 )
 def test_an_error_is_one_sentence(
