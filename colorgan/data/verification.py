@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from colorgan.data.dataset import Manifest, Shard
-from colorgan.errors import Corrupt, NotInStorage, StorageUnavailable
+from colorgan.errors import ColorganError, Corrupt, NotInStorage, StorageUnavailable
 from colorgan.storage import Storage, patiently
 
 _BESIDE = ("manifest.json", "dropped.csv")  # files of a dataset that are no shards
@@ -60,7 +60,9 @@ def verify(
     key = manifest_key(name)
     try:
         manifest = Manifest.from_json(storage.get(key), key)
-    except Corrupt as error:
+    except StorageUnavailable:
+        raise
+    except ColorganError as error:  # Corrupt, or of another version
         return Verdict(name, 0, 0, 0, (Fault(key, str(error).removeprefix(f"{key} ")),))
     faults = list(_inconsistent(name, manifest))
     folder = f"datasets/{name}"
