@@ -70,7 +70,7 @@ def test_train_classify_evaluate_and_colour_with_a_head(
         assert f"coloured by {find(trained.storage, label).reference}" in line
     own = tmp_path / "own.png"
     for choice in (("--model", "animals"), ("--class", "animals")):
-        assert run(storage, "colorize", photos[0], "-o", str(own), *choice) == 0
+        assert run(storage, "colorize", photos[0], "-o", str(own), "--overwrite", *choice) == 0
         with Image.open(own) as alone, Image.open(out / "animals.png") as routed:
             np.testing.assert_allclose(np.asarray(alone), np.asarray(routed).astype(int), atol=1)
 
