@@ -11,7 +11,6 @@ from torch import Tensor
 
 from colorgan.data.dataset import Dataset, Row, even_shares
 from colorgan.data.mapping import batched
-from colorgan.errors import ColorganError
 from colorgan.images.decoding import Pixels, decode, resize_square
 
 # pix2pix scales a photograph to 286 x 286 and crops 256 x 256 of it (appendix 6.2, random jitter).
@@ -59,12 +58,8 @@ class PhotoBank:
         shares = {label: dataset.count([label], split) for label in classes}
         if limit:
             shares = even_shares(shares, limit)
+        dataset.check_split(classes, split)
         count = sum(shares.values())
-        if not count:
-            raise ColorganError(
-                f"dataset {dataset.manifest.name} has no photograph of {', '.join(classes)} in the "
-                f"split {split}: stage more photographs, or a larger share for {split}"
-            )
         pixels = _allocate((count, side, side, 3), memory_limit)
         rows = _taken(dataset.rows(classes, split), shares)
 

@@ -9,7 +9,7 @@ of every shard, which a reader verifies.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from colorgan.data.cache import StoredShard, open_shards
-from colorgan.documents import read_all, read_document
-from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
+from colorgan.data.splits import nothing_in, way_out
+from colorgan.documents import read_document
+from colorgan.errors import ColorganError, ConfigError, NotInStorage
 from colorgan.storage import Storage
 
 SCHEMA_VERSION = 1
@@ -28,10 +29,11 @@ SPLITS = ("train", "val", "test")
 GENERAL = "general"  # the cGAN that trains on every class
 HYPERCOLUMN = "hypercolumn"  # the baseline, which trains on every class, too
 ROUTER = "router"  # the model that sends photographs to the class models
-# Names that a class cannot have: other models, and files that lie beside the models' folders.
+# Keys that a class cannot have, in any case: other models, and files that lie beside the folders of
+# the models or the classes.
 RESERVED_NAMES = (
     *(GENERAL, ROUTER, HYPERCOLUMN, "assembled", "auto", "gray", "original", "unsure"),
-    *("run.json", "summary.json"),
+    *("run.json", "summary.json", "manifest.json", "dropped.csv"),
 )
 
 # Hugging Face datasets reads the column `image` as its Image feature by this encoding and metadata.
@@ -115,6 +117,8 @@ class Manifest:
         fingerprint: a checksum over the shards: equal for equal contents.
         origins: photographs by where they came from: the address's host, or the folder.
         licences: photographs by licence, where it is known.
+        names: what people call the classes whose names are not their labels, by label.
+        made_up: splits that the source had not, taken from its train by content.
     """
 
     name: str
@@ -129,7 +133,22 @@ class Manifest:
     fingerprint: str
     origins: dict[str, int] = field(default_factory=dict)
     licences: dict[str, int] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    made_up: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
+
+    def name_of(self, label: str) -> str:
+        """What people call a class."""
+        return self.names.get(label, label)
+
+    def title_of(self, label: str) -> str:
+        """A class for people who also need its label: `Big Cats (big-cats)`, or `cats`."""
+        name = self.name_of(label)
+        return label if name == label else f"{name} ({label})"
+
+    def is_by_content(self, split: str) -> bool:
+        """Whether the content of photographs decides that they are in a split, not the source."""
+        return self.split_seed is not None and (not self.made_up or split in self.made_up)
 
     def to_json(self) -> bytes:
         """The manifest's file."""
@@ -141,7 +160,9 @@ class Manifest:
 
         def build(fields: dict[str, Any]) -> "Manifest":
             shards = tuple(Shard(**shard) for shard in fields["shards"])
-            return cls(**{**fields, "classes": tuple(fields["classes"]), "shards": shards})
+            made_up = tuple(fields.get("made_up", ()))  # older manifests have none
+            lists = {"classes": tuple(fields["classes"]), "made_up": made_up, "shards": shards}
+            return cls(**{**fields, **lists})
 
         return read_document(data, key, SCHEMA_VERSION, build)
 
@@ -171,6 +192,22 @@ class Dataset:
     def count(self, classes: Iterable[str], split: str) -> int:
         """How many photographs of the classes a split holds."""
         return sum(self.manifest.counts[label][split] for label in classes)
+
+    def check_split(self, classes: Iterable[str], split: str) -> int:
+        """How many photographs of the classes a split holds.
+
+        Raises:
+            ColorganError: none; the message says how to get some.
+        """
+        classes = tuple(classes)
+        count = self.count(classes, split)
+        if not count:
+            names = [self.manifest.name_of(label) for label in classes]
+            by_content = self.manifest.is_by_content(split)
+            raise ColorganError(
+                f"{nothing_in(self.manifest.name, names, split)} {way_out(split, by_content)}"
+            )
+        return count
 
     def rows(self, classes: Sequence[str], split: str) -> Iterator[Row]:
         """Read a split's photographs, shard by shard, in a fixed order.
@@ -218,9 +255,14 @@ def even_shares(counts: Mapping[str, int], wanted: int) -> dict[str, int]:
     return shares
 
 
+def is_key(name: str) -> bool:
+    """Whether a name is fit for a key in storage."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None
+
+
 def check_name(kind: str, name: str) -> str:
     """Return a name that is fit for a key in storage; raises ConfigError for any other."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+    if not is_key(name):
         raise ConfigError(
             f"{kind} {name!r} is not a name: use up to 100 letters, digits, '-', '_' and '.', "
             "the first a letter or digit"
@@ -229,9 +271,9 @@ def check_name(kind: str, name: str) -> str:
 
 
 def check_class(name: str) -> str:
-    """Return a name that a class may have; raises ConfigError for any other."""
-    if check_name("class", name) in RESERVED_NAMES:
-        raise ConfigError(f"{name!r} cannot be a class: colorgan keeps that name")
+    """Return a name that may be a class's key; raises ConfigError for any other."""
+    if check_name("class", name).lower() in RESERVED_NAMES:
+        raise ConfigError(f"{name!r} cannot be a class: colorgan keeps that name; use another")
     return name
 
 
@@ -244,7 +286,7 @@ def open_dataset(storage: Storage, name: str) -> Dataset:
     """
     key = f"datasets/{check_name('dataset', name)}/manifest.json"
     if not storage.exists(key):
-        names = _dataset_names(storage)
+        names = [manifest.name for manifest in list_datasets(storage)]
         there = f"there are {', '.join(names)}" if names else "there is none yet"
         raise NotInStorage(
             f"no dataset {name!r} in {storage.uri}: {there} "
@@ -253,28 +295,11 @@ def open_dataset(storage: Storage, name: str) -> Dataset:
     return Dataset(storage, Manifest.from_json(storage.get(key), key))
 
 
-def list_datasets(
-    storage: Storage, on_fault: Callable[[ColorganError], None] | None = None
-) -> list[Manifest]:
-    """The manifests of the datasets in storage, oldest first.
-
-    Args:
-        storage: where they are.
-        on_fault: is told why a manifest cannot be read; the others are listed all the same.
-            Without, the first such error is raised.
-    """
-
-    def read(name: str) -> Manifest:
+def list_datasets(storage: Storage) -> list[Manifest]:
+    """The manifests of the datasets in storage, oldest first."""
+    manifests = []
+    for name in storage.folders("datasets"):
         key = f"datasets/{name}/manifest.json"
-        manifest = Manifest.from_json(storage.get(key), key)
-        if not isinstance(manifest.created, str):
-            raise Corrupt(f"{key} has no date of creation")
-        return manifest
-
-    manifests = read_all(_dataset_names(storage), read, on_fault)
+        if storage.exists(key):
+            manifests.append(Manifest.from_json(storage.get(key), key))
     return sorted(manifests, key=lambda manifest: manifest.created)
-
-
-def _dataset_names(storage: Storage) -> list[str]:
-    names = storage.folders("datasets")
-    return [name for name in names if storage.exists(f"datasets/{name}/manifest.json")]

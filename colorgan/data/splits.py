@@ -1,0 +1,51 @@
+"""The splits of a dataset: what they are called, and what is said of those that are empty."""
+
+import re
+from collections.abc import Collection, Sequence
+
+_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+_TITLES = {"train": "training split", "val": "validation split", "test": "test split"}
+_NAMED = 10  # classes in a sentence
+
+
+def split_named(name: str) -> str | None:
+    """The split that a folder or a cell names, as `Train`, `valid` or `test_set`; None for none."""
+    found = re.fullmatch(r"([a-z]+?)([ _-]?set)?", name.strip().lower())
+    return _WORDS.get(found[1]) if found else None
+
+
+def missing_splits(there: Collection[str]) -> tuple[str, ...]:
+    """The splits to be made up, by content, of the train of a source that has some of its own."""
+    return tuple(split for split in _TITLES if split not in there) if "train" in there else ()
+
+
+def nothing_in(dataset: str, names: Sequence[str], split: str) -> str:
+    """A sentence: a dataset has no photograph of the classes of these names in a split."""
+    shown = [f"'{name}'" for name in names[:_NAMED]]
+    if len(names) > _NAMED:
+        shown.append(f"{len(names) - _NAMED} more")
+    listed = " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+    kind = "class" if len(names) == 1 else "the classes"
+    return f"Dataset '{dataset}' has no photograph of {kind} {listed} in its {_TITLES[split]}."
+
+
+def way_out(split: str, by_content: bool) -> str:
+    """What to do about an empty split.
+
+    Args:
+        split: train, val or test.
+        by_content: whether the content of photographs decides their split, not their source.
+    """
+    if not by_content:
+        return f"Put some into the source's {_TITLES[split]}, and stage it again."
+    if split == "train":
+        return "Stage more photographs, or lower --val-share and --test-share."
+    return f"Stage more photographs, or raise --{split}-share."
