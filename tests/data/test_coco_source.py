@@ -187,12 +187,21 @@ def test_a_fourth_class_is_data(tmp_path: Path) -> None:
 CAPTIONS = {"annotations": [{"image_id": 1, "id": 38, "caption": "A bicycle replica."}]}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_annotations_may_begin_with_a_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(DOCUMENT), encoding=encoding)
+    plain = tmp_path / "plain.json"
+    plain.write_text(json.dumps(DOCUMENT))
+    assert source_of(path).excluded == source_of(plain).excluded
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (json.dumps(DOCUMENT)[:-100], "is not whole, or no JSON"),
         ("", "is not whole, or no JSON"),
-        ("PK\x03\x04", "is not whole, or no JSON"),
+        ("PK\x03\x04", "is a zip archive: unpack it"),
         ("{}", "it has no images"),
         ("[]", "it has no images"),
         (json.dumps(DOCUMENT | CAPTIONS), "not of COCO's form: something has no 'category_id'"),

@@ -115,6 +115,61 @@ def test_lists_can_be_given_their_classes(tmp_path: Path) -> None:
     assert urls(source, "animals") == {f"http://a.org/{number}.jpg" for number in (1, 3, 4)}
 
 
+TABLE = "URL;Class;split\r\nhttp://a.org/1,2.jpg;Käfer;train\r\nhttp://a.org/3.jpg;Käfer;Valid\r\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        *(
+            ("photos.csv", TABLE.encode(encoding))
+            for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
+        ),
+        ("photos.csv", TABLE.encode("latin-1")),
+        ("photos.csv", TABLE.replace(";", "\t").encode()),
+        ("photos.txt", TABLE.replace(";", "|").encode()),
+        ("photos.csv", TABLE.replace("\r\n", "\r").encode()),
+        ("photos.csv", f"sep=;\r\n{TABLE}".encode("utf-16")),
+        ("photos.csv", f"# of mine\n\n{TABLE}".encode()),
+    ],
+)
+def test_tables_are_read_however_they_are_written(name: str, data: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(data)
+    source = source_of(f"{tmp_path}/{name}")
+    assert source.classes == ("kaefer",)
+    assert source.names == {"kaefer": "Käfer"}
+    assert urls(source, "kaefer", "train") == {"http://a.org/1,2.jpg"}
+    assert urls(source, "kaefer", "val") == {"http://a.org/3.jpg"}
+    assert source.made_up == ("test",)
+    assert not source.excluded
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "photos.json",
+            '[{"url": "http://a.org/1.jpg", "label": "Käfer"}, {"x": [1]}, 7]',
+        ),
+        (
+            "photos.jsonl",
+            '{"URL": "http://a.org/1.jpg", "class": "Käfer", "size": {"w": 1}}\r\n\n{"x": 1}\n7\n',
+        ),
+    ],
+)
+def test_json_is_a_list_or_lines(name: str, text: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text, encoding=encoding)
+    source = source_of(f"{tmp_path}/{name}")
+    assert urls(source, "kaefer") == {"http://a.org/1.jpg"}
+    assert source.excluded == {"not an address": 2}
+
+
+def test_a_list_of_a_macintosh_has_lines(tmp_path: Path) -> None:
+    (tmp_path / "cats.txt").write_bytes(b"http://a.org/1.jpg\rhttp://a.org/2.jpg\r")
+    assert urls(source_of(str(tmp_path)), "cats") == {"http://a.org/1.jpg", "http://a.org/2.jpg"}
+
+
 def test_the_order_is_that_of_the_seed_and_not_of_the_list(tmp_path: Path) -> None:
     lines = [f"http://a.org/{number}.jpg\n" for number in range(20)]
     (tmp_path / "a.txt").write_text("".join(lines))
@@ -150,6 +205,13 @@ def test_an_address_listed_twice_is_yielded_twice(tmp_path: Path) -> None:
             "",
             "column split",
         ),
+        ({"a.csv": "http://b.org/1.jpg;cats\n"}, "", r"a\.csv has no column url"),
+        ({"a.csv": "link,label\nhttp://b.org/1.jpg,cats\n"}, "", r"a\.csv has no column url"),
+        ({"a.csv": "url,class\nhttp://b.org/1,Cats\nhttp://b.org/2,cats"}, "a.csv", "'Cats' and"),
+        ({"a.json": "["}, "", r"a\.json is not whole, or no JSON"),
+        ({"a.jsonl": '{"url": "http://b.org/1"}\n{"url'}, "", r"a\.jsonl is not whole, or no"),
+        ({"a.json": '{"images": []}'}, "", r"a\.json holds no address"),
+        ({"a.txt": "PK\x03\x04"}, "", r"a\.txt is a zip archive: unpack it"),
         ({"a.csv": 'url,title\nhttp://b.org/1,"' + 200_000 * "x"}, "a.csv", r"a\.csv, line 2"),
     ],
 )

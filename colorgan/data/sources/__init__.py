@@ -4,9 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from colorgan.classes import PhotoClasses
+from colorgan.data.naming import readable
 from colorgan.data.sources.candidates import Candidate, Source
 from colorgan.data.sources.coco import CocoSource
-from colorgan.data.sources.files import Download, without_secrets
+from colorgan.data.sources.files import (
+    Download,
+    expand,
+    is_archive,
+    is_file,
+    is_folder,
+    without_secrets,
+)
 from colorgan.data.sources.imagenet import ImageNetPlaces, ImageNetSource
 from colorgan.data.sources.local import FolderSource, SceneSource
 from colorgan.data.sources.openimages import OpenImagesSource
@@ -93,7 +101,7 @@ def find_source(
     if spec == "scenes":
         return SceneSource(config.per_class or SCENES_PER_CLASS, config.seed, size)
     if not rest:
-        raise ConfigError(f"no source {without_secrets(spec)!r}: give {KINDS}")
+        raise ConfigError(_no_source(spec))
     if kind == "folder":
         return FolderSource(Path(rest), config.seed if config.per_class else None)
     if kind == "urls":
@@ -107,4 +115,16 @@ def find_source(
         return CocoSource(rest, config.seed, classes.coco, *shares, download)
     if kind == "openimages":
         return OpenImagesSource(rest, config.seed, classes.openimages, download)
-    raise ConfigError(f"no source {without_secrets(spec)!r}: give {KINDS}")
+    raise ConfigError(_no_source(spec))
+
+
+def _no_source(spec: str) -> str:
+    shown = readable(without_secrets(spec))
+    path = expand(spec)
+    if is_archive(path):
+        return f"no source {shown!r}: unpack it, and give folder:PATH of what comes of it"
+    if spec and (is_folder(path) or is_file(path)):
+        return (
+            f"no source {shown!r}: did you mean {'folder' if is_folder(path) else 'urls'}:{shown}?"
+        )
+    return f"no source {shown!r}: give {KINDS}"

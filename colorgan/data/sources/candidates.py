@@ -3,13 +3,16 @@
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from colorgan.data import scenes
+from colorgan.data.naming import readable
+from colorgan.errors import ImageRejected
 from colorgan.images.decoding import Photograph, decode
 from colorgan.storage import Storage, open_storage
 
@@ -56,7 +59,10 @@ class Source(Protocol):
     Attributes:
         description: the source in words, for the manifest.
         classes: the labels, in order.
+        names: what people call the classes whose names are not their labels, by label.
         has_splits: whether its candidates name their splits.
+        made_up: splits that the source has not, to be taken from its train by content.
+        notes: sentences on what may not be as the source's owner means it.
         downloads: whether reading its candidates means asking other people's machines.
         excluded: what the source itself left out, by reason.
     """
@@ -64,6 +70,12 @@ class Source(Protocol):
     has_splits: bool
     downloads: bool
 
+    @property
+    def made_up(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def names(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def notes(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def description(self) -> str: ...  # noqa: D102
     @property
@@ -100,20 +112,22 @@ class FileCandidate(_Encoded):
 
     @property
     def source(self) -> str:
-        """The file's path."""
-        return str(self.path)
+        """The file's path; readable, whatever its name."""
+        return readable(self.path)
 
     @property
     def stamp(self) -> str:
         """The file's size and the time of its last change."""
         try:
             status = self.path.stat()
-        except OSError:
+        except (OSError, UnicodeEncodeError):
             return ""
         return f"{status.st_size} {status.st_mtime_ns}"
 
     def read(self, fetch: Fetch) -> bytes:
         """Read the file."""
+        if not stat.S_ISREG(self.path.stat().st_mode):  # a pipe would be waited for
+            raise ImageRejected("not a file", "a pipe, a socket or a device")
         return self.path.read_bytes()
 
 
@@ -162,7 +176,7 @@ class MemberCandidate(_Encoded):
     @property
     def source(self) -> str:
         """The archive's path or key, and the photograph's name in it."""
-        return f"{self.archive}/{self.member}"
+        return readable(f"{self.archive}/{self.member}")
 
     def read(self, fetch: Fetch) -> bytes:
         """Read its part of the archive."""
@@ -216,6 +230,7 @@ def shuffled(items: Iterable[Item], seed: int, name: Callable[[Item], str]) -> l
     """
 
     def place(item: Item) -> bytes:
-        return hashlib.blake2b(f"{seed}/{name(item)}".encode(), digest_size=16).digest()
+        text = f"{seed}/{name(item)}".encode("utf-8", "surrogateescape")  # files have any name
+        return hashlib.blake2b(text, digest_size=16).digest()
 
     return sorted(items, key=place)

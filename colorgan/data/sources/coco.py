@@ -6,15 +6,24 @@ https://cocodataset.org/#format-data.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from sys import intern
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import ijson
 
+from colorgan.data.naming import readable
 from colorgan.data.sources.candidates import Candidate, FileCandidate, UrlCandidate, shuffled
 from colorgan.data.sources.excluded import MIXED, NO_ADDRESS, NO_CLASS, TOO_SMALL
-from colorgan.data.sources.files import Download, ListFile, is_address, local_file, without_secrets
+from colorgan.data.sources.files import (
+    Download,
+    ListFile,
+    check_folder,
+    is_address,
+    local_file,
+    without_secrets,
+)
 from colorgan.errors import ConfigError
 
 _BUFFER = 1 << 20  # bytes
@@ -31,6 +40,9 @@ class CocoSource:
     """
 
     has_splits = False
+    made_up = ()
+    names: Mapping[str, str] = MappingProxyType({})
+    notes = ()
 
     def __init__(
         self,
@@ -64,12 +76,10 @@ class CocoSource:
             raise ConfigError(
                 "the classes' file has no table [coco]: say there which supercategories each has"
             )
-        self._folder = Path(folder) if folder else None
-        if self._folder and not self._folder.is_dir():
-            raise ConfigError(f"{self._folder} is not a folder")
+        self._folder = check_folder(folder) if folder else None
         self.seed = seed
         self.downloads = self._folder is None
-        self.description = f"coco:{without_secrets(spec)}"
+        self.description = f"coco:{readable(without_secrets(spec))}"
         self.excluded: Counter[str] = Counter()
         self.classes = tuple(classes)
         self._entries: dict[str, list[tuple[str, str]]] = {label: [] for label in classes}
@@ -111,7 +121,7 @@ class CocoSource:
             # The name comes from the annotations, and must not lead out of the folder.
             path = PurePosixPath(place)
             valid = bool(path.name) and not path.is_absolute() and ".." not in path.parts
-            valid = valid and "\0" not in place
+            valid = valid and "\0" not in place and readable(place) == place
         self.excluded.update([] if valid else [NO_ADDRESS])
         return valid
 
@@ -166,7 +176,7 @@ def _read(file: ListFile) -> _Content:
     """What is kept of the annotations; raises ConfigError."""
     content = _Content()
     try:
-        with file.path.open("rb") as data:
+        with file.open() as data:
             for name, item in _items(data):
                 content.add(name, item)
     except ijson.JSONError:
@@ -176,8 +186,6 @@ def _read(file: ListFile) -> _Content:
         raise ConfigError(f"{file.name} is not of COCO's form: something has no {error}") from None
     except (TypeError, ValueError):
         raise ConfigError(f"{file.name} is not of COCO's form") from None
-    except OSError as error:
-        raise ConfigError(f"{file.name}: {error.strerror}") from None
     return content
 
 

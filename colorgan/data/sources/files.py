@@ -2,23 +2,48 @@
 
 import codecs
 import csv
+import io
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from colorgan.data.naming import readable
 from colorgan.errors import ConfigError
 
 # Writes what is at an address to a file; raises ColorganError where there is nothing.
 Download = Callable[[str, Path], None]
 
 
+# How a list begins whose bytes are no text yet.
+_PACKED = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "packed by gzip",
+    b"BZh": "packed by bzip2",
+    b"\xfd7zXZ\x00": "packed by xz",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+}
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # begins with UTF-16's
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
+_BLOCK = 1 << 16  # bytes
+_DELIMITERS = ",;\t|"
+
+
 @dataclass(frozen=True)
 class ListFile:
-    """A text file, in UTF-8 or, where a line is not that, in Latin-1.
+    """A text file in UTF-8, UTF-16 or UTF-32 or, where a line is none of that, in Latin-1.
 
     Attributes:
         path: where it is.
@@ -28,31 +53,104 @@ class ListFile:
     path: Path
     name: str
 
-    def lines(self) -> Iterator[str]:
-        r"""Its lines, each ending in `\n`, without a byte order mark; raises ConfigError."""
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Its bytes in UTF-8, without a byte order mark; raises ConfigError."""
         try:
             with self.path.open("rb") as file:
-                for number, line in enumerate(file):
-                    if number == 0:
-                        line = line.removeprefix(codecs.BOM_UTF8)
-                    try:
-                        text = line.decode("utf-8")
-                    except UnicodeDecodeError:
-                        text = line.decode("latin-1")
-                    # csv takes a carriage return inside a line for an error.
-                    yield text.rstrip("\r\n").replace("\r", " ") + "\n"
+                encoding = _encoding(file.read(_BLOCK))
+                file.seek(0)
+                if encoding == "utf-8":
+                    yield file
+                elif encoding == "utf-8-sig":
+                    file.seek(len(codecs.BOM_UTF8))
+                    yield file
+                else:
+                    yield io.BufferedReader(_Recoded(file, encoding))
         except OSError as error:
             raise ConfigError(f"{self.name}: {error.strerror}") from None
 
-    def rows(self, delimiter: str = ",") -> Iterator[list[str]]:
-        """Its rows as CSV (RFC 4180), without empty ones; raises ConfigError."""
-        reader = csv.reader(self.lines(), delimiter=delimiter)
+    def lines(self) -> Iterator[str]:
+        r"""Its lines, each ending in `\n`, without a byte order mark; raises ConfigError."""
+        with self.open() as file:
+            for line in _lines(file):
+                try:
+                    text = line.decode("utf-8")
+                except UnicodeDecodeError:
+                    text = line.decode("latin-1")
+                # csv takes a carriage return inside a line for an error.
+                yield text.rstrip("\r\n").replace("\r", " ") + "\n"
+
+    def rows(self) -> Iterator[list[str]]:
+        """Its rows as CSV (RFC 4180), without empty ones and comments; raises ConfigError.
+
+        Cells are divided by what divides the first row into most: a comma, a semicolon, a tab or a
+        bar; or by what stands in a line `sep=;` before it, as Excel writes.
+        """
+        lines = self.lines()
+        first, delimiter = next(filter(_is_content, lines), ""), ""
+        if found := re.fullmatch(r'"?sep=(.)"?', first.strip(), re.IGNORECASE):
+            first, delimiter = next(filter(_is_content, lines), ""), found[1]
+        delimiter = delimiter or max(_DELIMITERS, key=partial(_cells, first))
+        reader = csv.reader(chain([first], lines), delimiter=delimiter)
         try:
             for row in reader:
-                if row:
+                if any(cell.strip() for cell in row) and not row[0].startswith("#"):
                     yield row
         except csv.Error as error:
             raise ConfigError(f"{self.name}, line {reader.line_num}: {error}") from None
+
+
+class _Recoded(io.RawIOBase):
+    """A file of another encoding as its bytes in UTF-8."""
+
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
+        self._reader = codecs.getreader(encoding)(file, "replace")
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        self._rest = self._rest or self._reader.read(_BLOCK).encode()
+        part = self._rest[: len(buffer)]
+        buffer[: len(part)] = part
+        self._rest = self._rest[len(part) :]
+        return len(part)
+
+
+def _encoding(head: bytes) -> str:
+    for mark, encoding in _BOMS.items():
+        if head.startswith(mark):
+            return encoding
+    # UTF-16 without a mark: every other byte of ASCII is zero.
+    zeros = head[::2].count(0), head[1::2].count(0)
+    if min(zeros) == 0 and max(zeros) > len(head) // 4:
+        return "utf-16-be" if zeros[0] else "utf-16-le"
+    return "utf-8"
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file, which end in LF, CR LF or, where there is no LF, in CR."""
+    rest, end = b"", b""
+    while block := file.read(_BLOCK):
+        rest += block
+        end = end or (b"\r" if b"\r" in rest and b"\n" not in rest else b"\n")
+        *whole, rest = rest.split(end)
+        yield from whole
+    if rest:
+        yield rest
+
+
+def _is_content(line: str) -> bool:
+    return bool(line.strip()) and not line.startswith("#")
+
+
+def _cells(line: str, delimiter: str) -> int:
+    try:
+        return len(next(csv.reader([line], delimiter=delimiter), []))
+    except csv.Error:
+        return 0
 
 
 @contextmanager
@@ -60,22 +158,78 @@ def local_file(place: str, download: Download | None) -> Iterator[ListFile]:
     """The file at a path or an address; what is downloaded is deleted afterwards.
 
     Raises:
-        ConfigError: there is no such file, or nothing to download with.
+        ConfigError: there is no such file, it is packed, or there is nothing to download with.
         ColorganError: it cannot be downloaded.
     """
-    name = without_secrets(place)
+    name = readable(without_secrets(place))
     if not is_address(place):
-        path = Path(place)
-        if not path.is_file():
+        path = expand(place)
+        if not is_file(path):
             raise ConfigError(f"{name} is not a file")
-        yield ListFile(path, name)
+        yield _unpacked(ListFile(path, name))
         return
     if download is None:
         raise ConfigError(f"{name} cannot be downloaded here: give the path of a local copy")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "download"
         download(place, path)
-        yield ListFile(path, name)
+        yield _unpacked(ListFile(path, name))
+
+
+def _unpacked(file: ListFile) -> ListFile:
+    with file.open() as data:
+        head = data.read(max(map(len, _PACKED)))
+    for mark, kind in _PACKED.items():
+        if head.startswith(mark):
+            raise ConfigError(f"{file.name} is {kind}: unpack it, and give what is in it")
+    return file
+
+
+def expand(place: str | Path) -> Path:
+    """An absolute path, in which `~` is somebody's home.
+
+    A cluster's processes work in other folders than the one that a relative path is meant in.
+    """
+    path = Path(place)
+    with suppress(RuntimeError):  # nobody of that name has a home
+        path = path.expanduser()
+    return path.absolute()
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file, or a link to one, as far as anybody may know."""
+    with suppress(OSError):
+        return path.is_file()
+    return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder, or a link to one, as far as anybody may know."""
+    with suppress(OSError):
+        return path.is_dir()
+    return False
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is called like an archive."""
+    return is_file(path) and path.suffix.lower() in _ARCHIVES
+
+
+def check_folder(place: str | Path) -> Path:
+    """The absolute path of a folder; raises ConfigError where there is none."""
+    path = expand(place)
+    if is_folder(path):
+        return path
+    hint = ""
+    try:
+        path.stat()
+    except PermissionError as error:
+        hint = f" that can be read ({error.strerror})"
+    except (OSError, ValueError):  # there is nothing, or nothing can have this name
+        pass
+    if is_archive(path):
+        hint = ": it is an archive; unpack it, and give the folder that comes of it"
+    raise ConfigError(f"{readable(place)} is not a folder{hint}")
 
 
 def is_address(text: str) -> bool:

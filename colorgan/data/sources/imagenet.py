@@ -11,10 +11,18 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from colorgan.classes import PhotoClasses
-from colorgan.data.dataset import check_class
+from colorgan.data.naming import ClassNames, readable
 from colorgan.data.sources.candidates import Candidate, MemberCandidate, UrlCandidate, shuffled
 from colorgan.data.sources.excluded import BROKEN_ARCHIVE, NO_ADDRESS, NO_ARCHIVE, NO_LIST
-from colorgan.data.sources.files import Download, ListFile, is_address, local_file, without_secrets
+from colorgan.data.sources.files import (
+    Download,
+    ListFile,
+    expand,
+    is_address,
+    is_file,
+    local_file,
+    without_secrets,
+)
 from colorgan.data.sources.url_lists import addresses, find_address
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.storage import Storage
@@ -76,6 +84,8 @@ class ImageNetSource:
     """
 
     has_splits = False
+    made_up = ()
+    notes = ()
 
     def __init__(
         self,
@@ -103,12 +113,14 @@ class ImageNetSource:
         self.seed = seed
         self.downloads = bool(places.urls_template)
         where = without_secrets(places.urls_template or places.archives)
-        self.description = f"imagenet:{spec}, {where}"
+        self.description = f"imagenet:{readable(f'{spec}, {where}')}"
         self.excluded: Counter[str] = Counter()
-        synsets = _read_classes(spec, classes)
+        names = ClassNames()
+        synsets = _read_classes(spec, classes, names)
+        self.names = names.different
         if places.is_a:
             self.description += f", with descendants by {places.is_a}"
-            synsets = _with_descendants(synsets, ListFile(Path(places.is_a), places.is_a))
+            synsets = _with_descendants(synsets, ListFile(expand(places.is_a), places.is_a))
         owners = _owners(synsets)
         self.classes = tuple(synsets)
         self._download = download
@@ -176,8 +188,8 @@ class ImageNetSource:
         """An archive and its index; one at an address is in storage afterwards."""
         if is_address(place):
             return self._stored_archive(place)
-        path = Path(place).absolute()
-        if not path.is_file():
+        path = expand(place)
+        if not is_file(path):
             raise _MissingArchive(f"{path} is not a file")
         with path.open("rb") as file:
             status = path.stat()
@@ -231,13 +243,12 @@ def _index(file: BinaryIO) -> list[tuple[str, int, int]]:
     return index
 
 
-def _read_classes(spec: str, classes: PhotoClasses) -> dict[str, list[str]]:
+def _read_classes(spec: str, classes: PhotoClasses, names: ClassNames) -> dict[str, list[str]]:
     """The synsets of the classes."""
     if spec == "classes":
         return {label: list(wnids) for label, wnids in classes.synsets.items()}
     synsets: dict[str, list[str]] = {}
-    path = Path(spec)
-    if "=" in spec and not path.is_file():
+    if "=" in spec and not is_file(expand(spec)):
         pairs = [part.partition("=")[::2] for part in spec.split(",")]
         lines = [[label, *wnids.split("+")] for label, wnids in pairs]
     else:
@@ -247,7 +258,7 @@ def _read_classes(spec: str, classes: PhotoClasses) -> dict[str, list[str]]:
         for wnid in wnids:
             if not _is_wnid(wnid):
                 raise ConfigError(f"{wnid!r} of {label} is not a synset: n and 8 digits")
-        known = synsets.setdefault(check_class(label), [])
+        known = synsets.setdefault(names.add(label), [])
         known.extend(wnid for wnid in wnids if wnid not in known)
     if not synsets:
         raise ConfigError(f"{spec} names no class: give lines CLASS WNID")

@@ -1,20 +1,23 @@
 """Photographs that are here already: in folders, or drawn."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from colorgan.data import scenes
-from colorgan.data.dataset import SPLITS, check_class
+from colorgan.data.naming import readable
 from colorgan.data.sources.candidates import FileCandidate, SceneCandidate, shuffled
-from colorgan.errors import ConfigError
+from colorgan.data.sources.excluded import NO_FOLDER
+from colorgan.data.sources.files import check_folder
+from colorgan.data.sources.folders import files_below, read_layout
+from colorgan.data.splits import missing_splits
 
 
 class FolderSource:
-    """A folder a class, or `{train,val,test}/CLASS` where the split exists already."""
+    """A folder a class, or SPLIT/CLASS/ or CLASS/SPLIT/ where the split exists already."""
 
     downloads = False
-    excluded: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, path: Path, seed: int | None = None) -> None:
         """Look at the folders' names.
@@ -24,53 +27,43 @@ class FolderSource:
             seed: of the files' random order; None sorts them by path.
 
         Raises:
-            ConfigError: the folder does not exist, or holds no class.
+            ConfigError: the folder does not exist or cannot be read, holds no class, or holds
+                splits and classes side by side.
         """
-        if not path.is_dir():
-            raise ConfigError(f"{path} is not a folder")
-        self.path = path
+        self.path = check_folder(path)
         self.seed = seed
-        children = _folders(path)
-        self.has_splits = bool(children) and set(children) <= set(SPLITS)
-        labels = (
-            sorted({label for split in children for label in _folders(path / split)})
-            if self.has_splits
-            else children
-        )
-        if not labels:
-            raise ConfigError(f"{path} holds no folder a class: put the photographs in CLASS/")
-        for label in labels:
-            check_class(label)
-        self.classes = tuple(labels)
-        self.description = f"folder:{path}"
+        layout = read_layout(self.path)
+        self._folders = layout.folders
+        self.classes = tuple(sorted({label for label, _ in layout.folders}))
+        self.names = layout.names
+        self.notes = layout.notes
+        self.has_splits = bool(layout.splits)
+        self.made_up = missing_splits(layout.splits)
+        self.excluded: Counter[str] = Counter({NO_FOLDER: layout.strays} if layout.strays else {})
+        self.description = f"folder:{readable(self.path)}"
 
     def candidates(self, label: str, split: str | None = None) -> Iterator[FileCandidate]:
-        """Every file under the folder of the class but hidden ones."""
-        folder = self.path / split / label if split else self.path / label
-        files = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        )
+        """Every file under the class's folders but hidden ones and what systems leave there."""
+        files = [
+            (path, path.relative_to(folder))
+            for folder in self._folders.get((label, split), ())
+            for path in files_below(folder)
+        ]
         if self.seed is not None:
             # By the path inside the folder: the same photographs elsewhere are drawn the same.
-            files = shuffled(files, self.seed, lambda path: str(path.relative_to(folder)))
-        for path in files:
+            files = shuffled(files, self.seed, lambda file: str(file[1]))
+        for path, _ in files:
             yield FileCandidate(path, label, split)
-
-
-def _folders(path: Path) -> list[str]:
-    return sorted(
-        child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")
-    )
 
 
 class SceneSource:
     """The embedded dataset: procedurally drawn scenes, deterministic by seed, no download."""
 
     has_splits = False
+    made_up = ()
     downloads = False
+    names: Mapping[str, str] = MappingProxyType({})
+    notes = ()
     excluded: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, per_class: int, seed: int, size: int) -> None:

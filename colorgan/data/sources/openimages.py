@@ -7,7 +7,9 @@ https://storage.googleapis.com/openimages/web/download_v7.html.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from sys import intern
+from types import MappingProxyType
 
+from colorgan.data.naming import readable
 from colorgan.data.sources.candidates import UrlCandidate, shuffled
 from colorgan.data.sources.excluded import MIXED, NO_ADDRESS, NOT_LISTED
 from colorgan.data.sources.files import Download, ListFile, is_address, local_file, without_secrets
@@ -25,7 +27,10 @@ class OpenImagesSource:
     """
 
     has_splits = False
+    made_up = ()
     downloads = True
+    names: Mapping[str, str] = MappingProxyType({})
+    notes = ()
 
     def __init__(
         self,
@@ -54,7 +59,7 @@ class OpenImagesSource:
         if not classes:
             raise ConfigError("the classes' file has no table [openimages]: say there which MIDs")
         self.seed = seed
-        self.description = f"openimages:{without_secrets(spec)}"
+        self.description = f"openimages:{readable(without_secrets(spec))}"
         self.excluded: Counter[str] = Counter()
         self.classes = tuple(classes)
         self._entries: dict[str, list[tuple[str, str]]] = {label: [] for label in classes}
@@ -116,10 +121,10 @@ def _is_one(text: str) -> bool:
 def _columns(file: ListFile, *names: str) -> Iterator[tuple[str, ...]]:
     """The cells of these columns, row by row; rows that are too short have empty ones."""
     rows = file.rows()
-    header = [name.strip() for name in next(rows, [])]
-    missing = [name for name in names if name not in header]
+    header = [name.strip().lower() for name in next(rows, [])]
+    missing = [name for name in names if name.lower() not in header]
     if missing:
         raise ConfigError(f"{file.name} has no column {' and no column '.join(missing)}")
-    places = [header.index(name) for name in names]
+    places = [header.index(name.lower()) for name in names]
     for row in rows:
         yield tuple(row[place].strip() if place < len(row) else "" for place in places)

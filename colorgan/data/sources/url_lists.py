@@ -2,41 +2,58 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Container, Iterable, Iterator
+from itertools import chain
 from sys import intern
+from typing import Any
 
-from colorgan.data.dataset import check_class
+import ijson
+
+from colorgan.data.naming import ClassNames, readable
 from colorgan.data.sources.candidates import UrlCandidate, shuffled
 from colorgan.data.sources.excluded import NO_ADDRESS, NO_CLASS, NO_SPLIT
-from colorgan.data.sources.files import ListFile, is_address, local_file, without_secrets
+from colorgan.data.sources.files import (
+    ListFile,
+    expand,
+    is_address,
+    is_file,
+    is_folder,
+    local_file,
+    without_secrets,
+)
+from colorgan.data.sources.folders import files_in
+from colorgan.data.splits import missing_splits, split_named
 from colorgan.errors import ConfigError
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_SUFFIXES = (".txt", *_DELIMITERS)
-_SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+_JSON = (".json", ".jsonl", ".ndjson")
+_SUFFIXES = (".txt", ".csv", ".tsv", *_JSON)
+_BLOCK = 1024  # bytes
 _ALIASES = {"label": "class", "license": "licence"}
 _FIELD = re.compile(r"(?:\S+\s+)??(https?://.+)", re.IGNORECASE)
 
 # A photograph's address, its licence and its split.
 _Entry = tuple[str, str, str | None]
+# A table's row by its columns.
+_Cells = dict[str, str]
 
 
 class UrlListSource:
     """Lists of addresses, in one of three forms:
 
-    - a folder with a file CLASS.txt, CLASS.tsv or CLASS.csv a class;
+    - a folder with a file CLASS.txt, CLASS.tsv, CLASS.csv, CLASS.json or CLASS.jsonl a class;
     - a file: one class of the file's name, or those in its column `class`;
     - CLASS=FILE,CLASS=FILE: lists whose names are not their classes'.
 
     A line holds an address, or a name and an address with white space between them, as ImageNet's
-    lists do (`n02084071_1<TAB>http://…`). A .csv or .tsv file may instead begin with a header that
-    has the column `url`; it may have `licence` (or `license`), `split` (train, val or validation,
-    test), and in a file of several classes `class` (or `label`). Empty lines and those that begin
-    with # are skipped.
+    lists do (`n02084071_1<TAB>http://…`). A file may instead begin with a header that has the
+    column `url`; it may have `licence` (or `license`), `split` (train, val or valid, test), and in
+    a file of several classes `class` (or `label`), divided by commas, semicolons, tabs or bars.
+    JSON is a list, or lines, of addresses or of objects with such fields. Empty lines and those
+    that begin with # are skipped.
     """
 
     downloads = True
+    notes = ()
 
     def __init__(self, spec: str, seed: int) -> None:
         """Read the lists.
@@ -50,47 +67,52 @@ class UrlListSource:
                 that of a class; or some lists name splits and others do not.
         """
         self.seed = seed
-        self.description = f"urls:{without_secrets(spec)}"
+        self.description = f"urls:{readable(without_secrets(spec))}"
         self.excluded: Counter[str] = Counter()
         self._entries: dict[str, list[_Entry]] = {}
+        names = ClassNames()
         with_splits: dict[bool, str] = {}
         for label, place in _lists(spec):
             with local_file(place, None) as file:
-                columns = _header(file)
+                columns, rows = _table(file)
                 with_splits["split" in columns] = file.name
-                self._add(self._read(label or file.path.stem, label is None, columns, file), file)
+                if columns:
+                    found = self._read(label or file.path.stem, label is None, columns, rows)
+                else:
+                    found = self._read_lines(label or file.path.stem, file)
+                self._add(found, file, names)
         if len(with_splits) == 2:
             raise ConfigError(
                 f"{with_splits[True]} has a column split and {with_splits[False]} has none: "
                 "give it to all lists or to none"
             )
         self.has_splits = True in with_splits
+        splits = {split for entries in self._entries.values() for _, _, split in entries if split}
+        self.made_up = missing_splits(splits)
         self.classes = tuple(sorted(self._entries))
+        self.names = names.different
 
-    def _add(self, found: Iterator[tuple[str, _Entry]], file: ListFile) -> None:
-        empty = True
-        for label, entry in found:
-            if label not in self._entries:
-                self._entries[check_class(label)] = []
-            self._entries[label].append(entry)
-            empty = False
-        if empty:
+    def _add(self, found: Iterator[tuple[str, _Entry]], file: ListFile, names: ClassNames) -> None:
+        keys: dict[str, str] = {}
+        for name, entry in found:
+            if name not in keys:
+                keys[name] = names.add(name)
+            self._entries.setdefault(keys[name], []).append(entry)
+        if not keys:
             raise ConfigError(f"{file.name} holds no address of a photograph")
 
+    def _read_lines(self, name: str, file: ListFile) -> Iterator[tuple[str, _Entry]]:
+        """The class and the photographs of a list without columns."""
+        for url in addresses(file.lines(), self.excluded):
+            yield name, (url, "", None)
+
     def _read(
-        self, name: str, by_column: bool, columns: Mapping[str, int], file: ListFile
+        self, name: str, by_column: bool, columns: Container[str], rows: Iterable[_Cells]
     ) -> Iterator[tuple[str, _Entry]]:
-        """The classes and the photographs of a list."""
-        if not columns:
-            for url in addresses(file.lines(), self.excluded):
-                yield name, (url, "", None)
-            return
-        rows = _rows(file)
-        next(rows)
-        for row in rows:
-            cells = {column: row[at].strip() for column, at in columns.items() if at < len(row)}
+        """The classes and the photographs of a table."""
+        for cells in rows:
             label = cells.get("class", "") if by_column and "class" in columns else name
-            split = _SPLITS.get(cells.get("split", "").lower())
+            split = split_named(cells.get("split", ""))
             if not is_address(cells.get("url", "")):
                 self.excluded[NO_ADDRESS] += 1
             elif not label:
@@ -134,37 +156,73 @@ def find_address(line: str) -> str:
 
 def _lists(spec: str) -> list[tuple[str | None, str]]:
     """The files' classes and paths; the class is None where the file itself may say it."""
-    path = Path(spec)
-    if path.is_dir():
-        files = sorted(
-            file
-            for file in path.iterdir()
-            if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
-        )
+    path = expand(spec)
+    if is_folder(path):
+        files = [file for file in files_in(path) if file.suffix.lower() in _SUFFIXES]
         if not files:
-            raise ConfigError(f"{path} holds no list a class: put the addresses in CLASS.txt")
+            raise ConfigError(
+                f"{readable(path)} holds no list a class: put the addresses in CLASS.txt"
+            )
         return [(file.stem, str(file)) for file in files]
-    if "=" not in spec or path.is_file():
+    if "=" not in spec or is_file(path):
         return [(None, spec)]
     named: list[tuple[str | None, str]] = []
     for part in spec.split(","):
         label, _, file_name = part.partition("=")
         if not label or not file_name:
-            raise ConfigError(f"{part!r} is not CLASS=FILE")
+            raise ConfigError(f"{readable(part)!r} is not CLASS=FILE")
         named.append((label, file_name))
     return named
 
 
-def _rows(file: ListFile) -> Iterator[list[str]]:
-    for row in file.rows(_DELIMITERS[file.path.suffix.lower()]):
-        if any(cell.strip() for cell in row) and not row[0].startswith("#"):
-            yield row
+def _table(file: ListFile) -> tuple[frozenset[str], Iterator[_Cells]]:
+    """The columns of a table, and its rows by column; no columns where this is none.
+
+    Raises:
+        ConfigError: it is no JSON, or a .csv file whose columns have no names or none is `url`.
+    """
+    if file.path.suffix.lower() in _JSON:
+        records = [_record(value) for value in _values(file)]
+        return frozenset(chain(["url"], *records)), iter(records)
+    is_csv = file.path.suffix.lower() == ".csv"
+    rows = file.rows()
+    try:
+        first = next(rows, [])
+    except ConfigError:
+        if is_csv:
+            raise
+        first = []  # the lines of a list may be of any kind
+    header = _columns(first)
+    if "url" in header:
+        cells = (map(str.strip, row) for row in rows)
+        return frozenset(header), (dict(zip(header, row, strict=False)) for row in cells)
+    if is_csv and len(first) > 1:
+        raise ConfigError(
+            f"{file.name} has no column url: begin it with a line that names its columns, as "
+            "url,class,licence; or call it .txt if each line is an address"
+        )
+    return frozenset(), iter(())
 
 
-def _header(file: ListFile) -> dict[str, int]:
-    """The places of the columns, if this is a table whose header has one of addresses."""
-    if file.path.suffix.lower() not in _DELIMITERS:
-        return {}
-    names = {name.strip().lower(): at for at, name in enumerate(next(_rows(file), []))}
-    columns = {_ALIASES[name]: at for name, at in names.items() if name in _ALIASES} | names
-    return columns if "url" in columns else {}
+def _columns(names: Iterable[str]) -> list[str]:
+    plain = [name.strip().lower() for name in names]
+    meant = {name: _ALIASES.get(name, name) for name in plain}
+    return [name if meant[name] in plain else meant[name] for name in plain]
+
+
+def _values(file: ListFile) -> Iterator[Any]:
+    """The elements of a JSON list, or the values of JSON Lines; raises ConfigError."""
+    try:
+        with file.open() as data:
+            is_list = data.read(_BLOCK).lstrip().startswith(b"[")
+        with file.open() as data:
+            yield from ijson.items(data, "item" if is_list else "", multiple_values=not is_list)
+    except (ijson.JSONError, UnicodeError):
+        # Its message quotes the file.
+        raise ConfigError(f"{file.name} is not whole, or no JSON") from None
+
+
+def _record(value: Any) -> _Cells:
+    fields = value if isinstance(value, dict) else {"url": value}
+    texts = {name: readable(cell).strip() for name, cell in fields.items() if isinstance(cell, str)}
+    return dict(zip(_columns(texts), texts.values(), strict=True))
