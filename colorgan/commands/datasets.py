@@ -94,7 +94,9 @@ def _row(manifest: Manifest) -> tuple[str, ...]:
         return (
             manifest.name,
             manifest.created[:16].replace("T", " "),
-            ", ".join(f"{label} {sum(each.values())}" for label, each in counts),
+            ", ".join(
+                f"{manifest.title_of(label)} {sum(each.values())}" for label, each in counts
+            ),
             manifest.source,
         )
 
@@ -180,14 +182,13 @@ def _show(args: argparse.Namespace) -> int:
             rows = [(what, str(count)) for what, count in _commonest(counts).items()]
             print_table((kind, "photographs"), rows)
     photographs = sum(shard.rows for shard in manifest.shards)
-    seed = manifest.split_seed
     facts = {
         "staged": f"{manifest.created[:16].replace('T', ' ')} UTC from {manifest.source}",
         "shards": f"{len(manifest.shards)}, {_size(size)}, "
         f"{_size(size / max(photographs, 1))} a photograph",
         "pixels": ", ".join(f"{side} {least} to {most}" for side, (least, most) in extent.items()),
         "dropped": ", ".join(f"{count} {reason}" for reason, count in manifest.dropped.items()),
-        "split": "by its source" if seed is None else f"by content, seed {seed}",
+        "split": _split(manifest),
         "fingerprint": manifest.fingerprint,
         "sheet": printable(output),
     }
@@ -197,10 +198,23 @@ def _show(args: argparse.Namespace) -> int:
     return 0
 
 
+def _split(manifest: Manifest) -> str:
+    """What put the photographs into their splits."""
+    if manifest.split_seed is None:
+        return "by its source"
+    by_content = f"by content, seed {manifest.split_seed}"
+    made_up = " and ".join(manifest.made_up)
+    return f"by its source, but {made_up} {by_content}" if made_up else by_content
+
+
 def _print_counts(manifest: Manifest) -> None:
     counts = manifest.counts
     rows = [
-        (label, *(str(counts[label][split]) for split in SPLITS), str(sum(counts[label].values())))
+        (
+            manifest.title_of(label),
+            *(str(counts[label][split]) for split in SPLITS),
+            str(sum(counts[label].values())),
+        )
         for label in manifest.classes
     ]
     sums = [sum(counts[label][split] for label in manifest.classes) for split in SPLITS]
@@ -255,7 +269,8 @@ def _sheet(dataset: Dataset, pool: ThreadPoolExecutor) -> Pixels:
             looked = pool.map(_pictures(dataset), *_places(shards))
             pictures = [picture for some in looked for picture in some]
             if pictures:
-                caption = f"{label}/{split}: {dataset.count((label,), split)}"
+                name = dataset.manifest.name_of(label)
+                caption = f"{name}/{split}: {dataset.count((label,), split)}"
                 # As narrow as can be, and as bright as the paper.
                 missing = [np.full((_HEIGHT, 1, 3), 250, np.uint8)] * (_SHOWN - len(pictures))
                 rows.append(SheetRow(caption, [*pictures, *missing]))

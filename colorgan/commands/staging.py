@@ -19,9 +19,11 @@ from rich.progress import (
 )
 
 from colorgan.classes import PhotoClasses
+from colorgan.commands.text import printable
 from colorgan.data.fetching import FetchConfig, Fetcher
 from colorgan.data.mapping import Mapper, ThreadMapper
 from colorgan.data.sources import SourceConfig, find_source
+from colorgan.data.sources.files import expand
 from colorgan.data.staging import Staged, StagingConfig, StagingProgress, stage
 from colorgan.errors import ConfigError
 from colorgan.options import add_options, parse
@@ -43,7 +45,8 @@ def add_stage_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="folder:PATH (a folder a class, or {train,val,test}/CLASS), scenes (drawn ones), "
+        help="folder:PATH (CLASS/, {train,val,test}/CLASS/ or CLASS/{train,val,test}/ in it), "
+        "scenes (drawn ones), "
         "urls:FILE, imagenet:SYNSETS, coco:ANNOTATIONS[,IMAGES], openimages:LABELS,IMAGES; see "
         "docs/datasets.md",
     )
@@ -75,7 +78,7 @@ def run_stage(args: argparse.Namespace, storage: Storage, mapper: Callable[[int]
     """
     config, fetching = parse(StagingConfig, args), parse(FetchConfig, args)
     wanted = parse(SourceConfig, args)
-    classes = PhotoClasses.load(args.classes) if args.classes else None
+    classes = PhotoClasses.load(expand(args.classes)) if args.classes else None
     with Fetcher(fetching) as fetcher:
         source = find_source(args.source, wanted, config.size, classes, fetcher.download, storage)
     if classes:
@@ -99,6 +102,8 @@ def run_stage(args: argparse.Namespace, storage: Storage, mapper: Callable[[int]
         print("\nstopped; the same command goes on from what it has", file=sys.stderr)
         raise
     _print(staged, args, storage, wanted.per_class)
+    for note in staged.notes:
+        print(printable(f"note: {note}"), file=sys.stderr)
     return 0
 
 
@@ -112,17 +117,20 @@ def _print(staged: Staged, args: argparse.Namespace, storage: Storage, per_class
             "reasons": manifest.dropped,
             "spare": staged.spare,
             "missing": staged.missing,
+            "names": manifest.names,
+            "notes": staged.notes,
         }
         print(json.dumps(outcome))
         return
     for drop in staged.dropped[:_LISTED]:
         detail = f" ({drop.detail})" if drop.detail else ""
-        print(f"dropped {drop.source}: {drop.reason}{detail}")
+        print(printable(f"dropped {drop.source}: {drop.reason}{detail}"))
     if len(staged.dropped) > _LISTED:
         key = f"datasets/{args.dataset}/dropped.csv"
         print(f"dropped {len(staged.dropped) - _LISTED} more: see {storage.location(key)}")
     for label, counts in manifest.counts.items():
-        print(f"{label}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
+        listed = ", ".join(f"{split} {count}" for split, count in counts.items())
+        print(f"{manifest.title_of(label)}: {listed}")
     for label, count in staged.missing.items():
         print(f"{label}: {count} short of {per_class}: the source has no more that can be used")
     total = sum(sum(counts.values()) for counts in manifest.counts.values())

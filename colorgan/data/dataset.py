@@ -9,7 +9,7 @@ of every shard, which a reader verifies.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from colorgan.data.cache import StoredShard, open_shards
 from colorgan.data.splits import nothing_in, way_out
-from colorgan.documents import read_document
-from colorgan.errors import ColorganError, ConfigError, NotInStorage
+from colorgan.documents import read_all, read_document
+from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.storage import Storage
 
 SCHEMA_VERSION = 1
@@ -286,7 +286,7 @@ def open_dataset(storage: Storage, name: str) -> Dataset:
     """
     key = f"datasets/{check_name('dataset', name)}/manifest.json"
     if not storage.exists(key):
-        names = [manifest.name for manifest in list_datasets(storage)]
+        names = _dataset_names(storage)
         there = f"there are {', '.join(names)}" if names else "there is none yet"
         raise NotInStorage(
             f"no dataset {name!r} in {storage.uri}: {there} "
@@ -295,11 +295,28 @@ def open_dataset(storage: Storage, name: str) -> Dataset:
     return Dataset(storage, Manifest.from_json(storage.get(key), key))
 
 
-def list_datasets(storage: Storage) -> list[Manifest]:
-    """The manifests of the datasets in storage, oldest first."""
-    manifests = []
-    for name in storage.folders("datasets"):
+def list_datasets(
+    storage: Storage, on_fault: Callable[[ColorganError], None] | None = None
+) -> list[Manifest]:
+    """The manifests of the datasets in storage, oldest first.
+
+    Args:
+        storage: where they are.
+        on_fault: is told why a manifest cannot be read; the others are listed all the same.
+            Without, the first such error is raised.
+    """
+
+    def read(name: str) -> Manifest:
         key = f"datasets/{name}/manifest.json"
-        if storage.exists(key):
-            manifests.append(Manifest.from_json(storage.get(key), key))
+        manifest = Manifest.from_json(storage.get(key), key)
+        if not isinstance(manifest.created, str):
+            raise Corrupt(f"{key} has no date of creation")
+        return manifest
+
+    manifests = read_all(_dataset_names(storage), read, on_fault)
     return sorted(manifests, key=lambda manifest: manifest.created)
+
+
+def _dataset_names(storage: Storage) -> list[str]:
+    names = storage.folders("datasets")
+    return [name for name in names if storage.exists(f"datasets/{name}/manifest.json")]

@@ -241,11 +241,16 @@ def _examine(
         return Facts(0, *about, rejected.reason, rejected.detail), b""
     except OSError as error:
         return Facts(0, *about, "unreadable", error.strerror or str(error)), b""
+    except UnicodeEncodeError:  # of a list, in a locale whose file names are not UTF-8
+        return Facts(0, *about, "unreadable", "no file can have this name here"), b""
     return (
         Facts(
             number=0,
             label=candidate.label,
-            split=candidate.split or split_of(sha256, config),
+            # Of a source's own train, content chooses the splits that the source has not.
+            split=candidate.split
+            if candidate.split in ("val", "test")
+            else split_of(sha256, config),
             source=candidate.source,
             licence=candidate.licence,
             width=staged.shape[1],

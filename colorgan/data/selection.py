@@ -7,6 +7,7 @@ comes of one process and of a hundred.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from sys import intern
 from urllib.parse import urlsplit
 
 from colorgan.data.dataset import SPLITS
@@ -19,6 +20,9 @@ PLACEHOLDER_ADDRESSES = 3
 _BANDS = 16
 _BAND_BITS = 16
 LARGEST_DISTANCE = _BANDS - 1
+
+# The source of a photograph that is kept, and its split.
+_Kept = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Selection:
         spare: by class, those that could have been used and were not needed.
         origins: photographs kept by the host of their address, or by their folder.
         licences: photographs kept by their licence, where it is known.
+        contents: the content hashes of the photographs of each class and split.
+        in_two_splits: copies that were dropped of photographs that are kept in another split.
     """
 
     kept: defaultdict[tuple[str, str], list[Place]] = field(
@@ -60,6 +66,19 @@ class Selection:
     spare: Counter[str] = field(default_factory=Counter)
     origins: Counter[str] = field(default_factory=Counter)
     licences: Counter[str] = field(default_factory=Counter)
+    contents: defaultdict[tuple[str, str], list[str]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    in_two_splits: int = 0
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """Why a candidate is left out; `split` is that of the photograph of which it is a copy."""
+
+    reason: str
+    detail: str
+    split: str = ""
 
 
 def select(
@@ -69,6 +88,9 @@ def select(
     downloads: bool,
 ) -> tuple[Selection, list[int]]:
     """Take the first photographs of each group that can be used and are not there already.
+
+    Of copies, the first group's stays. Groups of the split test that come before those of val, and
+    these before those of train, keep test and val apart from what is trained on.
 
     Args:
         groups: for each, what came of its candidates, in their order; a group is a class, or a
@@ -84,7 +106,7 @@ def select(
     groups = [list(group) for group in groups]
     placeholders = _repeated(groups) if downloads else set()
     selection, filled = Selection(), [0] * len(groups)
-    seen: dict[str, str] = {}
+    seen: dict[str, _Kept] = {}
     looks = _Looks(near_duplicate_bits)
     for number, group in enumerate(groups):
         for each in group:
@@ -94,14 +116,19 @@ def select(
             for facts, place in _placed(each):
                 fault = _fault(facts, placeholders, seen, looks)
                 if fault:
-                    selection.dropped.append(Dropped(facts.source, facts.label, *fault))
+                    selection.dropped.append(
+                        Dropped(facts.source, facts.label, fault.reason, fault.detail)
+                    )
+                    selection.in_two_splits += fault.split not in ("", facts.split)
                 elif wanted and filled[number] == wanted:
                     selection.spare[facts.label] += 1
                 else:
                     filled[number] += 1
-                    seen[facts.sha256] = facts.source
-                    looks.add(facts.look, facts.source)
+                    kept = facts.source, intern(facts.split)
+                    seen[facts.sha256] = kept
+                    looks.add(facts.look, kept)
                     selection.kept[facts.label, facts.split].append(place)
+                    selection.contents[facts.label, facts.split].append(facts.sha256)
                     selection.origins[_origin(facts.source)] += 1
                     if facts.licence:
                         selection.licences[facts.licence] += 1
@@ -133,19 +160,28 @@ def _placed(piece: Piece) -> Iterable[tuple[Facts, Place]]:
 
 
 def _fault(
-    facts: Facts, placeholders: set[str], seen: dict[str, str], looks: "_Looks"
-) -> tuple[str, str] | None:
+    facts: Facts, placeholders: set[str], seen: dict[str, _Kept], looks: "_Looks"
+) -> _Fault | None:
     if facts.reason:
-        return facts.reason, facts.detail
+        return _Fault(facts.reason, facts.detail)
     if facts.sha256 in placeholders:
-        return "placeholder", f"the same picture at {PLACEHOLDER_ADDRESSES} addresses or more"
+        return _Fault(
+            "placeholder", f"the same picture at {PLACEHOLDER_ADDRESSES} addresses or more"
+        )
     if facts.sha256 in seen:
-        return "duplicate", f"of {seen[facts.sha256]}"
+        return _copy("duplicate", facts, seen[facts.sha256])
     other = looks.find(facts.look)
-    return ("near-duplicate", f"of {other}") if other else None
+    return _copy("near-duplicate", facts, other) if other else None
+
+
+def _copy(reason: str, facts: Facts, kept: _Kept) -> _Fault:
+    source, split = kept
+    return _Fault(reason, f"of {source}" + (f" in {split}" if split != facts.split else ""), split)
 
 
 def _origin(source: str) -> str:
+    if source.startswith("/"):
+        return source.rpartition("/")[0]
     address = urlsplit(source)
     if address.hostname:
         return address.hostname
@@ -163,24 +199,24 @@ class _Looks:
         self._distance = distance
         self._bands: list[defaultdict[int, list[int]]] = [defaultdict(list) for _ in range(_BANDS)]
         self._looks: list[int] = []
-        self._sources: list[str] = []
+        self._kept: list[_Kept] = []
 
-    def find(self, look: bytes) -> str | None:
+    def find(self, look: bytes) -> _Kept | None:
         value = int.from_bytes(look, "big")
         for band, key in zip(self._bands, _split(value), strict=True):
             for number in band.get(key, ()):
                 if (self._looks[number] ^ value).bit_count() <= self._distance:
-                    return self._sources[number]
+                    return self._kept[number]
         return None
 
-    def add(self, look: bytes, source: str) -> None:
+    def add(self, look: bytes, kept: _Kept) -> None:
         if self._distance < 0:
             return
         value = int.from_bytes(look, "big")
         for band, key in zip(self._bands, _split(value), strict=True):
             band[key].append(len(self._looks))
         self._looks.append(value)
-        self._sources.append(source)
+        self._kept.append(kept)
 
 
 def _split(value: int) -> Iterable[int]:

@@ -14,7 +14,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -30,6 +30,7 @@ from colorgan.data.examination import (
 )
 from colorgan.data.fetching import FetchConfig
 from colorgan.data.mapping import Mapper, ThreadMapper, batched
+from colorgan.data.notes import notes_on
 from colorgan.data.selection import LARGEST_DISTANCE, Dropped, Selection, select
 from colorgan.data.shards import ShardWriting, plan_shards
 from colorgan.data.sources.candidates import Candidate, Source
@@ -104,12 +105,14 @@ class Staged:
         dropped: the candidates that were left out.
         spare: by class, photographs that could have been used and were not needed.
         missing: by class, photographs that were wanted and that the source had not.
+        notes: sentences on what is not as its user may mean it.
     """
 
     dataset: Dataset
     dropped: list[Dropped]
     spare: dict[str, int]
     missing: dict[str, int]
+    notes: tuple[str, ...] = ()
 
 
 def stage(
@@ -138,7 +141,7 @@ def stage(
         storage: where the dataset goes.
         name: the dataset's name.
         config: checks, sizes and shares; the defaults where None.
-        per_class: photographs a class (in each split, where the source has splits); 0 takes all.
+        per_class: photographs a class (in each split that the source has); 0 takes all.
         fetching: how to download; the defaults where None.
         replace: write over a dataset of that name.
         mapper: does the work; threads of this process where None.
@@ -155,9 +158,7 @@ def stage(
             "or choose another name"
         )
     pieces = f"staging/{name}"
-    checks = ExaminationConfig(
-        **{each.name: getattr(config, each.name) for each in fields(ExaminationConfig)}
-    )
+    checks = _checks(source, config)
     work = Examination(
         storage.uri,
         checks,
@@ -200,6 +201,21 @@ def stage(
         selection.dropped,
         dict(selection.spare),
         {label: count for label, count in wanted.items() if count > 0},
+        notes_on(source, selection, manifest, checks),
+    )
+
+
+def _checks(source: Source, config: StagingConfig) -> ExaminationConfig:
+    """The checks of a source's photographs, without a share for splits that the source has."""
+    checks = ExaminationConfig(
+        **{each.name: getattr(config, each.name) for each in fields(ExaminationConfig)}
+    )
+    if not source.has_splits:
+        return checks
+    return replace(
+        checks,
+        val_share=checks.val_share if "val" in source.made_up else 0,
+        test_share=checks.test_share if "test" in source.made_up else 0,
     )
 
 
@@ -221,11 +237,13 @@ class _Drawing:
     def __init__(self, source: Source, pieces: str, checks: ExaminationConfig) -> None:
         self._downloads, self._pieces, self._checks = source.downloads, pieces, checks
         self._size = CHUNK_ONLINE if source.downloads else CHUNK
-        splits = SPLITS if source.has_splits else (None,)
+        # Of copies the first stays: a copy in test must not be trained on.
+        splits = reversed(SPLITS) if source.has_splits else (None,)
         self._groups = [
             _Group(label, source.candidates(label, split))
-            for label in source.classes
             for split in splits
+            if split not in source.made_up
+            for label in source.classes
         ]
         self._seen: set[str] = set()
         self._found: dict[int, Piece] = {}
@@ -322,7 +340,7 @@ def _manifest(
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         source=source.description,
         size=config.size,
-        split_seed=None if source.has_splits else config.split_seed,
+        split_seed=None if source.has_splits and not source.made_up else config.split_seed,
         classes=source.classes,
         counts={
             label: {split: len(selection.kept[label, split]) for split in SPLITS}
@@ -333,6 +351,8 @@ def _manifest(
         fingerprint=hashlib.sha256("".join(s.sha256 for s in shards).encode()).hexdigest(),
         origins=_commonest(selection.origins),
         licences=_commonest(selection.licences),
+        names={label: name for label, name in source.names.items() if label in source.classes},
+        made_up=source.made_up,
     )
 
 

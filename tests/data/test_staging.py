@@ -536,11 +536,11 @@ def test_a_folder_without_classes(tmp_path: Path, inside: tuple[str, ...]) -> No
 
 
 @pytest.mark.parametrize("parent", ["", "train"])
-@pytest.mark.parametrize("name", [*RESERVED_NAMES, "my cats", "größe", "x" * 101])
+@pytest.mark.parametrize("name", [*RESERVED_NAMES, "General", "Auto!", "Général"])
 def test_classes_whose_names_cannot_be_used(tmp_path: Path, parent: str, name: str) -> None:
     photographs(tmp_path / "in" / parent / "cats", 1)
     photographs(tmp_path / "in" / parent / name, 1, first=1)
-    with pytest.raises(ConfigError, match=r"colorgan keeps that name|is not a name"):
+    with pytest.raises(ConfigError, match=r"colorgan keeps"):
         FolderSource(tmp_path / "in")
 
 
