@@ -1,6 +1,15 @@
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+
 import pytest
 
-from cluster.planning import NodeResources, Plan, plan_training
+from cluster.planning import NodeResources, Plan, fits, plan_training
 from colorgan.errors import ConfigError
 
 TWO_CORES = [NodeResources(cpus=2, gpus=0)]
@@ -61,6 +70,11 @@ def test_thirty_models_do_not_all_start_on_two_cores() -> None:
         ([NodeResources(2, 1)], {"gpus_per_model": 2.0}, "no machine of the cluster has so many"),
         ([NodeResources(0, 0)], {}, "offers no CPU"),
         (TWO_CORES, {"gpus_per_model": 0.0}, "--gpus-per-model must be more than 0"),
+        (TWO_CORES, {"gpus_per_model": float("nan")}, "--gpus-per-model must be more than 0"),
+        (TWO_CORES, {"gpus_per_model": 4e-5}, "4e-05: the smallest share of a GPU is 0.0001"),
+        ([NodeResources(8, 4)], {"gpus_per_model": 1.5}, "1.5: above 1 .* whole GPUs, as 1 or 2"),
+        ([NodeResources(8, 4)], {"gpus_per_model": float("inf")}, "whole GPUs"),
+        ([NodeResources(8, 2)] * 2, {"gpus_per_model": 4.0}, "no machine of the cluster has so"),
         (TWO_CORES, {"max_parallel": 0}, "--max-parallel must be at least 1"),
     ],
 )
@@ -69,3 +83,138 @@ def test_a_cluster_that_cannot_train_is_refused_at_once(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         plan_training(3, nodes, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "share", "places"),
+    [
+        (2, 0.4, 4),
+        (2, 0.6, 2),
+        (1, 0.1, 10),
+        (1, 0.2, 5),
+        (3, 0.2, 15),
+        (1, 0.33, 3),
+        (2, 1 / 3, 6),
+        (2, 1 / 7, 14),  # Ray counts 0.1428 of it
+        (2, 0.3, 6),
+        (8, 0.7, 8),
+        (8, 1.0, 8),
+        (8, 2.0, 4),
+        (8, 3.0, 2),
+        (2, 0.0001, 20_000),
+    ],
+)
+def test_no_share_lies_on_parts_of_two_gpus(gpus: int, share: float, places: int) -> None:
+    node = NodeResources(cpus=gpus, gpus=gpus)
+    assert plan_training(10**6, [node], gpus_per_model=share).at_once == places
+
+
+def packs(nodes: Sequence[NodeResources], needs: Sequence[tuple[float, float]]) -> bool:
+    """Whether processes find room in any order and on any GPUs, tried one by one."""
+
+    def place(free: tuple[tuple[Fraction, tuple[Fraction, ...]], ...], left: int) -> bool:
+        if left == len(needs):
+            return True
+        cpus, gpus = (Fraction(int(need * 10_000 + 1e-6), 10_000) for need in needs[left])
+        for number, (cores, cards) in enumerate(free):
+            if cpus > cores:
+                continue
+            several = max(1, int(gpus)) if gpus else 0
+            for chosen in itertools.combinations(range(len(cards)), several):
+                share = gpus / (several or 1)
+                if all(cards[card] >= share for card in chosen):
+                    rest = tuple(c - share * (n in chosen) for n, c in enumerate(cards))
+                    after = (*free[:number], (cores - cpus, rest), *free[number + 1 :])
+                    if place(after, left + 1):
+                        return True
+        return False
+
+    free = tuple((Fraction(n.cpus), (Fraction(1),) * int(n.gpus)) for n in nodes)
+    return place(free, 0)
+
+
+def test_as_many_are_promised_as_can_be_packed_by_hand() -> None:
+    draw = random.Random(0)
+    for _ in range(150):
+        nodes = [
+            NodeResources(draw.choice([0, 1, 2, 6]), draw.choice([0, 1, 1, 2]))
+            for _ in range(draw.choice([1, 2]))
+        ]
+        if not any(node.gpus for node in nodes):
+            continue
+        share = draw.choice([0.3, 0.33, 1 / 3, 0.4, 0.5, 0.6, 0.7, 1.0, 2.0])
+        try:
+            plan = plan_training(99, nodes, gpus_per_model=share)
+        except ConfigError:
+            assert not packs(nodes, [(0, share)])
+            continue
+        case = (nodes, share, plan)
+        assert packs(nodes, [(plan.cpus, share)] * plan.at_once), case
+        assert not packs(nodes, [(0, share)] * (plan.at_once + 1)), case
+        fewer = plan_training(draw.randint(1, plan.at_once), nodes, gpus_per_model=share)
+        assert packs(nodes, [(fewer.cpus, share)] * fewer.at_once), (nodes, share, fewer)
+
+
+def test_processes_that_are_said_to_fit_do_fit() -> None:
+    draw = random.Random(1)
+    answers = []
+    for _ in range(150):
+        nodes = [NodeResources(draw.choice([1, 2, 4]), draw.choice([0, 1, 2])) for _ in range(2)]
+        needs = [
+            (draw.choice([0.5, 1.0]), draw.choice([0.0, 0.3, 0.4, 0.6, 1.0, 2.0]))
+            for _ in range(draw.randint(1, 5))
+        ]
+        answers.append(fits(nodes, needs))
+        assert not answers[-1] or packs(nodes, needs), (nodes, needs)
+    assert {*answers} == {True, False}
+    assert not fits([NodeResources(8, 2)], [(1, 0.4)] * 5)
+    assert fits([NodeResources(8, 2)], [(1, 0.4)] * 4)
+
+
+def test_gpus_are_not_promised_to_models_that_find_no_core_beside_them() -> None:
+    # One machine has the cores, the other the GPUs.
+    plan = plan_training(5, [NodeResources(cpus=16, gpus=1), NodeResources(cpus=1, gpus=4)])
+    assert (plan.at_once, plan.cpus) == (5, 0.25)
+
+
+ON_RAY = """
+import json, sys
+import ray
+
+ray.init(address="local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
+
+@ray.remote(num_cpus=0)
+class Model:
+    def gpus(self):
+        return [int(each) for each in ray.get_gpu_ids()]
+
+for share, promised in json.loads(sys.argv[1]):
+    models = [Model.options(num_gpus=share).remote() for _ in range(promised + 1)]
+    calls = {model.gpus.remote(): model for model in models}
+    running, waiting = ray.wait(list(calls), num_returns=promised)
+    placed = ray.get(running)
+    ray.kill(calls[running[0]])  # its place, and no other, is what the last one waits for
+    last = ray.get(waiting[0])
+    print(json.dumps({"placed": placed, "last": last, "first": placed[0]}))
+    for model in models:
+        ray.kill(model)
+"""
+
+
+@pytest.mark.slow
+def test_ray_packs_as_many_as_were_promised() -> None:
+    node = NodeResources(cpus=4, gpus=2)
+    on_each = {0.4: 2, 1 / 3: 3, 0.6: 1}
+    promised = [(s, plan_training(99, [node], gpus_per_model=s).at_once) for s in on_each]
+    done = subprocess.run(
+        [sys.executable, "-c", ON_RAY, json.dumps(promised)],
+        env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=True,
+    )
+    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    for each, answer in zip(on_each.values(), said, strict=True):
+        assert sorted(answer["placed"]) == [[0]] * each + [[1]] * each
+        assert answer["last"] == answer["first"]
