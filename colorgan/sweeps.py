@@ -34,7 +34,7 @@ from colorgan.documents import read_document
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
 from colorgan.evaluation.evaluate import SemanticScore, photo_id
-from colorgan.evaluation.metrics import frechet_distance
+from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS, frechet_distance
 from colorgan.evaluation.tensorboard import write_events
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images.decoding import decode, encode_png, encode_webp
@@ -180,7 +180,8 @@ class EvaluatedEpoch:
         val_l1: mean absolute error in a and b of Lab.
         val_psnr: PSNR in sRGB, in dB.
         semantic: mean semantic score; None without a classifier, or without labels for a class.
-        frechet: distance of the classifier's features from those of the originals; None without.
+        frechet: distance of the classifier's features from those of the originals; None without,
+            and of few photographs.
     """
 
     epoch: int
@@ -382,8 +383,12 @@ class Judge:
         self._score = SemanticScore(PhotoClasses.load(None).synsets)
         self._reference, _ = self._look(list(val.pixels))
 
-    def __call__(self, generator: Generator) -> tuple[float | None, float]:
-        """The mean semantic score, None where a class has no labels, and the Fréchet distance."""
+    def __call__(self, generator: Generator) -> tuple[float | None, float | None]:
+        """The mean semantic score and the Fréchet distance.
+
+        The score is None where a class has no labels, the distance where there are fewer
+        photographs than `FEWEST_PHOTOGRAPHS`.
+        """
         colorizer = Colorizer(generator)
         colored = [
             rgb for batch in batched(self._val.pixels, _BATCH) for rgb in colorizer(list(batch))
@@ -392,7 +397,9 @@ class Judge:
         pairs = zip(probabilities, self._labels, strict=True)
         scores = torch.cat([self._score(line[None], label) for line, label in pairs])
         semantic = scores.mean().item()
-        distance = frechet_distance(features, self._reference)
+        distance = None
+        if len(features) >= FEWEST_PHOTOGRAPHS:
+            distance = frechet_distance(features, self._reference)
         return (semantic if math.isfinite(semantic) else None), distance
 
     def _look(self, pictures: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -245,7 +245,8 @@ def _line(storage: Storage, sweep: Sweep, trial: str, evaluated: EvaluatedEpoch)
     if sweep.classifier:
         if evaluated.semantic is not None:
             words.append(f"semantic {evaluated.semantic:.3f}")
-        words.append(f"Fréchet {evaluated.frechet:.1f}")
+        if evaluated.frechet is not None:
+            words.append(f"Fréchet {evaluated.frechet:.1f}")
     return ", ".join([*words, f"ETA {format_seconds(left)}"])
 
 

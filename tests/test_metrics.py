@@ -7,19 +7,25 @@ import torch
 from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
+from torchmetrics.image.fid import FrechetInceptionDistance
 from torchvision.models import alexnet
 
 from colorgan.errors import ColorganError
 from colorgan.evaluation.metrics import (
+    FEWEST_PHOTOGRAPHS,
+    PairedFrechet,
     ab_l1,
     ab_rmse,
     colorfulness,
+    colorfulness_ratio,
     frechet_distance,
+    hue_invariant,
     load_lpips,
     lpips_weights,
     psnr,
     ssim,
 )
+from colorgan.images.lab import lab_to_rgb, rgb_to_lab
 
 
 def pictures(seed: int) -> Tensor:
@@ -126,10 +132,111 @@ def test_the_frechet_distance_of_normal_distributions_by_hand() -> None:
     assert frechet_distance(shuffled, reference) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_frechet_distance_of_fewer_pictures_than_features_is_finite() -> None:
-    features = torch.randn(10, 50, generator=torch.Generator().manual_seed(0))
-    assert frechet_distance(features, features) == pytest.approx(0, abs=1e-6)
-    assert 0 < frechet_distance(features + 1, features) < 100
+class Same(torch.nn.Module):
+    """What torchmetrics takes for the features: they themselves."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def by_torchmetrics(one: Tensor, other: Tensor) -> float:
+    distance = FrechetInceptionDistance(Same(one.shape[1])).set_dtype(torch.float64)
+    distance.update(one.double(), real=False)
+    distance.update(other.double(), real=True)
+    return float(distance.compute())
+
+
+def features(count: int, width: int, seed: int, moved: float = 0) -> Tensor:
+    """Correlated features, no less than zero, as a classifier's pooled ones are."""
+    mix = torch.randn(12, width, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(seed)
+    inner = torch.randn(count, 12, generator=generator) + moved
+    return (inner @ mix / 4 + 0.2 * torch.randn(count, width, generator=generator)).relu()
+
+
+@pytest.mark.parametrize(
+    ("counts", "width"), [((24, 24), 300), ((40, 25), 300), ((150, 90), 64), ((90, 90), 90)]
+)
+def test_the_frechet_distance_is_torchmetrics(counts: tuple[int, int], width: int) -> None:
+    one, other = features(counts[0], width, 2, moved=0.4), features(counts[1], width, 3)
+    expected = by_torchmetrics(one, other)
+    assert expected > 1
+    assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-3)
+    assert frechet_distance(other.numpy(), one.numpy()) == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_frechet_distance_sees_what_is_off_the_references_directions() -> None:
+    reference, colored = torch.zeros(30, 40), torch.zeros(30, 40)
+    reference[:, :2] = torch.randn(30, 2, generator=torch.Generator().manual_seed(0))
+    colored[:, :2] = reference[:, :2]
+    colored[:, 20:] = 5 * torch.randn(30, 20, generator=torch.Generator().manual_seed(1))
+    assert frechet_distance(colored, reference) == pytest.approx(
+        by_torchmetrics(colored, reference), rel=1e-3
+    )
+    assert frechet_distance(colored, reference) > 400
+
+
+@pytest.mark.parametrize("count", [0, 1, FEWEST_PHOTOGRAPHS - 1])
+def test_a_frechet_distance_of_few_photographs_is_refused(count: int) -> None:
+    few, enough = features(count, 8, 2), features(FEWEST_PHOTOGRAPHS, 8, 3)
+    for pair in ((few, enough), (enough, few)):
+        with pytest.raises(ColorganError, match=f"of {count} photographs .* takes at least 20"):
+            frechet_distance(*pair)
+    assert frechet_distance(enough, enough) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_bootstrap_weighs_photographs_as_drawing_them_does() -> None:
+    one, other = features(30, 50, 2, moved=0.4), features(30, 50, 3)
+    pair = PairedFrechet(one, other)
+    generator = np.random.default_rng(7)
+    drawn = [generator.integers(30, size=30) for _ in range(50)]
+    expected = np.std([frechet_distance(one[each], other[each]) for each in drawn], ddof=1)
+    assert pair.standard_error(seed=7, resamples=50) == pytest.approx(expected, rel=1e-9)
+    assert PairedFrechet(one, one).standard_error(resamples=5) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("count", [40, 350, 2100])
+def test_the_standard_error_is_how_far_other_photographs_are(count: int) -> None:
+    width, few = 16, 12 if count > 1000 else 60
+    noise = [features(count, width, 1000 + n) for n in range(few)]
+    pairs = [(0.6 * each + 0.1 * features(count, width, n), each) for n, each in enumerate(noise)]
+    distances = [frechet_distance(*pair) for pair in pairs]
+    errors = [PairedFrechet(*pair).standard_error(resamples=40) for pair in pairs[:6]]
+    assert np.mean(errors) == pytest.approx(np.std(distances, ddof=1), rel=0.5)
+
+
+def test_hue_invariance_tells_a_pale_colouring_from_a_wrong_one() -> None:
+    original = lab_to_rgb(
+        torch.cat([40 + 20 * pictures(0)[:, :1], 30 * (pictures(1)[:, 1:] - 0.5)], dim=1)
+    )
+    lab = rgb_to_lab(original)
+    pale = lab_to_rgb(torch.cat([lab[:, :1], 0.3 * lab[:, 1:]], dim=1))
+    wrong = lab_to_rgb(torch.cat([lab[:, :1], -lab[:, 1:]], dim=1))
+    torch.testing.assert_close(hue_invariant(pale, original), original, atol=2e-3, rtol=0)
+    torch.testing.assert_close(hue_invariant(wrong, original), wrong, atol=2e-3, rtol=0)
+    chroma = rgb_to_lab(hue_invariant(pale, original))[:, 1:].square().sum(1).sqrt().mean((1, 2))
+    expected = lab[:, 1:].square().sum(1).sqrt().mean((1, 2))
+    torch.testing.assert_close(chroma, expected, atol=0.05, rtol=0)
+    torch.testing.assert_close(rgb_to_lab(hue_invariant(pale, original))[:, 0], lab[:, 0])
+
+
+def test_gray_has_no_hue_and_a_gray_original_takes_all_colour() -> None:
+    gray, red = plain(0.4, 0.4, 0.4), plain(0.8, 0.3, 0.3)
+    torch.testing.assert_close(hue_invariant(gray, red), gray, atol=1e-3, rtol=0)
+    assert rgb_to_lab(hue_invariant(red, gray))[:, 1:].abs().max() < 0.1
+    strong = hue_invariant(plain(0.6, 0.5, 0.5), plain(1, 0, 0))
+    assert strong.min() >= 0 and strong.max() <= 1
+
+
+def test_the_colourfulness_ratio_is_that_of_the_means() -> None:
+    assert colorfulness_ratio([10, 30], [40, 40]) == pytest.approx(0.5)
+    assert colorfulness_ratio([10, 10], [1, 39]) == pytest.approx(0.5)  # not the mean of ratios
+    assert colorfulness_ratio([0, 0], [20, 30]) == 0
+    assert np.isnan(colorfulness_ratio([1, 2], [0, 0])) and np.isnan(colorfulness_ratio([], []))
 
 
 def test_lpips_needs_weights_that_are_at_hand(

@@ -204,10 +204,17 @@ def test_a_trial_takes_over_anothers_networks_with_values_of_its_own(scenes: Dat
     assert read_state(storage, sweep, "02").inherited == state.inherited, "01 is at its end"
 
 
-def test_the_classifier_judges_what_the_generator_makes(scenes: Dataset) -> None:
+def test_the_classifier_judges_what_the_generator_makes(
+    scenes: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sweep = begin(scenes, EMBEDDED, batch_size=(2,))
-    evaluated = list(train(scenes.storage, sweep, "01"))[-1]
+    trial = train(scenes.storage, sweep, "01")
+    evaluated = next(trial)
     assert evaluated.semantic is not None and 0 < evaluated.semantic < 1
+    assert evaluated.frechet is None, "of the few validation photographs there is no distance"
+    for module in ("colorgan.sweeps", "colorgan.evaluation.metrics"):
+        monkeypatch.setattr(f"{module}.FEWEST_PHOTOGRAPHS", 2)
+    evaluated = next(trial)
     assert evaluated.frechet is not None and evaluated.frechet > 1
 
 

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from colorgan.evaluation.metrics import (
     ab_l1,
     ab_rmse,
     colorfulness,
-    frechet_distance,
+    hue_invariant,
     load_lpips,
     psnr,
     ssim,
@@ -42,8 +42,11 @@ from colorgan.evaluation.results import (
     Evaluation,
     Report,
 )
+from colorgan.evaluation.sets import FEATURES, describe_sets
 from colorgan.images.decoding import Pixels, decode, encode_webp
+from colorgan.models import EMBEDDED, JUDGE
 from colorgan.models.architectures import HypercolumnConfig
+from colorgan.models.classifiers import Classifier, installed, load_classifier
 from colorgan.packages import load_generator
 from colorgan.router import Router, RouterConfig, open_router
 from colorgan.storage import Storage
@@ -182,6 +185,7 @@ class Evaluator:
         self._router: Router = open_router(router, report.storage, device)
         rule = PhotoClasses.load(Path(router.classes) if router.classes else None)
         self._semantic = SemanticScore(rule.synsets)
+        self._judge = self._load_judge(report.evaluation.judge, device)
         references = {
             reference
             for contestant in report.evaluation.contestants
@@ -193,6 +197,11 @@ class Evaluator:
         }
         self._routed = {each.name for each in report.evaluation.contestants if each.routed}
         self._lpips = None if "lpips" in report.evaluation.missing else load_lpips()
+
+    def _load_judge(self, name: str, device: torch.device | None) -> Classifier | None:
+        if name == self._router.classifier.name:
+            return self._router.classifier
+        return load_classifier(name, device=device) if name else None
 
     def evaluate(self, rows: Sequence[Row], block: int) -> None:
         """Colour and measure a block of photographs, and write what came of it.
@@ -256,7 +265,7 @@ class Evaluator:
         stack = torch.from_numpy(np.stack(list(made.values()))).permute(0, 3, 1, 2).float() / 255
         original = stack[list(made).index(ORIGINAL)].expand_as(stack)
         views = [self._router.classifier.view(rgb, gray=False) for rgb in made.values()]
-        features, probabilities = self._router.classifier(torch.stack(views))
+        _, probabilities = self._router.classifier(torch.stack(views))
         colors = colorfulness(stack)
         columns = {
             "l1": ab_l1(stack, original),
@@ -270,8 +279,25 @@ class Evaluator:
         if self._lpips:
             columns["lpips"] = self._lpips(stack, original)
         table: dict[str, list[object]] = {name: each.tolist() for name, each in columns.items()}
-        table["features"] = list(features.half().numpy())
-        return table
+        return table | self._features(made, stack, original)
+
+    def _features(
+        self, made: Mapping[str, Pixels], stack: Tensor, originals: Tensor
+    ) -> dict[str, list[object]]:
+        """What the judge sees in the pictures, and in the colourings as strong as the original."""
+        if self._judge is None:
+            return {}
+        colorings = [place for place, name in enumerate(made) if name not in IDENTITIES]
+        scaled = hue_invariant(stack[colorings], originals[colorings])
+        strong = (scaled * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        pictures = [*made.values(), *strong]
+        views = [self._judge.view(np.ascontiguousarray(rgb), gray=False) for rgb in pictures]
+        features, _ = self._judge(torch.stack(views))
+        seen: list[object] = list(features.half().numpy())
+        hues: list[object] = [None] * len(made)
+        for place, feature in zip(colorings, seen[len(made) :], strict=True):
+            hues[place] = feature
+        return {FEATURES["distance"]: seen[: len(made)], FEATURES["hue_distance"]: hues}
 
 
 def photo_id(row: Row) -> str:
@@ -293,8 +319,20 @@ def blocks_left(report: Report, rows: Iterator[Row]) -> Iterator[tuple[int, list
         block += 1
 
 
+def choose_judge(classifier: str) -> str:
+    """Which classifier's features the Fréchet distances are to compare.
+
+    It is one that no loss of a training uses, or where it is not installed the embedded one, or
+    else the router's.
+    """
+    return next((name for name in (JUDGE, EMBEDDED) if installed(name)), classifier)
+
+
 def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, bool]:
     """Start an evaluation, or go on with one of the same name and options.
+
+    One that is started gets the judge that is installed here, and keeps it. One that an earlier
+    colorgan began has none, and goes on without.
 
     Returns:
         The report, and whether it had been started before.
@@ -305,12 +343,15 @@ def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, b
     report = Report(storage, evaluation)
     key = report.key("evaluation.json")
     if not storage.exists(key):
+        evaluation = replace(evaluation, judge=choose_judge(evaluation.classifier))
         storage.put(key, evaluation.to_json())
-        return report, False
+        return Report(storage, evaluation), False
     before = Evaluation.from_json(storage.get(key), key)
     known, now = ({**asdict(each), "missing": {*each.missing}} for each in (before, evaluation))
     differing = [
-        name for name in now if name not in ("created", "versions") and now[name] != known[name]
+        name
+        for name in now
+        if name not in ("created", "versions", "judge") and now[name] != known[name]
     ]
     if differing:
         raise ConfigError(
@@ -320,36 +361,29 @@ def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, b
     return Report(storage, before), True
 
 
-def collect(report: Report) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Join the blocks' results, write results.parquet, and compare the sets of features.
+def collect(report: Report) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Join the blocks' results, write results.parquet, and compare the sets of pictures.
 
     Returns:
-        The results as `Report.results` returns them, and by contestant the Fréchet distance of the
-        classifier's features from those of the originals.
+        The results as `Report.results` returns them, and what `describe_sets` does.
     """
     keys = report.storage.list(report.key("parts"))
     table = pd.concat(
         [pd.read_parquet(io.BytesIO(report.storage.get(key))) for key in keys], ignore_index=True
     )
-    features = {
-        name: torch.from_numpy(np.stack(list(group["features"])).astype(np.float32))
-        for name, group in table.groupby("model", sort=False)
-    }
-    distances = {
-        str(name): frechet_distance(each, features[ORIGINAL]) for name, each in features.items()
-    }
-    results = table.drop(columns="features")
+    # An earlier colorgan kept `features`, of the classifier that routed.
+    results = table.drop(columns=["features", *FEATURES.values()], errors="ignore")
     file = io.BytesIO()
     results.to_parquet(file, index=False)
     report.storage.put(report.key("results.parquet"), file.getvalue())
-    return results, distances
+    return results, describe_sets(table)
 
 
 def missing_metrics() -> dict[str, str]:
     """Why a metric cannot be computed here, by its name."""
     missing = {
         "fid": "FID needs Inception v3 with weights of its own, and thousands of photographs; the "
-        "Fréchet distance on the classifier's features stands in its place"
+        "Fréchet distances on a classifier's features stand in its place"
     }
     try:
         load_lpips()

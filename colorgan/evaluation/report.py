@@ -1,6 +1,7 @@
 """An evaluation for people: tables, figures, and one page that needs nothing else."""
 
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,10 @@ from PIL import Image, UnidentifiedImageError
 
 from colorgan.errors import ColorganError, Corrupt
 from colorgan.evaluation.figures import color_of, draw_figures, draw_votes
+from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS
 from colorgan.evaluation.page import data_uri, enumerated, photograph_count, render
 from colorgan.evaluation.results import ASSEMBLED, GRAY, IDENTITIES, METRICS, ORIGINAL, Report
+from colorgan.evaluation.sets import MEANINGS
 from colorgan.evaluation.statistics import (
     ABSOLUTE,
     ALL_CLASSES,
@@ -33,6 +36,7 @@ from colorgan.evaluation.tables import (
     bounds,
     direction,
     interval,
+    judged_by,
     make_tables,
     number,
     photographs_by_class,
@@ -82,18 +86,18 @@ class _Finding:
 def write_report(
     report: Report,
     results: pd.DataFrame,
-    frechet: Mapping[str, float] | None = None,
+    sets: pd.DataFrame | None = None,
     survey: Mapping[str, pd.DataFrame] | None = None,
     gallery: int = GALLERY,
 ) -> None:
-    """Write an evaluation's results.csv, tables/, figures/ and index.html into its folder.
+    """Write an evaluation's results.csv, report.json, tables/, figures/ and index.html.
 
     index.html is written last. It holds its pictures and asks for nothing else.
 
     Args:
         report: whose folder, and whose pictures.
         results: as `Report.results` returns them.
-        frechet: Fréchet distances by contestant; what is not there is in `Evaluation.missing`.
+        sets: as `describe_sets` returns them.
         survey: a survey's tables by their titles.
         gallery: the most photographs that the page shows; of more it draws so many.
 
@@ -104,7 +108,7 @@ def write_report(
     """
     results = _ordered(report, results)
     analysis = analyze(results)
-    tables = make_tables(results, analysis, frechet)
+    tables = make_tables(results, analysis, sets, report.evaluation.judge)
     answers = survey_tables(survey or {})
     photos = _gallery(report, results, gallery)
     figures = draw_figures(results, analysis)
@@ -120,14 +124,17 @@ def write_report(
         duels=_duels(analysis, colorers(results)),
         against_gray=_against_gray(analysis, colorers(results)),
         findings=_findings(analysis),
+        tests=_tests(analysis),
         resamples=RESAMPLES,
+        judge=judged_by(report.evaluation.judge),
+        sets=MEANINGS.values() if sets is not None else [],
         main_tables=[table for table in tables if not table.name.startswith("metric-")],
         metric_tables=[table for table in tables if table.name.startswith("metric-")],
         survey_tables=[table for table in answers if "question" not in table.data],
         survey_figures=[(figure, data_uri("image/svg+xml", figure.svg)) for figure in votes],
         figures=[(each, data_uri("image/svg+xml", each.svg)) for each in figures],
         metrics=[(METRICS[name], direction(name)) for name in metrics_of(results)],
-        gaps=_gaps(report, results),
+        gaps=_gaps(report, results, sets),
         colors={name: color_of(name, contestants_of(results)) for name in contestants_of(results)},
         gallery=photos,
     )
@@ -137,6 +144,7 @@ def write_report(
     report.storage.put(report.key("results.csv"), to_csv(by_photograph))
     for table in tables + answers:
         _put_table(report, table)
+    report.storage.put(report.key("report.json"), _to_json(report, tables + answers))
     for figure in figures + votes:
         report.storage.put(report.key(f"figures/{figure.name}.png"), figure.png)
         report.storage.put(report.key(f"figures/{figure.name}.svg"), figure.svg)
@@ -146,6 +154,19 @@ def write_report(
 def _put_table(report: Report, table: Table) -> None:
     report.storage.put(report.key(f"tables/{table.name}.csv"), to_csv(table.data))
     report.storage.put(report.key(f"tables/{table.name}.md"), to_markdown(table))
+
+
+def _to_json(report: Report, tables: Sequence[Table]) -> bytes:
+    """The tables' numbers, not rounded and null where there is none, by the tables' names."""
+    numbers = {table.name: json.loads(table.data.to_json(orient="records")) for table in tables}
+    document = {"report": report.evaluation.name, "judge": report.evaluation.judge}
+    return (json.dumps({**document, "tables": numbers}, indent=1) + "\n").encode()
+
+
+def _tests(analysis: Analysis) -> int:
+    """How many comparisons were corrected together."""
+    pairs = [verdict.comparisons for verdict in analysis.verdicts.values()]
+    return sum(map(len, [*pairs, *analysis.against_gray.values()]))
 
 
 def _ordered(report: Report, results: pd.DataFrame) -> pd.DataFrame:
@@ -254,7 +275,9 @@ def _difference(each: Comparison) -> str:
     )
 
 
-def _gaps(report: Report, results: pd.DataFrame) -> list[tuple[str, str]]:
+def _gaps(
+    report: Report, results: pd.DataFrame, sets: pd.DataFrame | None
+) -> list[tuple[str, str]]:
     """What could not be computed, and why."""
     evaluation = report.evaluation
     gaps = [
@@ -262,6 +285,12 @@ def _gaps(report: Report, results: pd.DataFrame) -> list[tuple[str, str]]:
         for name, reason in evaluation.missing.items()
     ]
     photographs = results["photo"].nunique()
+    if sets is not None and not report.evaluation.judge:
+        why = "an earlier colorgan began this report; begun anew under another name, it has them"
+        gaps.append(("Fréchet distances", why))
+    elif sets is not None and photographs < FEWEST_PHOTOGRAPHS:
+        why = f"of {photograph_count(photographs)} they say nothing: it takes {FEWEST_PHOTOGRAPHS}"
+        gaps.append(("Fréchet distances", why))
     there = results["model"].value_counts()
     for contestant in evaluation.contestants:
         lost = photographs - int(there.get(contestant.name, 0))

@@ -5,6 +5,7 @@ reports/<report>/parts/<block>.parquet           results and features of a block
 reports/<report>/pictures/<photo>/<model>.webp   what each model made; `gray` and `original`, too
 reports/<report>/results.parquet, results.csv    all results, a line a photograph and model
 reports/<report>/index.html, tables/, figures/   for people
+reports/<report>/report.json                     the tables' numbers, for programs
 """
 
 import io
@@ -133,6 +134,8 @@ class Evaluation:
         contestants: in the order in which tables show them.
         router: of the assembled model, in words.
         classifier: that gives the semantic score.
+        judge: the classifier whose features the Fréchet distances compare; empty in a report that
+            an earlier colorgan began, which keeps no such features.
         missing: why a metric could not be computed, by its name (`lpips`, `fid`).
         versions: of colorgan, torch and python.
     """
@@ -149,6 +152,7 @@ class Evaluation:
     classifier: str
     missing: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    judge: str = ""
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> bytes:

@@ -1,8 +1,8 @@
 """What the results of an evaluation show, and what they are too few to show."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
+from itertools import combinations, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,7 @@ class Comparison:
         photographs: that were compared.
         difference: of the first from the second, on average over the photographs, in the metric's
             unit, with its interval.
+        rank: the rank sum of the photographs where the first has more, less that of the others.
         p: of the two-sided Wilcoxon signed-rank test.
         p_holm: the same, corrected for all comparisons that were made together (Holm 1979).
         better: the contestant that the photographs show to be better, or an empty string.
@@ -56,6 +57,7 @@ class Comparison:
     second: str
     photographs: int
     difference: Estimate
+    rank: float
     p: float
     p_holm: float
     better: str
@@ -114,16 +116,27 @@ class Analysis:
 def analyze(results: pd.DataFrame, seed: int = 0) -> Analysis:
     """Compute all statistics.
 
+    The comparisons of all metrics, among the colouring contestants and with gray, are corrected
+    together: among many metrics one differs by chance.
+
     Args:
         results: as `Report.results` returns them.
         seed: of the bootstrap.
     """
-    verdicts = {metric: judge(results, metric, seed) for metric in metrics_of(results)}
+    metrics = metrics_of(results)
+    pairs = {metric: compare(results, metric, seed=seed) for metric in metrics}
     against = {
         metric: compare(results, metric, [(model, GRAY) for model in colorers(results)], seed)
-        for metric in verdicts
+        for metric in metrics
         if metric not in DESCRIPTIVE and GRAY in set(results["model"])
     }
+    tests = [*pairs.values(), *against.values()]
+    corrected = iter(correct([each for several in tests for each in several]))
+    pairs, against = (
+        {metric: tuple(islice(corrected, len(several))) for metric, several in tested.items()}
+        for tested in (pairs, against)
+    )
+    verdicts = {metric: judge(results, metric, pairs[metric]) for metric in metrics}
     return Analysis(describe(results, seed), verdicts, against)
 
 
@@ -256,7 +269,8 @@ def compare(
     Args:
         results: as `Report.results` returns them.
         metric: by its name in METRICS.
-        pairs: of contestants; by default all pairs of colouring ones. They are corrected together.
+        pairs: of contestants; by default all pairs of colouring ones. They are corrected together;
+            `correct` does it for comparisons of several metrics.
         seed: of the bootstrap.
 
     Returns:
@@ -266,25 +280,31 @@ def compare(
     there = [str(model) for model in wide.columns if wide[model].notna().any()]
     if pairs is None:
         pairs = combinations([model for model in there if model not in IDENTITIES], 2)
-    asked = [pair for pair in pairs if set(pair) <= set(there)]
-    both = [_floats(wide[list(pair)].dropna()) for pair in asked]
-    differences = [np.where(_equal(a, b), 0, a - b) for a, b in (each.T for each in both)]
-    tests = [signed_rank(each) for each in differences]
-    corrected = holm([p for p, _ in tests])
     comparisons = []
-    for (first, second), difference, (p, rank), p_holm in zip(
-        asked, differences, tests, corrected, strict=True
-    ):
+    for first, second in pairs:
+        if not {first, second} <= set(there):
+            continue
+        one, other = _floats(wide[[first, second]].dropna()).T
+        difference = np.where(_equal(one, other), 0, one - other)
+        p, rank = signed_rank(difference)
         estimate = bootstrap_mean(difference, seed)
-        agree = p_holm < ALPHA and (
-            (rank > 0 and estimate.low > 0) or (rank < 0 and estimate.high < 0)
-        )
-        first_is_better = (rank > 0) == (METRICS[metric].best == "highest")
-        better = (first if first_is_better else second) if agree else ""
         comparisons.append(
-            Comparison(metric, first, second, len(difference), estimate, p, p_holm, better)
+            Comparison(metric, first, second, len(difference), estimate, rank, p, p, "")
         )
-    return tuple(comparisons)
+    return correct(comparisons)
+
+
+def correct(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """The same comparisons, corrected for all of them, and who is better by that; see `compare`."""
+    corrected = []
+    p_holm = holm([each.p for each in comparisons])
+    for each, p in zip(comparisons, p_holm, strict=True):
+        rank, estimate = each.rank, each.difference
+        agree = p < ALPHA and ((rank > 0 and estimate.low > 0) or (rank < 0 and estimate.high < 0))
+        first_is_better = (rank > 0) == (METRICS[each.metric].best == "highest")
+        better = (each.first if first_is_better else each.second) if agree else ""
+        corrected.append(replace(each, p_holm=p, better=better))
+    return tuple(corrected)
 
 
 def signed_rank(differences: Values) -> tuple[float, float]:
@@ -311,15 +331,23 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
-def judge(results: pd.DataFrame, metric: str, seed: int = 0) -> Verdict:
-    """Which colouring contestant a metric prefers to every other one, if it does."""
-    comparisons = compare(results, metric, seed=seed)
+def judge(
+    results: pd.DataFrame, metric: str, comparisons: Sequence[Comparison] | None = None
+) -> Verdict:
+    """Which colouring contestant a metric prefers to every other one, if it does.
+
+    Args:
+        results: as `Report.results` returns them.
+        metric: by its name in METRICS.
+        comparisons: of all pairs of colouring contestants; by default as `compare` makes them.
+    """
+    comparisons = compare(results, metric) if comparisons is None else comparisons
     means = values_of(results, metric).reindex(columns=list(colorers(results))).mean().dropna()
     ordered = means.sort_values(ascending=METRICS[metric].best == "lowest", kind="stable")
     names = tuple(str(name) for name in ordered.index)
     wins = [each.better for each in comparisons]
     winners = [name for name in names if len(names) > 1 and wins.count(name) == len(names) - 1]
-    return Verdict(metric, names, winners[0] if winners else "", comparisons)
+    return Verdict(metric, names, winners[0] if winners else "", tuple(comparisons))
 
 
 def _floats(values: npt.ArrayLike) -> Values:

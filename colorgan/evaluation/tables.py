@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from colorgan.evaluation.results import METRICS, ORIGINAL
+from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS
+from colorgan.evaluation.results import METRICS
+from colorgan.evaluation.sets import MEANINGS
 from colorgan.evaluation.statistics import (
     ALL_CLASSES,
     DESCRIPTIVE,
@@ -17,6 +19,7 @@ from colorgan.evaluation.statistics import (
     contestants_of,
     groups,
 )
+from colorgan.models import JUDGE
 
 # Mean semantic scores of the 2018 report, on its own photographs with its own classifier.
 REPORT_2018: Mapping[str, float] = {
@@ -51,20 +54,24 @@ class Table:
 
 
 def make_tables(
-    results: pd.DataFrame, analysis: Analysis, frechet: Mapping[str, float] | None = None
+    results: pd.DataFrame,
+    analysis: Analysis,
+    sets: pd.DataFrame | None = None,
+    judge: str = "",
 ) -> list[Table]:
-    """The tables of the results: summary, semantic score, distances, pairs, and each metric.
+    """The tables of the results: summary, sets, semantic score, pairs, and each metric.
 
     Args:
         results: as `Report.results` returns them.
         analysis: of these results.
-        frechet: Fréchet distances by contestant, where they could be computed.
+        sets: as `describe_sets` returns them.
+        judge: the classifier of the distances.
     """
     tables = [summary_table(results, analysis)]
+    if sets is not None:
+        tables.append(sets_table(sets, judge))
     if "semantic" in analysis.verdicts:
         tables.append(semantic_table(analysis))
-    if frechet:
-        tables.append(frechet_table(frechet))
     tables += [paired_table(analysis), gray_table(analysis)]
     return [table for table in tables if len(table.data)] + metric_tables(analysis)
 
@@ -160,8 +167,9 @@ def paired_table(analysis: Analysis) -> Table:
     comparisons = [each for verdict in analysis.verdicts.values() for each in verdict.comparisons]
     note = (
         "Both models on the same photographs: the mean of the first minus the second, its 95 % "
-        "confidence interval, and the Wilcoxon signed-rank test, corrected for the number of pairs "
-        "of the metric (Holm). A model is named only where test and interval agree."
+        "confidence interval, and the Wilcoxon signed-rank test, corrected for all comparisons of "
+        "this report, of every metric and with gray (Holm). A model is named only where test and "
+        "interval agree."
     )
     return _pairs("paired", "Model against model", note, comparisons)
 
@@ -211,18 +219,43 @@ def _pairs(name: str, title: str, note: str, comparisons: Sequence[Comparison]) 
     return Table(name, title, note, _frame(data), _frame(shown), 3)
 
 
-def frechet_table(frechet: Mapping[str, float]) -> Table:
-    """The Fréchet distances; the original's from itself is left out."""
-    others = {name: value for name, value in frechet.items() if name != ORIGINAL}
-    data = _frame([{"model": name, "distance": value} for name, value in others.items()])
-    shown = [{"Model": name, "Distance": number(value, 2)} for name, value in others.items()]
+def sets_table(sets: pd.DataFrame, judge: str) -> Table:
+    """The Fréchet distances and the colourfulness ratio, in all and by class.
+
+    Args:
+        sets: as `describe_sets` returns them.
+        judge: the classifier of the distances.
+    """
+    shown = []
+    for _, row in sets.iterrows():
+        cells = {
+            title: interval(Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"]), 2)
+            for name, (title, _) in MEANINGS.items()
+        }
+        head = {"Class": row["class"], "Model": row["model"], "Photographs": str(row["n"])}
+        shown.append(head | cells)
     note = (
-        "How far the coloured photographs as a set are from the originals as a set, in the "
-        "features of a classifier (Heusel et al. 2017). The lowest is the best. One number for all "
-        "photographs, so there is no interval; it shrinks as photographs are added, so compare it "
-        "within this report only."
+        "Each model's colourings as a set beside the originals as a set; in brackets 95 % "
+        "confidence intervals, from drawing the photographs anew. The hue-invariant distance is "
+        f"that of colourings with their originals' mean chroma. {judged_by(judge)} A distance "
+        "shrinks as photographs are added, so compare it only among equally many, as within a "
+        f"class here; of fewer than {FEWEST_PHOTOGRAPHS} there is none. Models whose intervals "
+        "overlap may differ all the same: each interval is of one model alone."
     )
-    return Table("frechet", "Fréchet distance", note, data, _frame(shown))
+    return Table("frechet", "Colourings as a set", note, sets, _frame(shown), 2)
+
+
+def judged_by(judge: str) -> str:
+    """A sentence on the classifier of the distances, and whether it is independent."""
+    if judge == JUDGE:
+        return f"The distances are of the features of {judge}, which no loss of a training uses."
+    if not judge:
+        return "There are no distances, since this report was begun by an earlier colorgan."
+    return (
+        f"The distances are of the features of {judge}. Losses of a training may have used it, so "
+        f"they flatter what was trained so; where {JUDGE} is installed (pip install "
+        "'colorgan[judge]'), a new report is judged by that."
+    )
 
 
 def survey_tables(survey: Mapping[str, pd.DataFrame]) -> list[Table]:

@@ -15,7 +15,9 @@ from colorgan.data.dataset import GENERAL, HYPERCOLUMN
 from colorgan.evaluation.figures import Figure, draw_differences, draw_lines, draw_means
 from colorgan.evaluation.page import enumerated
 from colorgan.evaluation.results import ASSEMBLED, GRAY, METRICS, open_report
+from colorgan.evaluation.sets import read_sets
 from colorgan.evaluation.statistics import (
+    ALL_CLASSES,
     Analysis,
     Comparison,
     analyze,
@@ -105,10 +107,11 @@ def models_section(storage: Storage, reproduction: Reproduction) -> Section:
     report = open_report(storage, reproduction.run("models"))
     results = report.results()
     analysis = analyze(results)
-    distances = pd.read_csv(io.BytesIO(storage.get(report.key("tables/frechet.csv"))))
-    frechet = dict(zip(distances["model"], distances["distance"], strict=True))
+    sets = read_sets(report)
+    whole = sets[sets["class"] == ALL_CLASSES].set_index("model")["distance"].dropna()
     wanted = ("summary", "semantic", "frechet", "paired", "against-gray", "metric-l1")
-    tables = [table for table in make_tables(results, analysis, frechet) if table.name in wanted]
+    made = make_tables(results, analysis, sets, report.evaluation.judge)
+    tables = [table for table in made if table.name in wanted]
     follows = []
     for pair in (
         (ASSEMBLED, GENERAL),
@@ -118,11 +121,9 @@ def models_section(storage: Storage, reproduction: Reproduction) -> Section:
     ):
         for metric in ("l1", "semantic", "colorfulness_gap"):
             follows += [_sentence(each) for each in _comparisons(analysis, metric, pair)]
-        first, second = (frechet.get(name, float("nan")) for name in pair)
-        follows.append(
-            f"Fréchet distance: {pair[0]} {number(first, 2)}, {pair[1]} {number(second, 2)}, "
-            f"gray {number(frechet[GRAY], 2)}."
-        )
+        if {*pair, GRAY} <= {*whole.index}:
+            words = [f"{name} {number(whole[name], 2)}" for name in (*pair, GRAY)]
+            follows.append(f"Fréchet distance: {', '.join(words)}.")
     for each in analysis.against_gray.get("l1", ()):
         follows.append(_sentence(each))
     return Section(

@@ -1,4 +1,6 @@
 import dataclasses
+import io
+import json
 from collections import Counter
 
 import numpy as np
@@ -15,6 +17,7 @@ from colorgan.evaluation.evaluate import (
     Evaluator,
     SemanticScore,
     blocks_left,
+    choose_judge,
     choose_rows,
     collect,
     default_models,
@@ -23,10 +26,11 @@ from colorgan.evaluation.evaluate import (
     open_evaluation,
     photo_id,
 )
-from colorgan.evaluation.metrics import ab_l1
+from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS, ab_l1
 from colorgan.evaluation.results import Evaluation, Report, open_report
+from colorgan.evaluation.statistics import ALL_CLASSES
 from colorgan.images.decoding import decode
-from colorgan.models import EMBEDDED
+from colorgan.models import EMBEDDED, JUDGE
 from colorgan.packages import load_generator
 from colorgan.router import RouterConfig
 from tests.serve.conftest import publish_untrained
@@ -69,10 +73,10 @@ def test_every_photograph_is_coloured_and_measured_by_every_contestant(served: D
     report, going_on = start(served, contestants=find_contestants(storage, models, classes))
     assert not going_on
     evaluator = Evaluator(report, RouterConfig())
-    rows = list(choose_rows(served, "test", 0, 0))
+    rows = list(choose_rows(served, "train", FEWEST_PHOTOGRAPHS, 0))
     for number, block in blocks_left(report, iter(rows)):
         evaluator.evaluate(block, number)
-    results, distances = collect(report)
+    results, sets = collect(report)
     pd.testing.assert_frame_equal(results, open_report(storage, "r").results())
     assert Counter(results["model"]) == dict.fromkeys(
         ("gray", "original", "assembled", "general", "before"), len(rows)
@@ -86,8 +90,13 @@ def test_every_photograph_is_coloured_and_measured_by_every_contestant(served: D
     assert original["l1"].max() < 1e-4
     assert original["psnr"].min() == 100
     assert original["ssim"].min() == pytest.approx(1)
-    assert distances["original"] == pytest.approx(0, abs=1e-6)
-    assert distances["general"] > 0
+    assert report.evaluation.judge == JUDGE
+    whole = sets[sets["class"] == ALL_CLASSES].set_index("model")
+    assert (whole["n"] == len(rows)).all() and (whole["distance"] > 0).all()
+    assert whole["hue_distance"].notna().to_dict() == {
+        name: name != "gray" for name in ("gray", "assembled", "general", "before")
+    }
+    assert whole.loc["gray", "colorfulness_ratio"] < 0.1
     assert results[results["model"] == "gray"]["colorfulness"].max() < 2
 
     # What the table says is what the models make.
@@ -116,6 +125,41 @@ def test_what_is_done_is_not_done_again(served: Dataset) -> None:
     again, going_on = start(served)
     assert going_on
     assert [number for number, _ in blocks_left(again, iter(rows))] == [0]
+
+
+def test_a_report_of_an_earlier_colorgan_goes_on_without_a_judge(served: Dataset) -> None:
+    report, _ = start(served)
+    document = json.loads(report.evaluation.to_json())
+    del document["judge"]
+    served.storage.put(report.key("evaluation.json"), json.dumps(document).encode())
+    again, going_on = start(served)
+    assert going_on and again.evaluation.judge == ""
+    rows = list(choose_rows(served, "test", 2, 0))
+    Evaluator(again, RouterConfig()).evaluate(rows[:1], 0)
+    part = again.key("parts/00000.parquet")
+    before = pd.read_parquet(io.BytesIO(served.storage.get(part)))
+    file = io.BytesIO()  # what that one wrote: features of the router's classifier
+    before.assign(features=[np.zeros(4, np.float16)] * len(before)).to_parquet(file)
+    served.storage.put(part, file.getvalue())
+    Evaluator(again, RouterConfig()).evaluate(rows[1:], 1)
+    results, sets = collect(again)
+    assert set(results["photo"]) == {photo_id(row) for row in rows}
+    assert not any("features" in column for column in results.columns)
+    assert sets["distance"].isna().all() and sets["colorfulness_ratio"].notna().all()
+
+
+def test_the_judge_is_one_that_no_loss_uses_where_it_is_installed(
+    served: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert choose_judge("vgg16") == JUDGE
+    monkeypatch.setattr("colorgan.evaluation.evaluate.installed", lambda name: name == EMBEDDED)
+    assert choose_judge("vgg16") == EMBEDDED
+    report, _ = start(served)
+    assert report.evaluation.judge == EMBEDDED
+    monkeypatch.setattr("colorgan.evaluation.evaluate.installed", lambda name: False)
+    assert choose_judge("vgg16") == "vgg16"
+    again, going_on = start(served)
+    assert going_on and again.evaluation.judge == EMBEDDED, "a report keeps its judge"
 
 
 def test_another_comparison_of_the_same_name_is_refused(served: Dataset) -> None:

@@ -1,7 +1,9 @@
 """The report of a made-up evaluation: its files, and its page in a browser."""
 
+import html
 import io
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,14 +18,34 @@ from colorgan.errors import ColorganError, Corrupt, NotInStorage
 from colorgan.evaluation.figures import draw_figures, draw_semantic
 from colorgan.evaluation.report import write_report
 from colorgan.evaluation.results import Contestant, Evaluation, Report
+from colorgan.evaluation.sets import describe_sets, read_sets
 from colorgan.evaluation.statistics import analyze
 from colorgan.evaluation.tables import summary_table
+from colorgan.models import EMBEDDED, JUDGE
 from colorgan.storage import Storage, open_storage
 from tests.browser import fits, visit
 
 EVIL = '<img src="https://example.org/x.png" onerror="alert(1)"></script><!--.jpg'
 CONTESTANTS = ("gray", "original", "assembled", "general", "hypercolumn")
 CLASSES = ("animals", "people", "vehicles")
+
+
+SETS = pd.DataFrame(
+    [
+        {"class": "all classes", "model": "gray", "n": 18},
+        {"class": "all classes", "model": "assembled", "n": 18},
+    ]
+).assign(
+    distance=[math.nan, 12.345],
+    distance_low=[math.nan, 11.0],
+    distance_high=[math.nan, 13.69],
+    hue_distance=[math.nan, 6.5],
+    hue_distance_low=[math.nan, 6.0],
+    hue_distance_high=[math.nan, 7.0],
+    colorfulness_ratio=[0.0, 0.414],
+    colorfulness_ratio_low=[0.0, 0.35],
+    colorfulness_ratio_high=[0.0, 0.48],
+)
 
 
 def webp(seed: int, size: tuple[int, int] = (320, 200)) -> bytes:
@@ -40,6 +62,7 @@ def made_up(
     classes: Sequence[str] = CLASSES,
     contestants: Sequence[str] = CONTESTANTS,
     split: str = "test",
+    judge: str = JUDGE,
 ) -> tuple[Report, pd.DataFrame]:
     """A report whose pictures are in storage, and its results: assembled is far ahead in L1."""
     evaluation = Evaluation(
@@ -58,6 +81,7 @@ def made_up(
         classifier="a classifier",
         missing={"lpips": "no weights of LPIPS here", "fid": "no Inception here"},
         versions={"colorgan": "1.2.3", "torch": "2.11.0", "python": "3.11"},
+        judge=judge,
     )
     report = Report(storage, evaluation)
     generator = np.random.default_rng(0)
@@ -91,7 +115,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     report, results = made_up(open_storage(str(root)), per_class=6)
     results.loc[results["photo"] == "people-0", "source"] = EVIL
     survey = {"Votes <by> model": pd.DataFrame({"model": ["assembled"], "votes": [3]})}
-    write_report(report, results, {"assembled": 12.345, "original": 0.0}, survey)
+    write_report(report, results, SETS, survey)
     return root / "reports" / "made-up"
 
 
@@ -147,7 +171,7 @@ def test_everything_is_written_where_it_belongs(written: Path) -> None:
     tables += ("metric-semantic", "survey-votes-by-model")
     figures = ("means", "differences", "semantic", "semantic_by_class", "l1_against_gray")
     assert {name for name in names if not name.startswith("pictures/")} == {
-        *("index.html", "results.csv"),
+        *("index.html", "results.csv", "report.json"),
         *(f"tables/{name}.{kind}" for name in tables for kind in ("csv", "md")),
         *(f"figures/{name}.{kind}" for name in figures for kind in ("png", "svg")),
     }
@@ -161,8 +185,14 @@ def test_everything_is_written_where_it_belongs(written: Path) -> None:
         "general": 0.3665,
         "hypercolumn": 0.3962,
     }
-    assert "12.35" in (written / "tables/frechet.md").read_text()
-    assert "original" not in (written / "tables/frechet.csv").read_text()
+    assert "| 18 | 12.35 [11.00 to 13.69] |" in (written / "tables/frechet.md").read_text()
+    assert "0.41 [0.35 to 0.48]" in (written / "tables/frechet.md").read_text()
+    pd.testing.assert_frame_equal(pd.read_csv(written / "tables/frechet.csv"), SETS)
+    document = json.loads((written / "report.json").read_text())
+    assert (document["report"], document["judge"]) == ("made-up", JUDGE)
+    assert {*document["tables"]} == set(tables)
+    assert document["tables"]["frechet"][1]["distance"] == 12.345
+    assert document["tables"]["frechet"][0]["hue_distance"] is None
     for picture in (written / "figures").glob("*.png"):
         assert Image.open(picture).width >= 900
 
@@ -299,6 +329,47 @@ def test_what_a_contestant_lacks_is_said(storage: Storage, no_figures: None) -> 
     text = text_of(report)
     assert "Semantic score of hypercolumn" in text and "no value for 2 of 2 photographs" in text
     assert "no result for 1 of 2 photographs" in text
+
+
+@pytest.mark.parametrize(
+    ("judge", "said"),
+    [
+        (JUDGE, f"features of {JUDGE}, which no loss of a training uses"),
+        (EMBEDDED, f"Losses of a training may have used it, so they flatter .* where {JUDGE}"),
+        ("", "an earlier colorgan began this report"),
+    ],
+)
+def test_the_page_says_who_judges_and_what_that_is_worth(
+    judge: str, said: str, storage: Storage, no_figures: None
+) -> None:
+    report, results = made_up(storage, 2, ("animals",), ("original", "general"), judge=judge)
+    write_report(report, results, describe_sets(results))
+    text = html.unescape(" ".join(text_of(report).split()))
+    assert re.search(said, text)
+    assert ("of 2 photographs they say nothing: it takes 20" in text) == bool(judge)
+    assert "Hue-invariant Fréchet distance" in text and "Colourfulness ratio" in text
+
+
+def test_a_report_is_read_with_the_sets_that_it_was_written_with(
+    storage: Storage, no_figures: None
+) -> None:
+    report, results = made_up(storage, 2, ("animals",), ("original", "general"))
+    assert read_sets(report).empty
+    write_report(report, results, SETS)
+    pd.testing.assert_frame_equal(read_sets(report), SETS)
+    # Distances of an earlier colorgan are of another definition.
+    storage.put(report.key("tables/frechet.csv"), b"model,distance\ngeneral,7.0\n")
+    assert read_sets(report).empty and {*read_sets(report).columns} == {*SETS.columns}
+
+
+def test_the_page_says_how_many_comparisons_were_corrected(
+    storage: Storage, no_figures: None
+) -> None:
+    report, results = made_up(storage, 2, ("animals",))
+    write_report(report, results)
+    text = " ".join(text_of(report).split())
+    # Of two metrics, three pairs of models and three of a model and gray.
+    assert "corrected by Holm for all 12 comparisons of this page" in text
 
 
 def test_a_large_evaluation_shows_some_of_its_photographs(

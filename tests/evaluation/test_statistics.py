@@ -7,6 +7,7 @@ import pytest
 
 from colorgan.evaluation.statistics import (
     ALL_CLASSES,
+    analyze,
     best_counts,
     bootstrap_mean,
     compare,
@@ -195,3 +196,29 @@ def test_the_original_has_no_line_where_a_metric_compares_with_it_and_one_class_
 def test_a_metric_without_any_value_is_not_there() -> None:
     results = table({"assembled": [1.0, 2]}).assign(lpips=math.nan, l1=[1.0, math.inf])
     assert metrics_of(results) == ("l1", "semantic")
+
+
+def test_all_comparisons_of_a_page_are_corrected_together() -> None:
+    base, shift = noise(60, 0), np.random.default_rng(3).normal(0.006, 0.02, 60)
+    values = {"gray": base - 0.1, "assembled": base + shift, "general": base}
+    one = table(values)
+    alone = analyze(one).verdicts["semantic"].comparisons[0]
+    assert alone.p < 0.05 and alone.better == "assembled"
+
+    # Twelve more tests, of metrics on which all are level, and the same difference.
+    several = one.assign(**dict.fromkeys(("l1", "rmse", "psnr", "ssim"), one["semantic"] * 0 + 1))
+    analysis = analyze(several)
+    tests = [
+        each
+        for several in (
+            *(verdict.comparisons for verdict in analysis.verdicts.values()),
+            *analysis.against_gray.values(),
+        )
+        for each in several
+    ]
+    assert len(tests) == 5 * 3
+    again = analysis.verdicts["semantic"].comparisons[0]
+    assert again.p == alone.p
+    assert again.p_holm == pytest.approx(13 * alone.p), "two, against gray, are smaller"
+    assert again.better == "" and analysis.verdicts["semantic"].winner == ""
+    assert [each.p_holm for each in tests] == pytest.approx(holm([each.p for each in tests]))
