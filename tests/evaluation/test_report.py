@@ -1,5 +1,6 @@
 """The report of a made-up evaluation: its files, and its page in a browser."""
 
+import dataclasses
 import html
 import io
 import json
@@ -20,8 +21,10 @@ from colorgan.evaluation.report import write_report
 from colorgan.evaluation.results import Contestant, Evaluation, Report
 from colorgan.evaluation.sets import describe_sets, read_sets
 from colorgan.evaluation.statistics import analyze
-from colorgan.evaluation.tables import summary_table
+from colorgan.evaluation.tables import summary_table, to_csv
 from colorgan.models import EMBEDDED, JUDGE
+from colorgan.reproduction.plan import Reproduction
+from colorgan.reproduction.sections import models_section
 from colorgan.storage import Storage, open_storage
 from tests.browser import fits, visit
 
@@ -360,6 +363,27 @@ def test_a_report_is_read_with_the_sets_that_it_was_written_with(
     # Distances of an earlier colorgan are of another definition.
     storage.put(report.key("tables/frechet.csv"), b"model,distance\ngeneral,7.0\n")
     assert read_sets(report).empty and {*read_sets(report).columns} == {*SETS.columns}
+
+
+def test_a_reproduction_reads_a_report_with_and_without_distances(
+    storage: Storage, no_figures: None
+) -> None:
+    contestants = ("gray", "original", "assembled", "general", "hypercolumn")
+    report, results = made_up(storage, 2, ("animals",), contestants)
+    evaluation = dataclasses.replace(report.evaluation, name="repro-models")
+    storage.put("reports/repro-models/evaluation.json", evaluation.to_json())
+    file = io.BytesIO()
+    results.to_parquet(file)
+    storage.put("reports/repro-models/results.parquet", file.getvalue())
+    reproduction = Reproduction("repro", "", "smoke", {}, ("animals",), "animals", {"animals": 1})
+    distance = "Fréchet distance: assembled 12.35, general 14.00, gray 9.00."
+    assert distance not in models_section(storage, reproduction).follows
+    general = SETS.iloc[1:].assign(model="general", distance=14.0)
+    sets = pd.concat([SETS.fillna({"distance": 9.0}), general])
+    storage.put("reports/repro-models/tables/frechet.csv", to_csv(sets))
+    section = models_section(storage, reproduction)
+    assert distance in section.follows
+    assert "frechet" in [table.name for table in section.tables]
 
 
 def test_the_page_says_how_many_comparisons_were_corrected(
