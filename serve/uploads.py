@@ -7,18 +7,9 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from colorgan.errors import ImageRejected
+from colorgan.images import formats
 from colorgan.images.decoding import Photograph, decode
 from serve.problems import Problem
-
-# What people send that decoding does not know, by the bytes near its beginning.
-_UNSUPPORTED = (
-    (b"ftypheic", "HEIC"),
-    (b"ftypheix", "HEIC"),
-    (b"ftypmif1", "HEIF"),
-    (b"ftypavif", "AVIF"),
-    (b"<svg", "SVG"),
-    (b"%PDF-", "PDF"),
-)
 
 _FORM_BYTES = 10_000  # that the headers and boundaries of a form's parts may take
 
@@ -87,10 +78,6 @@ def decode_photograph(data: bytes, max_pixels: int) -> Photograph:
     except ImageRejected as rejected:
         if rejected.reason == "too many pixels":
             raise Problem(413, f"the photograph has {rejected}") from None
-        if rejected.reason == "not an image":
-            for mark, name in _UNSUPPORTED:
-                if mark in data[:1024]:
-                    raise Problem(
-                        415, f"{name} is not supported: send JPEG, PNG, WebP, TIFF, BMP or GIF"
-                    ) from None
+        if rejected.reason == "unsupported format":
+            raise Problem(415, f"{rejected.detail}: send {formats.readable_names()}") from None
         raise Problem(400, f"the photograph cannot be used: {rejected}") from None

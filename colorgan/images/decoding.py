@@ -1,23 +1,27 @@
 """Bytes to pixels: decode a photograph fully, or say why it cannot be used.
 
 What comes out is the photograph as its viewer sees it: upright (EXIF orientation applied), in sRGB
-(an embedded ICC profile applied), 8 bits a channel. Files are judged by content, never by name.
+(an embedded ICC profile or PNG's gamma applied), 8 bits a channel. Files are judged by content,
+never by name; colorgan.images.formats knows the formats.
 """
 
 import hashlib
 import io
+import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageFile
 
 from colorgan.errors import ImageRejected
+from colorgan.images import formats, jpeg, png, tiff, tiff_structure, tones
+from colorgan.images.formats import Format
 
 Pixels = npt.NDArray[np.uint8]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_PIXELS = 50_000_000
 
 # The EXIF tag of the orientation, and what turns each of its values upright.
@@ -32,6 +36,21 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+# How far behind the beginning of a file a JPEG may begin, and any other format behind blanks.
+_MAX_LEADING = 512
+_JPEG_BEGINS = re.compile(rb"\xff\xd8\xff[\xc0\xc1\xc2\xc4\xdb\xdd\xe0-\xef\xfe]")
+_BLANKS = b"\0\t\n\r \xef\xbb\xbf"
+
+# The share of a JPEG's pixels that may be lost with the file's end.
+_MOST_MISSING = 0.01
+
+# What Pillow's words begin with, or hold, when a file is whole and of a kind that it does not know.
+_UNKNOWN_KIND = re.compile(
+    r"unsupported|not supported|unknown (pixel mode|compression|data organization|raw mode)|"
+    r"cannot handle|unrecognized|decoder .* not available|no decoder|cannot decode image data",
+    re.IGNORECASE,
+)
+
 
 @dataclass(frozen=True)
 class Photograph:
@@ -40,7 +59,7 @@ class Photograph:
     Attributes:
         rgb: (height, width, 3) uint8, sRGB.
         alpha: (height, width) uint8 opacity, or None where the file has no transparency.
-        notes: sentences on what was odd about the file, for its user.
+        notes: what was odd about the file and was forgiven, each a clause without a full stop.
     """
 
     rgb: Pixels
@@ -48,89 +67,197 @@ class Photograph:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Raster:
+    """What a file shows, before it is turned upright.
+
+    Attributes:
+        color: mode L or RGB, sRGB.
+        alpha: mode L, or None.
+        orientation: EXIF's.
+    """
+
+    color: Image.Image
+    alpha: Image.Image | None
+    orientation: int
+    notes: tuple[str, ...] = ()
+
+
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, page: int | None = None) -> Photograph:
-    """Decode a still image of one of FORMATS in any colour mode.
+    """Decode a still picture in any colour mode.
+
+    Args:
+        data: the whole file.
+        max_pixels: the most pixels that it may have.
+        page: which of a file's pages, from 1; None where it has but one.
 
     Raises:
-        ImageRejected: with the reason "not an image", "too many pixels", "animated" or "truncated".
+        ImageRejected: with the reason "empty", "not an image", "unsupported format" (a known
+            format, or a kind of it, that cannot be read here), "too many pixels", "animated",
+            "several pages", "no such page" or "truncated".
     """
+    if not data:
+        raise ImageRejected("empty", "the file has no bytes")
+    start, found = _locate(data)
+    if found is None:
+        raise ImageRejected("not an image", f"none of {formats.readable_names()}")
+    if not found.readable:
+        raise ImageRejected("unsupported format", f"{found}: {found.way_out}")
+    notes = (f"{start} bytes before the picture were skipped",) if start else ()
     # On damaged data Pillow's decoders raise a dozen kinds of exceptions, TypeError among them.
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise ImageRejected("not an image", f"none of {', '.join(FORMATS)}") from None
-    except Image.DecompressionBombError:
-        raise ImageRejected("too many pixels", f"more than {max_pixels:,}") from None
+        raster = _read(data[start:], found, max_pixels, page)
+        return _upright(raster, notes + raster.notes)
+    except ImageRejected:
+        raise
     except Exception as error:
-        raise ImageRejected("truncated", f"the header is damaged: {error}") from None
-    with image:
-        # The header's word is enough to refuse: a decompression bomb must not be decoded first.
-        if image.width * image.height > max_pixels:
+        if start and found is not formats.JPEG:
+            raise ImageRejected("not an image", f"none of {formats.readable_names()}") from None
+        if _UNKNOWN_KIND.search(str(error)):
             raise ImageRejected(
-                "too many pixels", f"{image.width} x {image.height}, more than {max_pixels:,}"
-            )
+                "unsupported format", f"a {found} of an unusual kind: {error}; {found.way_out}"
+            ) from None
+        raise ImageRejected("truncated", f"{found}: {error}") from None
+
+
+def _locate(data: bytes) -> tuple[int, Format | None]:
+    """Where the picture begins, which is 0 for all but odd files, and its format."""
+    found = formats.identify(data)
+    if found is not None:
+        return 0, found
+    blanks = len(data) - len(data[: _MAX_LEADING + 1].lstrip(_BLANKS) + data[_MAX_LEADING + 1 :])
+    if 0 < blanks <= _MAX_LEADING and (found := formats.identify(data[blanks:])) is not None:
+        return blanks, found
+    begins = _JPEG_BEGINS.search(data, 0, _MAX_LEADING)
+    return (begins.start(), formats.JPEG) if begins else (0, None)
+
+
+def _read(data: bytes, found: Format, max_pixels: int, page: int | None) -> _Raster:
+    if found is formats.TIFF:
+        return _read_tiff(data, max_pixels, page)
+    if page is not None and page != 1:
+        raise ImageRejected("no such page", f"--page {page}: the file has one page")
+    profile = gamma = None
+    notes: tuple[str, ...] = ()
+    if found is formats.PNG:
+        prepared = png.prepare(data)
+        data, profile, gamma, notes = (
+            prepared.data,
+            prepared.profile,
+            prepared.gamma,
+            prepared.notes,
+        )
+    with _open(data, found, max_pixels) as image:
+        # Telephones write a second picture (a preview, a gain map) behind the first one.
+        several = found in (formats.JPEG, formats.HEIC)
+        frames = 1 if several else getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise ImageRejected("animated", f"{frames} frames")
         try:
-            # Telephones write MPO: a JPEG with a second picture (a preview, a gain map) behind it.
-            frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-            if frames > 1:
-                if page is None:
-                    raise ImageRejected("animated", f"{frames} frames")
-                if page > frames:
-                    raise ImageRejected("no such page", f"{frames} pages")
-                image.seek(page - 1)
             image.load()
-            return _photograph(image)
-        except ImageRejected:
-            raise
-        except Exception as error:
-            raise ImageRejected("truncated", str(error)) from None
+        except OSError:
+            mended = jpeg.complete(data, _MOST_MISSING) if found is formats.JPEG else None
+            if mended is None:
+                raise
+            return _convert(
+                mended, mended.info.get("icc_profile"), None, ("the end of the file is missing",)
+            )
+        if found is not formats.PNG:
+            profile = image.info.get("icc_profile")
+        return _convert(image, profile, gamma, notes)
 
 
-def _photograph(image: Image.Image) -> Photograph:
-    profile = image.info.get("icc_profile")
-    upright = _upright(image)
-    if upright.mode.startswith("I;16"):
-        # 16-bit grayscale: Pillow's own conversion would clip at 255 instead of scaling.
-        gray = (np.asarray(upright, dtype=np.uint16) >> 8).astype(np.uint8)
-        return Photograph(np.stack([gray] * 3, axis=-1))
-    if upright.mode in ("I", "F"):
-        values = np.asarray(upright, dtype=np.float64)
-        scale = 65535.0 if upright.mode == "I" else max(float(values.max(initial=0.0)), 1.0)
-        gray = (values.clip(0, scale) * (255 / scale)).round().astype(np.uint8)
-        return Photograph(np.stack([gray] * 3, axis=-1))
+def _read_tiff(data: bytes, max_pixels: int, number: int | None) -> _Raster:
+    pages = tiff_structure.read(data).pages
+    if number is None and len(pages) > 1:
+        raise ImageRejected("several pages", f"{len(pages)} pages; --page N colours one of them")
+    if number is not None and not 1 <= number <= max(1, len(pages)):
+        has = f"{len(pages)} pages" if len(pages) > 1 else "one page"
+        raise ImageRejected("no such page", f"--page {number}: the file has {has}")
+    if not pages:
+        raise OSError("it has no picture")
+    page = pages[number - 1 if number else 0]
+    _check_size(page.number(tiff_structure.WIDTH), page.number(tiff_structure.HEIGHT), max_pixels)
+    layout = tiff.layout_of(page)
+    if layout is None:
+        with _open(tiff.with_first(page), formats.TIFF, max_pixels) as image:
+            image.load()
+            return _convert(image, image.info.get("icc_profile"), None)
+    picture = tiff.read(page, layout, max_pixels)
+    color = Image.fromarray(picture.color)
+    if color.mode == "RGB":
+        color = tones.to_srgb(color, page.content(tiff_structure.ICC_PROFILE))
+    alpha = None if picture.alpha is None else Image.fromarray(picture.alpha)
+    return _Raster(color, alpha, page.number(tiff_structure.ORIENTATION, 1), picture.notes)
+
+
+def _open(data: bytes, found: Format, max_pixels: int) -> ImageFile.ImageFile:
+    """Open a file with the one plugin of its format, whose own words say what it does not like."""
+    if found is formats.HEIC:
+        import pillow_heif  # the extra heif
+
+        opener: Callable[..., ImageFile.ImageFile] = pillow_heif.HeifImageFile
+    else:
+        Image.init()
+        opener = Image.OPEN[found.plugin][0]
+    image = opener(io.BytesIO(data), "")
+    # The header's word is enough to refuse: a decompression bomb must not be decoded first.
+    try:
+        _check_size(image.width, image.height, max_pixels)
+    except ImageRejected:
+        image.close()
+        raise
+    return image
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageRejected("too many pixels", f"{width} x {height}, more than {max_pixels:,}")
+
+
+def _convert(
+    image: Image.Image, profile: bytes | None, gamma: float | None, notes: tuple[str, ...] = ()
+) -> _Raster:
+    """A loaded picture of any mode in sRGB."""
+    orientation = _orientation(image)
+    if image.mode.startswith("I;16"):
+        levels = np.asarray(image, dtype=np.uint16)
+        color = Image.fromarray(tones.gray_table(profile, gamma)[levels])
+        hidden = image.info.get("transparency")
+        opaque = None if not isinstance(hidden, int) else np.where(levels == hidden, 0, 255)
+        alpha = None if opaque is None else Image.fromarray(opaque.astype(np.uint8))
+        return _Raster(color, alpha, orientation, notes)
     alpha = None
-    if upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        alpha = np.asarray(upright.getchannel("A"))
-        upright = upright.convert("RGB")
-    elif upright.mode not in ("RGB", "L", "CMYK"):
-        upright = upright.convert("RGB")
-    return Photograph(np.asarray(_to_srgb(upright, profile)), alpha)
+    if image.has_transparency_data:
+        whole = image.convert("RGBA")
+        alpha = whole.getchannel("A")
+        image = whole.convert("RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode not in ("RGB", "L", "CMYK", "LAB"):
+        image = image.convert("RGB")
+    return _Raster(tones.to_srgb(image, profile, gamma), alpha, orientation, notes)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
     # ImageOps.exif_transpose also writes the other tags back, and fails on those that are odd.
     try:
         orientation = image.getexif().get(_ORIENTATION)
     except Exception:  # damaged EXIF says nothing about the orientation
         orientation = None
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+    return orientation if isinstance(orientation, int) else 1
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Apply an embedded ICC profile where it fits the picture; a damaged one is ignored."""
-    if profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(
-                image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            converted = None
-        if converted is not None:
-            return converted
-    return image.convert("RGB")
+def _upright(raster: _Raster, notes: tuple[str, ...]) -> Photograph:
+    method = _UPRIGHT.get(raster.orientation)
+    color, alpha = raster.color, raster.alpha
+    if method is not None:
+        color = color.transpose(method)
+        alpha = alpha and alpha.transpose(method)
+    pixels = np.asarray(color)
+    if color.mode == "L":
+        pixels = np.repeat(pixels[..., None], 3, axis=-1)
+    return Photograph(pixels, None if alpha is None else np.asarray(alpha), notes)
 
 
 def content_hash(rgb: Pixels) -> str:

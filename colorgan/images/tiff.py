@@ -1,0 +1,417 @@
+"""TIFFs that Pillow does not read, or not rightly: deep, signed and float samples, odd layouts.
+
+Pillow reads samples of 8 bits and less. Of deeper ones it loses the meaning: it clips, does not
+invert WhiteIsZero, and does not know the range. Here the samples are unpacked, their range is
+found, and they are converted to 8 bits a block of rows at a time. Only the decompression is left to
+Pillow and libtiff, which are handed the same strips or tiles described as a picture of bytes.
+
+Every name of a tag and its meaning is in TIFF 6.0 (1992), and in Adobe's Technical Note 3 (2005)
+for floats and their predictor.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import TiffImagePlugin
+
+from colorgan.errors import ImageRejected
+from colorgan.images import tiff_structure as tag
+from colorgan.images.tiff_structure import Directory
+from colorgan.images.tones import gray_table
+
+Samples = npt.NDArray[Any]
+Bytes = npt.NDArray[np.uint8]
+
+# none, LZW, deflate (its two numbers), PackBits, LZMA, Zstandard
+_COMPRESSIONS = (1, 5, 8, 32946, 32773, 34925, 50000)
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_ASSOCIATED, _UNASSOCIATED = 1, 2  # of ExtraSamples: what alpha is to the colours
+
+# What the values of deep samples may reach, if it is less than their type holds.
+_INTEGER_WHITES = {16: (255, 4095), 32: (255, 4095, 65_535, 2**24 - 1)}
+_FLOAT_WHITES = (1, 255, 4095, 65_535)
+_DEPTHS = tuple(2**bits - 1 for bits in range(1, 64))
+
+_BLOCK = 1 << 20  # samples that are converted at once
+_MAX_PIXEL_BYTES = 16  # four floats
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the samples of a page lie in its strips or tiles.
+
+    Attributes:
+        samples: of a pixel; the first one or three are colours.
+        bits: of a sample.
+        kind: unsigned, signed or float, by the number of the tag SampleFormat.
+        photometric: WhiteIsZero, BlackIsZero or RGB, by its number.
+        alpha: what the sample after the colours is: 0 nothing, 1 associated, 2 unassociated alpha.
+        columns: the width of a tile, or of the page where it lies in strips.
+        rows: the height of a tile or strip.
+    """
+
+    width: int
+    height: int
+    samples: int
+    bits: int
+    kind: int
+    photometric: int
+    alpha: int
+    order: str
+    planar: bool
+    predictor: int
+    columns: int
+    rows: int
+
+    @property
+    def colors(self) -> int:
+        """Samples of a pixel that are colours."""
+        return 3 if self.photometric == _RGB else 1
+
+    @property
+    def interleaved(self) -> int:
+        """Samples of a pixel that lie side by side."""
+        return 1 if self.planar else self.samples
+
+    @property
+    def across(self) -> int:
+        """Tiles beside one another; 1 for strips."""
+        return -(-self.width // self.columns)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of a tile or strip."""
+        return -(-self.columns * self.interleaved * self.bits // 8)
+
+
+def layout_of(page: Directory) -> Layout | None:
+    """The layout of a page that is to be read here; None for what is left to Pillow."""
+    photometric = page.number(tag.PHOTOMETRIC, _BLACK_IS_ZERO)
+    if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+        return None
+    if page.number(tag.COMPRESSION, 1) not in _COMPRESSIONS:
+        return None
+    samples = page.number(tag.SAMPLES, 3 if photometric == _RGB else 1)
+    depths, kinds = set(page.numbers(tag.BITS, 1)), set(page.numbers(tag.SAMPLE_FORMAT, 1))
+    if len(depths) != 1 or len(kinds) != 1 or not 0 < samples <= 64:
+        return None
+    (bits,), (kind,) = depths, kinds
+    kind = _UNSIGNED if kind == 4 or (kind == _SIGNED and bits == 8) else kind
+    known = (bits <= 16 or bits in (24, 32, 64)) if kind == _UNSIGNED else bits in (16, 32, 64)
+    colors = 3 if photometric == _RGB else 1
+    if kind not in (_UNSIGNED, _SIGNED, _FLOAT) or not known or samples < colors:
+        return None
+    extra = page.numbers(tag.EXTRA_SAMPLES)
+    if bits <= 8 and _pillow_reads(page, photometric, bits, samples, extra):
+        return None
+    # Without a word on it, a sample that follows the colours is taken for alpha, as Pillow does.
+    alpha = extra[0] if extra else _UNASSOCIATED
+    width, height = page.number(tag.WIDTH), page.number(tag.HEIGHT)
+    tiled = tag.TILE_OFFSETS in page.entries
+    rows = page.number(tag.TILE_HEIGHT if tiled else tag.ROWS_PER_STRIP, height)
+    if _lies_in_words(page, width * height * samples, bits):
+        bits = 16
+    return Layout(
+        width,
+        height,
+        samples,
+        bits,
+        kind,
+        photometric,
+        alpha if samples > colors and alpha in (_ASSOCIATED, _UNASSOCIATED) else 0,
+        page.order,
+        page.number(tag.PLANAR, 1) == 2 and samples > 1,
+        page.number(tag.PREDICTOR, 1),
+        page.number(tag.TILE_WIDTH, width) if tiled else width,
+        min(rows, height) if not tiled else rows,
+    )
+
+
+def _pillow_reads(
+    page: Directory, photometric: int, bits: int, samples: int, extra: tuple[int, ...]
+) -> bool:
+    order = b"II" if page.order == "<" else b"MM"
+    fill = page.number(tag.FILL_ORDER, 1)
+    key = (order, photometric, (1,), fill, (bits,) * samples, extra)
+    return key in TiffImagePlugin.OPEN_INFO
+
+
+def _lies_in_words(page: Directory, values: int, bits: int) -> bool:
+    """Whether samples of 9 to 15 bits each take two bytes, against the specification."""
+    if not 8 < bits < 16 or page.number(tag.COMPRESSION, 1) != 1:
+        return False
+    return sum(page.numbers(tag.STRIP_BYTES, 0)) >= 2 * values
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a page shows, still in its own colour space if it is of colours.
+
+    Attributes:
+        color: (height, width) uint8 gray in sRGB, or (height, width, 3) uint8.
+        alpha: (height, width) uint8 opacity, or None.
+        notes: what was odd about the samples.
+    """
+
+    color: Bytes
+    alpha: Bytes | None
+    notes: tuple[str, ...]
+
+
+def read(page: Directory, layout: Layout, max_pixels: int) -> Picture:
+    """Read a page whose layout is known.
+
+    Raises:
+        ImageRejected: "too many pixels".
+        Exception: of many kinds, Pillow's among them, for damaged data.
+    """
+    size = layout.row_bytes * layout.across * layout.height * (layout.samples // layout.interleaved)
+    if size > _MAX_PIXEL_BYTES * max_pixels:
+        raise ImageRejected(
+            "too many pixels", f"{layout.samples} samples of {layout.bits} bits in each of them"
+        )
+    planes = [
+        _as_bytes(page, layout, plane) for plane in range(layout.samples if layout.planar else 1)
+    ]
+    colors = layout.colors
+    used = colors + (1 if layout.alpha else 0)
+    white = _Range(layout, page, slice(0, colors))
+    opaque = _Range(layout, page, slice(colors, used))
+    if white.is_open or (opaque.is_open and layout.alpha):
+        for _, block in _blocks(planes, layout):
+            white.see(block)
+            if layout.alpha:
+                opaque.see(block)
+    table = gray_table(page.content(tag.ICC_PROFILE)) if colors == 1 else gray_table()
+    plain = gray_table()
+    color = np.empty((layout.height, layout.width, colors), np.uint8)
+    alpha = np.empty(color.shape[:2], np.uint8) if layout.alpha else None
+    for top, block in _blocks(planes, layout):
+        levels = white.levels(block)
+        if alpha is not None:
+            opacity = opaque.levels(block)
+            alpha[top : top + len(block)] = plain[opacity[..., 0]]
+            if layout.alpha == _ASSOCIATED:
+                levels = _unmultiply(levels, opacity)
+        if layout.photometric == _WHITE_IS_ZERO:
+            levels = 65_535 - levels
+        color[top : top + len(block)] = table[levels]
+    return Picture(color[..., 0] if colors == 1 else color, alpha, white.notes())
+
+
+def _unmultiply(levels: Bytes, opacity: Bytes) -> Samples:
+    whole = np.maximum(opacity.astype(np.uint32), 1)
+    return np.minimum(levels.astype(np.uint32) * 65_535 // whole, 65_535).astype(np.uint16)
+
+
+class _Range:
+    """What value of a page's samples is white, by its tags or by the values themselves.
+
+    MaxSampleValue is, by TIFF 6.0, a statistic that must not change what is shown. Where it is all
+    ones, such as 4095, it does say how many bits are used.
+    """
+
+    def __init__(self, layout: Layout, page: Directory, part: slice) -> None:
+        self._part = part
+        self._float = layout.kind == _FLOAT
+        self._largest = 0.0
+        self._seen = 0
+        self._not_finite = 0
+        self._whites = _FLOAT_WHITES if self._float else _INTEGER_WHITES.get(layout.bits, ())
+        self._above = dict.fromkeys(self._whites, 0)
+        self._full = 0 if self._float else 2 ** (layout.bits - (layout.kind == _SIGNED)) - 1
+        if self._float:
+            self._said = 0
+        else:
+            said = page.number(tag.S_MAX_SAMPLE) or page.number(tag.MAX_SAMPLE)
+            self._said = said if 127 < said < self._full and said in _DEPTHS else 0
+        self._table: Samples | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the samples must be seen before white is known."""
+        return self._float or bool(self._said or self._whites)
+
+    def see(self, block: Samples) -> None:
+        """Look at the samples of some rows."""
+        values = block[..., self._part]
+        if self._float:
+            finite = np.isfinite(values)
+            self._not_finite += int(values.size - finite.sum())
+            for white in self._whites:
+                self._above[white] += int((values > white)[finite].sum())
+            self._largest = max(self._largest, float(values.max(initial=0, where=finite)))
+        else:
+            self._largest = max(self._largest, float(values.max(initial=0)))
+        self._seen += values.size
+
+    @property
+    def white(self) -> float:
+        """The value that is white."""
+        if not self._float:
+            if self._said >= self._largest and self._said:
+                return self._said
+            return next((each for each in self._whites if self._largest <= each), self._full)
+        # A few highlights may lie above white; a range that is hardly used is none.
+        for white in self._whites:
+            if self._above[white] <= self._seen / 1000:
+                return white if self._largest >= white / 8 or white == 1 else self._largest
+        return self._largest
+
+    def levels(self, block: Samples) -> Samples:
+        """The samples of some rows as levels from 0 to 65535, uint16."""
+        values = block[..., self._part]
+        white = self.white
+        if values.dtype.kind == "u" and values.dtype.itemsize <= 2:
+            if self._table is None:
+                steps = np.arange(2 ** (8 * values.dtype.itemsize))
+                self._table = (
+                    (np.minimum(steps, white) * (65_535 / white)).round().astype(np.uint16)
+                )
+            return self._table[values]
+        number = np.dtype(np.float64 if values.dtype.itemsize == 8 else np.float32)
+        scaled: npt.NDArray[np.floating[Any]] = np.clip(values, 0, white).astype(number)
+        scaled *= 65_535 / white
+        levels: Samples = np.nan_to_num(scaled + 0.5, nan=0).clip(0, 65_535).astype(np.uint16)
+        return levels
+
+    def notes(self) -> tuple[str, ...]:
+        """What was found, in words."""
+        found = []
+        if self._not_finite:
+            found.append(
+                f"{self._not_finite:,} samples are no finite number; NaN is shown as black"
+            )
+        if self.is_open and self.white not in (self._full, 1):
+            found.append(
+                f"the samples reach from 0 to {self.white:g} only, which is shown as white"
+            )
+        return tuple(found)
+
+
+def _blocks(
+    planes: list["TiffImagePlugin.TiffImageFile"], layout: Layout
+) -> Iterator[tuple[int, Samples]]:
+    """The samples of some rows at a time: the first row, and (rows, width, samples)."""
+    step = max(1, _BLOCK // max(1, layout.columns * layout.across * layout.samples))
+    for top in range(0, layout.height, step):
+        bottom = min(top + step, layout.height)
+        parts = []
+        for plane in planes:
+            tiles = []
+            for tile in range(layout.across):
+                left = tile * layout.row_bytes
+                raw = plane.crop((left, top, left + layout.row_bytes, bottom))
+                tiles.append(_unpack(np.asarray(raw), layout))
+            parts.append(np.concatenate(tiles, axis=1)[:, : layout.width])
+        yield top, np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
+
+
+def _unpack(raw: Bytes, layout: Layout) -> Samples:
+    """Samples (rows, columns, interleaved samples) of the bytes (rows, row_bytes) of a tile."""
+    shape = (len(raw), layout.columns, layout.interleaved)
+    size = layout.bits // 8
+    if layout.predictor == 3 and layout.kind == _FLOAT:
+        # The bytes of a row are sorted by significance, and each is the difference to the last.
+        steps = raw.reshape(len(raw), -1, layout.interleaved)
+        sums = np.cumsum(steps, axis=1, dtype=np.uint8).reshape(len(raw), size, -1)
+        raw, order = np.ascontiguousarray(sums.transpose(0, 2, 1)).reshape(len(raw), -1), ">"
+    else:
+        order = layout.order
+    if layout.bits % 8:
+        return _unpack_bits(raw, layout).reshape(shape)
+    if layout.bits == 24:
+        padded = np.zeros((*shape, 4), np.uint8)
+        padded[..., slice(0, 3) if order == "<" else slice(1, 4)] = raw.reshape(*shape, 3)
+        values = padded.view(f"{order}u4")[..., 0]
+        return values.astype(np.uint32)
+    letter = {_UNSIGNED: "u", _SIGNED: "i", _FLOAT: "f"}[layout.kind]
+    values = np.ascontiguousarray(raw).view(f"{order}{letter}{size}").reshape(shape)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if layout.predictor == 2 and layout.kind != _FLOAT:
+        return np.cumsum(values, axis=1, dtype=values.dtype)
+    if layout.predictor == 2:
+        bits = np.cumsum(values.view(f"u{size}"), axis=1, dtype=f"u{size}")
+        return bits.view(values.dtype)
+    return values
+
+
+def _unpack_bits(raw: Bytes, layout: Layout) -> Samples:
+    """Samples of fewer than 16 bits that lie without gaps, the most significant bit first."""
+    number = layout.columns * layout.interleaved
+    bits = np.unpackbits(raw, axis=1, count=number * layout.bits)
+    words = np.zeros((len(raw), number, 16), np.uint8)
+    words[..., 16 - layout.bits :] = bits.reshape(len(raw), number, layout.bits)
+    return np.packbits(words, axis=2).view(">u2")[..., 0].astype(np.uint16)
+
+
+def _as_bytes(page: Directory, layout: Layout, plane: int) -> "TiffImagePlugin.TiffImageFile":
+    """The decompressed bytes of a page, or of one of its planes, as a gray picture.
+
+    It is the same file with another directory, which describes the same strips or tiles as bytes:
+    so libtiff decompresses them, and neither predictor nor samples matter to it.
+    """
+    tiled = tag.TILE_OFFSETS in page.entries
+    offsets = page.numbers(tag.TILE_OFFSETS if tiled else tag.STRIP_OFFSETS)
+    sizes = page.numbers(tag.TILE_BYTES if tiled else tag.STRIP_BYTES)
+    pieces = layout.across * -(-layout.height // layout.rows)
+    offsets = offsets[plane * pieces : (plane + 1) * pieces]
+    sizes = sizes[plane * pieces : (plane + 1) * pieces]
+    if len(offsets) < pieces:
+        raise OSError(f"{len(offsets)} of {pieces} strips or tiles")
+    if len(sizes) < pieces:
+        sizes = tuple(
+            min((end for end in (*offsets, len(page.data)) if end > start), default=start) - start
+            for start in offsets
+        )
+    entries: dict[int, tuple[int, ...]] = {
+        tag.WIDTH: (layout.row_bytes * layout.across,),
+        tag.HEIGHT: (layout.height,),
+        tag.BITS: (8,),
+        tag.COMPRESSION: (page.number(tag.COMPRESSION, 1),),
+        tag.PHOTOMETRIC: (_BLACK_IS_ZERO,),
+        tag.FILL_ORDER: (page.number(tag.FILL_ORDER, 1),),
+        tag.SAMPLES: (1,),
+    }
+    if tiled:
+        entries |= {tag.TILE_WIDTH: (layout.row_bytes,), tag.TILE_HEIGHT: (layout.rows,)}
+        entries |= {tag.TILE_OFFSETS: offsets, tag.TILE_BYTES: sizes}
+    else:
+        entries |= {tag.ROWS_PER_STRIP: (layout.rows,)}
+        entries |= {tag.STRIP_OFFSETS: offsets, tag.STRIP_BYTES: sizes}
+    picture = TiffImagePlugin.TiffImageFile(io.BytesIO(_with_directory(page.data, entries)))
+    picture.load()
+    return picture
+
+
+def _with_directory(data: bytes, entries: dict[int, tuple[int, ...]]) -> bytes:
+    """The file as a little-endian TIFF whose only directory has these entries."""
+    at = len(data)
+    tail = bytearray(bytes(at % 2))
+    start = at + len(tail)
+    values = start + 2 + 12 * len(entries) + 4
+    directory = struct.pack("<H", len(entries))
+    long = bytearray()
+    for number, numbers in sorted(entries.items()):
+        packed = struct.pack(f"<{len(numbers)}I", *numbers)
+        if len(packed) > 4:
+            packed, long = struct.pack("<I", values + len(long)), long + packed
+        directory += struct.pack("<HHI", number, 4, len(numbers)) + packed
+    tail += directory + bytes(4) + long
+    return b"II*\0" + struct.pack("<I", start) + data[8:] + bytes(tail)
+
+
+def with_first(page: Directory) -> bytes:
+    """The file with this directory as its first, for readers that know no other."""
+    big = page.data[2:4] in (b"+\0", b"\0+")
+    at, pattern = (8, "Q") if big else (4, "I")
+    pointer = struct.pack(page.order + pattern, page.offset)
+    if page.data[at : at + len(pointer)] == pointer:
+        return page.data
+    return page.data[:at] + pointer + page.data[at + len(pointer) :]

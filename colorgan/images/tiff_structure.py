@@ -1,0 +1,191 @@
+"""The directories of a TIFF: which of them are pages, and which are copies of one or raw data.
+
+A TIFF is a chain of directories, each of which describes one raster; a directory may have children
+(SubIFDs). TIFF 6.0 (1992), BigTIFF (2007), TIFF/EP (ISO 12234-2) and DNG 1.7 say what the tags
+mean.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+# The first four bytes, in both byte orders, of TIFF and BigTIFF; the last two are common mistakes.
+MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*")
+
+# A file of more directories than this is hostile, or a film.
+_MAX_DIRECTORIES = 4096
+_MAX_VALUES = 1 << 24  # of one tag: the strips of the largest picture are fewer
+
+# The types of values: the letter that struct unpacks each with, a rational number as two.
+_LETTERS = {
+    1: "B",
+    2: "B",
+    3: "H",
+    4: "I",
+    5: "II",
+    6: "b",
+    7: "B",
+    8: "h",
+    9: "i",
+    10: "ii",
+    11: "f",
+    12: "d",
+    13: "I",
+    16: "Q",
+    17: "q",
+    18: "Q",
+}
+
+NEW_SUBFILE_TYPE, SUBFILE_TYPE, WIDTH, HEIGHT, BITS = 254, 255, 256, 257, 258
+COMPRESSION, PHOTOMETRIC, FILL_ORDER, MAKE = 259, 262, 266, 271
+STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES = 273, 274, 277, 278, 279
+MAX_SAMPLE, PLANAR, PREDICTOR = 281, 284, 317
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, CHILDREN = 322, 323, 324, 325, 330
+EXTRA_SAMPLES, SAMPLE_FORMAT, S_MAX_SAMPLE = 338, 339, 341
+ICC_PROFILE, DNG_VERSION = 34675, 50706
+
+# What cameras store of a sensor: a mosaic of colours or its linear values, and their compressions.
+_RAW_PHOTOMETRICS = (32803, 34892)
+_RAW_COMPRESSIONS = (262, 32767, 32769, 32770, 34713, 65535)
+
+
+@dataclass(frozen=True)
+class Directory:
+    """One directory: the values of its tags, read when they are asked for.
+
+    Attributes:
+        offset: of the directory in the file.
+        order: the byte order, "<" or ">".
+        entries: the type, the number of values and their position in the file, by tag.
+    """
+
+    data: bytes
+    offset: int
+    order: str
+    entries: Mapping[int, tuple[int, int, int]]
+
+    def numbers(self, tag: int, *default: int) -> tuple[int, ...]:
+        """The values of a tag as integers; the default where it is missing or damaged."""
+        return tuple(int(value) for value in self._values(tag)) or default
+
+    def number(self, tag: int, default: int = 0) -> int:
+        """The first value of a tag as an integer."""
+        return self.numbers(tag, default)[0]
+
+    def content(self, tag: int) -> bytes:
+        """The bytes of a tag that holds bytes or text; empty where there are none."""
+        _, count, position = self.entries.get(tag, (1, 0, 0))
+        return self.data[position : position + count]
+
+    def _values(self, tag: int) -> tuple[float, ...]:
+        kind, count, position = self.entries.get(tag, (1, 0, 0))
+        pattern = struct.Struct(f"{self.order}{min(count, _MAX_VALUES)}{_LETTERS[kind][:1]}")
+        if len(_LETTERS[kind]) > 1 or position + pattern.size > len(self.data):
+            return ()
+        return pattern.unpack_from(self.data, position)
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether it is a smaller copy of another one."""
+        return bool(self.number(NEW_SUBFILE_TYPE) & 1) or self.number(SUBFILE_TYPE) == 2
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a picture of its own: no smaller copy, and no mask of another one."""
+        mask = self.number(NEW_SUBFILE_TYPE) & 4 or self.number(PHOTOMETRIC, 1) == 4
+        whole = self.number(WIDTH) > 0 and self.number(HEIGHT) > 0
+        has_data = STRIP_OFFSETS in self.entries or TILE_OFFSETS in self.entries
+        return whole and has_data and not (self.is_reduced or mask)
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it holds the values of a sensor."""
+        return (
+            self.number(PHOTOMETRIC, 1) in _RAW_PHOTOMETRICS
+            or self.number(COMPRESSION, 1) in _RAW_COMPRESSIONS
+        )
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The directories of a file.
+
+    Attributes:
+        chain: those that follow one another from the beginning.
+        children: those that these have.
+    """
+
+    chain: tuple[Directory, ...]
+    children: tuple[Directory, ...]
+
+    @property
+    def pages(self) -> tuple[Directory, ...]:
+        """The pages in their order; empty where the file is damaged."""
+        pages = tuple(each for each in self.chain if each.is_page)
+        return pages or tuple(each for each in self.children if each.is_page) or self.chain[:1]
+
+    @property
+    def make(self) -> str:
+        """The maker of the camera or scanner; empty where the file does not say."""
+        found = (each.content(MAKE) for each in self.chain)
+        return next((text.rstrip(b"\0 ").decode("ascii", "replace") for text in found if text), "")
+
+    @property
+    def has_dng_version(self) -> bool:
+        """Whether it says that it is a DNG."""
+        return any(DNG_VERSION in each.entries for each in (*self.chain, *self.children))
+
+    @property
+    def holds_raw(self) -> bool:
+        """Whether it is a camera's raw file: sensor values, or previews with all else beneath."""
+        if any(each.is_raw for each in (*self.chain, *self.children)):
+            return True
+        previews = self.chain and all(each.is_reduced for each in self.chain)
+        return bool(previews and self.children and self.make)
+
+
+def read(data: bytes) -> Structure:
+    """The directories of a TIFF; those that cannot be read are left out, and what follows them."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    first = _unpack(data, f"{order}Q" if big else f"{order}I", 8 if big else 4)
+    seen: set[int] = set()
+    chain = tuple(_follow(data, order, big, first[0] if first else 0, seen))
+    children = tuple(
+        child
+        for parent in chain
+        for offset in parent.numbers(CHILDREN)[:64]
+        for child in _follow(data, order, big, offset, seen)
+    )
+    return Structure(chain, children)
+
+
+def _unpack(data: bytes, pattern: str, position: int) -> tuple[int, ...]:
+    fits = 0 <= position <= len(data) - struct.calcsize(pattern)
+    return struct.unpack_from(pattern, data, position) if fits else ()
+
+
+def _follow(data: bytes, order: str, big: bool, offset: int, seen: set[int]) -> Iterator[Directory]:
+    count, entry, pointer = ("Q", "HHQ", "Q") if big else ("H", "HHI", "I")
+    inline, size = (8, 20) if big else (4, 12)
+    while offset and offset not in seen and len(seen) < _MAX_DIRECTORIES:
+        seen.add(offset)
+        head = _unpack(data, order + count, offset)
+        if not head:
+            return
+        start = offset + struct.calcsize(order + count)
+        entries: dict[int, tuple[int, int, int]] = {}
+        for place in range(start, start + size * min(head[0], 65_535), size):
+            found = _unpack(data, order + entry, place)
+            if not found:
+                break
+            tag, kind, values = found
+            if kind not in _LETTERS:
+                continue
+            position = place + size - inline
+            if values * struct.calcsize(f"={_LETTERS[kind]}") > inline:
+                (position,) = _unpack(data, order + pointer, position) or (len(data),)
+            entries.setdefault(tag, (kind, values, position))
+        yield Directory(data, offset, order, entries)
+        following = _unpack(data, order + pointer, start + size * head[0])
+        offset = following[0] if following else 0
