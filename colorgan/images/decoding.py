@@ -37,7 +37,7 @@ _UPRIGHT = {
 }
 
 # How far behind the beginning of a file a JPEG may begin, and any other format behind blanks.
-_MAX_LEADING = 512
+_MAX_LEADING = 128
 _JPEG_BEGINS = re.compile(rb"\xff\xd8\xff[\xc0\xc1\xc2\xc4\xdb\xdd\xe0-\xef\xfe]")
 _BLANKS = b"\0\t\n\r \xef\xbb\xbf"
 
@@ -46,8 +46,7 @@ _MOST_MISSING = 0.01
 
 # What Pillow's words begin with, or hold, when a file is whole and of a kind that it does not know.
 _UNKNOWN_KIND = re.compile(
-    r"unsupported|not supported|unknown (pixel mode|compression|data organization|raw mode)|"
-    r"cannot handle|unrecognized|decoder .* not available|no decoder|cannot decode image data",
+    r"unsupported|not supported|unknown (pixel mode|compression)|cannot handle|palette size",
     re.IGNORECASE,
 )
 
@@ -110,12 +109,14 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, page: int | None = None) -
         return _upright(raster, notes + raster.notes)
     except ImageRejected:
         raise
+    except Image.DecompressionBombError:
+        raise ImageRejected("too many pixels", f"more than {max_pixels:,}") from None
     except Exception as error:
         if start and found is not formats.JPEG:
             raise ImageRejected("not an image", f"none of {formats.readable_names()}") from None
         if _UNKNOWN_KIND.search(str(error)):
             raise ImageRejected(
-                "unsupported format", f"a {found} of an unusual kind: {error}; {found.way_out}"
+                "unsupported format", f"{found} of an unusual kind, {error}: {formats.SAVE_ANEW}"
             ) from None
         raise ImageRejected("truncated", f"{found}: {error}") from None
 
@@ -139,14 +140,11 @@ def _read(data: bytes, found: Format, max_pixels: int, page: int | None) -> _Ras
         raise ImageRejected("no such page", f"--page {page}: the file has one page")
     profile = gamma = None
     notes: tuple[str, ...] = ()
+    hidden = None
     if found is formats.PNG:
         prepared = png.prepare(data)
-        data, profile, gamma, notes = (
-            prepared.data,
-            prepared.profile,
-            prepared.gamma,
-            prepared.notes,
-        )
+        data, hidden, notes = prepared.data, prepared.hidden, prepared.notes
+        profile, gamma = prepared.profile, prepared.gamma
     with _open(data, found, max_pixels) as image:
         # Telephones write a second picture (a preview, a gain map) behind the first one.
         several = found in (formats.JPEG, formats.HEIC)
@@ -162,6 +160,8 @@ def _read(data: bytes, found: Format, max_pixels: int, page: int | None) -> _Ras
             return _convert(
                 mended, mended.info.get("icc_profile"), None, ("the end of the file is missing",)
             )
+        if hidden is not None:
+            image.info["transparency"] = hidden
         if found is not formats.PNG:
             profile = image.info.get("icc_profile")
         return _convert(image, profile, gamma, notes)
@@ -179,11 +179,19 @@ def _read_tiff(data: bytes, max_pixels: int, number: int | None) -> _Raster:
     page = pages[number - 1 if number else 0]
     _check_size(page.number(tiff_structure.WIDTH), page.number(tiff_structure.HEIGHT), max_pixels)
     layout = tiff.layout_of(page)
-    if layout is None:
-        with _open(tiff.with_first(page), formats.TIFF, max_pixels) as image:
-            image.load()
-            return _convert(image, image.info.get("icc_profile"), None)
-    picture = tiff.read(page, layout, max_pixels)
+    try:
+        if layout is None:
+            with _open(tiff.with_first(page), formats.TIFF, max_pixels) as image:
+                image.load()
+                return _convert(image, image.info.get("icc_profile"), None)
+        picture = tiff.read(page, layout, max_pixels)
+    except (OSError, RuntimeError, SyntaxError, KeyError) as error:
+        compression = tiff.unusual_compression(page)
+        if compression and not isinstance(error, Image.DecompressionBombError):
+            raise ImageRejected(
+                "unsupported format", f"TIFF compressed with {compression}: {formats.SAVE_ANEW}"
+            ) from None
+        raise
     color = Image.fromarray(picture.color)
     if color.mode == "RGB":
         color = tones.to_srgb(color, page.content(tiff_structure.ICC_PROFILE))

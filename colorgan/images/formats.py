@@ -12,6 +12,8 @@ from PIL import features
 
 from colorgan.images import tiff_structure
 
+SAVE_ANEW = "save it as PNG or JPEG"
+
 # A format that is text is sought in so many bytes at the beginning.
 _TEXT = 1024
 
@@ -66,8 +68,8 @@ class Format:
         if self.plugin == "AVIF":
             return "Pillow 11.3 or newer reads it"
         if self.is_raw:
-            return "a raw file is no picture yet: develop it and save it as TIFF, PNG or JPEG"
-        return "save it as PNG, TIFF or JPEG"
+            return "a camera's raw file must be developed first; save that as TIFF, PNG or JPEG"
+        return SAVE_ANEW
 
     def __str__(self) -> str:
         """Its name."""
@@ -158,6 +160,11 @@ _WMF = Format("Windows metafile", ("image/wmf", "image/emf"), (".wmf", ".emf"))
 _MNG = Format("MNG", ("video/x-mng", "image/x-jng"), (".mng", ".jng"))
 _HEVC_VIDEO = Format("MPEG-4 video", ("video/mp4", "video/quicktime"), (".mp4", ".mov", ".m4v"))
 
+_BLP = Format("BLP", (), (".blp",))
+_TGA = Format("TGA", ("image/x-tga", "image/x-targa"), (".tga",))
+_PHOTO_CD = Format("Photo CD", ("image/x-photo-cd",), (".pcd",))
+_XPM = Format("XPM", ("image/x-xpixmap",), (".xpm",))
+
 _DNG = _raw("DNG", ".dng", media_types=("image/x-adobe-dng", "image/dng"))
 _CR2 = _raw("CR2", ".cr2", media_types=("image/x-canon-cr2",))
 _CR3 = _raw("CR3", ".cr3", media_types=("image/x-canon-cr3",))
@@ -182,7 +189,7 @@ FORMATS = (
     *(JPEG, PNG, WEBP, TIFF, BMP, GIF, HEIC, AVIF),
     *(_JPEG_2000, _JPEG_XL, _JPEG_LS, _JPEG_XR, _PSD, _PDF, _POSTSCRIPT, _SVG, _NETPBM, _XCF, _ICO),
     *(_ICNS, _EXR, _RADIANCE, _DDS, _FITS, _DICOM, _PCX, _SUN, _SGI, _DJVU, _QOI, _FLIF, _BPG),
-    *(_BITMAP_ARRAY, _WMF, _MNG, _HEVC_VIDEO),
+    *(_BLP, _TGA, _PHOTO_CD, _XPM, _BITMAP_ARRAY, _WMF, _MNG, _HEVC_VIDEO),
     *(_DNG, _CR2, _CR3, _CRW, _NEF, _ARW, _RAF, _ORF, _RW2, _PEF, _SRW, _X3F, _MRW, _IIQ, _3FR),
     *(_ERF, _DCR, _MOS, _CAMERA_RAW),
 )
@@ -220,6 +227,9 @@ _MARKS: tuple[tuple[bytes, Format], ...] = (
     (b"\xd7\xcd\xc6\x9a", _WMF),
     (b"\x8aMNG\r\n\x1a\n", _MNG),
     (b"\x8bJNG\r\n\x1a\n", _MNG),
+    (b"BLP1", _BLP),
+    (b"BLP2", _BLP),
+    (b"/* XPM */", _XPM),
     (b"FUJIFILMCCD-RAW", _RAF),
     (b"IIRO", _ORF),
     (b"IIRS", _ORF),
@@ -302,6 +312,10 @@ def identify(data: bytes) -> Format | None:
         and data[3:4] in b"\1\2\4\b"
     ):
         return _PCX
+    if data[2048:2055] == b"PCD_IPI":
+        return _PHOTO_CD
+    if data[-18:] == b"TRUEVISION-XFILE.\0":
+        return _TGA
     if data[:4] == b"\1\0\0\0" and data[40:44] == b" EMF":
         return _WMF
     return _SVG if _is_svg(data) else None

@@ -29,6 +29,22 @@ Bytes = npt.NDArray[np.uint8]
 
 # none, LZW, deflate (its two numbers), PackBits, LZMA, Zstandard
 _COMPRESSIONS = (1, 5, 8, 32946, 32773, 34925, 50000)
+# What libtiff knows in some builds only, or not at all.
+_UNUSUAL = {
+    33003: "JPEG 2000",
+    33005: "JPEG 2000",
+    34712: "JPEG 2000",
+    34892: "lossy JPEG of DNG",
+    34661: "JBIG",
+    34676: "SGI LogLuv",
+    34677: "SGI LogLuv",
+    34887: "LERC",
+    34925: "LZMA",
+    50000: "Zstandard",
+    50001: "WebP",
+    50002: "JPEG XL",
+    32766: "NeXT RLE",
+}
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # of ExtraSamples: what alpha is to the colours
@@ -108,7 +124,11 @@ def layout_of(page: Directory) -> Layout | None:
     if kind not in (_UNSIGNED, _SIGNED, _FLOAT) or not known or samples < colors:
         return None
     extra = page.numbers(tag.EXTRA_SAMPLES)
-    if bits <= 8 and _pillow_reads(page, photometric, bits, samples, extra):
+    if (
+        bits <= 8
+        and extra[:1] != (_ASSOCIATED,)
+        and _pillow_reads(page, photometric, bits, samples, extra)
+    ):
         return None
     # Without a word on it, a sample that follows the colours is taken for alpha, as Pillow does.
     alpha = extra[0] if extra else _UNASSOCIATED
@@ -131,6 +151,11 @@ def layout_of(page: Directory) -> Layout | None:
         page.number(tag.TILE_WIDTH, width) if tiled else width,
         min(rows, height) if not tiled else rows,
     )
+
+
+def unusual_compression(page: Directory) -> str:
+    """The name of a compression that this installation may lack; empty for the usual ones."""
+    return _UNUSUAL.get(page.number(tag.COMPRESSION, 1), "")
 
 
 def _pillow_reads(
