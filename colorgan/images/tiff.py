@@ -358,13 +358,14 @@ def _unpack(raw: Bytes, layout: Layout) -> Samples:
         return values.astype(np.uint32)
     letter = {_UNSIGNED: "u", _SIGNED: "i", _FLOAT: "f"}[layout.kind]
     values = np.ascontiguousarray(raw).view(f"{order}{letter}{size}").reshape(shape)
+    # Half floats cannot hold the ranges that they are compared with.
+    native = np.dtype(np.float32) if letter + str(size) == "f2" else values.dtype.newbyteorder("=")
+    if layout.predictor != 2:
+        return values.astype(native, copy=False)
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    if layout.predictor == 2 and layout.kind != _FLOAT:
-        return np.cumsum(values, axis=1, dtype=values.dtype)
-    if layout.predictor == 2:
-        bits = np.cumsum(values.view(f"u{size}"), axis=1, dtype=f"u{size}")
-        return bits.view(values.dtype)
-    return values
+    # The differences are those of the bits, as unsigned integers, whatever they stand for.
+    bits = np.cumsum(values.view(f"u{size}"), axis=1, dtype=f"u{size}")
+    return bits.view(values.dtype).astype(native, copy=False)
 
 
 def _unpack_bits(raw: Bytes, layout: Layout) -> Samples:
