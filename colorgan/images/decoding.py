@@ -129,7 +129,7 @@ def _locate(data: bytes) -> tuple[int, Format | None]:
     blanks = len(data) - len(data[: _MAX_LEADING + 1].lstrip(_BLANKS) + data[_MAX_LEADING + 1 :])
     if 0 < blanks <= _MAX_LEADING and (found := formats.identify(data[blanks:])) is not None:
         return blanks, found
-    begins = _JPEG_BEGINS.search(data, 0, _MAX_LEADING)
+    begins = _JPEG_BEGINS.search(data, 0, _MAX_LEADING + 4)
     return (begins.start(), formats.JPEG) if begins else (0, None)
 
 

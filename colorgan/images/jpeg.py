@@ -59,6 +59,7 @@ def complete(data: bytes, most: float) -> Image.Image | None:
     Returns:
         The loaded picture, with the rest filled up; None where more is missing.
     """
+    data = data.removesuffix(b"\xff")  # half a marker
     scans = _read(data)
     if scans is None or not scans.is_complete() or scans.missing() > most:
         return None

@@ -249,7 +249,7 @@ class _Range:
         self._seen = 0
         self._not_finite = 0
         self._whites = _FLOAT_WHITES if self._float else _INTEGER_WHITES.get(layout.bits, ())
-        self._above = dict.fromkeys(self._whites, 0)
+        self._above = dict.fromkeys(self._whites if self._float else (), 0)
         self._full = 0 if self._float else 2 ** (layout.bits - (layout.kind == _SIGNED)) - 1
         if self._float:
             self._said = 0
@@ -268,12 +268,14 @@ class _Range:
         values = block[..., self._part]
         if self._float:
             finite = np.isfinite(values)
-            self._not_finite += int(values.size - finite.sum())
-            for white in self._whites:
-                self._above[white] += int((values > white)[finite].sum())
-            self._largest = max(self._largest, float(values.max(initial=0, where=finite)))
-        else:
-            self._largest = max(self._largest, float(values.max(initial=0)))
+            if not finite.all():
+                values = values[finite]
+                self._not_finite += int(finite.size - values.size)
+        largest = float(values.max(initial=0))
+        for white in self._above:
+            if largest > white:
+                self._above[white] += int(np.count_nonzero(values > white))
+        self._largest = max(self._largest, largest)
         self._seen += values.size
 
     @property

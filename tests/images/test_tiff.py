@@ -54,7 +54,9 @@ DEEP = {
 @pytest.mark.parametrize("name", DEEP)
 def test_deep_gray_keeps_its_range_and_sense(name: str, photometric: int, order: str) -> None:
     top, kind = DEEP[name]
-    ramp = np.where(np.arange(16).reshape(4, 4) == 3, 1.0, UNIT)  # white is there, as in photographs
+    ramp = np.where(
+        np.arange(16).reshape(4, 4) == 3, 1.0, UNIT
+    )  # white is there, as in photographs
     ramp[0, 0] = 0
     stored = scaled(top, order + kind, ramp if photometric else 1 - ramp)
     assert close(levels(one(stored, photometric)))
@@ -213,7 +215,9 @@ def test_deep_pages_are_turned_upright_once(dtype: str, compression: str | None)
 SMALL = UNIT[:2, 1:3]
 
 
-@pytest.mark.parametrize("kind", [{"t254": 1}, {"t255": 2}, {"t254": 4}], ids=["new", "old", "mask"])
+@pytest.mark.parametrize(
+    "kind", [{"t254": 1}, {"t255": 2}, {"t254": 4}], ids=["new", "old", "mask"]
+)
 @pytest.mark.parametrize("first", [True, False], ids=["before it", "behind it"])
 @pytest.mark.parametrize("dtype", ["u1", "<u2"])
 def test_a_smaller_copy_is_no_page(dtype: str, first: bool, kind: dict[str, int]) -> None:
