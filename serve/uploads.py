@@ -7,7 +7,6 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from colorgan.errors import ImageRejected
-from colorgan.images import formats
 from colorgan.images.decoding import Photograph, decode
 from serve.problems import Problem
 
@@ -79,5 +78,5 @@ def decode_photograph(data: bytes, max_pixels: int) -> Photograph:
         if rejected.reason == "too many pixels":
             raise Problem(413, f"the photograph has {rejected}") from None
         if rejected.reason == "unsupported format":
-            raise Problem(415, f"{rejected.detail}: send {formats.readable_names()}") from None
+            raise Problem(415, f"the photograph cannot be read: {rejected.detail}") from None
         raise Problem(400, f"the photograph cannot be used: {rejected}") from None

@@ -13,6 +13,7 @@ from colorgan.classes import imagenet_labels
 from colorgan.cli import main
 from colorgan.data.dataset import Dataset
 from colorgan.data.scenes import CLASSES, draw_scene
+from colorgan.images import formats
 from tests.test_cli import SMALL, photograph
 from tests.test_packages import publish_animals
 from tests.test_router import crossword
@@ -154,9 +155,8 @@ def test_one_bad_photograph_does_not_stop_the_others(
     assert run(scenes.storage.uri, "classify", str(bad), str(good), "--json") == 1
     captured = capsys.readouterr()
     assert [each["path"] for each in json.loads(captured.out)] == [str(good)]
-    assert captured.err == f"error: {bad} cannot be classified: not an image (none of " + (
-        "JPEG, PNG, WEBP, BMP, TIFF, GIF)\n"
-    )
+    names = formats.readable_names()
+    assert captured.err == f"error: {bad} cannot be classified: not an image (none of {names})\n"
 
 
 BAD = [

@@ -41,6 +41,9 @@ _MAX_LEADING = 128
 _JPEG_BEGINS = re.compile(rb"\xff\xd8\xff[\xc0\xc1\xc2\xc4\xdb\xdd\xe0-\xef\xfe]")
 _BLANKS = b"\0\t\n\r \xef\xbb\xbf"
 
+# A file of fewer bytes may begin like a picture, and is none.
+_SHORTEST = 12
+
 # The share of a JPEG's pixels that may be lost with the file's end.
 _MOST_MISSING = 0.01
 
@@ -112,7 +115,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, page: int | None = None) -
     except Image.DecompressionBombError:
         raise ImageRejected("too many pixels", f"more than {max_pixels:,}") from None
     except Exception as error:
-        if start and found is not formats.JPEG:
+        if len(data) < _SHORTEST or (start and found is not formats.JPEG):
             raise ImageRejected("not an image", f"none of {formats.readable_names()}") from None
         if _UNKNOWN_KIND.search(str(error)):
             raise ImageRejected(
@@ -232,8 +235,9 @@ def _convert(
         levels = np.asarray(image, dtype=np.uint16)
         color = Image.fromarray(tones.gray_table(profile, gamma)[levels])
         hidden = image.info.get("transparency")
-        opaque = None if not isinstance(hidden, int) else np.where(levels == hidden, 0, 255)
-        alpha = None if opaque is None else Image.fromarray(opaque.astype(np.uint8))
+        alpha = None
+        if isinstance(hidden, int):
+            alpha = Image.fromarray((levels != hidden).astype(np.uint8) * np.uint8(255))
         return _Raster(color, alpha, orientation, notes)
     alpha = None
     if image.has_transparency_data:

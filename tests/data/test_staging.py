@@ -207,7 +207,7 @@ def test_every_kind_of_bad_file_is_left_out_with_its_reason(
         "gray.jpg": "grayscale",
         "same.bmp": "duplicate",
         "bomb.png": "too many pixels",
-        "zero.png": "not an image",
+        "zero.png": "empty",
         "vanishing.png": "unreadable",
     }
     assert dataset.manifest.dropped == Counter(drop.reason for drop in dropped)
