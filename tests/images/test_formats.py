@@ -153,3 +153,24 @@ def test_heic_opens_with_its_extra_and_is_refused_with_its_name_without(
 )
 def test_the_brands_tell_heic_from_avif(brands: tuple[bytes, ...], name: str) -> None:
     assert str(formats.identify(media(*brands))) == name
+
+
+@pytest.mark.parametrize("container", ["HEIC", "AVIF"])
+def test_the_photograph_of_a_telephone_is_turned_upright(container: str) -> None:
+    half = Image.new("RGB", (96, 64))
+    half.paste((250, 0, 0), (0, 0, 48, 64))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    if container == "HEIC":
+        opened = pytest.importorskip("pillow_heif").from_pillow(half)
+        opened.info["exif"] = exif.tobytes()
+        opened.save(buffer, quality=95)
+    elif features.check("avif"):
+        half.save(buffer, "AVIF", exif=exif)
+    else:
+        pytest.skip("this Pillow knows no AVIF")
+    rgb = decode(buffer.getvalue()).rgb
+    assert rgb.shape == (96, 64, 3)
+    assert rgb[10, 32, 0] > 230
+    assert rgb[-10, 32, 0] < 20
