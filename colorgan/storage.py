@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import filecmp
-import hashlib
 import io
 import os
 import re
-import shutil
 import time
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -25,13 +21,17 @@ from colorgan.errors import (
     NotInStorage,
     StorageUnavailable,
 )
+from colorgan.s3_objects import S3File, digest, entity_tags
 
-_TEMPORARY = ".colorgan-tmp-"  # names a reader never sees; pyarrow skips leading dots as well
+TEMPORARY = ".colorgan-tmp-"  # names a reader never sees; pyarrow skips leading dots as well
 _DELETE_BATCH = 1000  # the most that S3 takes in one request
 _LARGE = 16 * 1024 * 1024  # bytes from which an object is sent to S3 in parts, several at once
 _PART = 8 * 1024 * 1024  # bytes of a part
 _READ_AHEAD = 256 * 1024  # bytes that one request for a part of an object asks for at least
 _PATIENCE_S = 600.0  # that work waits for a storage which has gone away
+_SETTLING_S = 0.5  # that another's write, begun before ours was done, may take longer, at least
+_ATTEMPTS = 10  # to create an object that others create and delete at the same time
+_DECIDES = "AmazonS3"  # the `Server` of answers whose conditional writes are atomic
 _Names = list[str]  # inside the classes `list` is a method
 
 Result = TypeVar("Result")
@@ -53,6 +53,15 @@ class Storage(ABC):
     @abstractmethod
     def put(self, key: str, data: bytes) -> None:
         """Store ``data``; readers see the old object or the whole new one."""
+
+    @abstractmethod
+    def create(self, key: str, data: bytes) -> bool:
+        """Store ``data`` unless there is an object under this key; one of many writers succeeds.
+
+        Returns:
+            Whether the object is this data. So who is told that a network failed may create the
+            same again, and data that two writers could share must hold something of the writer's.
+        """
 
     @abstractmethod
     def put_file(self, key: str, path: Path) -> None:
@@ -96,13 +105,14 @@ class Storage(ABC):
 
     def location(self, key: str) -> str:
         """The full address of an object or a folder, for people and for other libraries."""
-        return f"{self.uri}/{_checked(key)}"
+        return f"{self.uri}/{checked_key(key)}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the address only."""
         return open_storage, (self.uri,)
 
-    def _absent(self, key: str) -> NotInStorage:
+    def absent(self, key: str) -> NotInStorage:
+        """What is raised where there is no object under a key."""
         return NotInStorage(f"{key} is not in {self.uri}")
 
 
@@ -112,15 +122,17 @@ def open_storage(uri: str | None = None) -> Storage:
     A bucket is asked for at once, so that a wrong name, refused credentials or an endpoint that
     does not answer is reported before any work is done.
     """
+    from colorgan.local_storage import LocalStorage
+
     uri = uri or os.environ.get("COLORGAN_STORAGE") or "artifacts"
     scheme, separator, rest = uri.partition("://")
     if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
-        return _LocalStorage(Path(uri).absolute())
+        return LocalStorage(Path(uri).absolute())
     if scheme.lower() == "s3":
         bucket, _, prefix = rest.partition("/")
         return _S3Storage(bucket, prefix.strip("/"))
     if scheme.lower() == "file" and rest.startswith("/"):
-        return _LocalStorage(Path(url2pathname(rest)))
+        return LocalStorage(Path(url2pathname(rest)))
     # The address itself is not repeated: it may carry a password.
     raise ConfigError(
         f"a storage cannot be a {scheme}:// address of this kind: "
@@ -149,127 +161,29 @@ def patiently(work: Callable[[], Result], patience_s: float = _PATIENCE_S) -> Re
         pause = min(2 * pause, 15.0)
 
 
-def _checked(key: str) -> str:
-    if "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
+def checked_key(key: str) -> str:
+    """Return a key that leads nowhere out of its storage; raises ConfigError for any other."""
+    parts = key.split("/")
+    if "\0" in key or any(part in ("", ".", "..") for part in parts):
         raise ConfigError(
             f"{key!r} is not a storage key: give a relative path without empty, '.' or '..' parts"
+        )
+    if any(part.startswith(TEMPORARY) for part in parts) or _undecoded(key):
+        raise ConfigError(
+            f"{key!r} is not a storage key: give a name in UTF-8 that does not begin with "
+            f"{TEMPORARY}"
         )
     return key
 
 
-def _checked_folder(prefix: str) -> str:
+def _undecoded(key: str) -> bool:
+    """Whether a key has bytes of a file name that were no text."""
+    return any("\ud800" <= character <= "\udfff" for character in key)
+
+
+def checked_folder(prefix: str) -> str:
     """The prefix that all keys inside the folder share; empty for the whole storage."""
-    return f"{_checked(prefix.removesuffix('/'))}/" if prefix else ""
-
-
-class _LocalStorage(Storage):
-    remote = False
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self.uri = str(root)
-        with self._plainly("open"):
-            if root.exists() and not root.is_dir():
-                raise ConfigError(f"the storage {root} is a file: name a folder")
-
-    def put(self, key: str, data: bytes) -> None:
-        path = self._path(key)
-        with self._plainly(f"write {key} to"), _appearing_whole(path) as file:
-            file.write(data)
-
-    def put_file(self, key: str, path: Path) -> None:
-        target = self._path(key)
-        with self._plainly(f"copy {path} to {key} in"):
-            _copy(path, target)
-
-    def get(self, key: str) -> bytes:
-        path = self._object(key)
-        with self._plainly(f"read {key} in"):
-            return path.read_bytes()
-
-    def get_file(self, key: str, path: Path) -> None:
-        source = self._object(key)
-        with self._plainly(f"copy {key} to {path} from"):
-            _copy(source, path)
-
-    def open(self, key: str) -> io.BufferedReader:
-        path = self._object(key)
-        with self._plainly(f"open {key} in"):
-            return path.open("rb")
-
-    def matches(self, key: str, path: Path) -> bool:
-        stored = self._path(key)
-        with self._plainly(f"compare {key} in"):
-            return stored.is_file() and filecmp.cmp(stored, path, shallow=False)
-
-    def exists(self, key: str) -> bool:
-        path = self._path(key)
-        with self._plainly(f"look for {key} in"):
-            return path.is_file()
-
-    def list(self, prefix: str = "") -> _Names:
-        folder = self._root / _checked_folder(prefix)
-        with self._plainly(f"list {prefix or 'everything'} in"):
-            return sorted(path.relative_to(self._root).as_posix() for path in _files(folder))
-
-    def folders(self, prefix: str = "") -> _Names:
-        folder = self._root / _checked_folder(prefix)
-        with self._plainly(f"list {prefix or 'everything'} in"):
-            inside = list(folder.iterdir()) if folder.is_dir() else []
-            return sorted(path.name for path in inside if path.is_dir() and any(_files(path)))
-
-    def delete(self, prefix: str) -> None:
-        path = self._path(prefix.removesuffix("/"))
-        with self._plainly(f"delete {prefix} from"):
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.is_file():
-                path.unlink(missing_ok=True)
-
-    def _path(self, key: str) -> Path:
-        return self._root / _checked(key)
-
-    def _object(self, key: str) -> Path:
-        if not self.exists(key):
-            raise self._absent(key)
-        return self._path(key)
-
-    @contextmanager
-    def _plainly(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise ColorganError(f"cannot {doing} {self.uri}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _appearing_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the name ``path`` only once it is complete and on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(_TEMPORARY + uuid.uuid4().hex)
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as read, _appearing_whole(target) as written:
-        shutil.copyfileobj(read, written, 1 << 20)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    def failed(error: OSError) -> None:
-        # A folder that is absent, or that another process has just deleted, holds nothing.
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise error
-
-    for parent, _, names in os.walk(folder, onerror=failed):
-        yield from (Path(parent, name) for name in names if not name.startswith(_TEMPORARY))
+    return f"{checked_key(prefix.removesuffix('/'))}/" if prefix else ""
 
 
 class _S3Storage(Storage):
@@ -283,7 +197,7 @@ class _S3Storage(Storage):
                 "bucket's name; credentials belong in the environment (AWS_ACCESS_KEY_ID, ...)"
             )
         self._bucket = bucket
-        self._root = _checked_folder(prefix)
+        self._root = checked_folder(prefix)
         self.uri = f"s3://{bucket}/{self._root}".rstrip("/")
         self._endpoint = "AWS"
         self._connect()
@@ -319,6 +233,51 @@ class _S3Storage(Storage):
             else:
                 self._client.put_object(Bucket=self._bucket, Key=name, Body=data)
 
+    def create(self, key: str, data: bytes) -> bool:
+        """Create it by a conditional write, and believe only AWS that it decided.
+
+        Not every server of this protocol does. Some do not know `If-None-Match` and overwrite,
+        some refuse it, and OpenStack Swift looks for the object before it reads the new one, so
+        that of two writers at the same time both are told that they have created it. With these
+        the last of the writers wins whose writes began before the first was done. Each of them
+        waits until the others' writes must have ended, and then looks whose object is there: the
+        mutual exclusion by waiting of Fischer (Lamport 1987, A fast mutual exclusion algorithm).
+        """
+        doing = f"write {key} to"
+        for attempt in range(_ATTEMPTS):
+            with suppress(NotInStorage):
+                self._head(key)
+                return self.get(key) == data
+            began = time.monotonic()
+            with self._plainly(doing):
+                answer = self._write_if_absent(self._name(key), data)
+            if answer is None:
+                time.sleep(min(0.05 * 2**attempt, 1.0))
+                continue
+            if answer["ResponseMetadata"]["HTTPHeaders"].get("server") == _DECIDES:
+                return True
+            time.sleep(max(_SETTLING_S, 2 * (time.monotonic() - began)))
+            with suppress(NotInStorage):
+                return self._head(key)["ETag"] == answer["ETag"] or self.get(key) == data
+        raise StorageUnavailable(f"cannot {doing} {self.uri}: others write and delete it")
+
+    def _write_if_absent(self, name: str, data: bytes) -> dict[str, Any] | None:
+        """The server's answer; None where there is an object meanwhile, or may be."""
+        from botocore.exceptions import ClientError
+
+        request = {"Bucket": self._bucket, "Key": name, "Body": data}
+        answer: dict[str, Any]
+        try:
+            answer = self._client.put_object(**request, IfNoneMatch="*")
+        except ClientError as error:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if status in (409, 412):  # a write of the same key is under way, or is done
+                return None
+            if status != 501:
+                raise
+            answer = self._client.put_object(**request)  # it knows no conditional writes
+        return answer
+
     def put_file(self, key: str, path: Path) -> None:
         name = self._name(key)
         with self._plainly(f"copy {path} to {key} in"), path.open("rb") as source:
@@ -340,7 +299,9 @@ class _S3Storage(Storage):
 
     def open(self, key: str) -> io.BufferedReader:
         size = self._head(key)["ContentLength"]
-        return io.BufferedReader(_S3File(self, key, size), _READ_AHEAD)
+        return io.BufferedReader(
+            S3File(lambda start, end: self._part(key, start, end), size), _READ_AHEAD
+        )
 
     def matches(self, key: str, path: Path) -> bool:
         try:
@@ -351,11 +312,11 @@ class _S3Storage(Storage):
             if said["ContentLength"] != path.stat().st_size:
                 return False
             etag = said["ETag"].strip('"')
-            if etag in _entity_tags(path):
+            if etag in entity_tags(path, _PART):
                 return True
         # The tag of an object that the server encrypts says nothing of what it holds.
         with self.open(key) as stored, path.open("rb") as file:
-            return _digest(stored) == _digest(file)
+            return digest(stored, _LARGE) == digest(file, _LARGE)
 
     def _head(self, key: str) -> dict[str, Any]:
         name = self._name(key)
@@ -363,7 +324,7 @@ class _S3Storage(Storage):
             said: dict[str, Any] = self._client.head_object(Bucket=self._bucket, Key=name)
             return said
 
-    def part(self, key: str, start: int, end: int) -> bytes:
+    def _part(self, key: str, start: int, end: int) -> bytes:
         """The object's bytes from `start` to `end`, which is not among them."""
         name = self._name(key)
         with self._plainly(f"read {key} in", key):
@@ -381,12 +342,12 @@ class _S3Storage(Storage):
         return True
 
     def list(self, prefix: str = "") -> _Names:
-        names = self._names(self._root + _checked_folder(prefix))
+        names = self._names(self._root + checked_folder(prefix))
         # Other programs mark an empty folder by an object whose name ends in a slash.
         return sorted(n.removeprefix(self._root) for n in names if not n.endswith("/"))
 
     def folders(self, prefix: str = "") -> _Names:
-        start = self._root + _checked_folder(prefix)
+        start = self._root + checked_folder(prefix)
         pages = self._pages(Prefix=start, Delimiter="/")
         entries = [entry for page in pages for entry in page.get("CommonPrefixes", [])]
         return sorted(entry["Prefix"].removeprefix(start).rstrip("/") for entry in entries)
@@ -407,7 +368,7 @@ class _S3Storage(Storage):
                 )
 
     def _name(self, key: str) -> str:
-        return self._root + _checked(key)
+        return self._root + checked_key(key)
 
     def _names(self, start: str) -> _Names:
         pages = self._pages(Prefix=start)
@@ -434,7 +395,7 @@ class _S3Storage(Storage):
             yield
         except ClientError as error:
             if key is not None and error.response["Error"].get("Code") in ("404", "NoSuchKey"):
-                raise self._absent(key) from error
+                raise self.absent(key) from error
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             kind = StorageUnavailable if status >= 500 or status == 429 else ColorganError
             raise kind(failed + self._refusal(error)) from error
@@ -477,52 +438,3 @@ class _S3Storage(Storage):
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
             )
         return " ".join(str(error).split()) or type(error).__name__
-
-
-class _S3File(io.RawIOBase):
-    """An object of S3 as a file: every read is a request for that part."""
-
-    def __init__(self, storage: _S3Storage, key: str, size: int) -> None:
-        self._storage = storage
-        self._key = key
-        self._size = size
-        self._place = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
-        self._place = max(0, start + offset)
-        return self._place
-
-    def readinto(self, buffer: Any) -> int:
-        end = min(self._place + len(buffer), self._size)
-        if end <= self._place:
-            return 0
-        data = self._storage.part(self._key, self._place, end)
-        buffer[: len(data)] = data
-        self._place += len(data)
-        return len(data)
-
-
-def _entity_tags(path: Path) -> tuple[str, str]:
-    """What S3 calls an object of this content: sent whole, and sent in parts."""
-    whole, parts, count = hashlib.md5(usedforsecurity=False), b"", 0
-    with path.open("rb") as file:
-        while part := file.read(_PART):
-            whole.update(part)
-            parts += hashlib.md5(part, usedforsecurity=False).digest()
-            count += 1
-    together = hashlib.md5(parts, usedforsecurity=False).hexdigest()
-    return whole.hexdigest(), f"{together}-{count}"
-
-
-def _digest(file: io.BufferedReader) -> bytes:
-    digest = hashlib.sha256()
-    while part := file.read(_LARGE):  # of S3 a request each
-        digest.update(part)
-    return digest.digest()

@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 # What to do with a request by its number, its method and its path: pass it on where None, answer
-# with this status, or "reset" the connection in the middle of the request's body.
+# with this status, "reset" the connection in the middle of the request's body, or pass it on and
+# have its answer "lost".
 Fault = Callable[[int, str, str], int | str | None]
 
 _BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
@@ -84,6 +85,9 @@ def faulty_s3(upstream: str) -> Iterator[FaultyS3]:
             answer = connection.getresponse()
             data = answer.read()
             connection.close()
+            if fault == "lost":
+                self._answer(503, [("Content-Type", "application/xml")], _BUSY)
+                return
             self._answer(answer.status, answer.getheaders(), data)
             if answer.status < 300:
                 proxy.done.append((self.command, self.path))
