@@ -8,6 +8,7 @@ models/<model>/latest.json                      points to the newest version; wr
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -36,7 +37,8 @@ class ModelCard:
     Attributes:
         model: the model's name: a class, `general`, `hypercolumn` or `router`.
         kind: of network: `generator`, `encoder_unet`, `hypercolumn` or `router`.
-        version: unique within the model; later versions sort after earlier ones.
+        version: unique within the model; later versions sort after earlier ones by
+            `version_order`.
         created: UTC, ISO 8601.
         classes: the classes whose photographs it was trained on.
         architecture: the network's configuration.
@@ -117,11 +119,17 @@ def find(storage: Storage, reference: str) -> ModelCard:
             ) from None
     key = f"models/{model}/{check_name('version', version)}/model.json"
     if not storage.exists(key):
-        known = ", ".join(storage.folders(f"models/{model}"))
+        known = ", ".join(sorted(storage.folders(f"models/{model}"), key=version_order))
         raise NotInStorage(
             f"no version {version!r} of model {model!r}: there are {known or 'none'}"
         )
     return ModelCard.from_json(storage.get(key), key)
+
+
+def version_order(version: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts versions from old to new: numbers in them by their value, -2 before -10."""
+    parts = re.findall(r"\d+|\D+", version)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
 def _architecture(kind: str, fields: dict[str, Any]) -> Architecture:

@@ -132,7 +132,8 @@ def train_router(
         observe: as there.
     """
     trained = train_head(classifier, dataset, config, device, observe)
-    return publish(storage, ROUTER, dataset, replace(trained, run=run))
+    folder = f"runs/{run}/{ROUTER}" if run else ""
+    return publish(storage, ROUTER, dataset, replace(trained, run=run, folder=folder))
 
 
 def train_head(

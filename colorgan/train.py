@@ -141,6 +141,7 @@ def _publish(
             device=device_name(device),
             epochs=len(history),
             run=spec.run,
+            folder=spec.folder,
             extra={"history.csv": history_csv(history), "samples.png": _samples(training, val)},
         ),
     )

@@ -76,6 +76,22 @@ def test_a_stop_in_the_middle_of_an_epoch_keeps_the_one_before(scenes: Dataset) 
     assert finished.val_l1 == pytest.approx(whole.history[-1].val_l1, rel=1e-5)
 
 
+def test_a_process_that_died_after_publishing_and_before_its_result_publishes_nothing_more(
+    scenes: Dataset,
+) -> None:
+    storage = scenes.storage
+    first = train(scenes, Asker("stop", -1))
+    storage.delete("runs/r/animals/result.json")
+    again = train(scenes, Asker("stop", -1))
+    assert first.package == again.package == find(storage, "animals").reference
+    assert len(storage.folders("models/animals")) == 1
+    # Of a process that was cut off, and has trained the last epoch on another device.
+    storage.delete("runs/r/animals/checkpoints")
+    other = replace(model_run(scenes), speed=SpeedConfig(precision="bfloat16"))
+    assert train_model(other, CPU).package == first.package
+    assert len(storage.folders("models/animals")) == 1
+
+
 def start_from(spec: ModelRun, base: str, **changes: Any) -> ModelRun:
     return replace(spec, training=replace(spec.training, start_from=base, **changes))
 
