@@ -178,10 +178,10 @@ def _versions(storage: Storage, model: str) -> str:
 
 
 def _complete(storage: Storage, model: str) -> list[str]:
-    """The versions of a model whose packages have been written to their end."""
+    """The versions of a model whose packages have been written to their end, the newest last."""
     folder = f"models/{model}"
     return [
         version
-        for version in storage.folders(folder)
+        for version in sorted(storage.folders(folder), key=version_order)
         if storage.exists(f"{folder}/{version}/model.json")
     ]

@@ -7,6 +7,7 @@ runs/<sweep>/trials/<trial>/history.json                    its epochs: see Hist
 runs/<sweep>/trials/<trial>/checkpoints/…                   from which it goes on
 runs/<sweep>/trials/<trial>/epochs/<epoch>/<photo>.webp     the photographs as it coloured them
 runs/<sweep>/trials/<trial>/epochs/<epoch>/generator.safetensors
+runs/<sweep>/trials/<trial>/epochs/<epoch>/version-….json   what it is published as, if it is
 runs/<sweep>/tensorboard/<trial>/events.out.tfevents.<epoch>
 runs/<sweep>/results.csv                                    a line for every trial and epoch
 """
@@ -222,22 +223,27 @@ def create_sweep(storage: Storage, sweep: Sweep, rows: Sequence[Row]) -> bool:
             find(storage, base)
     key = sweep.key("sweep.json")
     if storage.exists(key):
-        before, now = (asdict(each) for each in (open_sweep(storage, sweep.name), sweep))
-        differing = [name for name in now if name != "created" and now[name] != before[name]]
-        if differing:
-            raise ConfigError(
-                f"sweep {sweep.name!r} was started with another {', another '.join(differing)}: "
-                "give the same to go on with it, or another --sweep"
-            )
-        return True
+        return _goes_on(storage, sweep)
     if storage.exists(sweep.key("run.json")):
         raise ConfigError(f"{sweep.name!r} is a run, no sweep: choose another --sweep")
     for row in rows:
         rgb = decode(row.image).rgb
         storage.put(sweep.photograph_key(photo_id(row), "original"), encode_webp(rgb))
         storage.put(sweep.photograph_key(photo_id(row), "gray"), encode_webp(grayscale(rgb)))
-    storage.put(key, sweep.to_json())
-    return False
+    # Another process may have started one of the same name in the meantime.
+    return not storage.create(key, sweep.to_json()) and _goes_on(storage, sweep)
+
+
+def _goes_on(storage: Storage, sweep: Sweep) -> bool:
+    """True where the sweep in storage has the same options; raises ConfigError where it has not."""
+    before, now = (asdict(each) for each in (open_sweep(storage, sweep.name), sweep))
+    differing = [name for name in now if name != "created" and now[name] != before[name]]
+    if differing:
+        raise ConfigError(
+            f"sweep {sweep.name!r} was started with another {', another '.join(differing)}: "
+            "give the same to go on with it, or another --sweep"
+        )
+    return True
 
 
 def open_sweep(storage: Storage, name: str) -> Sweep:
@@ -485,6 +491,7 @@ def _train(
     if inherit_from:
         donor = Checkpoints(storage, sweep.key("trials", inherit_from))
         donor.restore(training, inherit=True)
+        checkpoints.begin_lineage()
         line = f"epoch {training.epoch} from trial {inherit_from}, with {in_words(state.values)}"
         state = replace(state, inherited=(*state.inherited, line))
     else:
@@ -579,6 +586,8 @@ def in_words(values: Mapping[str, Any]) -> str:
 def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelCard:
     """Publish a trial's generator, as it was after an evaluated epoch, as a model package.
 
+    The same epoch of a trial is published once; after that, its package is returned.
+
     Args:
         storage: where the sweep is, and the package goes.
         name: the sweep's.
@@ -624,6 +633,7 @@ def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelC
             device=state.device,
             epochs=epoch,
             run=f"{name}/{trial}",
+            folder=sweep.key("trials", trial, "epochs", f"{epoch:05d}"),
             extra={
                 "history.csv": history_csv(records),
                 "samples.png": _samples(storage, sweep, trial, epoch),

@@ -19,7 +19,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from colorgan.cards import find
 from colorgan.cli import main
 from colorgan.colorizer import Colorizer
-from colorgan.data.dataset import Dataset
+from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.errors import ConfigError, NotInStorage, TrainingDiverged
 from colorgan.evaluation.evaluate import photo_id
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
@@ -27,7 +27,7 @@ from colorgan.images.decoding import decode, encode_webp
 from colorgan.models import EMBEDDED
 from colorgan.models.unet import UNetGenerator
 from colorgan.packages import Trained, load_generator, publish
-from colorgan.storage import Storage
+from colorgan.storage import Storage, open_storage
 from colorgan.sweeps import (
     EvaluatedEpoch,
     Sweep,
@@ -44,6 +44,7 @@ from colorgan.sweeps import (
     write_state,
 )
 from colorgan.training import Training, load_banks
+from tests.races import race
 
 CPU = torch.device("cpu")
 TINY = TrainingConfig(size=32, width=4, discriminator_width=4, epochs=4)
@@ -204,6 +205,28 @@ def test_a_trial_takes_over_anothers_networks_with_values_of_its_own(scenes: Dat
     assert read_state(storage, sweep, "02").inherited == state.inherited, "01 is at its end"
 
 
+def test_a_trial_that_took_over_from_one_that_lags_behind_goes_on_from_there(
+    scenes: Dataset,
+) -> None:
+    storage = scenes.storage
+    sweep = dataclasses.replace(begin(scenes, learning_rate=(2e-4, 1e-5)), name="t", eval_every=1)
+    create_sweep(storage, sweep, shown_rows(scenes, "animals"))
+
+    def go_on(trial: str, epochs: int, **more: Any) -> None:
+        going = train(storage, sweep, trial, **more)
+        for _ in range(epochs):
+            next(going)
+        going.close()
+
+    go_on("01", 1)
+    go_on("02", 3)
+    go_on("02", 1, values={"learning_rate": 4e-4}, inherit_from="01")
+    go_on("02", 1)  # as after a fault, from its own checkpoint
+    assert read_state(storage, sweep, "02").epoch == 3
+    leading, behind = (read_history(storage, sweep, trial).epochs for trial in ("01", "02"))
+    assert behind[0] == leading[0]
+
+
 def test_the_classifier_judges_what_the_generator_makes(
     scenes: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,3 +288,31 @@ def test_a_state_that_was_written_is_read_again(scenes: Dataset) -> None:
     read = read_state(scenes.storage, sweep, "01")
     assert dataclasses.replace(read, updated=0.0) == state
     assert read.over and not math.isclose(read.updated, 0)
+
+
+def create_another(number: int, root: str, eval_every: int) -> str:
+    storage = open_storage(root)
+    dataset = open_dataset(storage, "scenes")
+    rows = shown_rows(dataset, "animals")
+    sweep = Sweep(
+        name=f"race-{number}",
+        created="2026",
+        dataset={"name": "scenes", "fingerprint": dataset.manifest.fingerprint},
+        model="animals",
+        training=TINY,
+        trials=(TrialPlan("01", {}),),
+        eval_every=eval_every,
+        classifier="",
+        photographs=tuple(photo_id(row) for row in rows),
+    )
+    try:
+        return "goes on" if create_sweep(storage, sweep, rows) else "started"
+    except ConfigError as error:
+        return str(error)
+
+
+def test_of_two_sweeps_of_one_name_at_the_same_moment_one_is_started(scenes: Dataset) -> None:
+    storage = scenes.storage
+    for outcomes in race(create_another, [(storage.uri, 1), (storage.uri, 2)], 4):
+        (refused,) = set(outcomes) - {"started"}
+        assert "was started with another eval_every" in refused
