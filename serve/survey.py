@@ -148,8 +148,8 @@ def create_survey_routes(
     async def answer(request: Request, survey: str) -> JSONResponse:
         """Answer a question; open to people without the API key.
 
-        The first answer counts; `counted` says whether this one does. When it is answered, the
-        answer is stored.
+        The first answer counts; `counted` says whether this one does, also of two at the same time.
+        The same answer, sent again, counts as before. When it is answered, the answer is stored.
         """
         question, token = _read_answer(await _read_body(request))
         arguments = (survey, _participant(request), question, token)
@@ -211,7 +211,7 @@ class _Surveys:
         number, model = _recognise(survey, participant, token)
         if number != question:
             raise Problem(422, f"token: it is not of question {question}")
-        return record_answer(self._storage, survey, participant, question, model)
+        return record_answer(self._storage, survey, participant, question, model, token)
 
     def results(self, name: str) -> dict[str, Any]:
         survey = self.open(name)

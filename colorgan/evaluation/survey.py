@@ -178,7 +178,7 @@ def create_survey(
     storage = report.storage
     name = secrets.token_hex(8) if name is None else check_name("survey", name)
     if storage.exists(_key(name)):
-        raise ConfigError(f"there is a survey {name!r} already: choose another --survey")
+        raise _exists_already(name)
     if not 1 <= questions <= MAX_QUESTIONS:
         raise ConfigError(f"--questions must be from 1 to {MAX_QUESTIONS}")
     chosen_models = _choose_models(report, models)
@@ -197,8 +197,13 @@ def create_survey(
         secret=secrets.token_hex(32),
     )
     _check_pictures(report, survey)
-    storage.put(_key(name), survey.to_json())
+    if not storage.create(_key(name), survey.to_json()):
+        raise _exists_already(name)
     return survey
+
+
+def _exists_already(name: str) -> ConfigError:
+    return ConfigError(f"there is a survey {name!r} already: choose another --survey")
 
 
 def open_survey(storage: Storage, name: str) -> Survey:
@@ -247,11 +252,17 @@ def is_participant(text: str) -> bool:
 
 
 def record_answer(
-    storage: Storage, survey: Survey, participant: str, question: int, model: str
+    storage: Storage,
+    survey: Survey,
+    participant: str,
+    question: int,
+    model: str,
+    token: str = "",
 ) -> bool:
     """Store a participant's answer, unless there is one: the first counts.
 
-    When this returns, the answer is on the disk, or in the bucket.
+    Of answers at the same time one is the first, whatever processes take them. When this returns,
+    the answer is on the disk, or in the bucket.
 
     Args:
         storage: where the survey is.
@@ -259,6 +270,8 @@ def record_answer(
         participant: as `new_participant` gives.
         question: its number, from 1.
         model: whose picture was chosen.
+        token: by which this answer is known if it is sent again, as where the network has swallowed
+            what it was told; without, it is another answer.
 
     Returns:
         Whether this answer is the one that counts.
@@ -277,17 +290,20 @@ def record_answer(
     if model not in asked.models:
         raise ConfigError(f"question {question} is on {', '.join(asked.models)}, not on {model!r}")
     key = f"{_answers(survey.name)}/{participant}/{question}.json"
-    if storage.exists(key):
-        return False
+    # Its own, so that nobody else's answer can be taken for it.
+    mark = sha256((token or secrets.token_hex(16)).encode()).hexdigest()
     document = {
         "question": question,
         "photo": asked.photo,
         "model": model,
         "answered": _now(),
+        "mark": mark,
         "schema_version": SCHEMA_VERSION,
     }
-    storage.put(key, (json.dumps(document) + "\n").encode())
-    return True
+    if storage.create(key, (json.dumps(document) + "\n").encode()):
+        return True
+    first = read_document(storage.get(key), key, SCHEMA_VERSION, dict)
+    return first.get("mark") == mark
 
 
 def answered_questions(storage: Storage, survey: Survey, participant: str) -> set[int]:

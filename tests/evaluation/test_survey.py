@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +32,13 @@ from colorgan.evaluation.survey import (
     tally,
 )
 from colorgan.storage import Storage, open_storage
+from tests.races import race
 from tests.s3_server import S3Server
 
 CLASSES = ("animals", "people", "vehicles")
 MODELS = ("assembled", "general", "hypercolumn")
 CONTESTANTS = (*MODELS, "gray", "original")
+opened = cache(open_storage)
 ANA, BEN, CAT = (digit * 32 for digit in "abc")
 
 
@@ -235,6 +238,72 @@ def test_the_first_answer_of_a_participant_counts(report: Report) -> None:
     assert set(answers) == {(ANA, 2, "general"), (ANA, 3, "assembled"), (ben, 2, "assembled")}
     assert len(answers) == 3
     assert tally(survey, read_answers(storage, survey)).participants == 2
+
+
+def vote(number: int, uri: str, name: str, model: str) -> bool:
+    storage = opened(uri)
+    participant = f"{number:032x}"
+    return record_answer(storage, open_survey(storage, name), participant, 1, model)
+
+
+@pytest.mark.parametrize(("kind", "rounds"), [("local", 50), ("s3", 4)])
+def test_of_answers_at_the_same_moment_one_counts_and_is_told_so(
+    request: pytest.FixtureRequest,
+    reports: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    rounds: int,
+) -> None:
+    if kind == "s3":
+        server: S3Server = request.getfixturevalue("s3")
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        storage = open_storage(f"s3://{server.new_bucket()}")
+    else:
+        storage = open_storage(str(tmp_path / "storage"))
+    survey = create_survey(write_report(storage, per_class=1), 3)
+    told = race(vote, [(storage.uri, survey.name, model) for model in MODELS], rounds)
+    counted = {each.participant: each.model for each in read_answers(storage, survey)}
+    assert [sum(each) for each in told] == [1] * rounds
+    assert counted == {
+        f"{number:032x}": MODELS[each.index(True)] for number, each in enumerate(told)
+    }
+
+
+def test_an_answer_that_is_sent_again_counts_as_before(report: Report) -> None:
+    storage, survey = report.storage, create_survey(report, 3)
+    assert record_answer(storage, survey, ANA, 1, "general", "a token")
+    assert record_answer(storage, survey, ANA, 1, "general", "a token")
+    assert not record_answer(storage, survey, ANA, 1, "general", "another token")
+    assert not record_answer(storage, survey, ANA, 1, "general")
+    assert len(read_answers(storage, survey)) == 1
+
+
+def test_an_answer_of_before_counts_as_before(report: Report) -> None:
+    storage, survey = report.storage, create_survey(report, 3)
+    document = {"question": 1, "photo": "x", "model": "general", "answered": "2026"}
+    key = f"surveys/{survey.name}/answers/{ANA}/1.json"
+    storage.put(key, json.dumps({**document, "schema_version": 1}).encode())
+    assert not record_answer(storage, survey, ANA, 1, "general", "a token")
+    assert [each.model for each in read_answers(storage, survey)] == ["general"]
+
+
+def create_spring(number: int, uri: str, seed: int) -> str:
+    report = open_report(open_storage(uri), "compared")
+    try:
+        return create_survey(report, 6, seed, name=f"spring-{number}").secret
+    except ConfigError as error:
+        return str(error)
+
+
+def test_of_two_surveys_of_one_name_one_is_created(report: Report) -> None:
+    storage = report.storage
+    races = race(create_spring, [(storage.uri, 1), (storage.uri, 2)], 10)
+    for number, outcomes in enumerate(races):
+        secret = open_survey(storage, f"spring-{number}").secret
+        (other,) = set(outcomes) - {secret}
+        assert f"there is a survey 'spring-{number}' already" in other
 
 
 @pytest.mark.parametrize(

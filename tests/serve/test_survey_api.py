@@ -336,6 +336,34 @@ def test_a_second_answer_of_the_same_participant_counts_once(server: str, report
     assert [each["question"] for each in asked["questions"]] == [2]
 
 
+def test_of_answers_at_the_same_time_one_is_told_that_it_counts(
+    server: str, report: Report
+) -> None:
+    survey = create_survey(report, 12)
+    people = [Person(server, report, survey)]
+    questions = people[0].asked()["questions"]
+    people += [Person(server, report, survey, people[0].token) for _ in range(2)]
+    with ThreadPoolExecutor(3) as threads:
+        for question in questions:
+            tokens = question["pictures"]
+            tasks = [
+                threads.submit(person.answer, question["question"], token)
+                for person, token in zip(people, tokens, strict=True)
+            ]
+            counted = [task.result(60).json()["counted"] for task in tasks]
+            assert sum(counted) == 1
+            first = tokens[counted.index(True)]
+            again = people[0].answer(question["question"], first)
+            assert again.json()["counted"], "it may be sent again"
+            votes = results(server, survey)["questions"]
+            (model,) = people[0].models(question["question"], [first])
+            assert [
+                row["model"]
+                for row in votes
+                if row["question"] == question["question"] and row["votes"]
+            ] == [model]
+
+
 def test_what_is_no_answer_is_refused_in_words(server: str, report: Report) -> None:
     survey = create_survey(report, 2)
     person, other = Person(server, report, survey), Person(server, report, survey)
