@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import re
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -110,24 +111,38 @@ class Classifier:
         return digest.hexdigest()
 
 
+# The features that the call at hand has seen. A context is a thread's own, and so is what it holds:
+# on the module, two calls at once would take each other's.
+_SEEN: ContextVar[list[Tensor] | None] = ContextVar("seen", default=None)
+
+
 class _Observed(nn.Module):
-    """A classifier that tells, besides its logits, what its last linear layer saw."""
+    """A classifier that returns, besides its logits, what its last linear layer saw.
+
+    It keeps nothing from call to call, so any number of threads may use it at once.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self._features: Tensor | None = None
         linears = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
         if linears:
-            linears[-1].register_forward_pre_hook(self._keep_features)
+            linears[-1].register_forward_pre_hook(_note_features)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        logits: Tensor = self.network(pictures)
-        features, self._features = self._features, None
-        return (logits if features is None else features.flatten(1)), logits
+        seen: list[Tensor] = []
+        outer = _SEEN.set(seen)
+        try:
+            logits: Tensor = self.network(pictures)
+        finally:
+            _SEEN.reset(outer)
+        return (seen[-1].flatten(1) if seen else logits), logits
 
-    def _keep_features(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._features = inputs[0]
+
+def _note_features(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    seen = _SEEN.get()
+    if seen is not None:
+        seen.append(inputs[0])
 
 
 def load_classifier(

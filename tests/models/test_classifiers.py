@@ -1,6 +1,7 @@
 import importlib
 import math
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import nn
 from torchvision import models
 
 from colorgan.errors import ColorganError, ConfigError, Corrupt
-from colorgan.models import JUDGE
+from colorgan.models import EMBEDDED, JUDGE
 from colorgan.models.classifiers import Classifier, installed, load_classifier
 
 SPORTS_CAR = 817
@@ -208,3 +209,45 @@ def test_the_fingerprint_tells_weights_apart(embedded: Classifier, tmp_path: Pat
     assert embedded.fingerprint() == load_classifier().fingerprint()
     other = load_classifier("alexnet", write_weights("alexnet", tmp_path / "weights.pth"))
     assert other.fingerprint() != embedded.fingerprint()
+
+
+def test_threads_that_share_a_classifier_get_their_own_features() -> None:
+    classifier = load_classifier(EMBEDDED)
+    batches = [torch.stack([classifier.view(photograph(seed=seed))]) for seed in range(4)]
+    alone = [classifier(batch) for batch in batches]
+    differing = []
+
+    def hammer(number: int) -> None:
+        for turn in range(12):
+            place = (number + turn) % len(batches)
+            pairs = zip(classifier(batches[place]), alone[place], strict=True)
+            if not all(torch.equal(*pair) for pair in pairs):
+                differing.append((number, turn))
+
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # seconds: a thread may be interrupted anywhere
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(hammer, range(4)))
+    finally:
+        sys.setswitchinterval(switching)
+    assert not differing
+
+
+def test_a_call_within_a_call_takes_no_features_from_it() -> None:
+    classifier = load_classifier(EMBEDDED)
+    first, second = (classifier.view(photograph(seed=seed))[None] for seed in (1, 2))
+    expected = [classifier(batch)[0] for batch in (first, second)]
+    inner = []
+    last = [each for each in classifier.network.modules() if isinstance(each, nn.Linear)][-1]
+
+    def interrupt(*_: object) -> None:
+        if not inner:
+            inner.append(torch.empty(0))
+            inner[0] = classifier(second)[0]
+
+    # As a health check that comes between a request's features and its answer.
+    last.register_forward_hook(interrupt)
+    outer = classifier(first)[0]
+    assert torch.equal(inner[0], expected[1])
+    assert torch.equal(outer, expected[0])
