@@ -1,6 +1,6 @@
 """Colouring photographs of any size with a trained generator."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ VIVID = 2.0  # the largest vividness that is of use
 
 # Full-resolution colour is put together in strips of about so many pixels, to bound the memory.
 _STRIP_PIXELS = 2_000_000
+_LONGEST = 65_536  # pixels in a row
 
 
 class Colorizer:
@@ -112,21 +113,23 @@ def recombine(
         (height, width, 3) uint8 sRGB.
     """
     height, width = photograph.shape[:2]
+    if width > _LONGEST:  # one row of it would be more than a strip
+        turned = recombine(
+            photograph.transpose(1, 0, 2), color.transpose(1, 2), color_space, vividness
+        )
+        return np.ascontiguousarray(turned.transpose(1, 0, 2))
     if color_space != "rgb":
         color = (color * vividness).clamp(-1, 1)
-    full = F.interpolate(
-        color[None], (height, width), mode="bilinear", antialias=True, align_corners=False
-    )[0]
-    out = np.empty_like(photograph)
-    rows = max(1, _STRIP_PIXELS // width)
-    for top in range(0, height, rows):
-        strip = slice(top, top + rows)
+    stretched = _Stretched(color, height, width)
+    out = np.empty((height, width, 3), np.uint8)
+    for strip in _strips(height, width):
+        full = stretched.rows(strip)
         if color_space == "lab":
-            out[strip] = lab.recolor(photograph[strip], full[:, strip].numpy())
+            out[strip] = lab.recolor(photograph[strip], full.numpy())
             continue
         pixels = torch.from_numpy(np.array(photograph[strip])).permute(2, 0, 1)[None]
         lightness, _ = lab.encode(pixels, color_space)
-        colored = lab.decode(lightness, full[None, :, strip], color_space)
+        colored = lab.decode(lightness, full[None], color_space)
         if color_space == "rgb" and vividness != 1:
             channels = lab.rgb_to_lab(colored)
             channels[:, 1:] *= vividness
@@ -137,7 +140,49 @@ def recombine(
 
 def grayscale(rgb: Pixels) -> Pixels:
     """A photograph's lightness L alone, as a neutral gray picture: (height, width, 3) uint8."""
-    return lab.recolor(rgb, np.zeros((2, *rgb.shape[:2]), np.float32))
+    pixels = rgb.reshape(-1, 1, 3)
+    out = np.empty_like(pixels)
+    for strip in _strips(*pixels.shape[:2]):
+        out[strip] = lab.recolor(pixels[strip], np.zeros((2, *pixels[strip].shape[:2]), np.float32))
+    return out.reshape(rgb.shape)
+
+
+def _strips(height: int, width: int) -> Iterator[slice]:
+    """A picture's rows, some at a time."""
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))
+
+
+class _Stretched:
+    """Colours at a photograph's size, of which only those rows exist that are asked for."""
+
+    def __init__(self, color: Tensor, height: int, width: int) -> None:
+        """Take (channels, size, size) float32 colours, and the size to scale them to in pixels."""
+        size = color.shape[1]
+        lines = min(height, size)
+        # Antialiasing is of use where the photograph is smaller than what the generator saw. One
+        # direction after the other: at once, PyTorch 2.14 is wrong for what is one pixel wide.
+        if lines < size:
+            color = _interpolate(color, lines, size)
+        self._lines = _interpolate(color, lines, width)
+        self._step = lines / height
+
+    def rows(self, strip: slice) -> Tensor:
+        """(channels, rows, width) float32: bilinear between the lines that there are."""
+        if self._step == 1:
+            return self._lines[:, strip]
+        last = self._lines.shape[1] - 1
+        place = ((torch.arange(strip.start, strip.stop) + 0.5) * self._step - 0.5).clamp(0, last)
+        above = place.long()
+        share = (place - above)[:, None]
+        return torch.lerp(self._lines[:, above], self._lines[:, (above + 1).clamp(max=last)], share)
+
+
+def _interpolate(color: Tensor, height: int, width: int) -> Tensor:
+    """(channels, …, …) colours scaled bilinearly, with antialiasing."""
+    scaled: Tensor = F.interpolate(color[None], (height, width), mode="bilinear", antialias=True)[0]
+    return scaled
 
 
 def _to_pixels(rgb: Tensor) -> Pixels:

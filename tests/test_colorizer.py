@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -8,7 +10,7 @@ from skimage.color import rgb2lab
 from torch import Tensor
 
 from colorgan import colorizer as colorizer_module
-from colorgan.colorizer import Colorizer, grayscale
+from colorgan.colorizer import Colorizer, grayscale, recombine
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.images.decoding import Pixels
 from colorgan.models.architectures import GeneratorConfig, Norm
@@ -194,3 +196,35 @@ def test_grayscale_keeps_the_lightness_and_no_colour() -> None:
     assert gray.dtype == np.uint8
     assert difference(gray[..., :1], gray) <= 1
     assert np.abs(rgb2lab(gray)[..., 0] - rgb2lab(original)[..., 0]).max() < 0.5
+
+
+@pytest.mark.parametrize("size", [(900, 1), (1, 900), (70_000, 1), (1, 70_000)])
+def test_a_single_line_has_the_colours_of_the_generator_along_it(size: tuple[int, int]) -> None:
+    waves = torch.linspace(-0.3, 0.3, 32).expand(3, 32, 32)
+    waves = waves.mT if size[1] == 1 else waves
+    gray = np.full((*size, 3), 128, np.uint8)
+    colored = recombine(gray, waves, "rgb").reshape(-1, 3)
+    places = (np.arange(len(colored)) + 0.5) * 32 / len(colored) - 0.5
+    expected = np.interp(places, np.arange(32), np.linspace(-0.3, 0.3, 32))
+    np.testing.assert_allclose(colored[:, 0], (expected + 1) * 127.5, atol=0.51)
+
+
+@pytest.mark.parametrize("size", [(4000, 5000), (1, 5_000_000), (5_000_000, 1)])
+def test_the_memory_to_colour_is_bounded_by_the_photographs_size(size: tuple[int, int]) -> None:
+    program = f"""
+import resource
+import numpy as np
+import torch
+from colorgan.colorizer import grayscale, recombine
+torch.set_num_threads(1)
+photograph = np.full(({size[0]}, {size[1]}, 3), 90, np.uint8)
+recombine(photograph[:300, :300], torch.zeros(2, 32, 32), "lab")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+color = torch.zeros(2, 256, 256)
+assert grayscale(photograph).shape == recombine(photograph, color, "lab").shape
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    # KiB: the two results, and a strip's worth of floating-point numbers.
+    assert int(done.stdout) * 1024 < 2 * 3 * size[0] * size[1] + 200 * 2**20

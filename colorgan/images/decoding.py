@@ -19,6 +19,7 @@ from PIL import Image, ImageFile
 from colorgan.errors import ImageRejected
 from colorgan.images import formats, jpeg, png, tiff, tiff_structure, tones
 from colorgan.images.formats import Format
+from colorgan.images.scaling import scale
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -285,7 +286,7 @@ def is_grayscale(rgb: Pixels, tolerance: int = 12) -> bool:
     It has none when fewer than 1 % of its pixels have channels that differ by more than `tolerance`
     (of 255), which leaves room for the colour noise of JPEG in a scanned grayscale photograph.
     """
-    thumbnail = Image.fromarray(rgb).resize((64, 64), Image.Resampling.BOX)
+    thumbnail = scale(Image.fromarray(rgb), (64, 64), Image.Resampling.BOX)
     channels = np.asarray(thumbnail, dtype=np.int16)
     spread = channels.max(axis=-1) - channels.min(axis=-1)
     return float((spread > tolerance).mean()) < 0.01
@@ -298,14 +299,14 @@ def resize_short_side(rgb: Pixels, size: int) -> Pixels:
     if short <= size:
         return rgb
     target = (max(size, round(width * size / short)), max(size, round(height * size / short)))
-    return np.asarray(Image.fromarray(rgb).resize(target, Image.Resampling.LANCZOS))
+    return np.asarray(scale(Image.fromarray(rgb), target, Image.Resampling.LANCZOS))
 
 
 def resize_square(rgb: Pixels, size: int) -> Pixels:
     """The whole photograph as a `size` x `size` square, as pix2pix feeds its generator."""
     if rgb.shape[:2] == (size, size):
         return rgb
-    return np.asarray(Image.fromarray(rgb).resize((size, size), Image.Resampling.BICUBIC))
+    return np.asarray(scale(Image.fromarray(rgb), (size, size), Image.Resampling.BICUBIC))
 
 
 def encode_jpeg(rgb: Pixels, quality: int = 95) -> bytes:

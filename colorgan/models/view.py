@@ -8,6 +8,11 @@ from PIL import Image
 from torch import Tensor
 
 from colorgan.images.decoding import Pixels
+from colorgan.images.scaling import scale
+
+# How much longer than its short side a photograph may be before its ends, which the square does not
+# show, are cut off before it is scaled.
+_LONGEST = 32
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,22 @@ class View:
         if gray:
             image = image.convert("L")
         if self.resize is None:
-            image = image.resize((self.side, self.side), self.filter)
+            image = scale(image, (self.side, self.side), self.filter)
         else:
             short = min(image.size)
+            image = _middle(image, _LONGEST * short)
             width, height = (int(self.resize * length / short) for length in image.size)
             image = image.resize((width, height), self.filter)
             left, top = round((width - self.side) / 2), round((height - self.side) / 2)
             image = image.crop((left, top, left + self.side, top + self.side))
         pixels = np.array(image).reshape(self.side, self.side, -1)
         return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _middle(image: Image.Image, longest: int) -> Image.Image:
+    """A picture without its ends where a side is longer than so many pixels; else itself."""
+    # As much is cut from one end as from the other, so that the middle stays the middle.
+    left, top = (max(0, length - longest) // 2 for length in image.size)
+    if not (left or top):
+        return image
+    return image.crop((left, top, image.width - left, image.height - top))
