@@ -19,10 +19,12 @@ def scale(image: Image.Image, size: tuple[int, int], filter: Image.Resampling) -
         size: width and height, in pixels.
         filter: how it is scaled.
     """
-    steps = tuple(
-        max(1, min(-(-length // _LONGEST), length // (2 * target)))
-        for length, target in zip(image.size, size, strict=True)
-    )
+    steps = _step(image.width, size[0]), _step(image.height, size[1])
     if steps != (1, 1):
         image = image.reduce(steps)
     return image.resize(size, filter)
+
+
+def _step(length: int, target: int) -> int:
+    """How many pixels become one before they are scaled; twice as many as are wanted stay."""
+    return max(1, min(-(-length // _LONGEST), length // (2 * target)))
