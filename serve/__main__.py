@@ -19,6 +19,7 @@ from colorgan.router import RouterConfig
 from colorgan.storage import open_storage
 from serve.backend import LocalBackend, find_cards
 from serve.config import ServeConfig
+from serve.listening import address, listen, reserved, run_server
 
 if TYPE_CHECKING:
     from ray.serve.schema import ServeStatus
@@ -78,10 +79,12 @@ def _local(config: ServeConfig, host: str, port: int) -> int:
 
     from serve.api import create_api
 
-    keep_buffers()
-    api = create_api(LocalBackend(config), config.limits, open_storage(config.storage))
-    print(f"http://{host}:{port}", flush=True)
-    uvicorn.run(api, host=host, port=port, log_level="warning")
+    with reserved(host, port) as bound:
+        keep_buffers()
+        api = create_api(LocalBackend(config), config.limits, open_storage(config.storage))
+        listen(bound)
+        print(address(host, port), flush=True)
+        run_server(uvicorn.Config(api, log_level="warning"), bound)
     return 0
 
 
@@ -89,11 +92,14 @@ def _on_ray(config: ServeConfig, host: str, port: int) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as on Ctrl-C
     # Serve then runs its own code on one event loop a process and logs in blocks.
     os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
+    if not os.environ.get("RAY_ADDRESS"):  # no Serve runs yet on the Ray of this process's own
+        _check_free(host, port)
     with connected():
         from ray import serve
 
         from serve.app import build
 
+        _check_proxy(host, port)
         serve.start(http_options={"host": host, "port": port})
         try:
             quiet = {"enable_access_log": False}  # /metrics counts requests
@@ -102,13 +108,39 @@ def _on_ray(config: ServeConfig, host: str, port: int) -> int:
             except RuntimeError as error:
                 reason = _why_not(serve.status()) or str(error)
                 raise ColorganError(f"the service did not start: {reason}") from None
-            print(f"http://{host}:{port}", flush=True)
+            print(address(host, port), flush=True)
             while True:
                 signal.pause()
         except KeyboardInterrupt:
             return 0
         finally:
             serve.delete(_APPLICATION)  # and nothing else that the cluster may serve
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise ColorganError where nothing can listen on an address of this machine."""
+    with reserved(host, port) as bound:
+        listen(bound)
+
+
+def _check_proxy(host: str, port: int) -> None:
+    """Raise ColorganError where Serve's proxy would not listen on an address.
+
+    Serve itself says nothing of it: a proxy that finds its port in use ends, and one that runs
+    already keeps the address that it has.
+    """
+    from ray.serve.context import _get_global_client
+
+    client = _get_global_client(raise_if_no_controller_running=False)
+    if client is None:
+        _check_free(host, port)
+        return
+    taken = client.http_config
+    if (taken.host, taken.port) != (host, port):
+        raise ColorganError(
+            f"Ray Serve runs on this cluster already, and listens on {taken.host}:{taken.port}: "
+            f"give --host {taken.host} --port {taken.port}, or end it with `serve shutdown`"
+        )
 
 
 def _why_not(status: "ServeStatus") -> str:

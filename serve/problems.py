@@ -8,9 +8,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from serve.methods import allowed_methods
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+CLIENT_GONE = 499  # what nginx calls a client that went away
 
 
 class Problem(Exception):  # noqa: N818 - the RFC's own word
@@ -48,7 +52,14 @@ def answer_with_problems(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        return Problem(error.status_code, str(error.detail), error.headers).response()
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(allowed_methods(api.routes, request.scope))
+        return Problem(error.status_code, str(error.detail), headers).response()
+
+    @api.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_GONE)  # which nobody reads
 
     @api.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> Response:
@@ -82,6 +93,8 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
     for status, description in (
         (400, "Not an image, or a damaged one"),
         (401, "The API key is missing or wrong"),
+        (406, "Accept takes no format that there is"),
+        (408, "The body did not arrive in time"),
         (413, "Too many bytes or pixels"),
         (415, "A type that is not supported"),
         (422, "A bad parameter"),

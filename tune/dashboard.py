@@ -31,6 +31,8 @@ from colorgan.sweeps import (
     read_state,
     seconds_an_epoch,
 )
+from serve.listening import address, listen, reserved, run_server
+from serve.methods import answer_head_and_options
 from serve.pages import PAGE, PAGE_HEADERS, PageFiles
 from serve.problems import PROBLEMS, Problem, answer_with_problems
 
@@ -260,10 +262,10 @@ def _show(args: argparse.Namespace) -> int:
     if args.sweep:
         open_sweep(storage, args.sweep)
     home = f"/sweeps/{args.sweep}" if args.sweep else "/sweeps"
-    print(f"http://{args.host}:{args.port}{home}", flush=True)
-    uvicorn.run(
-        create_dashboard(storage, home), host=args.host, port=args.port, log_level="warning"
-    )
+    with reserved(args.host, args.port) as bound:
+        listen(bound)
+        print(f"{address(args.host, args.port)}{home}", flush=True)
+        run_server(uvicorn.Config(create_dashboard(storage, home), log_level="warning"), bound)
     return 0
 
 
@@ -271,6 +273,7 @@ def create_dashboard(storage: Storage, home: str = "/sweeps") -> FastAPI:
     """The dashboard as an application of its own, which begins at `home`."""
     api = FastAPI(title="colorgan sweeps", docs_url=None, redoc_url=None)
     answer_with_problems(api)
+    answer_head_and_options(api)
     api.include_router(create_sweep_routes(storage))
     mount_sweep_files(api)
     api.mount("/page", PageFiles(directory=PAGE), name="page")

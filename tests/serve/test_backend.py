@@ -1,6 +1,8 @@
 import re
 import shutil
+import socket
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from serve.__main__ import main
 from serve.backend import find_cards
 from serve.workers import GeneratorWorker, RouterWorker
 from tests.serve.conftest import MODELS, publish_untrained
+from tune.dashboard import main as show_sweeps
 
 
 @pytest.fixture
@@ -48,6 +51,27 @@ def test_with_no_model_the_command_that_makes_some_is_named(
 def test_a_bad_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--port", "0"]) == 2
     assert capsys.readouterr().err == "error: --port must be from 1 to 65535\n"
+
+
+@pytest.mark.parametrize("serve", [[main, "--local"], [main], [show_sweeps]])
+def test_a_port_in_use_is_said_before_any_address(
+    models: Storage, serve: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *options = serve
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert command([*options, "--storage", models.uri, "--port", str(port)]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(f"error: port {port} of 127.0.0.1 is in use by another program")
+    assert len(said.err.splitlines()) == 1
+    assert not said.out
+
+
+def test_a_host_of_another_machine_is_one_sentence(
+    models: Storage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--local", "--storage", models.uri, "--host", "192.0.2.1"]) == 1
+    assert "cannot listen on 192.0.2.1" in capsys.readouterr().err
 
 
 def test_a_square_made_for_another_size_is_scaled(models: Storage) -> None:
