@@ -183,7 +183,7 @@ def build(config: ServeConfig) -> serve.Application:
     storage = open_storage(config.storage)
     cards = find_cards(storage, config.models)
     # A replica that is replaced answers what it has begun: Serve's own 20 s would cut some off.
-    drain_s = config.limits.timeout_s + _ANSWER_SECONDS
+    drain_s = config.limits.request_timeout_s + _ANSWER_SECONDS
     worker = WorkerDeployment.options(graceful_shutdown_timeout_s=drain_s)
     how = (config.device, config.compile)
     router = worker.options(name="router").bind(

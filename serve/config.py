@@ -18,9 +18,27 @@ class Limits(_Strict):
     max_bytes: int = Field(25 * 1024 * 1024, gt=0, description="of a request's body")
     max_pixels: int = Field(MAX_PIXELS, gt=0, description="of a photograph")
     max_requests: int = Field(
-        16, gt=0, description="worked on at once by one ingress; further ones are answered 503"
+        16,
+        gt=0,
+        description="worked on at once by one ingress; further ones are answered 503. So many "
+        "times max_bytes may arrive at once",
     )
-    timeout_s: float = Field(60.0, gt=0, description="for one photograph, in seconds")
+    upload_timeout_s: float = Field(
+        30.0, gt=0, description="for a request's body to arrive whole, in seconds"
+    )
+    timeout_s: float = Field(
+        60.0, gt=0, description="for one photograph, once its file is there, in seconds"
+    )
+
+    @property
+    def request_timeout_s(self) -> float:
+        """The longest that a request may take, in seconds."""
+        return self.upload_timeout_s + self.timeout_s
+
+    @property
+    def max_arriving_bytes(self) -> int:
+        """The most that the bodies of all requests of one ingress may have together."""
+        return self.max_requests * self.max_bytes
 
 
 class ServeConfig(_Strict):

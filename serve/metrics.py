@@ -21,6 +21,11 @@ class Metrics:
         self.in_flight = Gauge(
             "colorgan_requests_in_flight", "Requests that are worked on", registry=self._registry
         )
+        self.arriving = Gauge(
+            "colorgan_upload_bytes",
+            "Bytes of the bodies of requests that have not ended",
+            registry=self._registry,
+        )
         self._stages = Histogram(
             "colorgan_stage_seconds",
             "Seconds that a stage of a request took, waiting included",

@@ -1,60 +1,110 @@
 """The photograph in a request: its bytes, within limits, and its pixels."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from colorgan.errors import ImageRejected
 from colorgan.images.decoding import Photograph, decode
+from serve.parameters import FILE
 from serve.problems import Problem
 
 _FORM_BYTES = 10_000  # that the headers and boundaries of a form's parts may take
+_FORM_PARTS = 16
 
 
-async def read_photograph(request: Request, max_bytes: int) -> bytes:
-    """The photograph's file, of the multipart field `file` or of the whole body.
+@dataclass(frozen=True)
+class Upload:
+    """A request's body.
+
+    Attributes:
+        data: the photograph's file.
+        fields: names and values of the form's other fields, in order; empty without a form.
+    """
+
+    data: bytes
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+async def read_upload(
+    request: Request, max_bytes: int, arrived: Callable[[int], None] = lambda size: None
+) -> Upload:
+    """The photograph's file, in the multipart field `file` or as the whole body.
+
+    Args:
+        request: whose body nobody has read.
+        max_bytes: that the file may have.
+        arrived: called with the number of bytes of each piece; may raise Problem.
 
     Raises:
-        Problem: 400 there is none, 413 too large, 415 another type, 422 no field `file`.
+        Problem: 400 there is none, 413 too large, 415 another type, 422 no field `file`, or more
+            than one.
+        ClientDisconnect: the client has gone away.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
-        data = await _read_field(request, max_bytes)
+        upload = await _read_form(request, max_bytes, arrived)
     elif media_type.startswith("image/") or media_type in ("", "application/octet-stream"):
-        data = b"".join([chunk async for chunk in _limited(request, max_bytes)])
+        stream = _limited(request, max_bytes, arrived)
+        upload = Upload(b"".join([chunk async for chunk in stream]))
     else:
         raise Problem(
             415,
             f"{media_type} is not supported: send multipart/form-data with a field file, or the "
             "photograph as the body with its image/… type",
         )
-    if not data:
+    if not upload.data:
         raise Problem(400, "the photograph is empty")
-    return data
+    return upload
 
 
-async def _read_field(request: Request, max_bytes: int) -> bytes:
-    stream = _limited(request, max_bytes, _FORM_BYTES)
+async def _read_form(request: Request, max_bytes: int, arrived: Callable[[int], None]) -> Upload:
+    stream = _limited(request, max_bytes, arrived, _FORM_BYTES)
+    parser = MultiPartParser(request.headers, stream, max_files=_FORM_PARTS, max_fields=_FORM_PARTS)
     try:
-        form = await MultiPartParser(request.headers, stream, max_files=1, max_fields=8).parse()
+        form = await parser.parse()
     except (MultiPartException, KeyError) as error:
         detail = getattr(error, "message", "the boundary is missing")
         raise Problem(400, f"the form cannot be read: {detail}") from None
-    field = form.get("file")
-    if not isinstance(field, UploadFile):
-        raise Problem(422, "file: the form has no file in the field `file`")
     try:
-        data = await field.read()
+        return await _photograph_and_fields(form, max_bytes)
     finally:
         await form.close()
+
+
+async def _photograph_and_fields(form: FormData, max_bytes: int) -> Upload:
+    photographs, fields = [], []
+    for name, value in form.multi_items():
+        if isinstance(value, str):
+            if name == FILE:
+                raise Problem(
+                    422,
+                    f"{FILE}: the field `{FILE}` holds text; send the photograph with a file name, "
+                    f"as curl -F {FILE}=@photograph.jpg does",
+                )
+            fields.append((name, value))
+        elif name == FILE:
+            photographs.append(value)
+        else:
+            raise Problem(
+                422, f"{name}: it is a file; send the photograph in the field `{FILE}`, alone"
+            )
+    if len(photographs) > 1:
+        raise Problem(422, f"{FILE}: the form has {len(photographs)} photographs; send one")
+    if not photographs:
+        raise Problem(422, f"{FILE}: the form has no file in the field `{FILE}`")
+    data = await photographs[0].read()
     if len(data) > max_bytes:
         raise _too_large(max_bytes)
-    return data
+    return Upload(data, tuple(fields))
 
 
-async def _limited(request: Request, max_bytes: int, extra: int = 0) -> AsyncIterator[bytes]:
+async def _limited(
+    request: Request, max_bytes: int, arrived: Callable[[int], None], extra: int = 0
+) -> AsyncGenerator[bytes]:
     length = request.headers.get("content-length", "0")
     if length.isdigit() and int(length) > max_bytes + extra:
         raise _too_large(max_bytes)
@@ -63,6 +113,7 @@ async def _limited(request: Request, max_bytes: int, extra: int = 0) -> AsyncIte
         received += len(chunk)
         if received > max_bytes + extra:
             raise _too_large(max_bytes)
+        arrived(len(chunk))
         yield chunk
 
 
@@ -70,13 +121,16 @@ def _too_large(max_bytes: int) -> Problem:
     return Problem(413, f"the photograph has more than {max_bytes:,} bytes")
 
 
-def decode_photograph(data: bytes, max_pixels: int) -> Photograph:
-    """Decode a photograph; raises Problem 400, 413 or 415."""
+def decode_photograph(data: bytes, max_pixels: int, page: int | None = None) -> Photograph:
+    """Decode a photograph; raises Problem 400, 413, 415 or 422."""
     try:
-        return decode(data, max_pixels)
+        return decode(data, max_pixels, page)
     except ImageRejected as rejected:
         if rejected.reason == "too many pixels":
             raise Problem(413, f"the photograph has {rejected}") from None
+        if rejected.reason in ("several pages", "no such page"):
+            words = str(rejected).replace("--page ", "page=")  # the command line's own
+            raise Problem(422, f"page: {words}") from None
         if rejected.reason == "unsupported format":
             raise Problem(415, f"the photograph cannot be read: {rejected.detail}") from None
         raise Problem(400, f"the photograph cannot be used: {rejected}") from None

@@ -3,7 +3,11 @@ const ATTEMPTS = 6;
 const LONGEST_WAIT_S = 30;
 
 // What went wrong, as a sentence for the person who looks.
-export class Failure extends Error {}
+export class Failure extends Error {
+  get isOfSeveralPages() {
+    return this.message.startsWith("Page: several pages");
+  }
+}
 
 // The API at this origin. `askForKey(words)`, called where the server wants a key, resolves with
 // what was typed.
@@ -30,17 +34,20 @@ export class Api {
     return this.#served;
   }
 
-  async classify(file, options) {
-    return (await this.#request("/classify", { ...options, file })).json();
+  async classify(file, page, options) {
+    const query = page ? `?page=${page}` : "";
+    return (await this.#request(`/classify${query}`, { ...options, file })).json();
   }
 
-  async colorize(file, { model, photoClass, vividness }, options) {
+  async colorize(file, { model, photoClass, vividness, page }, options) {
     const query = new URLSearchParams({ model, class: photoClass, vividness, format: "png" });
+    if (page) query.set("page", page);
     const response = await this.#request(`/colorize?${query}`, { ...options, file });
     return {
       blob: await readWhole(response),
       model: response.headers.get("X-Colorgan-Model") ?? model,
       photoClass: response.headers.get("X-Colorgan-Class"),
+      note: response.headers.get("X-Colorgan-Note"),
     };
   }
 
@@ -86,7 +93,7 @@ export class Api {
 }
 
 async function send(path, key, file, signal) {
-  const headers = key === null ? {} : { "X-API-Key": key };
+  const headers = key === null ? {} : { "X-API-Key": asBytes(key) };
   try {
     if (!file) return await fetch(path, { headers, signal });
     const body = new FormData();
@@ -95,6 +102,11 @@ async function send(path, key, file, signal) {
   } catch (error) {
     throw signal?.aborted ? error : unreachable(file);
   }
+}
+
+// A header's characters stand for bytes: those of the text in UTF-8.
+function asBytes(text) {
+  return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
 async function readWhole(response) {

@@ -20,6 +20,7 @@ export class Card {
   #id = `card-${(cardsMade += 1)}`;
   #choice = AUTO;
   #vividness = "1";
+  #page = null;
   #route = null;
   #served = null;
   #originalUrl;
@@ -120,7 +121,7 @@ export class Card {
     this.#enter("looking", "Looking at what it shows");
     this.#served ??= await api.served();
     if (!this.#route) {
-      this.#route = await api.classify(this.#file, options);
+      this.#route = await this.#classified(options);
       this.#showClasses();
     }
     this.#enter("painting", "Painting");
@@ -131,10 +132,22 @@ export class Card {
     this.#finish(kind, picture);
   }
 
+  // What the router says; of a file with several pages, it and the models are shown the first.
+  async #classified(options) {
+    const { api } = this.#services;
+    try {
+      return await api.classify(this.#file, this.#page, options);
+    } catch (error) {
+      if (!error.isOfSeveralPages) throw error;
+      this.#page = 1;
+      return await api.classify(this.#file, this.#page, options);
+    }
+  }
+
   // The colouring by a kind of model, from the server once and from here ever after.
   async #result(kind, options) {
     const photoClass = kind === "assembled" ? this.#choice : AUTO;
-    const wish = { model: kind, photoClass, vividness: this.#vividness };
+    const wish = { model: kind, photoClass, vividness: this.#vividness, page: this.#page };
     const key = `${kind} ${photoClass} ${wish.vividness}`;
     if (!this.#results.has(key)) {
       const answer = await this.#services.api.colorize(this.#file, wish, options);
@@ -219,6 +232,7 @@ export class Card {
     this.#part(".model-name").textContent = picture.model;
     this.#part(".model").hidden = false;
     this.#part(".vividness").hidden = false;
+    this.#showNote(picture.note);
     offerDownload(this.#part(".download"), this.#file, picture, "");
     const comparable = this.#served.kinds.length > 1;
     this.#part(".compare").hidden = false;
@@ -227,6 +241,13 @@ export class Card {
     this.#enter("done", this.#verdict(kind, picture));
     this.#services.announce(`${this.#file.name}: ${this.#part(".state").textContent}.`);
     if (!this.#part(".comparison").hidden) this.#compare();
+  }
+
+  #showNote(note) {
+    const words = [note ?? "", this.#page ? "the file has several pages; this is the first" : ""];
+    const said = words.filter(Boolean).join("; ");
+    this.#part(".file-note").textContent = said && `About the file: ${said}.`;
+    this.#part(".file-note").hidden = !said;
   }
 
   #verdict(kind, picture) {

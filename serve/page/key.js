@@ -13,8 +13,8 @@ export function askForKey(words) {
     autocomplete: "off",
     spellcheck: false,
     required: true,
-    pattern: "[!-~]+",
-    title: "ASCII letters, digits and signs, no spaces",
+    pattern: "\\S+",
+    title: "letters, digits and signs, no spaces",
   });
   const button = document.createElement("button");
   button.className = "primary";

@@ -44,7 +44,7 @@ def test_the_production_file_is_what_serve_and_the_application_take(models: Stor
     schema = ServeDeploySchema.model_validate(yaml.safe_load(PRODUCTION.read_text()))
     (application,) = schema.applications
     config = ServeConfig(**application.args)
-    assert config.limits.timeout_s < schema.http_options.request_timeout_s
+    assert config.limits.request_timeout_s < schema.http_options.request_timeout_s
     named = {deployment.name for deployment in application.deployments}
     assert named == {"ingress", "router", *MODELS} - {"general"}
 

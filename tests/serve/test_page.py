@@ -14,7 +14,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from colorgan.data.scenes import draw_scene
+from colorgan.storage import Storage
 from tests.browser import Shoot, fits, visit
+from tests.serve.conftest import local_server
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +107,34 @@ def pixels(image: Locator) -> list[int]:
             return Array.from(canvas.getImageData(0, 0, 32, 24).data);
         }"""
     )
+
+
+def test_what_was_odd_about_a_file_is_said(failing_page: Page, tmp_path: Path) -> None:
+    page = failing_page  # that there are several pages, the server says by a refusal
+    cut, scan = tmp_path / "cut.jpg", tmp_path / "scan.tiff"
+    cut.write_bytes(drawn()[:-2])
+    with Image.open(io.BytesIO(drawn())) as first, Image.new("L", (90, 60)) as second:
+        first.save(scan, save_all=True, append_images=[second])
+    choose(page, cut, scan)
+    await_colours(card_of(page, "cut.jpg"))
+    expect(card_of(page, "cut.jpg")).to_contain_text("About the file: the end")
+    await_colours(card_of(page, "scan.tiff"))
+    words = "About the file: the file has several pages; this is the first."
+    expect(card_of(page, "scan.tiff")).to_contain_text(words)
+
+
+def test_a_key_of_any_letters_is_sent_as_the_server_reads_it(
+    browser: Browser, models: Storage
+) -> None:
+    key = "schlüssel-鍵"
+    with (
+        local_server(models, COLORGAN_API_KEY=key) as address,
+        visit(browser, address, failures=True) as page,
+    ):
+        field = page.get_by_label("This server wants an API key.")
+        field.fill(key)
+        field.press("Enter")
+        expect(page.get_by_text("Models served here")).to_be_visible()
 
 
 def chroma(image: Locator) -> float:

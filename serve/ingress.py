@@ -1,0 +1,339 @@
+"""A photograph's way through the service: arrived, decoded, routed, coloured and encoded."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect
+
+from colorgan.colorizer import prepare, recombine
+from colorgan.errors import ImageRejected
+from colorgan.images.decoding import Photograph, Pixels
+from colorgan.images.encoding import check_size, encode
+from colorgan.router import Route
+from serve.backend import Backend, Busy
+from serve.config import Limits
+from serve.metrics import Metrics
+from serve.parameters import (
+    ASSEMBLED,
+    AUTO,
+    ColorizeParameters,
+    Format,
+    Parameters,
+    acceptable_formats,
+    read_parameters,
+)
+from serve.problems import CLIENT_GONE, Problem
+from serve.uploads import Upload, decode_photograph, read_upload
+from serve.workers import ModelInfo, Painted, Square
+
+Result = TypeVar("Result")
+
+
+class Labels:
+    """What is known of a request for its metrics."""
+
+    photo_class = ""
+    model = ""
+
+
+class PhotographIngress:
+    """Decodes, encodes and counts; the networks are the backend's."""
+
+    def __init__(self, backend: Backend, limits: Limits) -> None:
+        """Take the backend, and what one client may ask for."""
+        self._backend = backend
+        self._limits = limits
+        # Decoding and encoding leave the event loop free; more threads than cores gain nothing.
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "photographs")
+        self.metrics = Metrics()
+        self._room = _Room(limits, self.metrics)
+
+    def close(self) -> None:
+        """Take no more work."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    @contextmanager
+    def counted(self, endpoint: str) -> Iterator[Labels]:
+        """Count how a request ends, and turn what can go wrong into a Problem."""
+        labels, status = Labels(), CLIENT_GONE
+        try:
+            yield labels
+            status = 200
+        except Problem as problem:
+            status = problem.status
+            raise
+        except Busy as error:
+            status = 503
+            raise Problem(status, str(error)) from None
+        except TimeoutError:
+            status = 504
+            raise Problem(
+                status, f"the photograph took longer than {self._limits.timeout_s:g} s"
+            ) from None
+        except ClientDisconnect:
+            raise
+        except Exception:
+            status = 500
+            raise
+        finally:
+            self.metrics.requests.labels(
+                endpoint, labels.photo_class, labels.model, str(status)
+            ).inc()
+
+    async def colorize(self, request: Request, labels: Labels) -> Response:
+        """Colour a request's photograph; raises Problem, Busy, TimeoutError, ClientDisconnect."""
+        query = request.query_params.multi_items()
+        read_parameters(ColorizeParameters, query)  # what is wrong there needs no photograph
+        async with self._uploaded(request) as upload:
+            chosen = read_parameters(ColorizeParameters, query, upload.fields)
+            formats = [chosen.format] if chosen.format else acceptable_formats(_accept(request))
+            infos = await self._backend.models()
+            known = (await self._backend.router()).classes
+            _check_names(chosen, infos, known)
+            photograph = await self._decode(upload, chosen)
+            picture_format = _fitting(formats, photograph.rgb)
+            model, route, square = await self._choose(photograph.rgb, chosen, infos, known)
+            labels.photo_class = route.photo_class if route else chosen.photo_class
+            labels.model = model
+            painted = await self._paint(model, square)
+            with self.metrics.stage("encode"):
+                data = await self._in_thread(
+                    _finish, photograph, painted, picture_format, chosen.vividness
+                )
+        headers = {"X-Colorgan-Model": painted.model.reference, **_notes(photograph)}
+        if route:
+            headers["X-Colorgan-Class"] = route.photo_class
+            headers["X-Colorgan-Score"] = f"{route.score:.4f}"
+        elif model in known:
+            headers["X-Colorgan-Class"] = model
+        if chosen.format is None:
+            headers["Vary"] = "Accept"
+        return Response(data, media_type=f"image/{picture_format}", headers=headers)
+
+    async def classify(self, request: Request, labels: Labels) -> Response:
+        """Route a request's photograph; raises as `colorize` does."""
+        query = request.query_params.multi_items()
+        read_parameters(Parameters, query)
+        async with self._uploaded(request) as upload:
+            chosen = read_parameters(Parameters, query, upload.fields)
+            photograph = await self._decode(upload, chosen)
+            route = await self._route(photograph.rgb)
+            router = await self._backend.router()
+        labels.photo_class = route.photo_class
+        content = {
+            "class": route.photo_class,
+            "score": route.score,
+            "scores": route.scores,
+            "label": route.label,
+            "router": router.name,
+        }
+        return JSONResponse(content, headers=_notes(photograph))
+
+    async def models(self) -> dict[str, Any]:
+        """What is served; raises Problem 503."""
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                router, infos = await self._backend.router(), await self._backend.models()
+        except Busy as error:
+            raise Problem(503, str(error)) from None
+        except TimeoutError:
+            raise Problem(503, "the models do not answer; try again in a moment") from None
+        return {
+            "models": [
+                {
+                    "name": info.name,
+                    "model": info.reference,
+                    "size": info.size,
+                    "color_space": info.color_space,
+                }
+                for info in infos.values()
+            ],
+            "router": {"name": router.name, "classes": list(router.classes)},
+        }
+
+    @asynccontextmanager
+    async def _uploaded(self, request: Request) -> AsyncIterator[Upload]:
+        """A request's body, and a place and the time to work on it.
+
+        A place is taken when the body is there: clients that send slowly, or stop, keep nobody out.
+        """
+        limits = self._limits
+        with self._room.arriving() as arrived:
+            with self.metrics.stage("read"):
+                try:
+                    async with asyncio.timeout(limits.upload_timeout_s):
+                        upload = await read_upload(request, limits.max_bytes, arrived)
+                except TimeoutError:
+                    raise Problem(
+                        408,
+                        f"the photograph did not arrive within {limits.upload_timeout_s:g} s: send "
+                        "a smaller file, as JPEG, or by a faster connection",
+                        {"Connection": "close"},
+                    ) from None
+            with self._room.place():
+                async with asyncio.timeout(limits.timeout_s):
+                    yield upload
+
+    async def _decode(self, upload: Upload, chosen: Parameters) -> Photograph:
+        with self.metrics.stage("decode"):
+            return await self._in_thread(
+                decode_photograph, upload.data, self._limits.max_pixels, chosen.page
+            )
+
+    async def _choose(
+        self,
+        rgb: Pixels,
+        chosen: ColorizeParameters,
+        infos: Mapping[str, ModelInfo],
+        known: Sequence[str],
+    ) -> tuple[str, Route | None, Square]:
+        """The model for a photograph, the route where the router was asked, and its square."""
+        route = None
+        squares: dict[int, Square] = {}
+        if chosen.model != ASSEMBLED:
+            model = chosen.model
+        elif chosen.photo_class != AUTO:
+            model = chosen.photo_class
+        else:
+            # While the router looks: class models mostly see squares of one size.
+            sizes = {infos[name].size for name in known if name in infos}
+            route, squares = await asyncio.gather(self._route(rgb), self._squares(rgb, sizes))
+            model = route.best_class
+        if model not in infos:
+            others = " or ".join(f"model={name}" for name in infos)
+            raise Problem(422, f"no model of the class {model} is served here: ask for {others}")
+        size = infos[model].size
+        if size not in squares:
+            squares = await self._squares(rgb, {size})
+        return model, route, squares[size]
+
+    async def _route(self, rgb: Pixels) -> Route:
+        with self.metrics.stage("route"):
+            view = (await self._backend.router()).view
+            square = await self._in_thread(lambda: view(rgb).numpy())
+            return await self._backend.route(square)
+
+    async def _squares(self, rgb: Pixels, sizes: Collection[int]) -> dict[int, Square]:
+        """What generators of these sizes see of a photograph, by size."""
+        with self.metrics.stage("prepare"):
+            made = [
+                self._in_thread(lambda size: prepare(rgb, size).numpy(), each) for each in sizes
+            ]
+            return dict(zip(sizes, await asyncio.gather(*made), strict=True))
+
+    async def _paint(self, model: str, square: Square) -> Painted:
+        with self.metrics.stage("paint"):
+            painted = await self._backend.paint(model, square)
+        self.metrics.batches.labels(model).observe(painted.batch)
+        return painted
+
+    async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, work, *arguments)
+
+
+class _Room:
+    """What one ingress has in hand: bodies of requests, and photographs that are worked on."""
+
+    def __init__(self, limits: Limits, metrics: Metrics) -> None:
+        self._limits = limits
+        self._metrics = metrics
+        self._working = 0
+        self._bytes = 0
+
+    @contextmanager
+    def arriving(self) -> Iterator[Callable[[int], None]]:
+        """Let a body arrive; yields what must be told of each piece's size; raises Problem 503."""
+        if self._working >= self._limits.max_requests:
+            raise _full()
+        held = 0
+
+        def arrived(size: int) -> None:
+            nonlocal held
+            if self._bytes + size > self._limits.max_arriving_bytes:
+                raise _full()
+            held += size
+            self._count(size)
+
+        try:
+            yield arrived
+        finally:
+            self._count(-held)
+
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        self._metrics.arriving.set(self._bytes)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places to work on a photograph; raises Problem 503."""
+        if self._working >= self._limits.max_requests:
+            raise _full()
+        self._working += 1
+        self._metrics.in_flight.set(self._working)
+        try:
+            yield
+        finally:
+            self._working -= 1
+            self._metrics.in_flight.set(self._working)
+
+
+def _full() -> Problem:
+    return Problem(503, "too many photographs at once; try again in a moment")
+
+
+def _accept(request: Request) -> str:
+    return ",".join(request.headers.getlist("accept"))
+
+
+def _check_names(
+    chosen: ColorizeParameters, infos: Mapping[str, ModelInfo], known: Sequence[str]
+) -> None:
+    """Refuse a model or a class that is not served; raises Problem 422."""
+    model, photo_class = chosen.model, chosen.photo_class
+    if model not in (ASSEMBLED, *infos):
+        raise Problem(422, f"model: {model!r} is none of {', '.join((ASSEMBLED, *infos))}")
+    if photo_class != AUTO and photo_class not in known:
+        raise Problem(422, f"class: {photo_class!r} is none of {', '.join((AUTO, *known))}")
+    if photo_class != AUTO and model not in (ASSEMBLED, photo_class):
+        raise Problem(
+            422,
+            f"class: {photo_class!r} chooses among the models of model={ASSEMBLED}, and "
+            f"model={model} colours all classes alike; give one of the two",
+        )
+
+
+def _fitting(formats: Sequence[Format], rgb: Pixels) -> Format:
+    """The first of the formats that holds a picture of such a size; raises Problem 422."""
+    refused = ""
+    for each in formats:
+        try:
+            check_size(each, *rgb.shape[:2])
+        except ImageRejected as rejected:
+            refused = refused or rejected.detail.partition(";")[0]
+        else:
+            return each
+    raise Problem(422, f"format: the photograph is {refused}; png holds more")
+
+
+def _finish(
+    photograph: Photograph, painted: Painted, picture_format: Format, vividness: float
+) -> bytes:
+    """Join a photograph with its colours at its own size, and encode it."""
+    color = torch.from_numpy(np.array(painted.color)).float()
+    rgb = recombine(photograph.rgb, color, painted.model.color_space, vividness)
+    return encode(picture_format, rgb, photograph.alpha)
+
+
+def _notes(photograph: Photograph) -> dict[str, str]:
+    """The header that says what was odd about a file; headers hold ASCII alone."""
+    words = " ".join("; ".join(photograph.notes).split())
+    return {"X-Colorgan-Note": words.encode("ascii", "replace").decode()} if words else {}

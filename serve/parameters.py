@@ -1,0 +1,190 @@
+"""What a client may say of a photograph: in the query, in fields of the form, or by Accept."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from colorgan.colorizer import VIVID
+from serve.problems import Problem
+
+ASSEMBLED = "assembled"
+AUTO = "auto"
+FILE = "file"
+Format = Literal["png", "jpeg", "webp"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_SHOWN = 40  # characters of a name that a client has sent
+
+Pairs = Sequence[tuple[str, str]]
+
+
+class Parameters(BaseModel):
+    """Of any photograph."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    page: int | None = Field(
+        None, ge=1, description="of a file with several pages, as scanners write them; from 1"
+    )
+
+
+class ColorizeParameters(Parameters):
+    """Of one that is to be coloured."""
+
+    model: str = Field(ASSEMBLED, description="assembled, general, hypercolumn or a class")
+    photo_class: str = Field(AUTO, alias="class", description="auto, or the class for `assembled`")
+    format: Format | None = Field(
+        None,
+        description="of the picture that comes back; where it is not given, Accept chooses, and "
+        "png where Accept leaves the choice",
+    )
+    vividness: float = Field(
+        1.0,
+        ge=0,
+        le=VIVID,
+        allow_inf_nan=False,
+        description="what the chroma is multiplied by; 0 is gray",
+    )
+
+
+Chosen = TypeVar("Chosen", bound=Parameters)
+
+
+def read_parameters(kind: type[Chosen], query: Pairs, form: Pairs = ()) -> Chosen:
+    """What the client has chosen, with the defaults for the rest.
+
+    Args:
+        kind: the parameters that there are.
+        query: names and values of the query, in order.
+        form: those of the form's fields, without the photograph.
+
+    Raises:
+        Problem: 422, for a name that does not exist or is given twice, or a value out of range.
+    """
+    known = names(kind)
+    given = [name for name, _ in (*query, *form)]
+    faults = [_unknown(name, known) for name in dict.fromkeys(given) if name not in known]
+    for name in known:
+        times = given.count(name)
+        if times > 1:
+            both = any(name == each for each, _ in query) and any(name == each for each, _ in form)
+            where = ", in the query and in the form" if both else ""
+            faults.append(f"{name}: it is given {times} times{where}; give it once")
+    if faults:
+        raise Problem(422, "; ".join(faults))
+    try:
+        return kind.model_validate(dict((*query, *form)))
+    except ValidationError as error:
+        words = (f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
+        raise Problem(422, "; ".join(words)) from None
+
+
+def names(kind: type[Parameters]) -> list[str]:
+    """The parameters' names, as clients write them."""
+    return [field.alias or name for name, field in kind.model_fields.items()]
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
+    near = difflib.get_close_matches(name.lower(), known, 1)
+    if near:
+        return f"{shown}: there is no such parameter; did you mean {near[0]}?"
+    return f"{shown}: there is no such parameter; there are {', '.join(known)}"
+
+
+def acceptable_formats(accept: str) -> list[Format]:
+    """The formats that the header Accept takes, the most welcome first (RFC 9110, 12.5.1).
+
+    Among those that are equally welcome, one that is named goes before one that a wildcard covers,
+    and then png before jpeg before webp. Without the header every format is welcome.
+
+    Raises:
+        Problem: 406, it takes none of them.
+    """
+    ranges = _ranges(accept) if accept.strip() else {"*/*": 1.0}
+    welcome: dict[Format, tuple[float, int]] = {}
+    for each in FORMATS:
+        # The most specific range decides, whatever the others say.
+        spellings = ("image/jpg", "image/jpeg") if each == "jpeg" else (f"image/{each}",)
+        named = [ranges[spelling] for spelling in spellings if spelling in ranges]
+        if named:
+            welcome[each] = (max(named), 2)
+        elif "image/*" in ranges:
+            welcome[each] = (ranges["image/*"], 1)
+        else:
+            welcome[each] = (ranges.get("*/*", 0.0), 0)
+    taken = [each for each in FORMATS if welcome[each][0] > 0]
+    if not taken:
+        offered = ", ".join(f"image/{each}" for each in FORMATS)
+        raise Problem(
+            406,
+            f"Accept takes none of {offered}: add one of these or */* to it, or say which with the "
+            "parameter format",
+        )
+    return sorted(taken, key=lambda each: welcome[each], reverse=True)
+
+
+def _ranges(accept: str) -> dict[str, float]:
+    """The media ranges of an Accept header, each with its q; what cannot be read is left out."""
+    ranges = {}
+    for part in accept.split(","):
+        media_range, *parameters = (each.strip().lower() for each in part.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip() == "q":
+                try:
+                    quality = float(value)
+                except ValueError:
+                    quality = -1.0
+        if 0 <= quality <= 1:
+            ranges[media_range] = max(quality, ranges.get(media_range, 0.0))
+    return ranges
+
+
+def described_parameters(kind: type[Parameters]) -> list[dict[str, Any]]:
+    """The parameters as an OpenAPI document describes those of a query."""
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": schema.pop("description"),
+            "schema": schema,
+        }
+        for name, schema in _schemas(kind).items()
+    ]
+
+
+def described_body(kind: type[Parameters]) -> dict[str, Any]:
+    """The body with a photograph as an OpenAPI document describes it."""
+    picture = {"type": "string", "format": "binary"}
+    form = {
+        "type": "object",
+        "required": [FILE],
+        "properties": {FILE: picture, **_schemas(kind)},
+        "additionalProperties": False,
+    }
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": form},
+            **{f"image/{name}": {"schema": picture} for name in ("jpeg", "png", "webp", "tiff")},
+        },
+    }
+
+
+def _schemas(kind: type[Parameters]) -> dict[str, dict[str, Any]]:
+    """Each parameter's JSON schema, without the titles and the null that no client can send."""
+    schemas = {}
+    for name, schema in kind.model_json_schema()["properties"].items():
+        present = next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), {})
+        merged = {**schema, **present}
+        if merged.get("default") is None:
+            merged.pop("default", None)
+        schemas[name] = {
+            key: value for key, value in merged.items() if key not in ("title", "anyOf")
+        }
+    return schemas
