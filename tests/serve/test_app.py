@@ -165,6 +165,48 @@ def test_every_model_colours_through_its_own_deployment(service: Service) -> Non
     assert classified.json()["scores"].keys() == {"animals", "people", "vehicles"}
 
 
+def test_through_serves_proxy_requests_are_answered_as_without_it(service: Service) -> None:
+    for path in ("/", "/healthz", "/models"):
+        head = httpx.head(f"{service.address}{path}", timeout=60)
+        assert (head.status_code, head.content) == (200, b"")
+        options = httpx.options(f"{service.address}{path}", timeout=60)
+        assert options.headers["allow"] == "GET, HEAD, OPTIONS"
+    fields = [("format", (None, "jpeg")), ("file", ("a.png", PHOTO))]
+    colored = httpx.post(f"{service.address}/colorize?model=people", files=fields, timeout=120)
+    assert colored.headers["content-type"] == "image/jpeg"
+
+    def gone() -> bool:
+        exposition = httpx.get(f"{service.address}/metrics", timeout=60).text
+        return 'endpoint="classify",model="",photo_class="",status="499"' in exposition
+
+    host, port = service.address.removeprefix("http://").split(":")
+    head = (
+        "POST /classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 999\r\n"
+    )
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(f"{head}\r\n".encode() + PHOTO[:500])
+    _wait(gone)
+
+
+def test_an_address_that_serve_would_not_listen_on_is_refused(
+    service: Service, ray_cluster: LocalRay
+) -> None:
+    environment = {**os.environ, **ray_cluster.environment, "RAY_ADDRESS": ray_cluster.address}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "serve", "--storage", service.storage.uri]
+    done = subprocess.run(
+        [*command, "--port", str(port)],
+        env=environment,
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    listens = service.address.removeprefix("http://")
+    assert f"error: Ray Serve runs on this cluster already, and listens on {listens}" in done.stderr
+
+
 def test_what_shares_a_batch_does_not_change_a_photographs_colours(service: Service) -> None:
     photos = [encoded(picture(seed=seed)) for seed in range(16)]
     alone = [service.colorize("animals", photo) for photo in photos]
