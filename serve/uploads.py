@@ -63,7 +63,13 @@ async def read_upload(
 
 async def _read_form(request: Request, max_bytes: int, arrived: Callable[[int], None]) -> Upload:
     stream = _limited(request, max_bytes, arrived, _FORM_BYTES)
-    parser = MultiPartParser(request.headers, stream, max_files=_FORM_PARTS, max_fields=_FORM_PARTS)
+    parser = MultiPartParser(
+        request.headers,
+        stream,
+        max_files=_FORM_PARTS,
+        max_fields=_FORM_PARTS,
+        max_part_size=_FORM_BYTES,
+    )
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:

@@ -155,6 +155,12 @@ def test_what_would_be_ignored_is_refused_by_name(client: httpx.Client, name: st
     problem(client.post(path, files=[FILE, *parts]), 422, words)
 
 
+def test_a_field_as_long_as_a_book_is_not_repeated(client: httpx.Client) -> None:
+    answer = client.post(COLORIZE, files=[FILE, text("model", "x" * 100_000)])
+    problem(answer, 400, "the form cannot be read")
+    assert len(answer.content) < 1000
+
+
 @pytest.mark.parametrize(
     ("accept", "format"),
     [
