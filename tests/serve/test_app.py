@@ -175,9 +175,8 @@ def test_through_serves_proxy_requests_are_answered_as_without_it(service: Servi
     colored = httpx.post(f"{service.address}/colorize?model=people", files=fields, timeout=120)
     assert colored.headers["content-type"] == "image/jpeg"
 
-    def gone() -> bool:
-        exposition = httpx.get(f"{service.address}/metrics", timeout=60).text
-        return 'endpoint="classify",model="",photo_class="",status="499"' in exposition
+    def counted(line: str) -> bool:
+        return line in httpx.get(f"{service.address}/metrics", timeout=60).text
 
     host, port = service.address.removeprefix("http://").split(":")
     head = (
@@ -185,7 +184,9 @@ def test_through_serves_proxy_requests_are_answered_as_without_it(service: Servi
     )
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(f"{head}\r\n".encode() + PHOTO[:500])
-    _wait(gone)
+        _wait(lambda: counted("colorgan_upload_bytes 500.0"))
+    _wait(lambda: counted('endpoint="classify",model="",photo_class="",status="499"'))
+    _wait(lambda: counted("colorgan_upload_bytes 0.0"))
 
 
 def test_an_address_that_serve_would_not_listen_on_is_refused(
