@@ -47,7 +47,8 @@ from colorgan.errors import ColorganError
 from colorgan.images.decoding import decode, encode_png
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.options import option
-from colorgan.router import RouterConfig, open_router
+from colorgan.router import open_router
+from colorgan.router_choice import RouterConfig
 from colorgan.storage import open_storage
 from serve.config import Limits
 

@@ -12,7 +12,7 @@ from colorgan.data.dataset import Row
 from colorgan.errors import ColorganError
 from colorgan.evaluation.evaluate import Evaluator
 from colorgan.evaluation.results import Report, open_report
-from colorgan.router import RouterConfig
+from colorgan.router_choice import RouterConfig
 from colorgan.storage import open_storage
 
 

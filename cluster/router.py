@@ -1,17 +1,70 @@
 """The training of the router's head as a Ray task."""
 
+import json
+from collections.abc import Callable
+
 import ray
 import torch
 
 from cluster.errors import cause
 from cluster.planning import Plan
 from colorgan.cards import ModelCard
-from colorgan.data.dataset import open_dataset
-from colorgan.errors import ColorganError
+from colorgan.data.dataset import ROUTER, Dataset, open_dataset
+from colorgan.errors import ColorganError, Corrupt
 from colorgan.models.classifiers import load_classifier
 from colorgan.router_training import HeadTrainingConfig, train_router
-from colorgan.storage import open_storage
+from colorgan.runs import HeadResult
+from colorgan.storage import Storage, open_storage
 from colorgan.training import device_name
+
+
+def fit_head(
+    storage: Storage,
+    dataset: Dataset,
+    run: str,
+    classifier: str,
+    plan: Plan,
+    retries: int,
+    say: Callable[[str], None],
+) -> HeadResult:
+    """Train the router's head as a part of a run, unless the run has done it before.
+
+    Args:
+        storage: where datasets, runs and packages are.
+        dataset: whose classes the head tells apart.
+        run: the run's name.
+        classifier: whose features to use.
+        plan: see fit_router, as retries.
+        retries: as there.
+        say: takes a line for the job's log.
+
+    Returns:
+        The result; its status is "failed", with the cause, where the training failed, and "stopped"
+        after Ctrl-C.
+
+    Raises:
+        Corrupt: what the run has recorded of its head cannot be read.
+    """
+    key, classes = f"runs/{run}/{ROUTER}/result.json", dataset.manifest.classes
+    if storage.exists(key):
+        try:
+            known = json.loads(storage.get(key))
+            package, accuracy = str(known["package"]), float(known["val_accuracy"])
+        except (ValueError, TypeError, KeyError):
+            raise Corrupt(f"{key} cannot be read: choose another --run") from None
+        say(f"router: finished before, {package}")
+        return HeadResult("done", classifier, classes, package, accuracy)
+    say(f"router: training a head for {', '.join(classes)} on {classifier}")
+    try:
+        card = fit_router(storage.uri, dataset.manifest.name, run, classifier, plan, retries)
+    except ColorganError as error:
+        return HeadResult("failed", classifier, classes, error=str(error))
+    except KeyboardInterrupt:
+        return HeadResult("stopped", classifier, classes)
+    storage.put(key, (json.dumps({"package": card.reference, **card.metrics}) + "\n").encode())
+    accuracy = card.metrics["val_accuracy"]
+    say(f"router: {card.reference}, validation accuracy {accuracy:.1%}")
+    return HeadResult("done", classifier, classes, card.reference, accuracy)
 
 
 def fit_router(

@@ -7,10 +7,11 @@ import torch
 
 from colorgan.cards import ModelCard, find
 from colorgan.colorizer import Colorizer
-from colorgan.errors import NotInStorage
+from colorgan.errors import ConfigError, NotInStorage
 from colorgan.images.decoding import Pixels
 from colorgan.packages import load_generator
-from colorgan.router import Route, Router
+from colorgan.router import Route, Router, open_router
+from colorgan.router_choice import RouterChoice, RouterConfig, StoredModels, choose_router
 from colorgan.storage import Storage
 
 
@@ -33,7 +34,17 @@ class AssembledColorizer:
     """Colours photographs, each with the model of the class that the router finds."""
 
     def __init__(self, router: Router, colorizers: Mapping[str, Colorizer]) -> None:
-        """Take finished parts: a router, and a colorizer for each of its classes."""
+        """Take finished parts: a router, and a colorizer for each of its classes.
+
+        Raises:
+            ConfigError: one of its classes has none.
+        """
+        lacking = [name for name in router.classes if name not in colorizers]
+        if lacking:
+            raise ConfigError(
+                f"the router {router.name} sends to {', '.join(router.classes)}, and there is no "
+                f"model of {', '.join(lacking)}"
+            )
         self.router = router
         self.colorizers = colorizers
 
@@ -66,6 +77,45 @@ class AssembledColorizer:
             for place, picture in zip(places, pictures, strict=True):
                 colored[place] = Colored(picture, model, routes[place])
         return [colored[place] for place in range(len(photographs))]
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The parts of an assembled model, chosen so that they fit, and not loaded yet.
+
+    Attributes:
+        choice: the router.
+        cards: the package of each class that it sends to.
+    """
+
+    choice: RouterChoice
+    cards: Mapping[str, ModelCard]
+
+    def load(self, storage: Storage, device: torch.device | None = None) -> AssembledColorizer:
+        """Load the parts; raises ColorganError where one cannot be read."""
+        return load_assembled(
+            storage, open_router(self.choice.config, storage, device), self.cards, device
+        )
+
+
+def assemble(
+    config: RouterConfig, storage: Storage, wanted: Sequence[str] = (), way_out: str = ""
+) -> Assembly:
+    """Choose a router, and the latest package in storage for each of its classes.
+
+    Args:
+        config: which router.
+        storage: where the packages are.
+        wanted: see choose_router, as way_out.
+        way_out: as there.
+
+    Raises:
+        NotInStorage: no router has a model of every class that it sends to.
+        ColorganError: as choose_router.
+    """
+    models = StoredModels(storage)
+    choice = choose_router(config, storage, models, wanted, way_out=way_out)
+    return Assembly(choice, {name: models[name] for name in choice.classes})
 
 
 def find_class_models(storage: Storage, classes: Sequence[str]) -> dict[str, ModelCard]:

@@ -10,13 +10,11 @@ from torch import Tensor
 
 from colorgan.cards import find
 from colorgan.classes import PhotoClasses, imagenet_labels
-from colorgan.data.dataset import ROUTER
 from colorgan.errors import ConfigError
 from colorgan.images.decoding import Pixels
-from colorgan.models import EMBEDDED
 from colorgan.models.head import RouterHead
-from colorgan.options import option
 from colorgan.packages import load_head
+from colorgan.router_choice import HEAD, LABELS, RouterConfig, choose_lone_router
 from colorgan.storage import Storage
 
 if TYPE_CHECKING:
@@ -49,40 +47,18 @@ class Route:
         return max(self.scores, key=lambda name: self.scores[name])
 
 
-@dataclass(frozen=True)
-class RouterConfig:
-    """Which router to use."""
-
-    router: str = option(
-        "labels",
-        "labels: the best ImageNet label decides; head: the one of colorgan train-router",
-        choices=("labels", "head"),
-    )
-    classifier: str = option(
-        EMBEDDED, "of the router `labels`: this one, or any of torchvision's, as vgg16"
-    )
-    weights: str = option("", "a file with the classifier's weights, instead of its own")
-    classes: str = option("", "a file with the classes and their labels, as colorgan/classes.toml")
-    unsure_below: float = option(0.0, "of the router `head`: the probability to be sure from")
-
-    def __post_init__(self) -> None:
-        """Check the values; raises ConfigError."""
-        if self.router not in ("labels", "head"):
-            raise ConfigError(f"no router {self.router!r}: there are labels and head")
-        if not 0 <= self.unsure_below <= 1:
-            raise ConfigError(f"--unsure-below {self.unsure_below} is not a probability")
-
-
 class Router(ABC):
     """Sends photographs to classes.
 
     Attributes:
         name: `labels` or `head`.
+        package: of the head, `router@version`; otherwise empty.
         classes: what it sends to.
         classifier: what it sees with.
     """
 
     name: str
+    package: str = ""
     classes: tuple[str, ...]
     classifier: "Classifier"
 
@@ -110,7 +86,7 @@ class LabelRouter(Router):
         rule: what the labels say.
     """
 
-    name = "labels"
+    name = LABELS
 
     def __init__(self, classifier: "Classifier", photo_classes: PhotoClasses) -> None:
         """Take a classifier, and what its labels say."""
@@ -144,12 +120,22 @@ class LabelRouter(Router):
 class HeadRouter(Router):
     """A trained head on a classifier's features."""
 
-    name = "head"
+    name = HEAD
 
     def __init__(
-        self, classifier: "Classifier", head: RouterHead, unsure_below: float = 0.0
+        self,
+        classifier: "Classifier",
+        head: RouterHead,
+        unsure_below: float = 0.0,
+        package: str = "",
     ) -> None:
         """Take a trained head and the classifier that it was trained on.
+
+        Args:
+            classifier: what it sees with.
+            head: of its features.
+            unsure_below: the probability to be sure from.
+            package: of the head, `router@version`, where it comes from one.
 
         Raises:
             ConfigError: the classifier's weights are other ones.
@@ -160,6 +146,7 @@ class HeadRouter(Router):
                 "as --weights, or run colorgan train-router again"
             )
         self.classifier = classifier
+        self.package = package
         self.classes = head.config.classes
         self._head = head
         self._unsure_below = unsure_below
@@ -181,6 +168,9 @@ def open_router(
 ) -> Router:
     """The router that a configuration names.
 
+    `auto` is the one that fits the models in storage (see choose_router), or, where none does, the
+    one that it would be without models: a router can be used alone.
+
     Args:
         config: which one.
         storage: where the head's package is.
@@ -195,10 +185,12 @@ def open_router(
     # torchvision takes seconds to import, and many need to know of routes who open no router.
     from colorgan.models.classifiers import load_classifier
 
+    if config.router != LABELS:
+        config = choose_lone_router(config, storage).config
     weights = Path(config.weights) if config.weights else None
-    if config.router == "labels":
+    if config.router == LABELS:
         photo_classes = PhotoClasses.load(Path(config.classes) if config.classes else None)
         return LabelRouter(load_classifier(config.classifier, weights, device), photo_classes)
-    head = load_head(storage, find(storage, ROUTER))
+    head = load_head(storage, find(storage, config.head))
     classifier = load_classifier(head.config.classifier, weights, device)
-    return HeadRouter(classifier, head, config.unsure_below)
+    return HeadRouter(classifier, head, config.unsure_below, config.head)

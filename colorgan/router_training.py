@@ -150,18 +150,17 @@ def train_head(
 
     Args:
         classifier: whose features to use; its weights stay as they are.
-        dataset: of at least two classes.
+        dataset: whose classes to tell apart; of a single class the head sends everything there.
         config: the hyper-parameters.
         device: that the classifier works on, in words.
         observe: called with a split and the number of its photographs that are classified.
 
     Raises:
-        ColorganError: the dataset has one class, or none of a class in a split.
+        ColorganError: a class has no photograph in the training split, or the validation split
+            has none at all.
     """
     started = time.monotonic()
     classes = dataset.manifest.classes
-    if len(classes) < 2:
-        raise ColorganError(f"dataset {dataset.manifest.name} has one class: there is no choice")
     for label in classes:
         if not dataset.count((label,), "train"):
             raise ColorganError(f"class {label!r} has no photograph in the split train")

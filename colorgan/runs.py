@@ -88,6 +88,27 @@ class ModelResult:
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class HeadResult:
+    """What came of the router's head in a run: `router` in summary.json.
+
+    Attributes:
+        status: "done", "stopped" or "failed".
+        classifier: whose features it stands on.
+        classes: that it sends to.
+        package: `router@version`.
+        val_accuracy: share of the validation photographs that it sends to their class.
+        error: the cause of a failure, in a sentence.
+    """
+
+    status: str
+    classifier: str
+    classes: tuple[str, ...]
+    package: str | None = None
+    val_accuracy: float | None = None
+    error: str | None = None
+
+
 def new_run_name(kind: str) -> str:
     """A name that no run has had: the kind, the time (UTC), and a few random digits."""
     return f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

@@ -25,6 +25,7 @@ from colorgan.data.dataset import SPLITS, check_name, list_datasets, open_datase
 from colorgan.errors import ConfigError, NotInStorage
 from colorgan.evaluation.evaluate import (
     blocks_left,
+    choose_evaluated_router,
     choose_rows,
     collect,
     default_models,
@@ -37,7 +38,7 @@ from colorgan.evaluation.results import Evaluation, Report
 from colorgan.evaluation.survey import survey_frames
 from colorgan.options import add_options, parse
 from colorgan.progress import format_seconds
-from colorgan.router import RouterConfig
+from colorgan.router_choice import RouterConfig
 from colorgan.storage import open_storage
 
 
@@ -90,6 +91,8 @@ def _run(args: argparse.Namespace) -> int:
         raise ConfigError(f"dataset {manifest.name} has no photograph in the split {args.split}")
     now = datetime.now(UTC)
     models = args.models or default_models(storage, manifest.classes)
+    contestants = find_contestants(storage, models, manifest.classes)
+    choice = choose_evaluated_router(router, storage, dataset, contestants)
     evaluation = Evaluation(
         name=check_name("report", args.report or f"evaluation-{now:%Y%m%d-%H%M%S}"),
         created=now.isoformat(timespec="seconds"),
@@ -98,9 +101,10 @@ def _run(args: argparse.Namespace) -> int:
         photographs=photographs,
         seed=args.seed,
         classes=manifest.classes,
-        contestants=find_contestants(storage, models, manifest.classes),
-        router=router.router,
-        classifier=router.classifier,
+        contestants=contestants,
+        router=choice.config.router if choice else "",
+        router_package=choice.package if choice else "",
+        classifier=choice.classifier if choice else router.classifier,
         missing=missing_metrics(),
         versions={"colorgan": colorgan.__version__, "torch": str(torch.__version__)},
     )
@@ -109,6 +113,10 @@ def _run(args: argparse.Namespace) -> int:
         f"report {evaluation.name}{' (going on)' if going_on else ''}: {photographs} photographs "
         f"of {manifest.name}, {', '.join(each.name for each in evaluation.contestants)}"
     )
+    if report.evaluation.routing:
+        _say(f"router of the assembled models: {report.evaluation.routing}")
+    if choice and choice.note:
+        _say(f"note: {choice.note}")
     try:
         _evaluate(report, args, router)
         results, distances = collect(report)

@@ -26,6 +26,7 @@ from cluster.connection import cluster_nodes, connected, storage_uri
 from cluster.job import add_training_options, check_at_least, choose_dataset, run_job
 from cluster.planning import Plan, plan_training
 from cluster.queue import Queue
+from colorgan.classes import PhotoClasses
 from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option
 from colorgan.data.dataset import (
     GENERAL,
@@ -36,10 +37,13 @@ from colorgan.data.dataset import (
 )
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
+from colorgan.models import EMBEDDED
 from colorgan.options import add_options, given, parse
-from colorgan.presets import DEFAULT_PRESET, PRESETS, find_preset
+from colorgan.presets import DEFAULT_PRESET, PRESETS, Preset, find_preset
 from colorgan.progress import Progress, RunProgress, format_seconds, write_progress
+from colorgan.router_choice import AUTO, HEAD, ROUTERS
 from colorgan.runs import (
+    HeadResult,
     ModelResult,
     ModelRun,
     find_base,
@@ -88,10 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--router",
-        choices=("labels", "head"),
-        default="labels",
-        help="head: train the router's head on the dataset, too (default: %(default)s, which needs "
-        "no training)",
+        choices=ROUTERS,
+        default=AUTO,
+        help="head: train the router's head on the dataset, too; labels: do not; auto: do where "
+        "class models are trained whose classes are not those of colorgan/classes.toml (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--worker-logs", action="store_true", help="print what Ray's processes print"
@@ -161,18 +166,35 @@ def _run(args: argparse.Namespace) -> int:
                 _say(("then " if number else "") + plans[stage[0]].sentence(stage))
             trainer = _Trainer(storage, run, specs, plans)
             results |= trainer.train(args.retries, args.max_parallel)
-        status = _summarize(storage, run, [results[model] for model in configs], started)
+        stopped = any(result.status == "stopped" for result in results.values())
+        router = None
+        if not stopped and _needs_head(args.router, dataset, models):
+            from cluster.router import fit_head  # imports Ray: see cluster.connection
+
+            classifier = _classifier(args, preset, overrides)
+            router = fit_head(storage, dataset, run, classifier, plan(1), args.retries, _say)
+        ordered = [results[model] for model in configs]
+        status = _summarize(storage, run, ordered, router, started)
         if status == EXIT_INTERRUPTED:
             _say(f"stopped; the same command with --run {run} goes on")
             # The threads that wait for Ray cannot be interrupted; Ray ends what this process owns.
             os._exit(status)
-        if args.router == "head":
-            backbone = preset.config(ROUTER, overrides).backbone
-            error = _train_router(storage, dataset, run, backbone, plan(1), args.retries)
-            if error:
-                print(f"error: {error}", file=sys.stderr, flush=True)
-                return EXIT_FAULT
     return status
+
+
+def _needs_head(router: str, dataset: Dataset, models: Sequence[str]) -> bool:
+    """Whether the job trains a head: for class models that the router `labels` does not know."""
+    classes = dataset.manifest.classes
+    if router != AUTO:
+        return router == HEAD
+    return {*classes} != {*PhotoClasses.load().names} and not {*classes}.isdisjoint(models)
+
+
+def _classifier(args: argparse.Namespace, preset: Preset, overrides: dict[str, Any]) -> str:
+    """What the head sees with: the preset's backbone, or the one that needs no download."""
+    if args.router == AUTO and "backbone" not in overrides:
+        return EMBEDDED
+    return preset.config(ROUTER, overrides).backbone
 
 
 def _check_models(dataset: Dataset, models: Sequence[str]) -> None:
@@ -354,27 +376,13 @@ class _ProgressRecord:
             write_progress(self._storage, record)
 
 
-def _train_router(
-    storage: Storage, dataset: Dataset, run: str, classifier: str, plan: Plan, retries: int
-) -> str | None:
-    """Train the router's head unless the run has one; returns why it failed, if it did."""
-    from cluster.router import fit_router
-
-    key = f"runs/{run}/{ROUTER}/result.json"
-    if storage.exists(key):
-        _say("router: finished before")
-        return None
-    _say(f"router: training a head on {classifier}")
-    try:
-        card = fit_router(storage.uri, dataset.manifest.name, run, classifier, plan, retries)
-    except ColorganError as error:
-        return f"router: {error}"
-    storage.put(key, (json.dumps({"package": card.reference, **card.metrics}) + "\n").encode())
-    _say(f"router: {card.reference}, validation accuracy {card.metrics['val_accuracy']:.1%}")
-    return None
-
-
-def _summarize(storage: Storage, run: str, results: list[ModelResult], started: float) -> int:
+def _summarize(
+    storage: Storage,
+    run: str,
+    results: list[ModelResult],
+    router: HeadResult | None,
+    started: float,
+) -> int:
     """Write summary.json, print it as a table, and return the exit status."""
     wall = time.time() - started
     total = sum(result.seconds or 0 for result in results)
@@ -383,6 +391,7 @@ def _summarize(storage: Storage, run: str, results: list[ModelResult], started: 
         "wall_seconds": wall,
         "sum_seconds": total,
         "models": [asdict(result) for result in results],
+        "router": asdict(router) if router else None,
     }
     key = f"runs/{run}/summary.json"
     content = (json.dumps(summary, indent=2) + "\n").encode()
@@ -417,9 +426,12 @@ def _summarize(storage: Storage, run: str, results: list[ModelResult], started: 
     failed = [result for result in results if result.status == "failed"]
     for result in failed:
         print(f"error: {result.model} failed: {result.error}", file=sys.stderr, flush=True)
-    if any(result.status == "stopped" for result in results):
+    if router and router.status == "failed":
+        print(f"error: router failed: {router.error}", file=sys.stderr, flush=True)
+    statuses = {result.status for result in results} | ({router.status} if router else set())
+    if "stopped" in statuses:
         return EXIT_INTERRUPTED
-    return EXIT_FAULT if failed else 0
+    return EXIT_FAULT if "failed" in statuses else 0
 
 
 def _say(line: str) -> None:

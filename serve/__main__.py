@@ -15,9 +15,9 @@ from cluster.connection import connected
 from colorgan.cli import add_storage_option, guarded
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.memory import keep_buffers
-from colorgan.router import RouterConfig
+from colorgan.router_choice import AUTO, ROUTERS, RouterConfig
 from colorgan.storage import open_storage
-from serve.backend import LocalBackend, find_cards
+from serve.backend import LocalBackend, find_parts
 from serve.config import ServeConfig
 from serve.listening import address, listen, reserved, run_server
 
@@ -38,10 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="MODEL@VERSION",
         nargs="+",
         default=[],
-        help="pinned versions; of other models the latest is served",
+        help="pinned versions, also of the router's head; of other models the latest is served",
     )
     parser.add_argument(
-        "--router", choices=("labels", "head"), default="labels", help="(default: %(default)s)"
+        "--router",
+        choices=ROUTERS,
+        default=AUTO,
+        help="as of colorgan colorize (default: %(default)s)",
     )
     parser.add_argument("--classes", metavar="FILE", default="", help="as colorgan/classes.toml")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
@@ -60,15 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(args: argparse.Namespace) -> int:
     if not 0 < args.port < 65536:
         raise ConfigError("--port must be from 1 to 65535")
-    storage = open_storage(args.storage)
-    find_cards(storage, tuple(args.models))  # what is wrong is said before anything is started
     config = ServeConfig(
-        storage=storage.uri,
+        storage=open_storage(args.storage).uri,
         models=tuple(args.models),
         router=RouterConfig(router=args.router, classes=args.classes),
         device=args.device,
         compile=args.compile,
     )
+    note = find_parts(config).note  # what is wrong is said before anything is started
+    if note:
+        print(f"note: {note}", file=sys.stderr, flush=True)
     if args.local:
         return _local(config, args.host, args.port)
     return _on_ray(config, args.host, args.port)

@@ -24,7 +24,7 @@ from colorgan.memory import keep_buffers
 from colorgan.router import Route
 from colorgan.storage import open_storage
 from serve.api import create_api
-from serve.backend import Busy, find_cards
+from serve.backend import Busy, find_parts
 from serve.config import Limits, ServeConfig
 from serve.workers import (
     GeneratorWorker,
@@ -178,22 +178,22 @@ def build(config: ServeConfig) -> serve.Application:
     """The application on the models that are in storage now.
 
     Raises:
-        ColorganError: there is no model, or a setting cannot be used.
+        ColorganError: there is no model, no router fits those that there are, or a setting cannot
+            be used.
     """
-    storage = open_storage(config.storage)
-    cards = find_cards(storage, config.models)
+    storage, parts = open_storage(config.storage), find_parts(config)
     # A replica that is replaced answers what it has begun: Serve's own 20 s would cut some off.
     drain_s = config.limits.request_timeout_s + _ANSWER_SECONDS
     worker = WorkerDeployment.options(graceful_shutdown_timeout_s=drain_s)
     how = (config.device, config.compile)
     router = worker.options(name="router").bind(
-        RouterWorker, config.threads, storage.uri, config.router, *how
+        RouterWorker, config.threads, storage.uri, parts.router, *how
     )
     generators = {
         name: worker.options(name=name).bind(
             GeneratorWorker, config.threads, storage.uri, card, *how
         )
-        for name, card in cards.items()
+        for name, card in parts.cards.items()
     }
     ingress = Ingress.options(graceful_shutdown_timeout_s=drain_s)
     return ingress.bind(config.limits, router, generators, storage.uri)

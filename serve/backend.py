@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from colorgan.cards import ModelCard, find, list_models
-from colorgan.data.dataset import GENERAL, HYPERCOLUMN
+from colorgan.data.dataset import GENERAL, HYPERCOLUMN, ROUTER
 from colorgan.errors import NotInStorage
 from colorgan.router import Route
+from colorgan.router_choice import RouterConfig, choose_router
 from colorgan.storage import Storage, open_storage
 from serve.config import ServeConfig
 from serve.workers import GeneratorWorker, ModelInfo, Painted, RouterInfo, RouterWorker, Square
@@ -58,17 +60,55 @@ def find_cards(storage: Storage, pins: tuple[str, ...]) -> dict[str, ModelCard]:
     return dict(sorted(colouring.items(), key=lambda item: (item[0] in last, item[0])))
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a service is made of, chosen before anything is loaded.
+
+    Attributes:
+        cards: the packages to serve, by model.
+        router: `labels`, or `head` with its package; the class models that it sends to are among
+            the cards.
+        note: a sentence for the operator on what was chosen; or empty.
+    """
+
+    cards: dict[str, ModelCard]
+    router: RouterConfig
+    note: str
+
+
+def find_parts(config: ServeConfig) -> Parts:
+    """The models to serve and a router that fits them: every start of the service begins with it.
+
+    A storage of general or hypercolumn models alone is served without an assembled model.
+
+    Raises:
+        NotInStorage: there is no model, or no router sends to the class models that there are.
+        ColorganError: as choose_router.
+    """
+    storage = open_storage(config.storage)
+    cards = find_cards(storage, config.models)
+    wished = config.router
+    pinned = [pin for pin in config.models if pin.partition("@")[0] == ROUTER]
+    if pinned and not wished.head:
+        wished = replace(wished, head=pinned[-1])
+    classes = {name: card for name, card in cards.items() if name not in (GENERAL, HYPERCOLUMN)}
+    choice = choose_router(wished, storage, classes or None)
+    note = choice.note
+    if not classes:
+        note = f"there is no class model: clients must ask for model={next(iter(cards))}"
+    return Parts(cards, choice.config, note)
+
+
 class LocalBackend:
     """All of it in this process: for a laptop, and for the tests of the API."""
 
     def __init__(self, config: ServeConfig) -> None:
         """Load everything; raises ColorganError."""
-        storage = open_storage(config.storage)
-        cards = find_cards(storage, config.models)
+        storage, parts = open_storage(config.storage), find_parts(config)
         how = (config.device, config.compile)
-        self._router = RouterWorker(storage.uri, config.router, *how)
+        self._router = RouterWorker(storage.uri, parts.router, *how)
         self._generators = {
-            name: GeneratorWorker(storage.uri, card, *how) for name, card in cards.items()
+            name: GeneratorWorker(storage.uri, card, *how) for name, card in parts.cards.items()
         }
 
     async def router(self) -> RouterInfo:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from colorgan.images.decoding import MAX_PIXELS
-from colorgan.router import RouterConfig
+from colorgan.router_choice import RouterConfig
 
 
 class _Strict(BaseModel):

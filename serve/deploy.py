@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,7 @@ from pydantic import ValidationError
 
 from colorgan.cli import guarded
 from colorgan.errors import ColorganError, ConfigError
-from colorgan.storage import open_storage
-from serve.backend import find_cards
+from serve.backend import Parts, find_parts
 from serve.config import ServeConfig
 
 IMPORT_PATH = "serve.app:build"
@@ -43,7 +43,9 @@ def _deploy(file: Path, address: str | None) -> int:
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
     for application in document["applications"]:
-        print(f"{application['name']}: {', '.join(application['args']['models'])}", flush=True)
+        served, router = application["args"]["models"], application["args"]["router"]
+        by = f"{router['router']} {router.get('head', '')}".strip()
+        print(f"{application['name']}: {', '.join(served)}; router {by}", flush=True)
     with tempfile.NamedTemporaryFile("w", prefix="colorgan-", suffix=".yaml") as pinned:
         yaml.safe_dump(document, pinned, sort_keys=False)
         pinned.flush()
@@ -55,11 +57,11 @@ def _deploy(file: Path, address: str | None) -> int:
 
 
 def pin_models(document: Any) -> Any:
-    """A file's document with the version of every model that would be served now.
+    """A file's document with the router and the version of every model that would be served now.
 
     Raises:
-        ConfigError: it is no file of this application.
-        NotInStorage: there is no model.
+        ConfigError: it is no file of this application, or names deployments that it would not have.
+        NotInStorage: there is no model, or no router fits those that there are.
     """
     try:
         applications = [a for a in document["applications"] if a["import_path"] == IMPORT_PATH]
@@ -72,10 +74,24 @@ def pin_models(document: Any) -> Any:
     if not applications:
         raise ConfigError(f"the file has no application of {IMPORT_PATH}")
     for application, config in zip(applications, configs, strict=True):
-        cards = find_cards(open_storage(config.storage), config.models)
-        pins = [card.reference for card in cards.values()]
-        application["args"] = {**application.get("args", {}), "models": pins}
+        parts = find_parts(config)
+        _check_deployments(application, parts)
+        pins = [card.reference for card in parts.cards.values()]
+        router = {key: value for key, value in asdict(parts.router).items() if value}
+        application["args"] = {**application.get("args", {}), "models": pins, "router": router}
     return document
+
+
+def _check_deployments(application: Any, parts: Parts) -> None:
+    """Check the names of the deployments: Serve refuses unknown ones after the command's end."""
+    known = ("ingress", "router", *parts.cards)
+    named = [deployment["name"] for deployment in application.get("deployments", [])]
+    unknown = [name for name in named if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"the file has deployments of {', '.join(unknown)}, and what is served is "
+            f"{', '.join(parts.cards)}: name these instead"
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from colorgan.images.color_spaces import ColorSpace
 from colorgan.models.classifiers import Classifier
 from colorgan.models.view import View
 from colorgan.packages import load_generator
-from colorgan.router import Route, RouterConfig, open_router
+from colorgan.router import Route, open_router
+from colorgan.router_choice import RouterConfig
 from colorgan.storage import open_storage
 from colorgan.training import choose_device
 

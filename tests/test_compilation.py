@@ -13,7 +13,7 @@ from colorgan.errors import ColorganError
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.classifiers import load_classifier
 from colorgan.models.unet import UNetGenerator
-from colorgan.router import RouterConfig
+from colorgan.router_choice import RouterConfig
 from colorgan.storage import Storage
 from serve.workers import RouterWorker
 

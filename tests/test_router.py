@@ -18,7 +18,8 @@ from colorgan.models.head import RouterHead
 from colorgan.models.unet import UNetGenerator
 from colorgan.models.view import View
 from colorgan.packages import Trained, load_generator, load_head, publish
-from colorgan.router import HeadRouter, LabelRouter, RouterConfig, open_router
+from colorgan.router import HeadRouter, LabelRouter, open_router
+from colorgan.router_choice import RouterConfig
 from colorgan.router_training import HeadTrainingConfig, train_router
 
 PLACES = {label.name: place for place, label in enumerate(imagenet_labels())}

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from colorgan.assembled import find_class_models, load_assembled
+from colorgan.assembled import assemble
 from colorgan.cards import find
 from colorgan.cli import EXIT_FAULT
 from colorgan.colorizer import VIVID, Colorizer
@@ -24,7 +24,7 @@ from colorgan.commands.pictures import (
     check_page,
     plan_outputs,
 )
-from colorgan.commands.text import print_table, printable
+from colorgan.commands.text import print_note, print_table, printable
 from colorgan.data.mapping import batched
 from colorgan.errors import ColorganError, ConfigError, ImageRejected
 from colorgan.files import NotWritten
@@ -32,7 +32,8 @@ from colorgan.images.decoding import Photograph, Pixels, decode
 from colorgan.images.encoding import check_size, encode
 from colorgan.options import add_options, parse
 from colorgan.packages import load_generator
-from colorgan.router import Route, RouterConfig, open_router
+from colorgan.router import Route, open_router
+from colorgan.router_choice import RouterConfig, choose_lone_router
 from colorgan.storage import open_storage
 from colorgan.training import choose_device
 
@@ -55,8 +56,10 @@ def prepare_classify(parser: argparse.ArgumentParser) -> None:
 def _classify(args: argparse.Namespace) -> int:
     _check_batch_size(args.batch_size)
     check_page(args.page)
-    config = parse(RouterConfig, args)
-    router = open_router(config, open_storage(args.storage), choose_device(args.device))
+    storage = open_storage(args.storage)
+    choice = choose_lone_router(parse(RouterConfig, args), storage)
+    print_note(choice.note)
+    router = open_router(choice.config, storage, choose_device(args.device))
     reader = _Reader(args.photographs, args, "classified")
     routes: list[tuple[Path, Route]] = []
     for batch in reader.read(lambda photograph: router.prepare(photograph.rgb)):
@@ -181,9 +184,10 @@ def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[
 
         return by_one
 
-    router = open_router(parse(RouterConfig, args), storage, device)
-    cards = find_class_models(storage, router.classes)
-    assembled = load_assembled(storage, router, cards, device)
+    alone = "--model NAME colours with one model alone"
+    assembly = assemble(parse(RouterConfig, args), storage, way_out=alone)
+    print_note(assembly.choice.note)
+    assembled, cards = assembly.load(storage, device), assembly.cards
     if args.compile:
         assembled.compile()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from colorgan.assembled import find_class_models, load_assembled
-from colorgan.commands.text import print_table
+from colorgan.assembled import assemble
+from colorgan.commands.text import print_note, print_table
 from colorgan.data.dataset import SPLITS, Dataset, check_name, open_dataset
 from colorgan.errors import ConfigError
 from colorgan.evaluation.routing import (
@@ -30,7 +30,8 @@ from colorgan.images.decoding import encode_png
 from colorgan.models.classifiers import load_classifier
 from colorgan.options import add_options, parse
 from colorgan.progress import format_seconds
-from colorgan.router import Router, RouterConfig, open_router
+from colorgan.router import open_router
+from colorgan.router_choice import RouterChoice, RouterConfig, choose_router
 from colorgan.router_training import HeadTrainingConfig, train_router
 from colorgan.storage import open_storage
 from colorgan.training import choose_device, device_name
@@ -81,13 +82,17 @@ def _evaluate_router(args: argparse.Namespace) -> int:
     report = check_name("report", args.report)
     storage = open_storage(args.storage)
     dataset = open_dataset(storage, args.dataset)
-    router = open_router(parse(RouterConfig, args), storage, choose_device(args.device))
-    _check_classes(dataset, router)
+    config = parse(RouterConfig, args)
+    choice = choose_router(config, storage, wanted=dataset.manifest.classes)
+    _check_classes(dataset, choice)
+    print_note(choice.note)
+    router = open_router(choice.config, storage, choose_device(args.device))
     confusions = evaluate_router(router, dataset, args.split, _progress("classified"))
     described = {
         "dataset": dataset.manifest.name,
         "split": args.split,
         "router": router.name,
+        "package": router.package or None,
         "classifier": router.classifier.name,
         "confusions": confusions_json(confusions),
     }
@@ -141,10 +146,11 @@ def _misrouting(args: argparse.Namespace) -> int:
     report = check_name("report", args.report)
     storage, device = open_storage(args.storage), choose_device(args.device)
     dataset = open_dataset(storage, args.dataset)
-    router = open_router(parse(RouterConfig, args), storage, device)
-    _check_classes(dataset, router)
-    cards = find_class_models(storage, router.classes)
-    colorizers = load_assembled(storage, router, cards, device).colorizers
+    assembly = assemble(parse(RouterConfig, args), storage, dataset.manifest.classes)
+    _check_classes(dataset, assembly.choice)
+    print_note(assembly.choice.note)
+    assembled = assembly.load(storage, device)
+    router, colorizers = assembled.router, assembled.colorizers
     observe = _progress("coloured")
     turns = color_by_every_model(
         router,
@@ -189,13 +195,13 @@ def _add_evaluation_options(parser: argparse.ArgumentParser, report: str) -> Non
     add_options(parser.add_argument_group("router"), RouterConfig)
 
 
-def _check_classes(dataset: Dataset, router: Router) -> None:
-    unknown = set(dataset.manifest.classes) - set(router.classes)
+def _check_classes(dataset: Dataset, choice: RouterChoice) -> None:
+    unknown = set(dataset.manifest.classes) - set(choice.classes)
     if unknown:
         raise ConfigError(
-            f"the router {router.name} does not know {', '.join(sorted(unknown))}, of dataset "
-            f"{dataset.manifest.name}: it knows {', '.join(router.classes)} (--classes FILE, or "
-            "colorgan train-router and --router head)"
+            f"the router {choice} does not know {', '.join(sorted(unknown))}, of dataset "
+            f"{dataset.manifest.name}: it knows {', '.join(choice.classes)} (--classes FILE, or "
+            f"colorgan train-router --dataset {dataset.manifest.name} and --router head)"
         )
 
 

@@ -35,3 +35,9 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         )
+
+
+def print_note(sentence: str) -> None:
+    """Tell the user, beside a command's output, what it decided by itself; nothing where empty."""
+    if sentence:
+        print(f"note: {sentence}", file=sys.stderr, flush=True)

@@ -48,7 +48,8 @@ from colorgan.models import EMBEDDED, JUDGE
 from colorgan.models.architectures import HypercolumnConfig
 from colorgan.models.classifiers import Classifier, installed, load_classifier
 from colorgan.packages import load_generator
-from colorgan.router import Router, RouterConfig, open_router
+from colorgan.router import Router, open_router
+from colorgan.router_choice import RouterChoice, RouterConfig, choose_router
 from colorgan.storage import Storage
 
 BLOCK = 12  # photographs: what a task colours, and what an interruption costs at most
@@ -108,6 +109,33 @@ def _contestant(storage: Storage, model: str, classes: Sequence[str]) -> Contest
         raise ConfigError(f"{model}: an assembled model needs one model of {', '.join(classes)}")
     name = check_name("model", called or (ASSEMBLED if assembled else cards[0].model))
     return Contestant(name, ",".join(card.reference for card in cards), _note(cards[0]))
+
+
+def choose_evaluated_router(
+    config: RouterConfig,
+    storage: Storage,
+    dataset: Dataset,
+    contestants: Sequence[Contestant],
+) -> RouterChoice | None:
+    """The router of the assembled models among some contestants; None where there is none.
+
+    Args:
+        config: which router.
+        storage: where the packages are.
+        dataset: whose photographs are to be coloured.
+        contestants: an assembled one has a package for each of the dataset's classes.
+
+    Raises:
+        NotInStorage: no router sends to these classes alone.
+        ColorganError: as choose_router.
+    """
+    routed = next((each for each in contestants if each.routed), None)
+    if routed is None:
+        return None
+    cards = {card.model: card for card in (find(storage, each) for each in routed.packages)}
+    where = f"dataset {dataset.manifest.name}"
+    alone = "--models without assembled compares the others"
+    return choose_router(config, storage, cards, dataset.manifest.classes, where, alone)
 
 
 def _note(card: ModelCard) -> str:
@@ -174,15 +202,24 @@ class Evaluator:
         """Load the contestants.
 
         Args:
-            report: where pictures and results go.
-            router: of the assembled model; its classifier gives the semantic score, too.
+            report: where pictures and results go. Its evaluation names the router of the
+                assembled models, whose classifier gives the semantic score, too.
+            router: the other options of that router; where there is none, its classifier.
             device: where the networks work.
 
         Raises:
             ColorganError: a package, or a classifier's weights, cannot be read.
         """
         self._report = report
-        self._router: Router = open_router(router, report.storage, device)
+        self._router: Router | None = None
+        evaluation = report.evaluation
+        if evaluation.router:
+            named = replace(router, router=evaluation.router, head=evaluation.router_package)
+            opened = open_router(named, report.storage, device)
+            self._router, self._classifier = opened, opened.classifier
+        else:
+            weights = Path(router.weights) if router.weights else None
+            self._classifier = load_classifier(router.classifier, weights, device)
         rule = PhotoClasses.load(Path(router.classes) if router.classes else None)
         self._semantic = SemanticScore(rule.synsets)
         self._judge = self._load_judge(report.evaluation.judge, device)
@@ -199,8 +236,8 @@ class Evaluator:
         self._lpips = None if "lpips" in report.evaluation.missing else load_lpips()
 
     def _load_judge(self, name: str, device: torch.device | None) -> Classifier | None:
-        if name == self._router.classifier.name:
-            return self._router.classifier
+        if name == self._classifier.name:
+            return self._classifier
         return load_classifier(name, device=device) if name else None
 
     def evaluate(self, rows: Sequence[Row], block: int) -> None:
@@ -211,8 +248,7 @@ class Evaluator:
             block: its number within the evaluation.
         """
         originals = [decode(row.image).rgb for row in rows]
-        prepared = torch.stack([self._router.prepare(rgb) for rgb in originals])
-        sent_to = [route.best_class for route in self._router(prepared)]
+        sent_to = self._route(originals)
         pictures = self._color(originals, sent_to)
         lines = []
         for place, row in enumerate(rows):
@@ -235,6 +271,13 @@ class Evaluator:
         file = io.BytesIO()
         pd.DataFrame(lines).to_parquet(file, index=False)
         self._report.storage.put(_part_key(self._report, block), file.getvalue())
+
+    def _route(self, originals: list[Pixels]) -> list[str]:
+        """The class of each photograph by the router; empty where there is none."""
+        if self._router is None:
+            return [""] * len(originals)
+        prepared = torch.stack([self._router.prepare(rgb) for rgb in originals])
+        return [route.best_class for route in self._router(prepared)]
 
     def _color(self, originals: list[Pixels], sent_to: Sequence[str]) -> dict[str, list[Pixels]]:
         """What every contestant makes of the photographs, in the contestants' order."""
@@ -264,8 +307,8 @@ class Evaluator:
         """Every metric for the pictures of one photograph, and what the classifier sees."""
         stack = torch.from_numpy(np.stack(list(made.values()))).permute(0, 3, 1, 2).float() / 255
         original = stack[list(made).index(ORIGINAL)].expand_as(stack)
-        views = [self._router.classifier.view(rgb, gray=False) for rgb in made.values()]
-        _, probabilities = self._router.classifier(torch.stack(views))
+        views = [self._classifier.view(rgb, gray=False) for rgb in made.values()]
+        _, probabilities = self._classifier(torch.stack(views))
         colors = colorfulness(stack)
         columns = {
             "l1": ab_l1(stack, original),
@@ -347,6 +390,7 @@ def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, b
         storage.put(key, evaluation.to_json())
         return Report(storage, evaluation), False
     before = Evaluation.from_json(storage.get(key), key)
+    evaluation = _as_recorded(evaluation, before)
     known, now = ({**asdict(each), "missing": {*each.missing}} for each in (before, evaluation))
     differing = [
         name
@@ -359,6 +403,19 @@ def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, b
             "give the same to go on with it, or another --report"
         )
     return Report(storage, before), True
+
+
+def _as_recorded(evaluation: Evaluation, before: Evaluation) -> Evaluation:
+    """An evaluation with the router as earlier versions recorded it, where `before` is of those.
+
+    They named `labels` where there was no router to name, and of a head neither package nor
+    classifier.
+    """
+    if before.router and not evaluation.router:
+        return replace(evaluation, router=before.router, router_package=before.router_package)
+    if before.router == evaluation.router == "head" and not before.router_package:
+        return replace(evaluation, router_package="", classifier=before.classifier)
+    return evaluation
 
 
 def collect(report: Report) -> tuple[pd.DataFrame, pd.DataFrame]:

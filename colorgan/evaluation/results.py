@@ -132,12 +132,14 @@ class Evaluation:
         seed: that chose them.
         classes: of the dataset.
         contestants: in the order in which tables show them.
-        router: of the assembled model, in words.
-        classifier: that gives the semantic score.
+        router: of the assembled models, `labels` or `head`; empty where there is none.
+        classifier: that gives the semantic score, and that the router sees with.
         judge: the classifier whose features the Fréchet distances compare; empty in a report that
             an earlier colorgan began, which keeps no such features.
         missing: why a metric could not be computed, by its name (`lpips`, `fid`).
         versions: of colorgan, torch and python.
+        router_package: of the head, `router@version`; empty of another router, and in reports of
+            versions of colorgan that did not record it.
     """
 
     name: str
@@ -154,6 +156,13 @@ class Evaluation:
     versions: dict[str, str] = field(default_factory=dict)
     judge: str = ""
     schema_version: int = SCHEMA_VERSION
+    router_package: str = ""
+
+    @property
+    def routing(self) -> str:
+        """The router in words: `labels on efficientnet_lite0`; empty where there is none."""
+        named = f"{self.router} {self.router_package}".strip()
+        return f"{named} on {self.classifier}" if self.router else ""
 
     def to_json(self) -> bytes:
         """The contents of evaluation.json."""

@@ -7,6 +7,7 @@ import torch
 
 from colorgan.assembled import load_assembled
 from colorgan.cards import ModelCard, find
+from colorgan.colorizer import Colorizer
 from colorgan.data.dataset import Dataset
 from colorgan.errors import NotInStorage
 from colorgan.evaluation.failures import failures_sheet, worst_photographs
@@ -25,6 +26,7 @@ from colorgan.evaluation.routing import (
 from colorgan.evaluation.statistics import colorers
 from colorgan.evaluation.tables import to_csv
 from colorgan.images.decoding import encode_png
+from colorgan.packages import load_generator
 from colorgan.reproduction.plan import SCALES, Reproduction
 from colorgan.reproduction.sections import (
     CONFUSION,
@@ -37,7 +39,8 @@ from colorgan.reproduction.sections import (
     TURNS,
     trial_name,
 )
-from colorgan.router import RouterConfig, open_router
+from colorgan.router import open_router
+from colorgan.router_choice import RouterConfig, choose_router
 from colorgan.runs import finished_result
 from colorgan.storage import Storage
 from colorgan.sweeps import open_sweep, publish_epoch, read_history
@@ -96,9 +99,10 @@ def analyze_routing(
     storage: Storage, reproduction: Reproduction, dataset: Dataset, device: torch.device
 ) -> None:
     """The router's confusion matrix, and what its wrong turns cost the plain class models."""
-    router = open_router(RouterConfig(), storage, device)
-    confusions = evaluate_router(router, dataset, _SPLIT)
     cards = _class_cards(storage, reproduction)
+    choice = choose_router(RouterConfig(), storage, cards, reproduction.classes)
+    router = open_router(choice.config, storage, device)
+    confusions = evaluate_router(router, dataset, _SPLIT)
     colorizers = load_assembled(storage, router, cards, device).colorizers
     turns = color_by_every_model(router, colorizers, dataset, _SPLIT, _HYBRID_FROM)
     compared = list(confusions)
@@ -122,9 +126,10 @@ def analyze_realizations(
 ) -> None:
     """Several colourings of each test photograph by the plain model of its class."""
     scale = SCALES[reproduction.scale]
-    router = open_router(RouterConfig(), storage, device)
     cards = _class_cards(storage, reproduction)
-    colorizers = load_assembled(storage, router, cards, device).colorizers
+    colorizers = {
+        label: Colorizer(load_generator(storage, card, device)) for label, card in cards.items()
+    }
     limit = -(-scale.photographs // len(cards))
     table = realize(colorizers, dataset, _SPLIT, scale.realizations, limit)
     storage.put(reproduction.key(REALIZATIONS), to_csv(table))

@@ -32,7 +32,7 @@ from colorgan.evaluation.statistics import ALL_CLASSES
 from colorgan.images.decoding import decode
 from colorgan.models import EMBEDDED, JUDGE
 from colorgan.packages import load_generator
-from colorgan.router import RouterConfig
+from colorgan.router_choice import RouterConfig
 from tests.serve.conftest import publish_untrained
 
 MODELS = ("assembled", "general")

@@ -10,7 +10,7 @@ import torch
 
 from colorgan.cards import ModelCard, find
 from colorgan.errors import ColorganError, NotInStorage
-from colorgan.router import RouterConfig
+from colorgan.router_choice import RouterConfig
 from colorgan.storage import Storage, open_storage
 from serve.__main__ import main
 from serve.backend import find_cards
