@@ -99,13 +99,13 @@ def _run(photos: str | None, storage: Storage) -> int:
     colored = [_color(storage, dataset, label) for label in classes]
     page, sheet = _report(storage, dataset, colored)
     _table(colored)
-    model, label = colored[0].card.model, classes[0]
+    more = f"jobs/train_all.py --dataset {DATASET} --models {classes[0]} --epochs 40"
     print(
         f"\nDone in {format_seconds(time.monotonic() - started)}. Look at\n  {page}\n  {sheet}\n"
         "Try next\n"
         "  .venv/bin/colorgan models\n"
-        f"  .venv/bin/colorgan colorize YOUR_PHOTO.jpg -o colored.png --model {model}\n"
-        f"  .venv/bin/python jobs/train_all.py --dataset {DATASET} --models {label} --epochs 40\n"
+        "  .venv/bin/colorgan colorize YOUR_PHOTO.jpg -o colored.png\n"
+        f"  .venv/bin/python {more}\n"
         "  PHOTOS=FOLDER make demo      (your photographs: FOLDER/CLASS/*.jpg)"
     )
     return 0

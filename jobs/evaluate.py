@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import chain
+from math import isnan
 
 import torch
 
@@ -34,7 +35,7 @@ from colorgan.evaluation.evaluate import (
     open_evaluation,
 )
 from colorgan.evaluation.report import write_report
-from colorgan.evaluation.results import Evaluation, Report
+from colorgan.evaluation.results import Evaluation, Report, no_labels
 from colorgan.evaluation.survey import survey_frames
 from colorgan.options import add_options, parse
 from colorgan.progress import format_seconds
@@ -126,7 +127,10 @@ def _run(args: argparse.Namespace) -> int:
         raise
     means = results.groupby("model", sort=False)[["l1", "semantic"]].mean()
     for name, row in means.iterrows():
-        _say(f"{name}: L1 in ab {row['l1']:.2f}, semantic score {row['semantic']:.3f}")
+        semantic = "" if isnan(row["semantic"]) else f", semantic score {row['semantic']:.3f}"
+        _say(f"{name}: L1 in ab {row['l1']:.2f}{semantic}")
+    if means["semantic"].isna().all():
+        _say(f"no semantic score: {no_labels(manifest.classes)}")
     _say(f"report: {storage.location(report.key('index.html'))}")
     return 0
 

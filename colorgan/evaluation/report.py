@@ -16,7 +16,15 @@ from colorgan.errors import ColorganError, Corrupt
 from colorgan.evaluation.figures import color_of, draw_figures, draw_votes
 from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS
 from colorgan.evaluation.page import data_uri, enumerated, photograph_count, render
-from colorgan.evaluation.results import ASSEMBLED, GRAY, IDENTITIES, METRICS, ORIGINAL, Report
+from colorgan.evaluation.results import (
+    ASSEMBLED,
+    GRAY,
+    IDENTITIES,
+    METRICS,
+    ORIGINAL,
+    Report,
+    no_labels,
+)
 from colorgan.evaluation.sets import MEANINGS
 from colorgan.evaluation.statistics import (
     ABSOLUTE,
@@ -34,6 +42,7 @@ from colorgan.evaluation.statistics import (
 from colorgan.evaluation.tables import (
     Table,
     bounds,
+    contestants_table,
     direction,
     interval,
     judged_by,
@@ -142,7 +151,7 @@ def write_report(
         report.storage.delete(report.key(folder))
     by_photograph = results.sort_values(["class", "source", "photo"], kind="stable")
     report.storage.put(report.key("results.csv"), to_csv(by_photograph))
-    for table in tables + answers:
+    for table in (contestants_table(report.evaluation), *tables, *answers):
         _put_table(report, table)
     report.storage.put(report.key("report.json"), _to_json(report, tables + answers))
     for figure in figures + votes:
@@ -297,6 +306,8 @@ def _gaps(
         if lost:
             what = f"no result for {lost} of {photograph_count(photographs)}"
             gaps.append((contestant.name, what))
+    if "semantic" in results and results["semantic"].isna().all():
+        gaps.append((METRICS["semantic"].title, no_labels(evaluation.classes)))
     for name in metrics_of(results):
         values = results[name].astype(float).replace([np.inf, -np.inf], np.nan)
         counts = values.groupby(results["model"]).agg(["size", "count"])

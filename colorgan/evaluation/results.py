@@ -10,7 +10,7 @@ reports/<report>/report.json                     the tables' numbers, for progra
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -178,6 +178,11 @@ class Evaluation:
             return cls(**fields)
 
         return read_document(data, key, SCHEMA_VERSION, build)
+
+
+def no_labels(classes: Sequence[str]) -> str:
+    """Why photographs of some classes have no semantic score, in a clause."""
+    return f"{', '.join(classes)} have no ImageNet labels; --classes FILE names them"
 
 
 class Report:

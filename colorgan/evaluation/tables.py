@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS
-from colorgan.evaluation.results import METRICS
+from colorgan.evaluation.results import METRICS, ORIGINAL, Evaluation
 from colorgan.evaluation.sets import MEANINGS
 from colorgan.evaluation.statistics import (
     ALL_CLASSES,
@@ -74,6 +74,25 @@ def make_tables(
         tables.append(semantic_table(analysis))
     tables += [paired_table(analysis), gray_table(analysis)]
     return [table for table in tables if len(table.data)] + metric_tables(analysis)
+
+
+def contestants_table(evaluation: Evaluation) -> Table:
+    """What was compared: every model's packages, and the router of the assembled ones."""
+    shown = _frame(
+        [
+            {
+                "Model": each.name,
+                "Packages": ", ".join(each.packages) or NOTHING,
+                "Router": (evaluation.routing if each.routed else "") or NOTHING,
+            }
+            for each in evaluation.contestants
+        ]
+    )
+    data = shown.replace(NOTHING, "").rename(columns=str.lower)
+    note = (
+        f"The classifier of the semantic score and the Fréchet distance is {evaluation.classifier}."
+    )
+    return Table("contestants", "The models", note, data, shown, 3)
 
 
 def summary_table(results: pd.DataFrame, analysis: Analysis) -> Table:

@@ -113,7 +113,7 @@ def analyze_routing(
     storage.put(reproduction.key(CONFUSION), plot_confusions(compared))
     storage.put(reproduction.key(TURNS), to_csv(turns_table(turns)))
     found = {
-        "router": router.name,
+        "router": f"{router.name} {router.package}".strip(),
         "classifier": router.classifier.name,
         "confusions": confusions_json(confusions),
         "cost": cost_of_wrong_turns(turns).to_dict("records"),

@@ -17,6 +17,7 @@ from colorgan.evaluation.evaluate import (
     Evaluator,
     SemanticScore,
     blocks_left,
+    choose_evaluated_router,
     choose_judge,
     choose_rows,
     collect,
@@ -34,6 +35,7 @@ from colorgan.models import EMBEDDED, JUDGE
 from colorgan.packages import load_generator
 from colorgan.router_choice import RouterConfig
 from tests.serve.conftest import publish_untrained
+from tests.test_router_choice import put_card
 
 MODELS = ("assembled", "general")
 
@@ -160,6 +162,57 @@ def test_the_judge_is_one_that_no_loss_uses_where_it_is_installed(
     assert choose_judge("vgg16") == "vgg16"
     again, going_on = start(served)
     assert going_on and again.evaluation.judge == EMBEDDED, "a report keeps its judge"
+
+
+def test_a_report_names_the_router_and_the_classifier_that_were_used(served: Dataset) -> None:
+    storage, classes = served.storage, served.manifest.classes
+    contestants = find_contestants(storage, MODELS, classes)
+
+    def chosen(**options: str) -> tuple[str, str, str]:
+        choice = choose_evaluated_router(RouterConfig(**options), storage, served, contestants)
+        assert choice
+        return choice.config.router, choice.package, choice.classifier
+
+    put_card(storage, "router", 1, classes)  # a head on a classifier called stub
+    assert chosen() == ("labels", "", EMBEDDED)
+    assert chosen(classifier="vgg16") == ("labels", "", "vgg16")
+    assert chosen(router="head") == ("head", "router@1", "stub")
+    report, _ = start(served, router="head", router_package="router@1", classifier="stub")
+    assert report.evaluation.routing == "head router@1 on stub"
+    with pytest.raises(ConfigError, match="another router_package"):
+        start(served, router="head", router_package="router@2", classifier="stub")
+    single = find_contestants(storage, ["general"], classes)
+    assert choose_evaluated_router(RouterConfig(), storage, served, single) is None
+
+    put_card(storage, "router", 1, ("animals", "birds"))
+    with pytest.raises(NotInStorage, match="dataset scenes has none for birds"):
+        chosen(router="head")
+
+
+def test_where_nothing_is_routed_no_router_is_loaded_or_named(served: Dataset) -> None:
+    single = find_contestants(served.storage, ["general"], served.manifest.classes)
+    report, _ = start(served, contestants=single, router="")
+    assert report.evaluation.routing == ""
+    put_card(served.storage, "router", 1, served.manifest.classes)  # without weights
+    (block, *_) = blocks_left(report, choose_rows(served, "test", 2, 0))
+    Evaluator(report, RouterConfig(router="head")).evaluate(block[1], block[0])
+    results, _ = collect(report)
+    assert set(results["sent_to"]) == {""} and results["semantic"].notna().all()
+
+
+@pytest.mark.parametrize("before", ["labels", "head"])
+def test_reports_that_recorded_the_router_otherwise_can_be_written_again(
+    served: Dataset, before: str
+) -> None:
+    """They named labels where nothing was routed, and a head without its package."""
+    if before == "labels":
+        single = find_contestants(served.storage, ["general"], served.manifest.classes)
+        start(served, contestants=single, router="labels")
+        _, going_on = start(served, contestants=single, router="")
+    else:
+        start(served, router="head")
+        _, going_on = start(served, router="head", router_package="router@1", classifier="vgg16")
+    assert going_on
 
 
 def test_another_comparison_of_the_same_name_is_refused(served: Dataset) -> None:

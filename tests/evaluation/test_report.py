@@ -170,7 +170,15 @@ def test_the_means_of_a_model_called_best_are_its_own(storage: Storage) -> None:
 
 def test_everything_is_written_where_it_belongs(written: Path) -> None:
     names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
-    tables = ("summary", "semantic", "frechet", "paired", "against-gray", "metric-l1")
+    tables = (
+        "contestants",
+        "summary",
+        "semantic",
+        "frechet",
+        "paired",
+        "against-gray",
+        "metric-l1",
+    )
     tables += ("metric-semantic", "survey-votes-by-model")
     figures = ("means", "differences", "semantic", "semantic_by_class", "l1_against_gray")
     assert {name for name in names if not name.startswith("pictures/")} == {

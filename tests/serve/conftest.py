@@ -24,14 +24,16 @@ from tests.conftest import CHECKOUT
 MODELS = ("animals", "people", "vehicles", "general")
 
 
-def publish_untrained(storage: Storage, model: str, seed: int = 0, size: int = 64) -> ModelCard:
+def publish_untrained(
+    storage: Storage, model: str, seed: int = 0, size: int = 64, dataset: str = "scenes"
+) -> ModelCard:
     """A package whose generator has weights from a seed: fast, and every seed has its colours."""
-    dataset = open_dataset(storage, "scenes")
+    staged = open_dataset(storage, dataset)
     torch.manual_seed(seed)
     generator = UNetGenerator(GeneratorConfig(size=size, width=4))
-    classes = dataset.model_classes(model)
+    classes = staged.model_classes(model)
     trained = Trained(generator, classes, {}, {"val_l1": 9.0, "val_psnr": 20.0}, 1.0, "cpu")
-    return publish(storage, model, dataset, trained)
+    return publish(storage, model, staged, trained)
 
 
 @pytest.fixture(scope="session")

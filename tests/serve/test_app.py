@@ -36,6 +36,13 @@ pytestmark = pytest.mark.slow
 PRODUCTION = CHECKOUT / "serve/production.yaml"
 PHOTO = encoded(picture())
 SERVED = ("animals", "people")
+CLASSES = """
+fallback = "people"
+[classes.animals]
+n02123045 = "tabby"
+[classes.people]
+n04350905 = "suit"
+"""
 
 
 def test_the_production_file_is_what_serve_and_the_application_take(models: Storage) -> None:
@@ -115,7 +122,10 @@ def service(
     config: dict[str, Any] = yaml.safe_load(PRODUCTION.read_text())
     config["http_options"]["port"] = port
     (application,) = config["applications"]
+    classes = folder / "classes.toml"
+    classes.write_text(CLASSES)
     application["args"] |= {"storage": storage.uri, "compile": False}  # tests/test_compilation.py
+    application["args"]["router"]["classes"] = str(classes)
     application["deployments"] = [
         deployment
         for deployment in application["deployments"]
