@@ -94,9 +94,7 @@ def _row(manifest: Manifest) -> tuple[str, ...]:
         return (
             manifest.name,
             manifest.created[:16].replace("T", " "),
-            ", ".join(
-                f"{manifest.title_of(label)} {sum(each.values())}" for label, each in counts
-            ),
+            ", ".join(f"{manifest.title_of(label)} {sum(each.values())}" for label, each in counts),
             manifest.source,
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS
-from colorgan.evaluation.results import METRICS, ORIGINAL, Evaluation
+from colorgan.evaluation.results import METRICS, Evaluation
 from colorgan.evaluation.sets import MEANINGS
 from colorgan.evaluation.statistics import (
     ALL_CLASSES,
