@@ -151,9 +151,10 @@ def write_report(
         report.storage.delete(report.key(folder))
     by_photograph = results.sort_values(["class", "source", "photo"], kind="stable")
     report.storage.put(report.key("results.csv"), to_csv(by_photograph))
-    for table in (contestants_table(report.evaluation), *tables, *answers):
+    written = [contestants_table(report.evaluation), *tables, *answers]
+    for table in written:
         _put_table(report, table)
-    report.storage.put(report.key("report.json"), _to_json(report, tables + answers))
+    report.storage.put(report.key("report.json"), _to_json(report, written))
     for figure in figures + votes:
         report.storage.put(report.key(f"figures/{figure.name}.png"), figure.png)
         report.storage.put(report.key(f"figures/{figure.name}.svg"), figure.svg)
