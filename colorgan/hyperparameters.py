@@ -2,68 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from colorgan.data.dataset import HYPERCOLUMN
 from colorgan.errors import ConfigError
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import (
     BACKBONES,
+    BackboneName,
     EncoderUNetConfig,
     GeneratorConfig,
     HypercolumnConfig,
-    check_backbone,
 )
-from colorgan.options import option
+from colorgan.options import Configuration, Count, NaturalNumber, Share, Weight, option
 
 if TYPE_CHECKING:
     import torch
 
 Choice = Literal["auto", "on", "off"]
-_CHOICES = ("auto", "on", "off")
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
 class TrainingConfig(GeneratorConfig):
-    """Everything that decides a training's result: the generator's architecture and these."""
+    """Everything that decides a training's result: the generator's architecture and these.
+
+    Raises:
+        ConfigError: a value cannot be used.
+    """
 
     generator: Literal["unet", "encoder_unet"] = option(
-        "unet",
-        "the paper's U-Net, or one whose encoder is a classifier that knows ImageNet",
-        choices=("unet", "encoder_unet"),
+        "unet", "the paper's U-Net, or one whose encoder is a classifier that knows ImageNet"
     )
-    encoder: str = option(EMBEDDED, f"that classifier: {' or '.join(BACKBONES)}")
-    discriminator_width: int = option(64, "channels of the discriminator's first layer (ndf)")
-    epochs: int = option(200, "passes over the training photographs")
-    batch_size: int = option(5, "photographs a step")
-    photographs: int = option(
-        0, "train on so many at most, as even over the classes as it goes; 0 is all"
+    encoder: BackboneName = option(EMBEDDED, f"that classifier: {' or '.join(BACKBONES)}")
+    discriminator_width: Count = option(64, "channels of the discriminator's first layer (ndf)")
+    epochs: Count = option(200, "passes over the training photographs")
+    batch_size: Count = option(5, "photographs a step")
+    photographs: NaturalNumber = option(
+        0, "maximum number of training photographs, balanced across classes; 0 means all"
     )
-    learning_rate: float = option(2e-4, "of Adam, for both networks")
-    encoder_rate: float = option(
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = option(2e-4, "of Adam, for both networks")
+    encoder_rate: Share = option(
         1.0, "share of the learning rate that a pretrained encoder has; with 0 it stays as it is"
     )
-    decay_share: float = option(
+    decay_share: Share = option(
         0.0, "share of the epochs, the last ones, over which the learning rate falls to zero"
     )
-    warm_up_share: float = option(
+    warm_up_share: Share = option(
         0.0,
         "share of the epochs, the first ones, in which the generator learns by L1 alone, without "
-        "an adversary",
+        "an adversary; with 1 there is none at all",
     )
-    average: float = option(
+    average: Decay = option(
         0.0,
         "decay, a step, of a running average of the generator's weights, which is kept in their "
         "place, as 0.999; 0 is none",
     )
-    beta1: float = option(0.5, "Adam's first-moment decay")
-    lambda_l1: float = option(100.0, "weight of the L1 term in the generator's loss")
-    lambda_perceptual: float = option(
+    beta1: Decay = option(0.5, "Adam's first-moment decay")
+    lambda_l1: Weight = option(100.0, "weight of the L1 term in the generator's loss")
+    lambda_perceptual: Weight = option(
         0.0, "weight of the distance in the encoder's classifier's features in the generator's loss"
     )
-    backbone: str = option(
+    backbone: BackboneName = option(
         "vgg16", f"classifier below hypercolumn and a trained router: {' or '.join(BACKBONES)}"
     )
     start_from: str = option(
@@ -71,32 +76,11 @@ class TrainingConfig(GeneratorConfig):
         "a model of the same run, or a package as general@VERSION, whose generator's weights to "
         "begin with",
     )
-    seed: int = option(0, "of the weights, the order, the crops and the dropout")
+    seed: NaturalNumber = option(0, "of the weights, the order, the crops and the dropout")
 
-    def __post_init__(self) -> None:
-        """Check the values; raises ConfigError."""
-        self.architecture(HYPERCOLUMN)
+    def check(self) -> None:
+        """Check what the architecture demands of the size; raises ConfigError."""
         self.architecture("")
-        for name in ("discriminator_width", "epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1")
-        if not 0 < self.learning_rate < 1:
-            raise ConfigError("--learning-rate must lie between 0 and 1")
-        for name in ("decay_share", "warm_up_share", "encoder_rate"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"--{name.replace('_', '-')} must lie between 0 and 1")
-        if not 0 <= self.average < 1:
-            raise ConfigError("--average must be at least 0 and less than 1")
-        if not 0 <= self.beta1 < 1:
-            raise ConfigError("--beta1 must be at least 0 and less than 1")
-        if self.lambda_perceptual:
-            check_backbone(self.encoder)
-        for name in ("lambda_l1", "lambda_perceptual"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"--{name.replace('_', '-')} must not be negative")
-        for name in ("photographs", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"--{name} must not be negative")
 
     def learning_rate_in(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""
@@ -106,6 +90,28 @@ class TrainingConfig(GeneratorConfig):
     def adversarial_in(self, epoch: int) -> bool:
         """Whether the discriminator takes part in an epoch, counted from 1."""
         return epoch > self.warm_up_share * self.epochs
+
+    @property
+    def has_adversary(self) -> bool:
+        """Whether the discriminator takes part in any epoch."""
+        return self.adversarial_in(self.epochs)
+
+    def objective(self, model: str, epochs: int | None = None) -> str:
+        """What a model's generator learns by, in words.
+
+        Args:
+            model: its name.
+            epochs: how many are done; all of them where None.
+        """
+        if model == HYPERCOLUMN:
+            return "distance of U and V, as they are and blurred"
+        done = self.epochs if epochs is None else epochs
+        terms = {"L1": self.lambda_l1, "perceptual term": self.lambda_perceptual}
+        words = [f"{name} (weight {weight:g})" for name, weight in terms.items() if weight]
+        adversarial = sum(self.adversarial_in(epoch) for epoch in range(1, done + 1))
+        if adversarial:
+            return ", ".join([*words, f"adversary in {adversarial} of {done} epochs"])
+        return ", ".join([*words, "no adversary"])
 
     def architecture(self, model: str) -> GeneratorConfig | EncoderUNetConfig | HypercolumnConfig:
         """The part that decides the architecture of a model's network."""
@@ -121,20 +127,17 @@ class TrainingConfig(GeneratorConfig):
 
 
 @dataclass(frozen=True)
-class SpeedConfig:
+class SpeedConfig(Configuration):
     """How a training runs on its device; `auto` is what was measured to be fastest there."""
 
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto",
         "of the networks' arithmetic; auto is bfloat16 where the device has it",
-        choices=("auto", "float32", "bfloat16"),
     )
-    channels_last: Choice = option(
-        "auto", "memory layout of the networks; auto is on for a GPU", choices=_CHOICES
-    )
-    fused_adam: Choice = option("auto", "Adam's fused kernel; auto is on", choices=_CHOICES)
-    compile: Choice = option("auto", "torch.compile; auto is off", choices=_CHOICES)
-    photo_memory_gib: float = option(
+    channels_last: Choice = option("auto", "memory layout of the networks; auto is on for a GPU")
+    fused_adam: Choice = option("auto", "Adam's fused kernel; auto is on")
+    compile: Choice = option("auto", "torch.compile; auto is off")
+    photo_memory_gib: Weight = option(
         4.0, "decoded photographs beyond this go to a memory-mapped file, in GiB"
     )
 
@@ -160,3 +163,24 @@ def cpu_has_bfloat16() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text() if cpuinfo.exists() else ""
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def stored_config(fields_of: Mapping[str, Any]) -> TrainingConfig:
+    """A configuration from a document that any version of colorgan wrote.
+
+    An option that is newer than the document has its default, which changes nothing; one that is
+    gone is left out.
+
+    Raises:
+        ConfigError: a value cannot be used.
+    """
+    names = {field.name for field in fields(TrainingConfig)}
+    return TrainingConfig(**{name: value for name, value in fields_of.items() if name in names})
+
+
+def stored_objective(model: str, fields_of: Mapping[str, Any], epochs: int) -> str:
+    """What a stored model has learned by, in words; empty where its document does not say it."""
+    try:
+        return stored_config(fields_of).objective(model, epochs) if fields_of else ""
+    except ConfigError:
+        return ""

@@ -1,24 +1,70 @@
-"""Configuration dataclasses as command-line options: a default and its help text stand once.
+"""Configurations: dataclasses whose values are checked, and whose fields are command-line options.
 
-A configuration's field is declared with `option(default, help)`. The command line shows and parses
-it; the dataclass's own __post_init__ checks it, wherever the value came from.
+A field stands once, with its type, its bounds, its default and its help text:
+
+    epochs: Count = option(200, "passes over the training photographs")
+    norm: Literal["batch", "instance"] = option("instance", "normalisation")
+
+The command line shows and parses it; `Configuration` checks it, wherever the value came from.
 """
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from colorgan.errors import ConfigError
 
 Config = TypeVar("Config")
 
+Count = Annotated[int, Field(ge=1)]
+NaturalNumber = Annotated[int, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
-def option(default: Any, help: str, choices: Sequence[str] | None = None) -> Any:
-    """A dataclass field with the help text and the choices that its option shows."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+_KINDS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "finite_number": "a finite number",
+}
+
+
+class Configuration:
+    """Base of the dataclasses that users set: no instance holds a value that cannot be used.
+
+    A value must have its field's type, without conversion but from int to float; be one of the
+    choices of a Literal; lie within the bounds of its field; and, of a float, be finite.
+    """
+
+    def __post_init__(self) -> None:
+        """Check every field, then what concerns several of them; raises ConfigError."""
+        config: Any = type(self)
+        values = {name: getattr(self, name) for name in _hints(config)}
+        try:
+            checked = _model(config)(**values)
+        except ValidationError as error:
+            raise ConfigError(_sentence(config, error)) from None
+        for name in values:
+            # A whole number becomes a float where the field is one. The dataclasses are frozen.
+            object.__setattr__(self, name, getattr(checked, name))
+        self.check()
+
+    def check(self) -> None:
+        """Check what the fields' types cannot say; raises ConfigError."""
+
+
+def option(default: Any, help: str) -> Any:
+    """A dataclass field with the help text that its option shows."""
+    return dataclasses.field(default=default, metadata={"help": help})
 
 
 def add_options(parser: argparse._ActionsContainer, config: type[Any]) -> None:
-    """Add an option for every field of a configuration dataclass.
+    """Add an option for every field of a configuration that was declared by `option`.
 
     An option that is not given leaves nothing in the parsed arguments, so that `given` can lay
     what was given over any base.
@@ -26,7 +72,7 @@ def add_options(parser: argparse._ActionsContainer, config: type[Any]) -> None:
     for field in dataclasses.fields(config):
         if not field.metadata:
             continue
-        name = "--" + field.name.replace("_", "-")
+        name = _shown_name(config, field.name)
         if isinstance(field.default, bool):
             parser.add_argument(
                 name,
@@ -40,7 +86,7 @@ def add_options(parser: argparse._ActionsContainer, config: type[Any]) -> None:
             name,
             dest=field.name,
             type=type(field.default),
-            choices=field.metadata["choices"],
+            choices=choices_of(config, field.name) or None,
             default=argparse.SUPPRESS,
             help=field.metadata["help"]
             + ("" if field.default == "" else f" (default: {field.default})"),
@@ -56,3 +102,68 @@ def given(config: type[Any], args: argparse.Namespace) -> dict[str, Any]:
 def parse(config: type[Config], args: argparse.Namespace) -> Config:
     """A configuration from its defaults and what stood on the command line."""
     return config(**given(config, args))
+
+
+def choices_of(config: Any, name: str) -> tuple[Any, ...]:
+    """The choices of a configuration's field; none where it is no Literal."""
+    hint = get_type_hints(config)[name]
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def check_value(config: Any, name: str, value: Any) -> Any:
+    """Check one value by its field's type, choices and bounds alone.
+
+    Returns:
+        The value as the configuration would hold it.
+
+    Raises:
+        ConfigError: the field cannot have it.
+    """
+    model = _model(config)
+    try:
+        checked = model.__pydantic_validator__.validate_assignment(
+            model.model_construct(), name, value
+        )
+    except ValidationError as error:
+        raise ConfigError(_sentence(config, error)) from None
+    return getattr(checked, name)
+
+
+@cache
+def _hints(config: Any) -> dict[str, Any]:
+    hints = get_type_hints(config, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(config)}
+
+
+@cache
+def _model(config: Any) -> type[BaseModel]:
+    """The pydantic model that checks the fields of a configuration."""
+    rules = ConfigDict(strict=True, allow_inf_nan=False, protected_namespaces=())
+    fields: dict[str, Any] = {name: (hint, ...) for name, hint in _hints(config).items()}
+    return create_model(config.__name__, __config__=rules, **fields)
+
+
+def _sentence(config: Any, error: ValidationError) -> str:
+    """The first fault of a configuration, in a sentence that names the option."""
+    fault = error.errors(include_url=False)[0]
+    field, value = str(fault["loc"][0]), fault["input"]
+    name, choices = _shown_name(config, field), choices_of(config, field)
+    if choices:
+        return f"{name} {value}: there are {', '.join(map(str, choices))}"
+    if fault["type"] in _KINDS:
+        return f"{name} {value!r} is not {_KINDS[fault['type']]}"
+    limits = [
+        f"{words} {getattr(rule, bound)}"
+        for rule in _model(config).model_fields[field].metadata
+        for bound, words in _BOUNDS.items()
+        if hasattr(rule, bound)
+    ]
+    if limits:
+        return f"{name} must be {' and '.join(limits)}, not {value}"
+    return f"{name} {value!r}: {fault['msg']}"
+
+
+def _shown_name(config: Any, field: str) -> str:
+    """The option of a field; the field's own name where it has none."""
+    (found,) = (each for each in dataclasses.fields(config) if each.name == field)
+    return "--" + field.replace("_", "-") if found.metadata else field

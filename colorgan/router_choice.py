@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final, Literal
 
 from colorgan.cards import ModelCard, find
 from colorgan.classes import PhotoClasses
@@ -10,22 +11,22 @@ from colorgan.data.dataset import GENERAL, HYPERCOLUMN, ROUTER
 from colorgan.errors import ConfigError, Corrupt, NotInStorage
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import HeadConfig
-from colorgan.options import option
+from colorgan.options import Configuration, option
 from colorgan.storage import Storage
 
-AUTO, LABELS, HEAD = "auto", "labels", "head"
-ROUTERS = (AUTO, LABELS, HEAD)
+AUTO: Final = "auto"
+LABELS: Final = "labels"
+HEAD: Final = "head"
 
 
 @dataclass(frozen=True)
-class RouterConfig:
+class RouterConfig(Configuration):
     """Which router to use."""
 
-    router: str = option(
+    router: Literal["auto", "labels", "head"] = option(
         AUTO,
         "labels: the best ImageNet label decides; head: the one of colorgan train-router; auto: "
         "the one whose classes have models, see choose_router",
-        choices=ROUTERS,
     )
     classifier: str = option(
         EMBEDDED, "of the router `labels`: this one, or any of torchvision's, as vgg16"
@@ -39,10 +40,8 @@ class RouterConfig:
     )
     unsure_below: float = option(0.0, "of the router `head`: the probability to be sure from")
 
-    def __post_init__(self) -> None:
-        """Check the values; raises ConfigError."""
-        if self.router not in ROUTERS:
-            raise ConfigError(f"no router {self.router!r}: there are {', '.join(ROUTERS)}")
+    def check(self) -> None:
+        """Check the probability, and that the options are of one router; raises ConfigError."""
         if not 0 <= self.unsure_below <= 1:
             raise ConfigError(f"--unsure-below {self.unsure_below} is not a probability")
         if self.router == AUTO and self._of_labels and self._of_head:

@@ -1,5 +1,6 @@
 """Training the router's head: a dataset's own classes from a frozen classifier's features."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from colorgan.images.decoding import decode
 from colorgan.models.architectures import HeadConfig
 from colorgan.models.classifiers import Classifier
 from colorgan.models.head import RouterHead
-from colorgan.options import option
+from colorgan.options import Configuration, Count, option
 from colorgan.packages import Trained, publish
 from colorgan.storage import Storage
 
@@ -26,19 +27,18 @@ BATCH = 16
 
 
 @dataclass(frozen=True)
-class HeadTrainingConfig:
+class HeadTrainingConfig(Configuration):
     """How to train a head."""
 
     penalties: str = option(
         "1e-4,1e-3,1e-2,1e-1", "weights of the L2 penalty to try; the validation split chooses"
     )
-    steps: int = option(200, "at most so many steps of L-BFGS for each")
+    steps: Count = option(200, "at most so many steps of L-BFGS for each")
 
-    def __post_init__(self) -> None:
-        """Check the values; raises ConfigError."""
-        if self.steps < 1:
-            raise ConfigError("--steps must be at least 1")
-        if not self.penalty_values or min(self.penalty_values) < 0:
+    def check(self) -> None:
+        """Check the penalties; raises ConfigError."""
+        values = self.penalty_values
+        if not values or not all(math.isfinite(value) and value >= 0 for value in values):
             raise ConfigError(f"--penalties {self.penalties} are not numbers with commas between")
 
     @property

@@ -1,15 +1,27 @@
 """What an operator sets, with defaults that are safe on a laptop."""
 
-from typing import Literal
+from dataclasses import fields
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from colorgan.images.decoding import MAX_PIXELS
 from colorgan.router_choice import RouterConfig
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _router(value: Any) -> Any:
+    """A router's configuration from a file's mapping."""
+    if not isinstance(value, dict):
+        return value
+    known = [field.name for field in fields(RouterConfig)]
+    unknown = [str(name) for name in value if name not in known]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is none of {', '.join(known)}")
+    return RouterConfig(**value)
 
 
 class Limits(_Strict):
@@ -49,10 +61,11 @@ class ServeConfig(_Strict):
     )
     models: tuple[str, ...] = Field(
         (),
+        strict=False,  # a list in a file
         description="pinned versions, as animals@20261122-120000; of other models the latest is "
         "taken when the application is deployed",
     )
-    router: RouterConfig = RouterConfig()
+    router: Annotated[RouterConfig, BeforeValidator(_router)] = RouterConfig()
     limits: Limits = Limits()
     device: Literal["auto", "cpu", "gpu"] = "auto"
     compile: bool = Field(

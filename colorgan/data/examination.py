@@ -37,7 +37,7 @@ from colorgan.images.decoding import (
     is_grayscale,
     resize_short_side,
 )
-from colorgan.options import option
+from colorgan.options import Configuration, Count, Share, option
 from colorgan.storage import Storage, open_storage, patiently
 
 # Candidates of a chunk. What is downloaded may keep its chunk waiting for minutes.
@@ -66,22 +66,19 @@ _FACTS = [name for name in _SCHEMA.names if name != "image"]
 
 
 @dataclass(frozen=True)
-class ExaminationConfig:
+class ExaminationConfig(Configuration):
     """How photographs are checked, resized and split."""
 
-    size: int = option(286, "short side of the staged photographs, in pixels")
-    min_side: int = option(128, "drop photographs whose short side is less, in pixels")
-    max_pixels: int = option(MAX_PIXELS, "drop photographs of more pixels: decompression bombs")
-    val_share: float = option(0.1, "share of the photographs in the split val")
-    test_share: float = option(0.1, "share of the photographs in the split test")
+    size: Count = option(286, "short side of the staged photographs, in pixels")
+    min_side: Count = option(128, "drop photographs whose short side is less, in pixels")
+    max_pixels: Count = option(MAX_PIXELS, "drop photographs of more pixels: decompression bombs")
+    val_share: Share = option(0.1, "share of the photographs in the split val")
+    test_share: Share = option(0.1, "share of the photographs in the split test")
     split_seed: int = option(0, "salt of the split by content; another seed, another split")
 
-    def __post_init__(self) -> None:
-        """Check the values; raises ConfigError."""
-        for name in ("size", "min_side", "max_pixels"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1")
-        if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share >= 1:
+    def check(self) -> None:
+        """Check the shares together; raises ConfigError."""
+        if self.val_share + self.test_share >= 1:
             raise ConfigError("--val-share and --test-share must leave a share for train")
 
 

@@ -21,16 +21,17 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import Annotated, Any, BinaryIO, Self, TypeVar
 from weakref import WeakValueDictionary
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from pydantic import Field
 from yarl import URL
 
 from colorgan import __version__
-from colorgan.errors import ColorganError, ConfigError, ImageRejected
-from colorgan.options import option
+from colorgan.errors import ColorganError, ImageRejected
+from colorgan.options import Configuration, Count, NaturalNumber, option
 
 Read = TypeVar("Read")
 Reader = Callable[[aiohttp.ClientResponse, asyncio.Timeout], Awaitable[Read]]
@@ -60,25 +61,18 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True)
-class FetchConfig:
+class FetchConfig(Configuration):
     """How hard the web is pulled at, and when to give up."""
 
-    connections: int = option(64, "downloads at once")
-    per_host: int = option(8, "downloads at once from one host")
-    timeout_s: float = option(30.0, "seconds that one attempt may take, headers and body together")
-    retries: int = option(3, "more attempts after a fault that can pass")
-    max_mib: int = option(20, "largest file, in MiB")
-    max_redirects: int = option(5, "redirects that are followed")
+    connections: Count = option(64, "downloads at once")
+    per_host: Count = option(8, "downloads at once from one host")
+    timeout_s: Annotated[float, Field(gt=0)] = option(
+        30.0, "seconds that one attempt may take, headers and body together"
+    )
+    retries: NaturalNumber = option(3, "more attempts after a fault that can pass")
+    max_mib: Count = option(20, "largest file, in MiB")
+    max_redirects: NaturalNumber = option(5, "redirects that are followed")
     allow_private: bool = option(False, "download from private and loopback addresses, too")
-
-    def __post_init__(self) -> None:
-        """Check the values; raises ConfigError."""
-        least_of = {"connections": 1, "per_host": 1, "retries": 0, "max_mib": 1, "max_redirects": 0}
-        for name, least in least_of.items():
-            if getattr(self, name) < least:
-                raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}")
-        if not self.timeout_s > 0:
-            raise ConfigError("--timeout-s must be more than 0")
 
     def share(self, workers: int) -> "FetchConfig":
         """What each of so many processes may do, that they keep the limits together.

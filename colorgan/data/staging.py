@@ -17,6 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import islice
+from typing import Annotated
+
+from pydantic import Field
 
 from colorgan.data.dataset import SPLITS, Dataset, Manifest, Shard, check_name
 from colorgan.data.examination import (
@@ -34,8 +37,8 @@ from colorgan.data.notes import notes_on
 from colorgan.data.selection import LARGEST_DISTANCE, Dropped, Selection, select
 from colorgan.data.shards import ShardWriting, plan_shards
 from colorgan.data.sources.candidates import Candidate, Source
-from colorgan.errors import ColorganError, ConfigError
-from colorgan.options import option
+from colorgan.errors import ColorganError
+from colorgan.options import Count, option
 from colorgan.storage import Storage, patiently
 
 # Shares of candidates that can be used, before any is known.
@@ -49,20 +52,12 @@ _LISTED = 50  # origins and licences that a manifest tells apart
 class StagingConfig(ExaminationConfig):
     """How photographs are checked, resized, split, selected and written."""
 
-    near_duplicate_bits: int = option(
+    near_duplicate_bits: Annotated[int, Field(ge=-1, le=LARGEST_DISTANCE)] = option(
         LARGEST_DISTANCE,
         "drop a photograph whose perceptual hash, of 256 bits, differs from another's in at most "
         f"so many; {LARGEST_DISTANCE} at most, and -1 drops none",
     )
-    shard_mib: int = option(64, "size that a Parquet shard reaches before the next one, in MiB")
-
-    def __post_init__(self) -> None:
-        """Check the values; raises ConfigError."""
-        super().__post_init__()
-        if self.shard_mib < 1:
-            raise ConfigError("--shard-mib must be at least 1")
-        if not -1 <= self.near_duplicate_bits <= LARGEST_DISTANCE:
-            raise ConfigError(f"--near-duplicate-bits must be from -1 to {LARGEST_DISTANCE}")
+    shard_mib: Count = option(64, "size that a Parquet shard reaches before the next one, in MiB")
 
 
 @dataclass

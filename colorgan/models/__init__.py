@@ -1,4 +1,6 @@
 """The networks."""
 
-EMBEDDED = "efficientnet_lite0"  # the classifier whose weights come with colorgan[router]
-JUDGE = "efficientnet_lite2"  # one that no loss uses; its weights come with colorgan[judge]
+from typing import Final
+
+EMBEDDED: Final = "efficientnet_lite0"  # the classifier whose weights come with colorgan[router]
+JUDGE: Final = "efficientnet_lite2"  # one that no loss uses; weights come with colorgan[judge]

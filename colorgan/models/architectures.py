@@ -1,19 +1,19 @@
 """The networks' architectures: what must be known to build each, and nothing that needs PyTorch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from colorgan.errors import ConfigError
 from colorgan.images.color_spaces import COLOR_CHANNELS, ColorSpace
-from colorgan.models import EMBEDDED
-from colorgan.options import option
+from colorgan.options import Configuration, Count, option
 
 Norm = Literal["batch", "instance"]
-BACKBONES = ("vgg16", EMBEDDED)  # classifiers whose features other networks stand on
+BackboneName = Literal["vgg16", "efficientnet_lite0"]
+BACKBONES: tuple[str, ...] = get_args(BackboneName)  # whose features other networks stand on
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Configuration):
     """Everything that decides the generator's architecture."""
 
     size: int = option(
@@ -21,20 +21,14 @@ class GeneratorConfig:
         "side of the square pictures that the networks see, in pixels: a power of two, or of "
         "encoder_unet a multiple of 32",
     )
-    width: int = option(64, "channels of the generator's first layer (ngf)")
-    color_space: ColorSpace = option("lab", "what the generator writes", choices=("lab", "rgb"))
-    norm: Norm = option(
-        "instance",
-        "normalisation; batch uses running statistics in use",
-        choices=("batch", "instance"),
-    )
+    width: Count = option(64, "channels of the generator's first layer (ngf)")
+    color_space: Literal["lab", "rgb"] = option("lab", "what the generator writes")
+    norm: Norm = option("instance", "normalisation; batch uses running statistics in use")
 
-    def __post_init__(self) -> None:
-        """Check the values; raises ConfigError."""
+    def check(self) -> None:
+        """Check the size; raises ConfigError."""
         if self.size not in (32, 64, 128, 256, 512, 1024):
             raise ConfigError(f"--size {self.size} is not a power of two from 32 to 1024")
-        if self.width < 1:
-            raise ConfigError(f"--width {self.width} is not at least 1")
 
     @property
     def depth(self) -> int:
@@ -48,7 +42,7 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
-class EncoderUNetConfig:
+class EncoderUNetConfig(Configuration):
     """Everything that decides the network's architecture.
 
     Attributes:
@@ -60,18 +54,15 @@ class EncoderUNetConfig:
     """
 
     size: int
-    width: int
-    color_space: ColorSpace
+    width: Count
+    color_space: Literal["lab", "rgb"]
     norm: Norm
-    encoder: str
+    encoder: BackboneName
 
-    def __post_init__(self) -> None:
-        """Check the values; raises ConfigError."""
-        check_backbone(self.encoder)
+    def check(self) -> None:
+        """Check the size; raises ConfigError."""
         if self.size < 64 or self.size % 32:
             raise ConfigError(f"--size {self.size} is not a multiple of 32 from 64 on")
-        if self.width < 1:
-            raise ConfigError(f"--width {self.width} is not at least 1")
 
     @property
     def color_channels(self) -> int:
@@ -80,7 +71,7 @@ class EncoderUNetConfig:
 
 
 @dataclass(frozen=True)
-class HypercolumnConfig:
+class HypercolumnConfig(Configuration):
     """Everything that decides the network's architecture.
 
     Attributes:
@@ -89,13 +80,9 @@ class HypercolumnConfig:
         backbone: whose features it stands on; one of BACKBONES.
     """
 
-    size: int
-    width: int
-    backbone: str
-
-    def __post_init__(self) -> None:
-        """Check the values; raises ConfigError."""
-        check_backbone(self.backbone)
+    size: Count
+    width: Count
+    backbone: BackboneName
 
     @property
     def color_space(self) -> ColorSpace:
@@ -104,7 +91,7 @@ class HypercolumnConfig:
 
 
 @dataclass(frozen=True)
-class HeadConfig:
+class HeadConfig(Configuration):
     """Everything that decides the head, and what it stands on.
 
     Attributes:
@@ -132,9 +119,3 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "hypercolumn": HypercolumnConfig,
     "router": HeadConfig,
 }
-
-
-def check_backbone(name: str) -> None:
-    """Check the name of a backbone; raises ConfigError."""
-    if name not in BACKBONES:
-        raise ConfigError(f"no features of {name!r}: there are those of {', '.join(BACKBONES)}")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from colorgan.errors import ConfigError
 from colorgan.models import EMBEDDED
-from colorgan.models.architectures import check_backbone
+from colorgan.models.architectures import BACKBONES
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ _BACKBONES = {
 
 def find_backbone(name: str) -> Backbone:
     """A backbone by its name; raises ConfigError."""
-    check_backbone(name)
+    if name not in BACKBONES:
+        raise ConfigError(f"no features of {name!r}: there are those of {', '.join(BACKBONES)}")
     return _BACKBONES[name]
 
 

@@ -129,7 +129,7 @@ def test_a_size_that_cannot_be_halved_so_often_is_refused(size: int) -> None:
 
 
 def test_an_encoder_that_is_none_is_named() -> None:
-    with pytest.raises(ConfigError, match="'resnet18': there are those of vgg16"):
+    with pytest.raises(ConfigError, match="encoder resnet18: there are vgg16"):
         TrainingConfig(lambda_perceptual=1.0, encoder="resnet18")
-    with pytest.raises(ConfigError, match="'resnet18': there are those of vgg16"):
+    with pytest.raises(ConfigError, match="encoder resnet18: there are vgg16"):
         TrainingConfig(generator="encoder_unet", encoder="resnet18")

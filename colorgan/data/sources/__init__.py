@@ -20,7 +20,7 @@ from colorgan.data.sources.local import FolderSource, SceneSource
 from colorgan.data.sources.openimages import OpenImagesSource
 from colorgan.data.sources.url_lists import UrlListSource
 from colorgan.errors import ConfigError
-from colorgan.options import option
+from colorgan.options import Configuration, NaturalNumber, Share, option
 from colorgan.storage import Storage
 
 __all__ = [
@@ -42,11 +42,13 @@ KINDS = "folder:PATH, scenes, urls:…, imagenet:…, coco:… or openimages:…
 
 
 @dataclass(frozen=True)
-class SourceConfig:
+class SourceConfig(Configuration):
     """What is taken from a source, in which order."""
 
-    per_class: int = option(0, "photographs a class, drawn at random; 0 takes all, and 120 scenes")
-    seed: int = option(0, "of the scenes, or of the random order of everything else")
+    per_class: NaturalNumber = option(
+        0, "photographs a class, drawn at random; 0 takes all, and 120 scenes"
+    )
+    seed: NaturalNumber = option(0, "of the scenes, or of the random order of everything else")
     urls_template: str = option(
         "",
         "imagenet: path or address of the lists of addresses, with {wnid} for the synset; without "
@@ -58,19 +60,10 @@ class SourceConfig:
     is_a: str = option(
         "", "imagenet: WordNet's file wordnet.is_a.txt; a synset then stands for all of its kind"
     )
-    min_area: float = option(0.05, "coco: least share of a picture that its class's objects fill")
-    max_others: float = option(
+    min_area: Share = option(0.05, "coco: least share of a picture that its class's objects fill")
+    max_others: Share = option(
         0.2, "coco: most that other classes' objects may fill, as a share of what its own do"
     )
-
-    def __post_init__(self) -> None:
-        """Check the values; raises ConfigError."""
-        for name in ("per_class", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"--{name.replace('_', '-')} must not be negative")
-        for name in ("min_area", "max_others"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"--{name.replace('_', '-')} is a share, from 0 to 1")
 
 
 def find_source(

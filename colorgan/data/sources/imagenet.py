@@ -25,6 +25,7 @@ from colorgan.data.sources.files import (
 )
 from colorgan.data.sources.url_lists import addresses, find_address
 from colorgan.errors import ColorganError, ConfigError
+from colorgan.options import Configuration
 from colorgan.storage import Storage
 
 WNID = "{wnid}"
@@ -34,7 +35,7 @@ _Member = tuple[str, int, int, "_Archive", str]
 
 
 @dataclass(frozen=True)
-class ImageNetPlaces:
+class ImageNetPlaces(Configuration):
     """Where ImageNet's photographs are: one of both templates.
 
     Attributes:
@@ -49,7 +50,7 @@ class ImageNetPlaces:
     archives: str = ""
     is_a: str = ""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         """Check the templates; raises ConfigError."""
         if not self.urls_template and not self.archives:
             raise ConfigError(

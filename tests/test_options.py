@@ -1,0 +1,157 @@
+"""No configuration holds a value that cannot be used, wherever the value came from."""
+
+import argparse
+import dataclasses
+import json
+import math
+import pickle
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from colorgan.data.fetching import FetchConfig
+from colorgan.data.sources import SourceConfig
+from colorgan.data.staging import StagingConfig
+from colorgan.errors import ConfigError
+from colorgan.hyperparameters import SpeedConfig, TrainingConfig, stored_config
+from colorgan.models.architectures import (
+    EncoderUNetConfig,
+    GeneratorConfig,
+    HeadConfig,
+    HypercolumnConfig,
+)
+from colorgan.options import add_options, check_value, choices_of, parse
+from colorgan.presets import PRESETS
+from colorgan.router import RouterConfig
+from colorgan.router_training import HeadTrainingConfig
+from serve.config import Limits, ServeConfig
+
+NAN, INFINITY = math.nan, math.inf
+CONFIGURATIONS = (
+    *(TrainingConfig, SpeedConfig, RouterConfig, HeadTrainingConfig, GeneratorConfig),
+    *(StagingConfig, FetchConfig, SourceConfig),
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "value", "sentence"),
+    [
+        (TrainingConfig, "color_space", "foo", "--color-space foo: there are lab, rgb"),
+        (TrainingConfig, "generator", "encoder-unet", "--generator encoder-unet: there are unet"),
+        (TrainingConfig, "norm", "bar", "--norm bar: there are batch, instance"),
+        (TrainingConfig, "encoder", "alexnet", "--encoder alexnet: there are vgg16"),
+        (TrainingConfig, "lambda_l1", NAN, "--lambda-l1 nan is not a finite number"),
+        (TrainingConfig, "lambda_l1", INFINITY, "--lambda-l1 inf is not a finite number"),
+        (TrainingConfig, "lambda_l1", "100", "--lambda-l1 '100' is not a number"),
+        (TrainingConfig, "lambda_l1", True, "--lambda-l1 True is not a number"),
+        (TrainingConfig, "lambda_perceptual", -1.0, "--lambda-perceptual must be at least 0"),
+        (TrainingConfig, "epochs", 1.5, "--epochs 1.5 is not a whole number"),
+        (TrainingConfig, "epochs", True, "--epochs True is not a whole number"),
+        (TrainingConfig, "epochs", "3", "--epochs '3' is not a whole number"),
+        (TrainingConfig, "epochs", -3, "--epochs must be at least 1, not -3"),
+        (TrainingConfig, "beta1", 1.0, "--beta1 must be at least 0 and less than 1, not 1.0"),
+        (TrainingConfig, "start_from", None, "--start-from None is not text"),
+        (SpeedConfig, "precision", "float16", "--precision float16: there are auto, float32"),
+        (SpeedConfig, "compile", True, "--compile True: there are auto, on, off"),
+        (SpeedConfig, "photo_memory_gib", INFINITY, "--photo-memory-gib inf is not"),
+        (RouterConfig, "router", "foo", "--router foo: there are labels, head"),
+        (RouterConfig, "unsure_below", NAN, "--unsure-below nan is not a finite number"),
+        (RouterConfig, "classifier", 16, "--classifier 16 is not text"),
+        (HeadTrainingConfig, "steps", 0, "--steps must be at least 1, not 0"),
+        (HeadTrainingConfig, "penalties", "1e-3,nan", "--penalties 1e-3,nan are not numbers"),
+        (StagingConfig, "size", 286.5, "--size 286.5 is not a whole number"),
+        (StagingConfig, "val_share", NAN, "--val-share nan is not a finite number"),
+        (StagingConfig, "near_duplicate_bits", -2, "--near-duplicate-bits must be at least -1"),
+        (FetchConfig, "timeout_s", INFINITY, "--timeout-s inf is not a finite number"),
+        (FetchConfig, "timeout_s", 0.0, "--timeout-s must be more than 0, not 0.0"),
+        (FetchConfig, "allow_private", "no", "--allow-private 'no' is not true or false"),
+        (SourceConfig, "max_others", 1.5, "--max-others must be at least 0 and at most 1"),
+        (SourceConfig, "per_class", "many", "--per-class 'many' is not a whole number"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_a_sentence_that_names_the_option(
+    config: Any, field: str, value: Any, sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        config(**{field: value})
+    assert str(error.value).startswith(sentence) and "\n" not in str(error.value)
+    with pytest.raises(ConfigError):
+        dataclasses.replace(config(), **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (lambda: EncoderUNetConfig(224, 0, "lab", "batch", "vgg16"), "width must be at least 1"),
+        (lambda: EncoderUNetConfig(224, 8, "lab", "bar", "vgg16"), "norm bar: there are batch"),
+        (lambda: HypercolumnConfig(224, 8, "alexnet"), "backbone alexnet: there are vgg16"),
+        (lambda: HeadConfig("vgg16", "", 8, ("a", "b"), NAN), "temperature nan is not a finite"),
+    ],
+)
+def test_an_architecture_that_cannot_be_built_is_a_sentence(build: Any, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("threads", "2"),
+        ("threads", True),
+        ("device", "tpu"),
+        ("models", [3]),
+        ("limits", {"timeout_s": INFINITY}),
+        ("router", {"router": "foo"}),
+        ("router", {"rooter": "labels"}),
+    ],
+)
+def test_what_serves_takes_no_value_that_cannot_be_used(field: str, value: Any) -> None:
+    with pytest.raises(ValidationError):
+        ServeConfig(**{field: value})
+
+
+def test_a_file_of_the_service_is_read_as_yaml_writes_it() -> None:
+    config = ServeConfig(
+        models=["animals@1"],  # type: ignore[arg-type]
+        router={"router": "head", "unsure_below": 1},  # type: ignore[arg-type]
+        limits={"timeout_s": 60},  # type: ignore[arg-type]
+    )
+    assert config.models == ("animals@1",)
+    assert config.router == RouterConfig("head", unsure_below=1.0)
+    assert config.limits == Limits(timeout_s=60.0)
+    assert ServeConfig(**config.model_dump()) == config
+
+
+@pytest.mark.parametrize("config", CONFIGURATIONS)
+def test_choices_stand_once_and_the_command_line_has_them(config: Any) -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, config)
+    shown = {action.dest: action for action in parser._actions}
+    for field in dataclasses.fields(config):
+        assert tuple(shown[field.name].choices or ()) == choices_of(config, field.name)
+    assert parse(config, parser.parse_args([])) == config()
+
+
+@pytest.mark.parametrize("config", [each.training for each in PRESETS.values()])
+def test_a_configuration_survives_json_and_pickling(config: TrainingConfig) -> None:
+    assert pickle.loads(pickle.dumps(config)) == config
+    assert TrainingConfig(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+
+def test_a_whole_number_serves_where_a_number_is_wanted() -> None:
+    config = TrainingConfig(lambda_l1=3)
+    assert (config.lambda_l1, type(config.lambda_l1)) == (3.0, float)
+
+
+def test_a_document_of_an_earlier_version_is_read() -> None:
+    # `liven` was an option once; `average` was not one yet.
+    earlier = {"size": 128, "liven": 0.5, "lambda_l1": 100}
+    assert stored_config(earlier) == TrainingConfig(size=128)
+
+
+def test_one_value_is_checked_without_the_others() -> None:
+    assert check_value(TrainingConfig, "size", 96) == 96  # of encoder_unet alone
+    assert check_value(TrainingConfig, "lambda_l1", 3) == 3.0
+    with pytest.raises(ConfigError, match="--generator encoder-unet: there are unet"):
+        check_value(TrainingConfig, "generator", "encoder-unet")
