@@ -184,3 +184,11 @@ def stored_objective(model: str, fields_of: Mapping[str, Any], epochs: int) -> s
         return stored_config(fields_of).objective(model, epochs) if fields_of else ""
     except ConfigError:
         return ""
+
+
+def by_objective(configs: Mapping[str, TrainingConfig]) -> dict[str, list[str]]:
+    """The models that learn by each objective, in words."""
+    found: dict[str, list[str]] = {}
+    for model, config in configs.items():
+        found.setdefault(config.objective(model), []).append(model)
+    return found

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from colorgan.cards import ModelCard, find
 from colorgan.classes import PhotoClasses
@@ -17,13 +17,15 @@ from colorgan.storage import Storage
 AUTO: Final = "auto"
 LABELS: Final = "labels"
 HEAD: Final = "head"
+Kind = Literal["auto", "labels", "head"]
+ROUTERS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
 class RouterConfig(Configuration):
     """Which router to use."""
 
-    router: Literal["auto", "labels", "head"] = option(
+    router: Kind = option(
         AUTO,
         "labels: the best ImageNet label decides; head: the one of colorgan train-router; auto: "
         "the one whose classes have models, see choose_router",

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from colorgan.cards import ModelCard, find
 from colorgan.data.dataset import check_name
 from colorgan.errors import ConfigError, Corrupt
-from colorgan.hyperparameters import SpeedConfig, TrainingConfig
+from colorgan.hyperparameters import SpeedConfig, TrainingConfig, stored_config
 from colorgan.storage import Storage
 
 # What may be asked of a training between two steps: to keep its last epoch, since its machine may
@@ -70,6 +70,7 @@ class ModelResult:
         val_psnr: of the last epoch, in dB.
         package: `model@version`.
         error: the cause of a failure, in a sentence.
+        objective: what its generator learned by, in words.
     """
 
     model: str
@@ -86,6 +87,7 @@ class ModelResult:
     val_psnr: float | None = None
     package: str | None = None
     error: str | None = None
+    objective: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,20 +138,15 @@ def open_run(
     key = f"runs/{check_name('run', run)}/run.json"
     options: dict[str, Any] = {"dataset": fingerprint}
     configs = {model: asdict(config) for model, config in models.items()}
-    known: dict[str, Any] = {}
+    known = {model: asdict(config) for model, config in run_configs(storage, run).items()}
     going_on = storage.exists(key)
     if going_on:
-        try:
-            before: dict[str, Any] = json.loads(storage.get(key))
-            known = before.pop("models")
-            differences = _differences(before, options)
-            for model in known.keys() & configs.keys():
-                # An option that is newer than the run has the default that it had then.
-                then = asdict(TrainingConfig(**known[model]))
-                found = _differences(then, configs[model])
-                differences += [f"{model}: {difference}" for difference in found]
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise Corrupt(f"{key} cannot be read: choose another --run") from None
+        before: dict[str, Any] = json.loads(storage.get(key))
+        del before["models"]
+        differences = _differences(before, options)
+        for model in known.keys() & configs.keys():
+            found = _differences(known[model], configs[model])
+            differences += [f"{model}: {difference}" for difference in found]
         if differences:
             raise ConfigError(
                 f"run {run!r} was started with other options ({'; '.join(differences)}): "
@@ -157,6 +154,22 @@ def open_run(
             )
     storage.put(key, (json.dumps({**options, "models": known | configs}, indent=2)).encode())
     return going_on
+
+
+def run_configs(storage: Storage, run: str) -> dict[str, TrainingConfig]:
+    """The hyper-parameters that a run was started with, by model; none of a new run.
+
+    Raises:
+        Corrupt: they cannot be read.
+    """
+    key = f"runs/{check_name('run', run)}/run.json"
+    if not storage.exists(key):
+        return {}
+    try:
+        models: dict[str, Any] = json.loads(storage.get(key))["models"]
+        return {model: stored_config(fields) for model, fields in models.items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise Corrupt(f"{key} cannot be read: choose another --run") from None
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -96,6 +96,7 @@ def train_model(
             ),
             val_l1=history[-1].val_l1 if history else None,
             val_psnr=history[-1].val_psnr if history else None,
+            objective=spec.training.objective(spec.model),
             **outcome,
         )
 

@@ -7,25 +7,21 @@ Without --dataset it takes the newest dataset in storage, or stages the embedded
 """
 
 import argparse
-import contextlib
 import json
 import os
-import queue
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
 from cluster.connection import cluster_nodes, connected, storage_uri
 from cluster.job import add_training_options, check_at_least, choose_dataset, run_job
 from cluster.planning import Plan, plan_training
-from cluster.queue import Queue
+from cluster.trainer import Trainer
+from colorgan.bases import check_bases, plan_trainings
 from colorgan.classes import PhotoClasses
 from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option
 from colorgan.data.dataset import (
@@ -35,27 +31,23 @@ from colorgan.data.dataset import (
     Dataset,
     check_name,
 )
-from colorgan.errors import ColorganError, ConfigError
-from colorgan.hyperparameters import SpeedConfig, TrainingConfig
+from colorgan.errors import ColorganError
+from colorgan.hyperparameters import SpeedConfig, TrainingConfig, by_objective
 from colorgan.models import EMBEDDED
 from colorgan.options import add_options, given, parse
 from colorgan.presets import DEFAULT_PRESET, PRESETS, Preset, find_preset
-from colorgan.progress import Progress, RunProgress, format_seconds, write_progress
+from colorgan.progress import format_seconds
 from colorgan.router_choice import AUTO, HEAD, ROUTERS
 from colorgan.runs import (
     HeadResult,
     ModelResult,
     ModelRun,
-    find_base,
     finished_result,
     new_run_name,
     open_run,
+    run_configs,
 )
 from colorgan.storage import Storage, open_storage, patiently
-
-# What stopping may take; RAY_JOB_STOP_WAIT_TIME_S, after which Ray kills a job, should be longer.
-_STOP_SECONDS = 100.0
-_RECORD_SECONDS = 2.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,6 +103,7 @@ def _run(args: argparse.Namespace) -> int:
     check_at_least(0, args, "retries")
     overrides = given(TrainingConfig, args)
     TrainingConfig(**overrides)  # a bad value is reported before anything is started
+    speed = parse(SpeedConfig, args)
     storage = open_storage(storage_uri(args.storage))
     dataset = choose_dataset(storage, args.dataset)
     models = list(dict.fromkeys(args.models or dataset.manifest.classes))
@@ -125,14 +118,15 @@ def _run(args: argparse.Namespace) -> int:
             return plan_training(count, nodes, args.device, args.gpus_per_model, args.max_parallel)
 
         preset = find_preset(args.preset)
-        configs = {model: preset.config(model, overrides) for model in models}
-        for base in {each.start_from for each in configs.values()} - {"", *models}:
-            if "@" not in base:  # it is trained, too
-                _check_models(dataset, [base])
-                configs = {base: preset.config(base, overrides), **configs}
+        before = run_configs(storage, run)
+        # What models start from is trained in the same run, too.
+        configs = plan_trainings(
+            storage, dataset, run, preset, models, overrides, before, reuse=False
+        )
+        _check_models(dataset, list(configs))
         results = {model: finished_result(storage, run, model) for model in configs}
         waiting = [model for model, result in results.items() if not result]
-        _check_bases(storage, run, {model: configs[model] for model in waiting}, configs)
+        check_bases(storage, run, configs)
         bases = {configs[model].start_from for model in waiting}
         first = [model for model in waiting if model in bases]
         stages = [stage for stage in (first, [m for m in waiting if m not in bases]) if stage]
@@ -145,6 +139,8 @@ def _run(args: argparse.Namespace) -> int:
         )
         if len(nodes) > 1 and not storage.uri.startswith("s3://"):
             _say(f"note: every machine of the cluster must see {storage.uri}, or use s3://")
+        for objective, of in by_objective(configs).items():
+            _say(f"{', '.join(of)}: {objective}")
         for result in results.values():
             if result:
                 _say(f"{result.model}: finished before, {result.package}")
@@ -155,7 +151,7 @@ def _run(args: argparse.Namespace) -> int:
                 run=run,
                 model=model,
                 training=configs[model],
-                speed=parse(SpeedConfig, args),
+                speed=speed,
                 checkpoint_every=args.checkpoint_every,
             )
             for model in waiting
@@ -164,7 +160,7 @@ def _run(args: argparse.Namespace) -> int:
         if waiting:
             for number, stage in enumerate(stages):
                 _say(("then " if number else "") + plans[stage[0]].sentence(stage))
-            trainer = _Trainer(storage, run, specs, plans)
+            trainer = Trainer(storage, run, specs, plans)
             results |= trainer.train(args.retries, args.max_parallel)
         stopped = any(result.status == "stopped" for result in results.values())
         router = None
@@ -206,174 +202,6 @@ def _check_models(dataset: Dataset, models: Sequence[str]) -> None:
                     f"model {model!r} has no photograph in the split {split} of dataset "
                     f"{dataset.manifest.name}: stage more photographs, or a larger share for it"
                 )
-
-
-def _check_bases(
-    storage: Storage,
-    run: str,
-    waiting: dict[str, TrainingConfig],
-    configs: dict[str, TrainingConfig],
-) -> None:
-    """Check, before anything is trained, that models can start from what they are to start from."""
-    for model, config in waiting.items():
-        base = config.start_from
-        if not base:
-            continue
-        if base in waiting:
-            architecture = configs[base].architecture(base)
-        else:
-            architecture = find_base(storage, run, base).architecture
-        if architecture != config.architecture(model):
-            raise ConfigError(
-                f"{model} cannot start from {base}, a network of another architecture"
-            )
-
-
-class _Trainer:
-    """Trains models on the cluster, each as soon as the queue has a place for it."""
-
-    def __init__(
-        self, storage: Storage, run: str, specs: dict[str, ModelRun], plans: dict[str, Plan]
-    ) -> None:
-        from cluster.training import start_board  # imports Ray: see cluster.connection
-
-        submitted = psutil.Process().create_time()
-        self._record = _ProgressRecord(storage, run, submitted)
-        self._specs, self._plans = specs, plans
-        self._waiting = list(specs)
-        self._running: set[str] = set()
-        self._began: dict[str, float] = {}
-        self._results: dict[str, ModelResult] = {}
-        self._finished: queue.SimpleQueue[ModelResult] = queue.SimpleQueue()
-        self._queue = Queue(run, submitted, plans)
-        self._board = start_board()
-
-    def train(self, retries: int, max_parallel: int | None) -> dict[str, ModelResult]:
-        """Train all models; a first SIGTERM or Ctrl-C lets them keep their last epochs."""
-        import ray
-
-        epochs = {model: spec.training.epochs for model, spec in self._specs.items()}
-        with Progress(epochs) as self._progress:
-            try:
-                while len(self._results) < len(self._specs):
-                    self._start(retries, max_parallel or len(self._specs))
-                    self._follow()
-            except KeyboardInterrupt:
-                self._stop()
-            with contextlib.suppress(ray.exceptions.RayError):
-                self._queue.ask([], [])
-            self._record.write(self._progress)
-        return self._results
-
-    def _start(self, retries: int, max_parallel: int) -> None:
-        ready = [model for model in list(self._waiting) if self._may_start(model)]
-        places = max_parallel - len(self._running)
-        wanted = ready[:places]
-        for model in ready[places:]:
-            self._progress.state(model, "waiting")
-        for model, others in self._queue.ask(wanted, cluster_nodes()).items():
-            if others:
-                self._progress.state(model, "waiting", f"for {others}")
-                continue
-            self._waiting.remove(model)
-            self._running.add(model)
-            self._progress.state(model, "starting")
-            # In a thread of the driver: Ray Train then keeps its controllers on this machine, and
-            # the death of a worker's machine costs no more than its training process.
-            threading.Thread(target=self._fit, args=(model, retries), daemon=True).start()
-
-    def _may_start(self, model: str) -> bool:
-        """Whether what the model starts from is there; ends it where that has failed."""
-        base = self._specs[model].training.start_from
-        if base not in self._specs:
-            return True
-        result = self._results.get(base)
-        if result and result.status != "done":
-            self._waiting.remove(model)
-            error = f"it starts from {base}, which {result.status}"
-            self._end(ModelResult(model=model, status="failed", error=error))
-        elif not result:
-            self._progress.state(model, "waiting", f"for {base}")
-        return result is not None and result.status == "done"
-
-    def _fit(self, model: str, retries: int) -> None:
-        from cluster.training import fit
-
-        self._finished.put(fit(self._specs[model], self._plans[model], self._board, retries))
-
-    def _follow(self) -> None:
-        """Wait a second at most, and show what has happened."""
-        import ray
-
-        try:
-            result = self._finished.get(timeout=1)
-        except queue.Empty:
-            result = None
-        for model, kind, value in ray.get(self._board.take.remote()):
-            self._show(model, kind, value)
-        if result:
-            self._end(result)
-        self._record.write(self._progress)
-
-    def _show(self, model: str, kind: str, value: Any) -> None:
-        if kind == "step":
-            self._progress.step(model, value)
-        elif kind == "epoch":
-            self._progress.epoch(model, value)
-        else:
-            self._began.setdefault(model, time.time())
-            self._progress.state(model, kind, value)
-
-    def _end(self, result: ModelResult) -> None:
-        if result.model in self._began:  # its process may have been another then
-            result = replace(result, started=self._began[result.model])
-        self._running.discard(result.model)
-        self._queue.leave(result.model)
-        self._results[result.model] = result
-        detail = result.package or result.error or ""
-        self._progress.state(result.model, result.status, detail)
-
-    def _stop(self) -> None:
-        """Let the trainings that run keep their last epochs, and end."""
-        import ray
-
-        _say("stopping: the models keep their last epochs")
-        self._board.stop.remote()
-        started = {row.model for row in self._progress.rows() if row.state == "training"}
-        deadline = time.monotonic() + _STOP_SECONDS
-        # Where the whole process group is told to end, Ray ends, too, and with it the trainings.
-        with contextlib.suppress(ray.exceptions.RayError):
-            while started - self._results.keys() and time.monotonic() < deadline:
-                self._follow()
-        for model in self._specs.keys() - self._results.keys():
-            self._end(ModelResult(model=model, status="stopped"))
-
-
-class _ProgressRecord:
-    """Keeps word in storage of how far a run is, for `colorgan jobs`."""
-
-    def __init__(self, storage: Storage, run: str, started: float) -> None:
-        import ray
-
-        self._storage, self._run, self._started = storage, run, started
-        self._job = ray.get_runtime_context().get_job_id()
-        self._written, self._writing = 0.0, threading.Thread()
-
-    def write(self, progress: Progress) -> None:
-        """Write it, at most every other second, and beside whatever else there is to do."""
-        now = time.time()
-        if now - self._written < _RECORD_SECONDS or self._writing.is_alive():
-            return
-        self._written = now
-        rows = tuple(progress.rows())
-        record = RunProgress(self._run, self._job, self._started, now, rows)
-        self._writing = threading.Thread(target=self._put, args=(record,), daemon=True)
-        self._writing.start()
-
-    def _put(self, record: RunProgress) -> None:
-        # It is word for people: where it cannot be written, the trainings go on without.
-        with contextlib.suppress(ColorganError):
-            write_progress(self._storage, record)
 
 
 def _summarize(

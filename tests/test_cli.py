@@ -226,13 +226,43 @@ def test_general_is_trained_on_every_class(scenes: Dataset) -> None:
     assert open_dataset(scenes.storage, "scenes").manifest == scenes.manifest
 
 
-def test_a_class_that_is_trained_alone_starts_from_nothing_unless_a_model_is_named(
+def test_a_class_that_is_trained_alone_starts_from_general_as_the_preset_says(
     scenes: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    storage = scenes.storage
     sizes = ("--size", "64", "--width", "4", "--epochs", "1", "--photographs", "8")
-    arguments = ("train", "--dataset", "scenes", "--model", "animals", "--run", "r", *sizes)
-    assert run(scenes, *arguments, "--start-from", "general") == 2
+    arguments = ("train", "--dataset", "scenes", "--model", "animals", *sizes)
+    # What the user names must be there; nothing is trained.
+    assert run(scenes, *arguments, "--run", "r", "--start-from", "general") == 2
     assert "run 'r' has not trained it" in capsys.readouterr().err
-    assert run(scenes, *arguments) == 0
-    assert "run r has no general: animals starts from nothing" in capsys.readouterr().out
-    assert find(scenes.storage, "animals").training["start_from"] == ""
+    assert not storage.folders("runs")
+
+    assert run(scenes, *arguments, "--run", "r") == 0
+    output = capsys.readouterr().out
+    assert "general is trained first, since animals starts from it" in output
+    assert "--start-from general@VERSION" in output and "--start-from ''" in output
+    first = find(storage, "animals")
+    general = find(storage, "general")
+    assert (first.training["start_from"], general.training["start_from"]) == ("general", "")
+    assert first.training["lambda_perceptual"] == 30
+
+    # Another run takes the general that is there; the same run goes on as it began.
+    assert run(scenes, *arguments, "--run", "s") == 0
+    assert f"animals starts from {general.reference}, the latest" in capsys.readouterr().out
+    assert find(storage, "general") == general
+    second = find(storage, "animals")
+    assert second.training == {**first.training, "start_from": general.reference}
+    for again in ("r", "s"):
+        assert run(scenes, *arguments, "--run", again) == 0
+    assert (find(storage, "general"), find(storage, "animals")) == (general, second)
+
+    # Of another architecture it is no base.
+    wider = [*arguments, "--run", "t"]
+    wider[wider.index("--width") + 1] = "6"
+    assert run(scenes, *wider) == 0
+    assert find(storage, "general") != general
+    assert find(storage, "animals").architecture.width == 6  # type: ignore[union-attr]
+
+    assert run(scenes, *arguments, "--run", "u", "--start-from", "") == 0
+    alone = find(storage, "animals").training
+    assert (alone["start_from"], alone["lambda_perceptual"]) == ("", 0)

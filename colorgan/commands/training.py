@@ -3,13 +3,24 @@
 import argparse
 import sys
 
+import torch
+
+from colorgan.bases import check_bases, plan_trainings
 from colorgan.data.dataset import open_dataset
 from colorgan.errors import ConfigError
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.options import add_options, given, parse
 from colorgan.presets import DEFAULT_PRESET, PRESETS, find_preset
 from colorgan.progress import Progress, format_seconds
-from colorgan.runs import ModelRun, find_base, finished_result, new_run_name, open_run
+from colorgan.runs import (
+    ModelResult,
+    ModelRun,
+    find_base,
+    finished_result,
+    new_run_name,
+    open_run,
+    run_configs,
+)
 from colorgan.storage import open_storage
 from colorgan.train import train_model
 from colorgan.training import choose_device, device_name
@@ -41,48 +52,69 @@ def _train(args: argparse.Namespace) -> int:
     if args.checkpoint_every < 1:
         raise ConfigError("--checkpoint-every must be at least 1")
     device = choose_device(args.device)
-    overrides = given(TrainingConfig, args)
+    overrides, speed = given(TrainingConfig, args), parse(SpeedConfig, args)
     preset = find_preset(args.preset)
-    config = preset.config(args.model, overrides)
+    preset.config(args.model, overrides)  # a bad value is reported before storage is read
     storage = open_storage(args.storage)
     dataset = open_dataset(storage, args.dataset)
     dataset.model_classes(args.model)
     run = args.run or new_run_name("train")
-    if config.start_from:
-        # What a preset would start from is a wish, what the user names is none.
-        if "start_from" in overrides or finished_result(storage, run, config.start_from):
-            find_base(storage, run, config.start_from)
-        else:
-            print(f"run {run} has no {config.start_from}: {args.model} starts from nothing")
-            config = preset.config(args.model, {**overrides, "start_from": ""})
-    open_run(storage, run, dataset.manifest.fingerprint, {args.model: config})
-    result = finished_result(storage, run, args.model)
-    if result is None:
-        print(f"run {run}: {args.model} on {device_name(device)}, preset {args.preset}")
+    before = run_configs(storage, run)
+    configs = plan_trainings(
+        storage, dataset, run, preset, [args.model], overrides, before, reuse=True
+    )
+    own = configs[args.model]
+    if overrides.get("start_from") and own.start_from:
+        find_base(storage, run, own.start_from)  # an explicit base is required, not trained
+    check_bases(storage, run, configs)
+    open_run(storage, run, dataset.manifest.fingerprint, configs)
+    print(f"run {run}: {args.model} on {device_name(device)}, preset {args.preset}")
+    if own.start_from and args.model not in before and "start_from" not in overrides:
+        print(_base_line(args.model, own.start_from, own.start_from in configs))
+    for model, config in configs.items():
         spec = ModelRun(
             storage=storage.uri,
             dataset=args.dataset,
             run=run,
-            model=args.model,
+            model=model,
             training=config,
-            speed=parse(SpeedConfig, args),
+            speed=speed,
             checkpoint_every=args.checkpoint_every,
         )
-        try:
-            with Progress({args.model: config.epochs}) as progress:
-                progress.state(args.model, "training")
-                result = train_model(
-                    spec,
-                    device,
-                    observe=lambda fraction: progress.step(args.model, fraction),
-                    record=lambda record: progress.epoch(args.model, record),
-                )
-                progress.state(args.model, "done")
-        except KeyboardInterrupt:
-            print(f"\nstopped; the same command with --run {run} goes on", file=sys.stderr)
-            raise
-    print(
+        print(_result_line(finished_result(storage, run, model) or _train_one(spec, device)))
+    return 0
+
+
+def _base_line(model: str, base: str, trained_first: bool) -> str:
+    if trained_first:
+        return (
+            f"{base} is trained first, since {model} starts from it in this preset; --start-from "
+            f"{base}@VERSION starts from a package instead, --start-from '' from nothing"
+        )
+    return f"{model} starts from {base}, the latest of this dataset"
+
+
+def _train_one(spec: ModelRun, device: torch.device) -> ModelResult:
+    model = spec.model
+    print(f"{model}: {spec.training.objective(model)}")
+    try:
+        with Progress({model: spec.training.epochs}) as progress:
+            progress.state(model, "training")
+            result = train_model(
+                spec,
+                device,
+                observe=lambda fraction: progress.step(model, fraction),
+                record=lambda record: progress.epoch(model, record),
+            )
+            progress.state(model, "done")
+    except KeyboardInterrupt:
+        print(f"\nstopped; the same command with --run {spec.run} goes on", file=sys.stderr)
+        raise
+    return result
+
+
+def _result_line(result: ModelResult) -> str:
+    return (
         f"{result.package}: validation L1 {result.val_l1:.2f}, PSNR {result.val_psnr:.1f} dB, "
         f"{format_seconds(result.seconds or 0)}"
     )
-    return 0

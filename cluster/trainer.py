@@ -1,0 +1,170 @@
+"""Trains the models of a run on the cluster, each as soon as it may, and shows how far they are."""
+
+import contextlib
+import queue
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import psutil
+
+from cluster.connection import cluster_nodes
+from cluster.planning import Plan
+from cluster.queue import Queue
+from colorgan.errors import ColorganError
+from colorgan.progress import Progress, RunProgress, write_progress
+from colorgan.runs import ModelResult, ModelRun
+from colorgan.storage import Storage
+
+# What stopping may take; RAY_JOB_STOP_WAIT_TIME_S, after which Ray kills a job, should be longer.
+_STOP_SECONDS = 100.0
+_RECORD_SECONDS = 2.0
+
+
+class Trainer:
+    """Trains models on the cluster, each as soon as the queue has a place for it."""
+
+    def __init__(
+        self, storage: Storage, run: str, specs: dict[str, ModelRun], plans: dict[str, Plan]
+    ) -> None:
+        """Take what is to be trained, and on what, by model; Ray must be connected."""
+        from cluster.training import start_board  # imports Ray: see cluster.connection
+
+        submitted = psutil.Process().create_time()
+        self._record = _ProgressRecord(storage, run, submitted)
+        self._specs, self._plans = specs, plans
+        self._waiting = list(specs)
+        self._running: set[str] = set()
+        self._began: dict[str, float] = {}
+        self._results: dict[str, ModelResult] = {}
+        self._finished: queue.SimpleQueue[ModelResult] = queue.SimpleQueue()
+        self._queue = Queue(run, submitted, plans)
+        self._board = start_board()
+
+    def train(self, retries: int, max_parallel: int | None) -> dict[str, ModelResult]:
+        """Train all models; a first SIGTERM or Ctrl-C lets them keep their last epochs."""
+        import ray
+
+        epochs = {model: spec.training.epochs for model, spec in self._specs.items()}
+        with Progress(epochs) as self._progress:
+            try:
+                while len(self._results) < len(self._specs):
+                    self._start(retries, max_parallel or len(self._specs))
+                    self._follow()
+            except KeyboardInterrupt:
+                self._stop()
+            with contextlib.suppress(ray.exceptions.RayError):
+                self._queue.ask([], [])
+            self._record.write(self._progress)
+        return self._results
+
+    def _start(self, retries: int, max_parallel: int) -> None:
+        ready = [model for model in list(self._waiting) if self._may_start(model)]
+        places = max_parallel - len(self._running)
+        wanted = ready[:places]
+        for model in ready[places:]:
+            self._progress.state(model, "waiting")
+        for model, others in self._queue.ask(wanted, cluster_nodes()).items():
+            if others:
+                self._progress.state(model, "waiting", f"for {others}")
+                continue
+            self._waiting.remove(model)
+            self._running.add(model)
+            self._progress.state(model, "starting")
+            # In a thread of the driver: Ray Train then keeps its controllers on this machine, and
+            # the death of a worker's machine costs no more than its training process.
+            threading.Thread(target=self._fit, args=(model, retries), daemon=True).start()
+
+    def _may_start(self, model: str) -> bool:
+        """Whether what the model starts from is there; ends it where that has failed."""
+        base = self._specs[model].training.start_from
+        if base not in self._specs:
+            return True
+        result = self._results.get(base)
+        if result and result.status != "done":
+            self._waiting.remove(model)
+            error = f"it starts from {base}, which {result.status}"
+            self._end(ModelResult(model=model, status="failed", error=error))
+        elif not result:
+            self._progress.state(model, "waiting", f"for {base}")
+        return result is not None and result.status == "done"
+
+    def _fit(self, model: str, retries: int) -> None:
+        from cluster.training import fit
+
+        self._finished.put(fit(self._specs[model], self._plans[model], self._board, retries))
+
+    def _follow(self) -> None:
+        """Wait a second at most, and show what has happened."""
+        import ray
+
+        try:
+            result = self._finished.get(timeout=1)
+        except queue.Empty:
+            result = None
+        for model, kind, value in ray.get(self._board.take.remote()):
+            self._show(model, kind, value)
+        if result:
+            self._end(result)
+        self._record.write(self._progress)
+
+    def _show(self, model: str, kind: str, value: Any) -> None:
+        if kind == "step":
+            self._progress.step(model, value)
+        elif kind == "epoch":
+            self._progress.epoch(model, value)
+        else:
+            self._began.setdefault(model, time.time())
+            self._progress.state(model, kind, value)
+
+    def _end(self, result: ModelResult) -> None:
+        if result.model in self._began:  # its process may have been another then
+            result = replace(result, started=self._began[result.model])
+        self._running.discard(result.model)
+        self._queue.leave(result.model)
+        self._results[result.model] = result
+        detail = result.package or result.error or ""
+        self._progress.state(result.model, result.status, detail)
+
+    def _stop(self) -> None:
+        """Let the trainings that run keep their last epochs, and end."""
+        import ray
+
+        print("stopping: the models keep their last epochs", flush=True)
+        self._board.stop.remote()
+        started = {row.model for row in self._progress.rows() if row.state == "training"}
+        deadline = time.monotonic() + _STOP_SECONDS
+        # Where the whole process group is told to end, Ray ends, too, and with it the trainings.
+        with contextlib.suppress(ray.exceptions.RayError):
+            while started - self._results.keys() and time.monotonic() < deadline:
+                self._follow()
+        for model in self._specs.keys() - self._results.keys():
+            self._end(ModelResult(model=model, status="stopped"))
+
+
+class _ProgressRecord:
+    """Keeps word in storage of how far a run is, for `colorgan jobs`."""
+
+    def __init__(self, storage: Storage, run: str, started: float) -> None:
+        import ray
+
+        self._storage, self._run, self._started = storage, run, started
+        self._job = ray.get_runtime_context().get_job_id()
+        self._written, self._writing = 0.0, threading.Thread()
+
+    def write(self, progress: Progress) -> None:
+        """Write it, at most every other second, and beside whatever else there is to do."""
+        now = time.time()
+        if now - self._written < _RECORD_SECONDS or self._writing.is_alive():
+            return
+        self._written = now
+        rows = tuple(progress.rows())
+        record = RunProgress(self._run, self._job, self._started, now, rows)
+        self._writing = threading.Thread(target=self._put, args=(record,), daemon=True)
+        self._writing.start()
+
+    def _put(self, record: RunProgress) -> None:
+        # It is word for people: where it cannot be written, the trainings go on without.
+        with contextlib.suppress(ColorganError):
+            write_progress(self._storage, record)
