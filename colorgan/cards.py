@@ -10,12 +10,13 @@ models/<model>/latest.json                      points to the newest version; wr
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from colorgan.data.dataset import check_name
 from colorgan.documents import read_all, read_document
 from colorgan.errors import ColorganError, Corrupt, NotInStorage
+from colorgan.hyperparameters import stored_objective
 from colorgan.models.architectures import ARCHITECTURES, Architecture, HeadConfig
 from colorgan.storage import Storage
 
@@ -52,6 +53,7 @@ class ModelCard:
         run: the run that made it, or an empty string.
         versions: of colorgan, torch and python.
         files: the package's other files.
+        objective: what the network learned by, in words; empty where that is not known.
     """
 
     model: str
@@ -71,6 +73,7 @@ class ModelCard:
     versions: dict[str, str]
     files: dict[str, StoredFile]
     schema_version: int = SCHEMA_VERSION
+    objective: str = ""
 
     @property
     def reference(self) -> str:
@@ -94,9 +97,15 @@ class ModelCard:
             fields["classes"] = tuple(fields["classes"])
             fields["architecture"] = _architecture(fields["kind"], fields["architecture"])
             fields["files"] = {name: StoredFile(**file) for name, file in fields["files"].items()}
-            return cls(**fields)
+            card = cls(**fields)
+            # Packages of before hold the hyper-parameters from which it follows.
+            return card if card.objective else replace(card, objective=_objective(card))
 
         return read_document(data, key, SCHEMA_VERSION, build)
+
+
+def _objective(card: ModelCard) -> str:
+    return stored_objective(card.model, card.training, card.epochs) if card.colors else ""
 
 
 def find(storage: Storage, reference: str) -> ModelCard:

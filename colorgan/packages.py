@@ -22,6 +22,7 @@ import colorgan
 from colorgan.cards import ModelCard, StoredFile, find, version_order
 from colorgan.data.dataset import Dataset, check_name
 from colorgan.errors import ConfigError, Corrupt, NotInStorage
+from colorgan.hyperparameters import stored_objective
 from colorgan.models.architectures import HeadConfig
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
@@ -128,6 +129,11 @@ def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) ->
             name: StoredFile(len(data), hashlib.sha256(data).hexdigest())
             for name, data in contents.items()
         },
+        objective=(
+            ""
+            if isinstance(network.config, HeadConfig)
+            else stored_objective(model, trained.training, trained.epochs)
+        ),
     )
     _written_first(storage, f"{folder}/model.json", card.to_json())
     _point(storage, model, version)

@@ -18,13 +18,13 @@ class Preset:
         description: what it is for.
         training: the hyper-parameters, the same for every model.
         epochs: by model, where they differ from the training's own.
-        begun: what is different for a model that starts from another.
+        fine_tuning: overrides for a model that starts from a base model.
     """
 
     description: str
     training: TrainingConfig
     epochs: Mapping[str, int] = field(default_factory=dict)
-    begun: Mapping[str, Any] = field(default_factory=dict)
+    fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
     def config(self, model: str, overrides: Mapping[str, Any]) -> TrainingConfig:
         """A model's hyper-parameters, with a user's own over the preset's; raises ConfigError."""
@@ -33,18 +33,19 @@ class Preset:
         other = model == HYPERCOLUMN and not config.start_from.startswith(f"{HYPERCOLUMN}@")
         if other or model == config.start_from:
             config = replace(config, start_from="")
-        return replace(config, **{**self.begun, **overrides}) if config.start_from else config
+        return replace(config, **{**self.fine_tuning, **overrides}) if config.start_from else config
 
 
 PRESETS: Mapping[str, Preset] = {
     "report": Preset(
-        "the best models of the 2018 report, for a GPU: 256 px, 350, 200 and 300 epochs",
+        "the best models of the 2018 report, conditional GANs for a GPU: 256 px, 350, 200 and 300 "
+        "epochs",
         TrainingConfig(epochs=300),
         {"animals": 350, "vehicles": 200, "people": 300, GENERAL: 120},
     ),
     "best": Preset(
-        "natural colours from a pretrained encoder, general first: 22 minutes of two cores for "
-        "three classes of 800 photographs",
+        "natural colours from a pretrained encoder, by L1 and a perceptual term without an "
+        "adversary, general first: 22 minutes of two cores for three classes of 800 photographs",
         TrainingConfig(
             generator="encoder_unet",
             encoder_rate=0.0,
@@ -61,7 +62,7 @@ PRESETS: Mapping[str, Preset] = {
             backbone=EMBEDDED,
             start_from=GENERAL,
         ),
-        begun={
+        fine_tuning={
             "epochs": 5,
             "learning_rate": 5e-4,
             "decay_share": 1.0,
@@ -69,7 +70,7 @@ PRESETS: Mapping[str, Preset] = {
         },
     ),
     "small": Preset(
-        "minutes on a CPU: 128 px, width 24, 14 epochs in small, long steps",
+        "conditional GANs in minutes on a CPU: 128 px, width 24, 14 epochs in small, long steps",
         TrainingConfig(
             size=128,
             width=24,

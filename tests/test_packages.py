@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from colorgan.cards import ModelCard, find, list_models, version_order
+from colorgan.cli import main
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.errors import ColorganError, Corrupt, NotInStorage, StorageUnavailable
 from colorgan.hyperparameters import TrainingConfig
@@ -52,6 +53,22 @@ def test_the_card_says_what_the_model_was_trained_on(scenes: Dataset) -> None:
     assert (card.epochs, card.seconds, card.metrics["val_l1"]) == (2, 3.0, 9.0)
     assert card.training["learning_rate"] == CONFIG.learning_rate
     assert card.versions["torch"] == torch.__version__
+
+
+def test_the_card_says_what_the_network_learned_by_also_of_a_package_of_before(
+    scenes: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card, _ = publish_animals(scenes)
+    words = "L1 (weight 100), adversary in 2 of 2 epochs"
+    assert card.objective == words
+    key = f"models/animals/{card.version}/model.json"
+    document = json.loads(scenes.storage.get(key))
+    assert document.pop("objective") == words
+    document["training"]["liven"] = 0.5  # an option that is gone
+    scenes.storage.put(key, json.dumps(document).encode())
+    assert find(scenes.storage, "animals").objective == words
+    assert main(["models", "--storage", scenes.storage.uri]) == 0
+    assert words in capsys.readouterr().out
 
 
 def test_a_second_version_becomes_the_latest_and_the_first_stays(scenes: Dataset) -> None:

@@ -48,3 +48,31 @@ def test_what_others_start_from_starts_from_nothing() -> None:
 def test_a_preset_that_is_none_is_named() -> None:
     with pytest.raises(ConfigError, match="no preset 'beast': there are report, best, small"):
         find_preset("beast")
+
+
+@pytest.mark.parametrize(
+    ("preset", "model", "overrides", "objective"),
+    [
+        ("best", GENERAL, {}, "L1 (weight 100), no adversary"),
+        (
+            *("best", "animals", {}),
+            "L1 (weight 100), perceptual term (weight 30), no adversary",
+        ),
+        ("small", "animals", {}, "L1 (weight 100), adversary in 14 of 14 epochs"),
+        (
+            *("small", "animals", {"warm_up_share": 0.5, "lambda_l1": 0.5}),
+            "L1 (weight 0.5), adversary in 7 of 14 epochs",
+        ),
+        ("best", HYPERCOLUMN, {}, "distance of U and V, as they are and blurred"),
+    ],
+)
+def test_what_is_trained_is_said(
+    preset: str, model: str, overrides: dict[str, float], objective: str
+) -> None:
+    assert find_preset(preset).config(model, overrides).objective(model) == objective
+
+
+def test_what_was_learned_until_an_epoch_is_said() -> None:
+    config = find_preset("small").config("animals", {"warm_up_share": 0.5})
+    assert config.objective("animals", 7) == "L1 (weight 100), no adversary"
+    assert config.objective("animals", 9) == "L1 (weight 100), adversary in 2 of 9 epochs"

@@ -40,7 +40,7 @@ def _models(args: argparse.Namespace) -> int:
         rows = read_all(cards, _row, faults.append)
         if rows:
             headings = ("model", "architecture", "dataset", "photographs", "epochs")
-            print_table((*headings, "on validation"), rows)
+            print_table((*headings, "learned by", "on validation"), rows)
         elif not faults:
             print(f"no model in {storage.uri}: python jobs/train_all.py makes models")
     print_errors(faults)
@@ -55,6 +55,7 @@ def _row(card: ModelCard) -> tuple[str, ...]:
             card.dataset["name"],
             str(card.photographs),
             str(card.epochs or "-"),
+            card.objective or "-",
             _quality(card),
         )
 

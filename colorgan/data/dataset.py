@@ -26,7 +26,7 @@ from colorgan.storage import Storage
 SCHEMA_VERSION = 1
 _BATCH = 64  # rows that are Python objects at a time
 SPLITS = ("train", "val", "test")
-GENERAL = "general"  # the cGAN that trains on every class
+GENERAL = "general"  # the model that trains on every class
 HYPERCOLUMN = "hypercolumn"  # the baseline, which trains on every class, too
 ROUTER = "router"  # the model that sends photographs to the class models
 # Keys that a class cannot have, in any case: other models, and files that lie beside the folders of

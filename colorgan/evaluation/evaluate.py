@@ -108,7 +108,7 @@ def _contestant(storage: Storage, model: str, classes: Sequence[str]) -> Contest
     if assembled and sorted(card.model for card in cards) != sorted(classes):
         raise ConfigError(f"{model}: an assembled model needs one model of {', '.join(classes)}")
     name = check_name("model", called or (ASSEMBLED if assembled else cards[0].model))
-    return Contestant(name, ",".join(card.reference for card in cards), _note(cards[0]))
+    return Contestant(name, ",".join(card.reference for card in cards), _note(cards))
 
 
 def choose_evaluated_router(
@@ -138,10 +138,12 @@ def choose_evaluated_router(
     return choose_router(config, storage, cards, dataset.manifest.classes, where, alone)
 
 
-def _note(card: ModelCard) -> str:
-    if isinstance(card.architecture, HypercolumnConfig):
-        return f"on {card.architecture.backbone}"
-    return ""
+def _note(cards: Sequence[ModelCard]) -> str:
+    config = cards[0].architecture
+    if isinstance(config, HypercolumnConfig):
+        return f"on {config.backbone}"
+    objectives = dict.fromkeys(card.objective for card in cards if card.objective)
+    return f"Learned by: {'; '.join(objectives)}." if objectives else ""
 
 
 def choose_rows(dataset: Dataset, split: str, photographs: int, seed: int) -> Iterator[Row]:
@@ -391,7 +393,15 @@ def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, b
         return Report(storage, evaluation), False
     before = Evaluation.from_json(storage.get(key), key)
     evaluation = _as_recorded(evaluation, before)
-    known, now = ({**asdict(each), "missing": {*each.missing}} for each in (before, evaluation))
+    known, now = (
+        {
+            **asdict(each),
+            "missing": {*each.missing},
+            # Notes are words, which another version may choose otherwise.
+            "contestants": [(one.name, one.reference) for one in each.contestants],
+        }
+        for each in (before, evaluation)
+    )
     differing = [
         name
         for name in now

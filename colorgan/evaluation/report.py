@@ -63,8 +63,8 @@ _THREADS = 8
 _KINDS: Mapping[str, str] = {
     "gray": "The photograph without colour: what doing nothing scores.",
     "original": "The photograph with its true colours: the upper end of the semantic score.",
-    "assembled": "A router sends each photograph to the cGAN of its class.",
-    "general": "One cGAN that was trained on the photographs of all classes.",
+    "assembled": "A router sends each photograph to the model of its class.",
+    "general": "One model that was trained on the photographs of all classes.",
     "hypercolumn": "A colouriser on the features of an ImageNet network (Dahl 2016).",
 }
 _TITLES: Mapping[str, str] = {"fid": "FID"}
@@ -202,7 +202,7 @@ def _ordered(report: Report, results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _kind(contestant: str) -> str:
-    return _KINDS.get(contestant, f"The cGAN of the class {contestant}, on every photograph.")
+    return _KINDS.get(contestant, f"The model of the class {contestant}, on every photograph.")
 
 
 def _duels(analysis: Analysis, models: Sequence[str]) -> list[_Duel]:

@@ -101,7 +101,8 @@ class Contestant:
             has called it.
         reference: its package, `model@version`; an assembled model's are joined by commas; empty
             for the identities.
-        note: what a reader must know, as the backbone of the hypercolumns; or an empty string.
+        note: what a reader must know: the objective that the models learned by, or the backbone of
+            the hypercolumns; or an empty string.
     """
 
     name: str
