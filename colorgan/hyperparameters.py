@@ -137,6 +137,9 @@ class SpeedConfig(Configuration):
     channels_last: Choice = option("auto", "memory layout of the networks; auto is on for a GPU")
     fused_adam: Choice = option("auto", "Adam's fused kernel; auto is on")
     compile: Choice = option("auto", "torch.compile; auto is off")
+    prefetch: Choice = option(
+        "auto", "prepare the next batch while the device works; auto is on for a GPU"
+    )
     photo_memory_gib: Weight = option(
         4.0, "decoded photographs beyond this go to a memory-mapped file, in GiB"
     )
@@ -150,6 +153,10 @@ class SpeedConfig(Configuration):
 
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
         return cpu_has_bfloat16()
+
+    def prefetch_on(self, device: torch.device) -> bool:
+        """Whether the next batch is prepared while the device works."""
+        return self.prefetch == "on" or (self.prefetch == "auto" and device.type == "cuda")
 
     def channels_last_on(self, device: torch.device) -> bool:
         """Whether the networks use the channels_last layout on the device."""

@@ -41,10 +41,11 @@ from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images.decoding import decode, encode_png, encode_webp
 from colorgan.models.classifiers import load_classifier
 from colorgan.models.generator import Generator
+from colorgan.networks import create_generator
 from colorgan.packages import Trained, load_generator, publish
 from colorgan.records import EpochRecord, history_csv
 from colorgan.storage import Storage
-from colorgan.training import Training, create_generator, device_name, load_banks
+from colorgan.training import Training, device_name, load_banks
 
 SCHEMA_VERSION = 1
 SHOWN = 8  # photographs that every trial colours at every evaluated epoch

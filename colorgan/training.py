@@ -19,7 +19,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,29 +29,24 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from colorgan.data.batches import JITTER, PhotoBank
+from colorgan.data.batches import JITTER, PhotoBank, on_device
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, Corrupt, TrainingDiverged
 from colorgan.evaluation.metrics import ab_l1, psnr
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images import lab
-from colorgan.models.architectures import (
-    EncoderUNetConfig,
-    HypercolumnConfig,
-)
+from colorgan.models.architectures import HypercolumnConfig
 from colorgan.models.backbones import Features
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
-from colorgan.models.hypercolumn import HypercolumnNetwork
 from colorgan.models.patchgan import PatchDiscriminator
-from colorgan.models.unet import UNetGenerator
+from colorgan.networks import create_adam, create_generator, perceptual_features
+from colorgan.objectives import chroma_distance, perceptual_distance, verdict_loss
 from colorgan.records import EpochRecord
 
 # The files of a checkpoint.
 STATE = "state.json"
 TENSORS = "state.safetensors"
-
-_LOOKED_AT = 128  # px, by the perceptual term
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ class Training:
             val: validation photographs, of the crops' size.
             device: where to train.
             speed: how to use the device; the defaults where None.
-            model: what is trained; `hypercolumn`, or else a cGAN.
+            model: what is trained; its objective is `TrainingConfig.objective`.
 
         Raises:
             ColorganError: the backbone's weights cannot be had.
@@ -111,39 +106,28 @@ class Training:
         self._val = val
         self._device = device
         self._bfloat16 = speed.bfloat16_on(device)
+        self._prefetch = speed.prefetch_on(device)
         layout = torch.channels_last if speed.channels_last_on(device) else torch.contiguous_format
         architecture = config.architecture(model)
         self._space = architecture.color_space
+        self._regresses = isinstance(architecture, HypercolumnConfig)
         self._features: Features | None = None
-        if config.lambda_perceptual and not isinstance(architecture, HypercolumnConfig):
-            self._features = Features(config.encoder, _classifier(config.encoder))
-            self._features.requires_grad_(False).to(device)
         self._discriminator: PatchDiscriminator | None = None
         with _seeded(config.seed, 0, device):
             self._learner = create_generator(config, model)
             if isinstance(self._learner, EncoderUNetGenerator):
                 self._learner.encoder.requires_grad_(config.encoder_rate > 0)
-            if not isinstance(architecture, HypercolumnConfig):
+            # It draws its weights last, so those of the generator do not depend on it.
+            if not isinstance(architecture, HypercolumnConfig) and config.has_adversary:
                 self._discriminator = PatchDiscriminator(
                     architecture.color_channels, config.discriminator_width, config.norm
                 )
+        if config.lambda_perceptual and not self._regresses:
+            self._features = perceptual_features(config, self._learner).to(device)
 
         def ready(network: nn.Module) -> torch.optim.Adam:
             network.to(device, memory_format=layout)  # type: ignore[call-overload]
-            own: list[nn.Parameter] = []
-            pretrained: list[nn.Parameter] = []
-            for name, parameter in network.named_parameters():
-                if parameter.requires_grad:
-                    (pretrained if name.startswith("encoder.") else own).append(parameter)
-            return torch.optim.Adam(
-                [
-                    {"params": own, "share": 1.0},
-                    {"params": pretrained, "share": config.encoder_rate},
-                ],
-                lr=config.learning_rate,
-                betas=(config.beta1, 0.999),
-                fused=speed.fused_adam != "off",
-            )
+            return create_adam(network, config, fused=speed.fused_adam != "off")
 
         self._adam_g = ready(self._learner)
         self.generator = self._learner
@@ -194,14 +178,17 @@ class Training:
                 group["lr"] = config.learning_rate_in(epoch) * group["share"]
         self._learner.train()
         step_on = self._step_in(epoch)
-        with _seeded(config.seed, epoch, self._device):
-            batches = self._train.batches(config.batch_size, config.size, rng)
+        crops = self._train.batches(config.batch_size, config.size, rng)
+        with (
+            _seeded(config.seed, epoch, self._device),
+            closing(on_device(crops, self._device, self._prefetch)) as batches,
+        ):
             waited = 0.0
             for step in range(1, steps + 1):
                 asked = time.perf_counter()
                 rgb = next(batches)
                 waited += time.perf_counter() - asked
-                totals += step_on(rgb.to(self._device, non_blocking=True)) * len(rgb)
+                totals += step_on(rgb) * len(rgb)
                 if config.average:
                     self._update_average((epoch - 1) * steps + step)
                 observe(step / steps)
@@ -229,7 +216,7 @@ class Training:
 
     def _step_in(self, epoch: int) -> Callable[[Tensor], Tensor]:
         """What a step of an epoch does."""
-        if not self._discriminator:
+        if self._regresses:
             return self._regression_step
         return self._adversarial_step if self.config.adversarial_in(epoch) else self._l1_step
 
@@ -260,14 +247,9 @@ class Training:
         loss = F.l1_loss(fake.float(), real)
         content = self.config.lambda_l1 * loss
         if self._features:
-            pictures = [_small(lab.decode(lightness, color, self._space)) for color in (fake, real)]
-            with self._autocast():
-                seen, wanted = (self._features(rgb * 2 - 1) for rgb in pictures)
-            distances = [
-                (one.float() - other.float()).abs().mean() / other.float().abs().mean()
-                for one, other in zip(seen, wanted, strict=True)
-            ]
-            content = content + self.config.lambda_perceptual * torch.stack(distances).mean()
+            colored, original = (lab.decode(lightness, ab, self._space) for ab in (fake, real))
+            distance = perceptual_distance(self._features, colored, original, self._autocast())
+            content = content + self.config.lambda_perceptual * distance
         return loss, content
 
     def _regression_step(self, rgb: Tensor) -> Tensor:
@@ -275,10 +257,7 @@ class Training:
         lightness, real = lab.encode(rgb, self._space)
         with self._autocast():
             fake = self._generate(lightness)
-        difference = fake.float() - real
-        # Dahl: the Euclidean distance on U and V, and on both blurred by 3 and by 5 pixels.
-        distances = [_blurred(difference, size).square().sum(dim=1) for size in (1, 3, 5)]
-        loss = torch.stack([(each + 1e-6).sqrt().mean() for each in distances]).mean()
+        loss = chroma_distance(fake.float(), real)
         self._adam_g.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._adam_g.step()
@@ -294,7 +273,7 @@ class Training:
             # The discriminator's loss is halved, to slow it against the generator (section 3.3).
             real_logits = self._judge(lightness, real)
             fake_logits = self._judge(lightness, fake.detach())
-            loss_d = 0.5 * (_says(real_logits, 1.0) + _says(fake_logits, 0.0))
+            loss_d = 0.5 * (verdict_loss(real_logits, 1.0) + verdict_loss(fake_logits, 0.0))
         self._adam_d.zero_grad(set_to_none=True)
         loss_d.backward()  # type: ignore[no-untyped-call]
         self._adam_d.step()
@@ -302,7 +281,7 @@ class Training:
         self._discriminator.requires_grad_(False)
         with self._autocast():
             # The generator maximises log D(x, G(x)) instead of minimising log(1 - D(x, G(x))).
-            loss_gan = _says(self._judge(lightness, fake), 1.0)
+            loss_gan = verdict_loss(self._judge(lightness, fake), 1.0)
         loss_l1, content = self._content(lightness, fake, real)
         self._adam_g.zero_grad(set_to_none=True)
         (loss_gan + content).backward()  # type: ignore[no-untyped-call]
@@ -315,14 +294,16 @@ class Training:
         """Mean ab L1 (Lab units) and mean PSNR (dB) over the validation photographs."""
         self.generator.eval()
         errors: list[Tensor] = []
-        for batch in self._val.in_order(self.config.batch_size):
-            rgb = batch.to(self._device)
-            lightness, _ = lab.encode(rgb, self._space)
-            with self._autocast():
-                color = self.generator(lightness)
-            original = rgb.float() / 255
-            colored = lab.decode(lightness, color, self._space)
-            errors.append(torch.stack([ab_l1(colored, original), psnr(colored, original)], dim=1))
+        photographs = self._val.in_order(self.config.batch_size)
+        with closing(on_device(photographs, self._device, self._prefetch)) as batches:
+            for rgb in batches:
+                lightness, _ = lab.encode(rgb, self._space)
+                with self._autocast():
+                    color = self.generator(lightness)
+                original = rgb.float() / 255
+                colored = lab.decode(lightness, color, self._space)
+                each = torch.stack([ab_l1(colored, original), psnr(colored, original)], dim=1)
+                errors.append(each)
         l1, ratio = torch.cat(errors).mean(dim=0).tolist()
         return l1, ratio
 
@@ -412,27 +393,6 @@ class Training:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16)
 
 
-def create_generator(config: TrainingConfig, model: str) -> Generator:
-    """A model's network before its training; its weights are drawn from PyTorch's random state.
-
-    Raises:
-        ColorganError: the backbone's weights cannot be had.
-    """
-    architecture = config.architecture(model)
-    if isinstance(architecture, HypercolumnConfig):
-        return HypercolumnNetwork(architecture, _classifier(architecture.backbone))
-    if isinstance(architecture, EncoderUNetConfig):
-        return EncoderUNetGenerator(architecture, _classifier(architecture.encoder))
-    return UNetGenerator(architecture)
-
-
-def _classifier(name: str) -> nn.Module:
-    # torchvision takes seconds to import, and the paper's generator needs none of it.
-    from colorgan.models.classifiers import load_classifier
-
-    return load_classifier(name).network
-
-
 def load_banks(
     dataset: Dataset, model: str, config: TrainingConfig, speed: SpeedConfig | None = None
 ) -> tuple[PhotoBank, PhotoBank]:
@@ -466,32 +426,6 @@ def choose_device(name: str = "auto") -> torch.device:
 def device_name(device: torch.device) -> str:
     """The device in words, for records: the GPU's model, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def _small(rgb: Tensor) -> Tensor:
-    """Pictures as the perceptual term looks at them: it would cost more than all else."""
-    if rgb.shape[-1] <= _LOOKED_AT:
-        return rgb
-    size = (_LOOKED_AT, _LOOKED_AT)
-    return F.interpolate(rgb, size, mode="bilinear", antialias=True, align_corners=False)
-
-
-def _blurred(channels: Tensor, size: int) -> Tensor:
-    """Channels under a Gaussian of `size` pixels, of OpenCV's standard deviation for that size."""
-    if size == 1:
-        return channels
-    offsets = torch.arange(size, device=channels.device, dtype=channels.dtype) - size // 2
-    deviation = 0.3 * ((size - 1) * 0.5 - 1) + 0.8
-    line = torch.exp(-offsets.square() / (2 * deviation**2))
-    kernel = line[:, None] * line / line.sum() ** 2
-    count = channels.shape[1]
-    return F.conv2d(channels, kernel.expand(count, 1, size, size), padding="same", groups=count)
-
-
-def _says(logits: Tensor, verdict: float) -> Tensor:
-    """Binary cross-entropy of the discriminator's logits against one verdict for all."""
-    target = torch.full_like(logits, verdict, dtype=torch.float32)
-    return F.binary_cross_entropy_with_logits(logits.float(), target)
 
 
 @contextmanager

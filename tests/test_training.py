@@ -1,4 +1,5 @@
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, Corrupt, TrainingDiverged
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images.lab import encode
+from colorgan.models import EMBEDDED, classifiers
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.patchgan import PatchDiscriminator
 from colorgan.models.unet import UNetGenerator
+from colorgan.presets import find_preset
 from colorgan.records import EpochRecord
 from colorgan.training import TENSORS, Training, choose_device, load_banks
 
@@ -173,6 +176,65 @@ def test_the_average_is_of_all_steps_weights_and_is_what_is_kept() -> None:
     torch.testing.assert_close(training.generator.state_dict()[name], expected)
     assert not torch.equal(expected, seen[-1])
     assert not any(parameter.requires_grad for parameter in training.generator.parameters())
+
+
+def test_prefetched_batches_train_to_the_same_weights_and_a_stop_leaves_no_thread() -> None:
+    plain, prefetching = train(), train(speed=SpeedConfig(prefetch="on"))
+    assert losses(list(plain.run())) == losses(list(prefetching.run()))
+    learned = plain.generator.state_dict()
+    for name, weights in prefetching.generator.state_dict().items():
+        assert torch.equal(weights, learned[name])
+
+    def stop(fraction: float) -> None:
+        raise KeyboardInterrupt
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        next(train(speed=SpeedConfig(prefetch="on")).run(stop))
+    assert threading.active_count() == before
+
+
+def test_what_no_epoch_uses_is_not_built_and_changes_no_weight() -> None:
+    alone = dataclasses.replace(SMALL, warm_up_share=1.0)
+    without, with_one = train(alone), train()
+    assert without._discriminator is None
+    assert all(map(torch.equal, without.generator.parameters(), with_one.generator.parameters()))
+    list(without.run())
+    names = without.snapshot().tensors
+    assert names and not any(name.startswith("discriminator") for name in names)
+
+
+def test_a_checkpoint_of_before_with_a_discriminator_that_was_not_used_is_gone_on_with() -> None:
+    config = dataclasses.replace(SMALL, warm_up_share=1.0)
+    whole = train(config)
+    for record in whole.run():
+        if record.epoch == 2:
+            snapshot = whole.snapshot()
+    unused = PatchDiscriminator(2, 4, "instance").state_dict()
+    tensors = {f"discriminator.{name}": tensor for name, tensor in unused.items()}
+    earlier = dataclasses.replace(snapshot, tensors=snapshot.tensors | tensors)
+    resumed = train(config)
+    resumed.load(earlier.files())
+    list(resumed.run())
+    learned = whole.generator.state_dict()
+    for name, weights in resumed.generator.state_dict().items():
+        assert torch.equal(weights, learned[name])
+
+
+def test_the_classifier_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    load = classifiers.load_classifier
+
+    def count(name: str) -> classifiers.Classifier:
+        loaded.append(name)
+        return load(name)
+
+    monkeypatch.setattr(classifiers, "load_classifier", count)
+    config = find_preset("best").config("animals", {"size": 64, "width": 4, "epochs": 1})
+    training = Training(config, *banks(64), CPU)
+    assert loaded == [EMBEDDED]
+    # What is loaded into the encoder is not what the perceptual term sees with.
+    assert training._features is not training._learner.encoder
 
 
 def test_an_epoch_leaves_the_callers_random_numbers_alone() -> None:

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -102,6 +102,53 @@ class PhotoBank:
         for start in range(0, len(self), batch_size):
             batch = np.array(self.pixels[start : start + batch_size])
             yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
+
+
+def on_device(
+    batches: Iterator[Tensor], device: torch.device, prefetch: bool
+) -> Generator[Tensor, None, None]:
+    """Move batches to a device, in their order.
+
+    Args:
+        batches: on the CPU.
+        device: where they are wanted.
+        prefetch: prepare the next batch in a thread while the device works on this one. Close the
+            iterator to end the thread.
+
+    Yields:
+        Each batch on the device. The copy to a GPU begins from pinned memory and runs beside the
+        host; whatever the device is told next waits for it.
+    """
+    pin = device.type == "cuda"
+    prepare: Callable[[Tensor], Tensor] = Tensor.pin_memory if pin else Tensor.contiguous
+    prepared = prefetched(batches, prepare) if prefetch else map(prepare, batches)
+    for batch in prepared:
+        yield batch.to(device, non_blocking=pin)
+
+
+def prefetched(
+    batches: Iterator[Tensor], prepare: Callable[[Tensor], Tensor]
+) -> Generator[Tensor, None, None]:
+    """Take batches one ahead, in a thread; a fault in it is raised at the batch that it concerns.
+
+    Args:
+        batches: what to take.
+        prepare: applied to each in the thread.
+
+    Yields:
+        The prepared batches in their order. The thread ends with the iterator, or when that is
+        closed.
+    """
+
+    def take() -> Tensor | None:
+        batch = next(batches, None)
+        return None if batch is None else prepare(batch)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="colorgan-batches") as thread:
+        following = thread.submit(take)
+        while (batch := following.result()) is not None:
+            following = thread.submit(take)
+            yield batch
 
 
 def _taken(rows: Iterable[Row], shares: Mapping[str, int]) -> Iterator[Row]:

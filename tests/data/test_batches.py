@@ -1,12 +1,14 @@
 import dataclasses
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from colorgan.data.batches import PhotoBank
+from colorgan.data.batches import PhotoBank, on_device, prefetched
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ColorganError
 from colorgan.images.decoding import Pixels, decode, resize_square
@@ -129,3 +131,51 @@ def test_whole_photographs_in_order() -> None:
     batches = list(PhotoBank(pixels).in_order(16))
     assert [len(batch) for batch in batches] == [16, 16, 8]
     np.testing.assert_array_equal(torch.cat(batches).permute(0, 2, 3, 1), pixels)
+
+
+def preparing() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name.startswith("colorgan-batches")]
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_batches_come_to_the_device_in_their_order(prefetch: bool) -> None:
+    bank, cpu = PhotoBank(coordinates()), torch.device("cpu")
+    batches = bank.batches(16, 16, np.random.default_rng(3))
+    moved = torch.cat(list(on_device(batches, cpu, prefetch)))
+    np.testing.assert_array_equal(moved.permute(0, 2, 3, 1).numpy(), epoch(bank, 3))
+    assert not preparing()
+
+
+def test_the_next_batch_is_prepared_while_this_one_is_worked_on() -> None:
+    second = threading.Event()
+
+    def batches() -> Iterator[torch.Tensor]:
+        yield torch.tensor(1)
+        second.set()
+        yield torch.tensor(2)
+
+    taken = prefetched(batches(), torch.Tensor.neg)
+    assert next(taken) == -1
+    assert second.wait(10), "nobody has asked for it yet"
+    assert next(taken) == -2
+    assert next(taken, None) is None
+
+
+def test_a_fault_in_the_thread_is_raised_at_its_batch() -> None:
+    def batches() -> Iterator[torch.Tensor]:
+        yield torch.tensor(1)
+        raise OSError("the file is gone")
+
+    taken = prefetched(batches(), torch.Tensor.neg)
+    assert next(taken) == -1
+    with pytest.raises(OSError, match="the file is gone"):
+        next(taken)
+    assert not preparing()
+
+
+def test_no_thread_is_left_behind_by_who_stops_early() -> None:
+    taken = prefetched(iter(torch.arange(9)), torch.Tensor.neg)
+    assert next(taken) == 0
+    assert preparing()
+    taken.close()
+    assert not preparing()
