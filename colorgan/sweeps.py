@@ -363,7 +363,7 @@ def best_epoch(storage: Storage, sweep: Sweep, metric: str) -> Best | None:
         (value if METRICS[metric] else -value, Best(plan.name, evaluated))
         for plan in sweep.trials
         for evaluated in read_history(storage, sweep, plan.name).evaluations
-        if (value := getattr(evaluated, metric)) is not None
+        if (value := getattr(evaluated, metric)) is not None and math.isfinite(value)
     ]
     return min(candidates, key=lambda pair: pair[0])[1] if candidates else None
 

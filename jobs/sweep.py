@@ -10,10 +10,12 @@ dashboard, python -m tune.dashboard --sweep NAME, follows it.
 
 import argparse
 import logging
+import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,8 +25,17 @@ from rich.table import Table
 from cluster.connection import cluster_nodes, connected, storage_uri
 from cluster.job import add_training_options, check_at_least, run_job
 from cluster.planning import plan_training
+from cluster.trainer import Trainer
+from colorgan.bases import plan_trainings
 from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option
-from colorgan.data.dataset import GENERAL, HYPERCOLUMN, check_name, list_datasets, open_dataset
+from colorgan.data.dataset import (
+    GENERAL,
+    HYPERCOLUMN,
+    Dataset,
+    check_name,
+    list_datasets,
+    open_dataset,
+)
 from colorgan.errors import ColorganError, ConfigError, NotInStorage
 from colorgan.evaluation.evaluate import photo_id
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
@@ -32,15 +43,17 @@ from colorgan.models import EMBEDDED
 from colorgan.options import add_options, given, parse
 from colorgan.presets import find_preset
 from colorgan.progress import format_seconds
-from colorgan.runs import new_run_name
+from colorgan.runs import ModelRun, finished_result, new_run_name, open_run, run_configs
 from colorgan.storage import Storage, open_storage
 from colorgan.sweeps import (
     METRICS,
     EvaluatedEpoch,
     Sweep,
+    TrialPlan,
     best_epoch,
     create_sweep,
     in_words,
+    open_sweep,
     publish_epoch,
     read_history,
     read_state,
@@ -124,9 +137,10 @@ def _run(args: argparse.Namespace) -> int:
     check_at_least(0, args, "retries")
     overrides = given(TrainingConfig, args)
     TrainingConfig(**overrides)
+    parse(SpeedConfig, args)
     space = _space(args)
     if args.scheduler == "pbt":
-        space.mutations()
+        space.mutations(0)
     storage = open_storage(storage_uri(args.storage))
     sweep, going_on = _open(args, storage, space)
     _say(
@@ -162,8 +176,11 @@ def _open(args: argparse.Namespace, storage: Storage, space: Space) -> tuple[Swe
     dataset = open_dataset(storage, args.dataset or manifests[-1].name)
     model = args.model or preset.model
     rows = shown_rows(dataset, model)
-    overrides = {**preset.training, **given(TrainingConfig, args)}
-    training = find_preset(args.preset).config(model, overrides)
+    name = check_name("sweep", args.sweep) if args.sweep else new_run_name("sweep")
+    configs = _plan(args, storage, dataset, name, model, space)
+    training = configs[model]
+    trials = space.trials(args.samples, training.seed)
+    _check_trials(model, training, trials, configs)
     manifest = dataset.manifest
     classifier = "" if args.classifier == "none" else args.classifier
     if classifier:
@@ -173,18 +190,110 @@ def _open(args: argparse.Namespace, storage: Storage, space: Space) -> tuple[Swe
             load_classifier(classifier)  # what is wrong is said before anything is started
         except ColorganError as error:
             raise ColorganError(f"{error}; --classifier none does without") from None
+    if training.start_from in configs:
+        base = _train_base(args, storage, dataset, name, configs[training.start_from], training)
+        training = replace(training, start_from=base)
     sweep = Sweep(
-        name=check_name("sweep", args.sweep) if args.sweep else new_run_name("sweep"),
+        name=name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         dataset={"name": manifest.name, "fingerprint": manifest.fingerprint},
         model=model,
         training=training,
-        trials=space.trials(args.samples, training.seed),
+        trials=trials,
         eval_every=args.eval_every or preset.eval_every,
         classifier=classifier,
         photographs=tuple(photo_id(row) for row in rows),
     )
     return sweep, create_sweep(storage, sweep, rows)
+
+
+def _plan(
+    args: argparse.Namespace,
+    storage: Storage,
+    dataset: Dataset,
+    name: str,
+    model: str,
+    space: Space,
+) -> dict[str, TrainingConfig]:
+    """The hyper-parameters that no trial varies, after those of a model that is trained first."""
+    overrides = {**PRESETS[args.preset].training, **given(TrainingConfig, args)}
+    if "start_from" in {*space.grid, *space.drawn}:
+        overrides["start_from"] = ""  # the trials have their own
+    before = run_configs(storage, _base_run(name))
+    if storage.exists(f"runs/{name}/sweep.json"):
+        before[model] = open_sweep(storage, name).training
+    configs = plan_trainings(
+        *(storage, dataset, _base_run(name), find_preset(args.preset), [model], overrides),
+        before,
+        reuse=True,
+    )
+    base = configs[model].start_from
+    if overrides.get("start_from") and "@" not in base and base:
+        raise ConfigError(f"--start-from {base}: a trial wants a package, as {base}@VERSION")
+    return configs
+
+
+def _check_trials(
+    model: str,
+    training: TrainingConfig,
+    trials: Sequence[TrialPlan],
+    configs: Mapping[str, TrainingConfig],
+) -> None:
+    """Check every trial's values, before anything is trained; raises ConfigError."""
+    base = training.start_from
+    for trial in trials:
+        config = replace(training, **trial.values)
+        other = config.architecture(model) != training.architecture(model)
+        if base and config.start_from == base and other:
+            raise ConfigError(
+                f"trial {trial.name} ({in_words(trial.values)}) cannot start from {base}, a "
+                "network of another architecture: --start-from '' starts every trial from nothing"
+            )
+
+
+def _base_run(sweep: str) -> str:
+    """The run in which what the trials start from is trained."""
+    return f"{sweep}-base"
+
+
+def _train_base(
+    args: argparse.Namespace,
+    storage: Storage,
+    dataset: Dataset,
+    sweep: str,
+    config: TrainingConfig,
+    training: TrainingConfig,
+) -> str:
+    """Train the model that the trials start from, unless it is there; returns its package."""
+    base, run = training.start_from, _base_run(sweep)
+    result = finished_result(storage, run, base)
+    if not result:
+        _say(
+            f"{base} is trained first, since the trials start from it in this preset; --start-from "
+            f"{base}@VERSION starts from a package instead, --start-from '' from nothing"
+        )
+        open_run(storage, run, dataset.manifest.fingerprint, {base: config})
+        spec = ModelRun(
+            storage=storage.uri,
+            dataset=dataset.manifest.name,
+            run=run,
+            model=base,
+            training=config,
+            speed=parse(SpeedConfig, args),
+            checkpoint_every=args.checkpoint_every,
+        )
+        with connected(args.address):
+            nodes = cluster_nodes()
+            plan = plan_training(1, nodes, args.device, args.gpus_per_model, args.max_parallel)
+            results = Trainer(storage, run, {base: spec}, {base: plan}).train(args.retries, 1)
+            result = results[base]
+            if result.status == "stopped":
+                _say(f"stopped; the same command with --sweep {sweep} goes on")
+                os._exit(EXIT_INTERRUPTED)  # the threads that wait for Ray cannot be interrupted
+    if not result.package:
+        raise ColorganError(f"{base}, from which the trials start, failed: {result.error}")
+    _say(f"the trials start from {result.package}")
+    return result.package
 
 
 def _train(args: argparse.Namespace, storage: Storage, sweep: Sweep, space: Space) -> None:
@@ -243,11 +352,14 @@ def _line(storage: Storage, sweep: Sweep, trial: str, evaluated: EvaluatedEpoch)
         f"PSNR {evaluated.val_psnr:.1f} dB",
     ]
     if sweep.classifier:
-        if evaluated.semantic is not None:
-            words.append(f"semantic {evaluated.semantic:.3f}")
-        if evaluated.frechet is not None:
-            words.append(f"Fréchet {evaluated.frechet:.1f}")
+        words.append(f"semantic {_number(evaluated.semantic, 3)}")
+        words.append(f"Fréchet {_number(evaluated.frechet, 1)}")
     return ", ".join([*words, f"ETA {format_seconds(left)}"])
+
+
+def _number(value: float | None, digits: int) -> str:
+    """A metric in words; `-` where there is none, as a semantic score of classes without labels."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def _finish(args: argparse.Namespace, storage: Storage, sweep: Sweep) -> int:
@@ -269,7 +381,7 @@ def _finish(args: argparse.Namespace, storage: Storage, sweep: Sweep) -> int:
                 format_seconds(last.seconds),
                 f"{last.val_l1:.2f}",
                 f"{last.val_psnr:.1f} dB",
-                *("" if each is None else f"{each:.3f}" for each in (last.semantic, last.frechet)),
+                *(_number(each, 3) for each in (last.semantic, last.frechet)),
             ]
         table.add_row(*cells)
         if state.status == "failed":

@@ -1,6 +1,7 @@
 """Sweeps in this process; tests/jobs has them on Ray."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -105,6 +106,15 @@ def test_a_trial_is_the_training_of_its_configuration_alone_also_when_it_was_sto
     ]
     assert read_state(storage, sweep, "01").status == "done"
     assert list(train(storage, sweep, "01")) == []
+
+
+def test_what_is_no_number_is_not_the_best(scenes: Dataset, swept: Sweep) -> None:
+    key = swept.key("trials", "01", "history.json")
+    document = json.loads(scenes.storage.get(key))
+    for evaluation in document["evaluations"]:
+        evaluation["semantic"] = math.nan
+    scenes.storage.put(key, json.dumps(document).encode())
+    assert best_epoch(scenes.storage, swept, "semantic") is None
 
 
 def test_a_trial_starts_from_a_package(scenes: Dataset) -> None:

@@ -22,6 +22,7 @@ import yaml
 from colorgan.data.dataset import GENERAL
 from colorgan.errors import ConfigError
 from colorgan.hyperparameters import TrainingConfig
+from colorgan.options import check_value
 from colorgan.sweeps import TrialPlan
 
 # What may change while a training goes on: nothing that decides the networks or the photographs.
@@ -58,6 +59,7 @@ class SweepPreset:
 PRESETS: Mapping[str, SweepPreset] = {
     # Section 4 of the report: batch sizes, and the colouring every 50 epochs.
     "report": SweepPreset("animals", {"batch_size": (1, 5, 10)}, {"epochs": 350}, 50),
+    "best": SweepPreset(GENERAL, {"batch_size": (4, 8, 16)}, {}, 1),
     "small": SweepPreset(GENERAL, {"batch_size": (1, 5, 10)}, {"epochs": 12}, 3),
 }
 
@@ -102,13 +104,16 @@ class Space:
             TrialPlan(f"{number:0{digits}d}", values) for number, values in enumerate(trials, 1)
         )
 
-    def mutations(self) -> dict[str, Any]:
+    def mutations(self, seed: int) -> dict[str, Any]:
         """What population-based training may change on the way, as Ray Tune takes it.
+
+        Args:
+            seed: of what is drawn again.
 
         Raises:
             ConfigError: there is nothing of the kind.
         """
-        rng = np.random.default_rng()
+        rng = np.random.default_rng(seed)
         found: dict[str, Any] = {}
         for name in CHANGEABLE:
             if name in self.grid:
@@ -125,6 +130,23 @@ class Space:
                 f"--scheduler pbt changes {', '.join(CHANGEABLE)}: the sweep varies none of them"
             )
         return found
+
+    def valid(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """A trial's values as population-based training has changed them, none beyond its bounds.
+
+        It multiplies numbers by 0.8 or 1.2, whatever the hyper-parameter can be: `beta1` of 0.9
+        would become 1.08. Such a one is left as it was.
+        """
+        return {name: _possible(name, value) for name, value in values.items()}
+
+
+def _possible(name: str, value: Any) -> Any:
+    if name in CHANGEABLE:
+        try:
+            check_value(TrainingConfig, name, value)
+        except ConfigError:
+            return value / 1.2
+    return value
 
 
 def read_space(grid: Sequence[str], file: Path | None) -> Space:
@@ -179,9 +201,10 @@ def _check_name(name: Any, where: str) -> None:
 def _value(name: str, text: str) -> Any:
     kind = next(type(each.default) for each in fields(TrainingConfig) if each.name == name)
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError:
         raise ConfigError(f"{name}: {text!r} is no {kind.__name__}") from None
+    return check_value(TrainingConfig, name, value)
 
 
 def _distribution(name: str, entry: Any) -> Distribution:
@@ -194,5 +217,6 @@ def _distribution(name: str, entry: Any) -> Distribution:
             f"{name}: {entry!r} is neither a list of values nor one of "
             f"{', '.join(f'{{{kind}: [...]}}' for kind in _DISTRIBUTIONS)}"
         ) from None
-    _value(name, str(drawn))
+    for value in arguments if kind == "choice" else (drawn,):
+        _value(name, str(value))
     return distribution

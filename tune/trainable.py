@@ -5,9 +5,12 @@ Tune's own state, which is pickled, is written for the length of a job and never
 """
 
 import json
+import math
 import os
+import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -182,12 +185,51 @@ def _scheduler(name: str, sweep: Sweep, space: Space) -> TrialScheduler | None:
     if name == "asha":
         return ASHAScheduler(time_attr="epoch", max_t=epochs, grace_period=sweep.eval_every)
     if name == "pbt":
-        return PopulationBasedTraining(
+        return SeededPopulationBasedTraining(
             time_attr="epoch",
             perturbation_interval=sweep.eval_every,
-            hyperparam_mutations={"trial": space.mutations()},
+            hyperparam_mutations={"trial": space.mutations(sweep.training.seed)},
+            custom_explore_fn=lambda config: {**config, "trial": space.valid(config["trial"])},
+            seed=sweep.training.seed,
         )
     return None
+
+
+class SeededPopulationBasedTraining(PopulationBasedTraining):
+    """Population-based training whose draws follow from a seed; Ray's own come from nowhere."""
+
+    def __init__(self, seed: int, **options: Any) -> None:
+        """Take the seed, and the options of Ray's scheduler."""
+        super().__init__(**options)
+        self._drawn = random.Random(seed).getstate()
+
+    def on_trial_add(self, *args: Any, **options: Any) -> None:
+        """Draw a trial's values where it has none."""
+        with self._seeded():
+            super().on_trial_add(*args, **options)
+
+    def on_trial_result(self, *args: Any, **options: Any) -> str:
+        """Let the trial go on, or let it take over another's state with values drawn anew."""
+        with self._seeded():
+            return str(super().on_trial_result(*args, **options))
+
+    @contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """Draw from the scheduler's own random state inside."""
+        outside = random.getstate()
+        random.setstate(self._drawn)
+        try:
+            yield
+        finally:
+            self._drawn = random.getstate()
+            random.setstate(outside)
+
+
+def _evaluated(result: dict[str, Any]) -> EvaluatedEpoch:
+    """What `_report` was told: a metric that is missing there is no number here."""
+    values = {name: result[name] for name in EvaluatedEpoch.__dataclass_fields__}
+    missing = {name: None for name in METRICS if math.isnan(values[name])}
+    return EvaluatedEpoch(**{**values, **missing})
 
 
 class _Follower(tune.Callback):
@@ -201,8 +243,7 @@ class _Follower(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        names = EvaluatedEpoch.__dataclass_fields__
-        self._heard(str(trial), EvaluatedEpoch(**{name: result[name] for name in names}))
+        self._heard(str(trial), _evaluated(result))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         state = read_state(self._storage, self._sweep, str(trial))

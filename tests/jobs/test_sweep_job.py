@@ -131,11 +131,43 @@ def test_population_based_training_lets_what_lags_take_over_what_leads(
     assert len(epochs) > 10 and epochs == list(range(1, len(epochs) + 1))
 
 
+def test_the_default_preset_is_swept_from_the_general_model_that_it_names(
+    jobs: Jobs, scenes: Dataset
+) -> None:
+    storage = scenes.storage
+    sizes = ("--size", "64", "--width", "4", "--epochs", "1", "--photographs", "8")
+    options = ("--storage", storage.uri, "--model", "animals", *sizes, "--preset", "best")
+    options = (*options, "--classifier", "none", "--grid", "lambda_l1=50,100")
+    running = jobs.start_script("sweep", *options, "--sweep", "s")
+    assert running.finish() == 0, running.output
+    general = find(storage, "general")
+    assert "general is trained first, since the trials start from it" in running.output
+    assert statuses(scenes) == ["done", "done"]
+    training = open_sweep(storage, "s").training
+    assert (training.start_from, training.lambda_perceptual) == (general.reference, 30)
+
+    # Another sweep takes the general that is there, and the same one goes on as it began.
+    for name in ("t", "s"):
+        running = jobs.start_script("sweep", *options, "--sweep", name)
+        assert running.finish() == 0, running.output
+        assert "general is trained first" not in running.output.rpartition("sweep s")[2]
+    assert find(storage, "general") == general
+    assert open_sweep(storage, "t").training == training
+    assert "sweep s (going on)" in running.output
+
+
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
         (["--eval-every", "0"], 2, "--eval-every must be at least 1"),
         (["--grid", "size=33"], 2, "size"),
+        (["--grid", "generator=unet,encoder-unet"], 2, "--generator encoder-unet: there are unet"),
+        (
+            ["--preset", "best", "--model", "animals", "--grid", "width=8,16"],
+            2,
+            "cannot start from",
+        ),
+        (["--photo-memory-gib", "nan"], 2, "--photo-memory-gib nan is not a finite number"),
         (["--grid", "seed=1,2", "--seed", "3"], 2, "the sweep varies it already"),
         (["--grid", "size=32,64", "--scheduler", "pbt"], 2, "the sweep varies none of them"),
         (["--model", "dogs"], 2, "no model 'dogs'"),

@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 
 import pytest
@@ -43,12 +44,47 @@ def test_population_based_training_may_change_what_leaves_the_networks_alone(
 ) -> None:
     file = tmp_path / "space.yaml"
     file.write_text(SPACE)
-    changing = read_space([], file).mutations()
+    changing = read_space([], file).mutations(3)
     assert changing["batch_size"] == [1, 5]
     assert 1e-5 <= changing["learning_rate"]() <= 1e-3
     assert changing.keys() == {"batch_size", "learning_rate"}
+    again = read_space([], file).mutations(3)
+    draws = [[each["learning_rate"]() for _ in range(5)] for each in (changing, again)]
+    assert draws[0] != draws[1], "one draw of the first went before"
+    assert draws[0][:4] == draws[1][1:]
     with pytest.raises(ConfigError, match="varies none of them"):
-        read_space(["size=128,256"], None).mutations()
+        read_space(["size=128,256"], None).mutations(3)
+
+
+def test_population_based_training_leaves_a_value_that_cannot_grow_as_it_was() -> None:
+    changed = {"name": "01", "beta1": 0.9 * 1.2, "lambda_l1": 120.0, "batch_size": 6}
+    kept = read_space(["beta1=0.5,0.9"], None).valid(changed)
+    assert kept == {**changed, "beta1": pytest.approx(0.9)}
+
+
+def test_what_population_based_training_draws_follows_from_its_seed() -> None:
+    from tune.trainable import SeededPopulationBasedTraining  # imports Ray
+
+    def draws(seed: int) -> list[float]:
+        scheduler = SeededPopulationBasedTraining(
+            seed, metric="x", mode="min", hyperparam_mutations={"a": [1, 2]}
+        )
+        found = []
+        for _ in range(3):
+            with scheduler._seeded():
+                found.append(random.random())
+            random.random()  # others draw, too
+        return found
+
+    random.seed(5)
+    expected = random.getstate()
+    assert draws(1) == draws(1) != draws(2)
+    random.setstate(expected)
+    with SeededPopulationBasedTraining(
+        1, metric="x", mode="min", hyperparam_mutations={"a": [1, 2]}
+    )._seeded():
+        random.random()
+    assert random.getstate() == expected
 
 
 def test_the_presets_are_grids_of_options() -> None:
@@ -64,6 +100,13 @@ def test_the_presets_are_grids_of_options() -> None:
         (["batch_size"], None, "write it as NAME=VALUE,VALUE"),
         (["batch_size=one"], None, "batch_size: 'one' is no int"),
         (["batch_size=1,1"], None, "stands there twice"),
+        (["generator=unet,encoder-unet"], None, "--generator encoder-unet: there are unet, enc"),
+        (["color_space=lab,foo"], None, "--color-space foo: there are lab, rgb"),
+        (["lambda_l1=100,nan"], None, "--lambda-l1 nan is not a finite number"),
+        (["batch_size=0,1"], None, "--batch-size must be at least 1, not 0"),
+        ([], "norm: [batch, bar]", "--norm bar: there are batch, instance"),
+        ([], "color_space: {choice: [lab, foo]}", "--color-space foo: there are lab, rgb"),
+        ([], "lambda_l1: {uniform: [-9, -1]}", "--lambda-l1 must be at least 0"),
         (["colour=red"], None, "'colour' is none of"),
         ([], "x: [1", "is no YAML"),
         ([], "[1, 2]", "write a line"),
