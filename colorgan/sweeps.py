@@ -16,40 +16,29 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pandas as pd
-import torch
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from colorgan.cards import ModelCard, find
-from colorgan.checkpoints import Checkpoints
-from colorgan.classes import PhotoClasses
-from colorgan.colorizer import Colorizer, grayscale
-from colorgan.data.batches import PhotoBank
+from colorgan.colorizer import grayscale
 from colorgan.data.dataset import Dataset, Row, check_name, open_dataset
-from colorgan.data.mapping import batched
 from colorgan.documents import read_document
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
-from colorgan.evaluation.evaluate import SemanticScore, photo_id
-from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS, frechet_distance
-from colorgan.evaluation.tensorboard import write_events
-from colorgan.hyperparameters import SpeedConfig, TrainingConfig
+from colorgan.evaluation.evaluate import photo_id
+from colorgan.hyperparameters import TrainingConfig
 from colorgan.images.decoding import decode, encode_png, encode_webp
-from colorgan.models.classifiers import load_classifier
-from colorgan.models.generator import Generator
 from colorgan.networks import create_generator
-from colorgan.packages import Trained, load_generator, publish
+from colorgan.packages import Trained, publish
 from colorgan.records import EpochRecord, history_csv
 from colorgan.storage import Storage
-from colorgan.training import Training, device_name, load_banks
 
 SCHEMA_VERSION = 1
 SHOWN = 8  # photographs that every trial colours at every evaluated epoch
-_BATCH = 16
 
 # By name: what a trial is judged by, and whether less of it is better.
 METRICS = {"val_l1": True, "val_psnr": False, "semantic": False, "frechet": True}
@@ -119,6 +108,10 @@ class Sweep:
     def picture_key(self, trial: str, epoch: int, photo: str) -> str:
         """Where a trial's colouring of a photograph is."""
         return self.key("trials", trial, "epochs", f"{epoch:05d}", f"{photo}.webp")
+
+    def weights_key(self, trial: str, epoch: int) -> str:
+        """Where a trial's generator is, as it was after an evaluated epoch."""
+        return self.key("trials", trial, "epochs", f"{epoch:05d}", "generator.safetensors")
 
     def photograph_key(self, photo: str, kind: str) -> str:
         """Where a photograph is, `gray` or `original`."""
@@ -322,6 +315,13 @@ def read_history(storage: Storage, sweep: Sweep, trial: str) -> History:
     return read_document(storage.get(key), key, SCHEMA_VERSION, build)
 
 
+def write_history(storage: Storage, sweep: Sweep, trial: str, history: History) -> None:
+    """Write a trial's epochs until now."""
+    document = {**asdict(history), "schema_version": SCHEMA_VERSION}
+    data = json.dumps(document, indent=1) + "\n"
+    storage.put(sweep.key("trials", trial, "history.json"), data.encode())
+
+
 def sweep_table(storage: Storage, sweep: Sweep) -> pd.DataFrame:
     """Every epoch of every trial, a line each.
 
@@ -368,214 +368,6 @@ def best_epoch(storage: Storage, sweep: Sweep, metric: str) -> Best | None:
     return min(candidates, key=lambda pair: pair[0])[1] if candidates else None
 
 
-class Judge:
-    """What the classifier sees in the validation photographs as a generator colours them."""
-
-    def __init__(self, dataset: Dataset, model: str, val: PhotoBank, name: str) -> None:
-        """Load the classifier, and look at the originals.
-
-        Args:
-            dataset: the photographs'.
-            model: whose validation split it is.
-            val: the same photographs, as squares.
-            name: the classifier's.
-
-        Raises:
-            ColorganError: its weights cannot be had.
-        """
-        self._classifier = load_classifier(name)
-        self._val = val
-        rows = dataset.rows(dataset.model_classes(model), "val")
-        self._labels = [row.label for row in rows]
-        self._score = SemanticScore(PhotoClasses.load(None).synsets)
-        self._reference, _ = self._look(list(val.pixels))
-
-    def __call__(self, generator: Generator) -> tuple[float | None, float | None]:
-        """The mean semantic score and the Fréchet distance.
-
-        The score is None where a class has no labels, the distance where there are fewer
-        photographs than `FEWEST_PHOTOGRAPHS`.
-        """
-        colorizer = Colorizer(generator)
-        colored = [
-            rgb for batch in batched(self._val.pixels, _BATCH) for rgb in colorizer(list(batch))
-        ]
-        features, probabilities = self._look(colored)
-        pairs = zip(probabilities, self._labels, strict=True)
-        scores = torch.cat([self._score(line[None], label) for line, label in pairs])
-        semantic = scores.mean().item()
-        distance = None
-        if len(features) >= FEWEST_PHOTOGRAPHS:
-            distance = frechet_distance(features, self._reference)
-        return (semantic if math.isfinite(semantic) else None), distance
-
-    def _look(self, pictures: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        view = self._classifier.view
-        seen = [
-            self._classifier(torch.stack([view(rgb, gray=False) for rgb in batch]))
-            for batch in batched(pictures, _BATCH)
-        ]
-        features, probabilities = zip(*seen, strict=True)
-        return torch.cat(features), torch.cat(probabilities)
-
-
-def run_trial(
-    storage: Storage,
-    sweep: Sweep,
-    trial: str,
-    device: torch.device,
-    speed: SpeedConfig,
-    checkpoint_every: int,
-    values: Mapping[str, Any] | None = None,
-    inherit_from: str = "",
-) -> Iterator[EvaluatedEpoch]:
-    """Train a trial from its last checkpoint to its last epoch, and look at it on the way.
-
-    It is the training of `colorgan train`: that of the same hyper-parameters ends with the same
-    weights.
-
-    Args:
-        storage: where the sweep is.
-        sweep: the sweep.
-        trial: the trial's name.
-        device: where to train.
-        speed: how to use the device.
-        checkpoint_every: epochs between checkpoints; every evaluated epoch has one, too.
-        values: what it varies, where a scheduler has changed it.
-        inherit_from: a trial to take networks and optimisers over from, instead of its own, unless
-            it has reached its last epoch meanwhile.
-
-    Yields:
-        Every evaluated epoch, once everything about it is in storage.
-
-    Raises:
-        ColorganError: the dataset cannot be read, or the training diverged; trial.json says so.
-    """
-    state = read_state(storage, sweep, trial)
-    if inherit_from:
-        donor = read_state(storage, sweep, inherit_from)
-        if donor.epoch >= sweep.config(values or state.values).epochs:
-            values, inherit_from = None, ""  # with it nothing would be left to train
-    state = replace(
-        state,
-        status="running",
-        device=device_name(device),
-        error="",
-        values=dict(values or state.values),
-    )
-    write_state(storage, sweep, trial, state)
-    try:
-        yield from _train(
-            storage, sweep, trial, state, device, speed, checkpoint_every, inherit_from
-        )
-    except ColorganError as error:
-        done = read_state(storage, sweep, trial)
-        write_state(storage, sweep, trial, replace(done, status="failed", error=str(error)))
-        raise
-
-
-def _train(
-    storage: Storage,
-    sweep: Sweep,
-    trial: str,
-    state: TrialState,
-    device: torch.device,
-    speed: SpeedConfig,
-    checkpoint_every: int,
-    inherit_from: str,
-) -> Iterator[EvaluatedEpoch]:
-    config = sweep.config(state.values)
-    dataset = open_dataset(storage, sweep.dataset["name"])
-    train, val = load_banks(dataset, sweep.model, config, speed)
-    training = Training(config, train, val, device, speed, sweep.model)
-    checkpoints = Checkpoints(storage, sweep.key("trials", trial))
-    if inherit_from:
-        donor = Checkpoints(storage, sweep.key("trials", inherit_from))
-        donor.restore(training, inherit=True)
-        checkpoints.begin_lineage()
-        line = f"epoch {training.epoch} from trial {inherit_from}, with {in_words(state.values)}"
-        state = replace(state, inherited=(*state.inherited, line))
-    else:
-        checkpoints.restore(training, inherit=bool(state.inherited))
-    if not training.epoch and config.start_from:
-        training.start_from(load_generator(storage, find(storage, config.start_from)))
-    judge = Judge(dataset, sweep.model, val, sweep.classifier) if sweep.classifier else None
-    evaluations = [
-        each
-        for each in read_history(storage, sweep, trial).evaluations
-        if each.epoch <= training.epoch
-    ]
-    shown = {photo: storage.get(sweep.photograph_key(photo, "gray")) for photo in sweep.photographs}
-    photographs = {photo: decode(data).rgb for photo, data in shown.items()}
-    for record in training.run():
-        evaluated = None
-        if sweep.evaluates(record.epoch, config):
-            evaluated = _evaluate(storage, sweep, trial, training, judge, photographs)
-            evaluations.append(evaluated)
-        history = History(tuple(training.history), tuple(evaluations))
-        _write_history(storage, sweep, trial, history)
-        if record.epoch % checkpoint_every == 0 or evaluated:
-            checkpoints.save(training.snapshot())
-        done = record.epoch == config.epochs
-        state = replace(state, epoch=record.epoch, status="done" if done else "running")
-        write_state(storage, sweep, trial, state)
-        if evaluated:
-            yield evaluated
-    if state.status != "done":  # its last epoch was done before, when it was stopped
-        write_state(storage, sweep, trial, replace(state, epoch=training.epoch, status="done"))
-
-
-def _evaluate(
-    storage: Storage,
-    sweep: Sweep,
-    trial: str,
-    training: Training,
-    judge: Judge | None,
-    photographs: Mapping[str, Any],
-) -> EvaluatedEpoch:
-    record = training.history[-1]
-    colorizer = Colorizer(training.generator)
-    pictures = {}
-    for photo, rgb in photographs.items():
-        (pictures[photo],) = colorizer([rgb])
-        key = sweep.picture_key(trial, record.epoch, photo)
-        storage.put(key, encode_webp(pictures[photo]))
-    weights = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in training.generator.state_dict().items()
-    }
-    storage.put(_weights_key(sweep, trial, record.epoch), save(weights))
-    semantic, frechet = judge(training.generator) if judge else (None, None)
-    evaluated = EvaluatedEpoch(
-        epoch=record.epoch,
-        seconds=sum(each.seconds for each in training.history),
-        val_l1=record.val_l1,
-        val_psnr=record.val_psnr,
-        semantic=semantic,
-        frechet=frechet,
-    )
-    # TensorBoard reads a trial's files as one, in the order of their names.
-    first = (record.epoch - 1) // sweep.eval_every * sweep.eval_every
-    events = write_events(
-        values={name: getattr(training.config, name) for name in sweep.trial(trial).values},
-        records=training.history[first:],
-        scalars={name: getattr(evaluated, name) for name in ("semantic", "frechet")},
-        pictures=pictures,
-    )
-    storage.put(sweep.key("tensorboard", trial, f"events.out.tfevents.{record.epoch:05d}"), events)
-    return evaluated
-
-
-def _write_history(storage: Storage, sweep: Sweep, trial: str, history: History) -> None:
-    document = {**asdict(history), "schema_version": SCHEMA_VERSION}
-    data = json.dumps(document, indent=1) + "\n"
-    storage.put(sweep.key("trials", trial, "history.json"), data.encode())
-
-
-def _weights_key(sweep: Sweep, trial: str, epoch: int) -> str:
-    return sweep.key("trials", trial, "epochs", f"{epoch:05d}", "generator.safetensors")
-
-
 def in_words(values: Mapping[str, Any]) -> str:
     """Hyper-parameters in a line."""
     return ", ".join(
@@ -611,7 +403,7 @@ def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelC
         )
     config = sweep.config(state.values)
     generator = create_generator(config, sweep.model)
-    key = _weights_key(sweep, trial, epoch)
+    key = sweep.weights_key(trial, epoch)
     try:
         generator.load_state_dict(load(storage.get(key)))
     except NotInStorage:
@@ -662,14 +454,3 @@ def write_results(storage: Storage, sweep: Sweep) -> str:
     key = sweep.key("results.csv")
     storage.put(key, text.getvalue().encode())
     return key
-
-
-def seconds_an_epoch(storage: Storage, sweep: Sweep) -> dict[tuple[int, int], float]:
-    """Mean seconds of an epoch by batch size and image size, of the trials that have any."""
-    seconds: dict[tuple[int, int], list[float]] = {}
-    for plan in sweep.trials:
-        config = sweep.config(read_state(storage, sweep, plan.name).values)
-        records = read_history(storage, sweep, plan.name).epochs
-        pair = (config.batch_size, config.size)
-        seconds.setdefault(pair, []).extend(record.seconds for record in records)
-    return {pair: sum(each) / len(each) for pair, each in seconds.items() if each}

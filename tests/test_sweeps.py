@@ -39,12 +39,12 @@ from colorgan.sweeps import (
     publish_epoch,
     read_history,
     read_state,
-    run_trial,
     shown_rows,
     sweep_table,
     write_state,
 )
 from colorgan.training import Training, load_banks
+from colorgan.trials import run_trial
 from tests.races import race
 
 CPU = torch.device("cpu")
@@ -245,7 +245,7 @@ def test_the_classifier_judges_what_the_generator_makes(
     evaluated = next(trial)
     assert evaluated.semantic is not None and 0 < evaluated.semantic < 1
     assert evaluated.frechet is None, "of the few validation photographs there is no distance"
-    for module in ("colorgan.sweeps", "colorgan.evaluation.metrics"):
+    for module in ("colorgan.trials", "colorgan.evaluation.metrics"):
         monkeypatch.setattr(f"{module}.FEWEST_PHOTOGRAPHS", 2)
     evaluated = next(trial)
     assert evaluated.frechet is not None and evaluated.frechet > 1

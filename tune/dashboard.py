@@ -29,7 +29,6 @@ from colorgan.sweeps import (
     open_sweep,
     read_history,
     read_state,
-    seconds_an_epoch,
 )
 from serve.listening import address, listen, reserved, run_server
 from serve.methods import answer_head_and_options
@@ -215,7 +214,7 @@ def timing(storage: Storage, sweep: Sweep) -> list[dict[str, Any]]:
 
     Shares are of the smallest batch at the same size, and of the largest size at the same batch.
     """
-    seconds = seconds_an_epoch(storage, sweep)
+    seconds = _seconds_an_epoch(storage, sweep)
     batches, sizes = ({pair[place] for pair in seconds} for place in (0, 1))
     lines = []
     for (batch, size), mean in sorted(seconds.items(), key=lambda item: (-item[0][1], item[0][0])):
@@ -235,6 +234,17 @@ def timing(storage: Storage, sweep: Sweep) -> list[dict[str, Any]]:
             }
         )
     return lines
+
+
+def _seconds_an_epoch(storage: Storage, sweep: Sweep) -> dict[tuple[int, int], float]:
+    """Mean seconds of an epoch by batch size and image size, of the trials that have any."""
+    seconds: dict[tuple[int, int], list[float]] = {}
+    for plan in sweep.trials:
+        config = sweep.config(read_state(storage, sweep, plan.name).values)
+        records = read_history(storage, sweep, plan.name).epochs
+        pair = (config.batch_size, config.size)
+        seconds.setdefault(pair, []).extend(record.seconds for record in records)
+    return {pair: sum(each) / len(each) for pair, each in seconds.items() if each}
 
 
 def _finite(numbers: dict[str, Any]) -> dict[str, Any]:

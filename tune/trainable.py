@@ -32,9 +32,9 @@ from colorgan.sweeps import (
     open_sweep,
     read_history,
     read_state,
-    run_trial,
     write_state,
 )
+from colorgan.trials import run_trial
 from tune.space import Space
 
 SCHEDULERS = ("none", "asha", "pbt")

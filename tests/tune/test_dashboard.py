@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, Page, expect
 from colorgan.data.dataset import Dataset
 from colorgan.hyperparameters import SpeedConfig
 from colorgan.storage import Storage
-from colorgan.sweeps import Sweep, read_state, run_trial, write_state
+from colorgan.sweeps import Sweep, read_state, write_state
+from colorgan.trials import run_trial
 from tests.browser import Shoot, fits, visit
 from tests.serve.conftest import local_server, publish_untrained
 from tests.test_sweeps import begin
