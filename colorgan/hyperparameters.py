@@ -13,7 +13,6 @@ from colorgan.data.dataset import HYPERCOLUMN
 from colorgan.errors import ConfigError
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import (
-    BACKBONES,
     BackboneName,
     EncoderUNetConfig,
     GeneratorConfig,
@@ -39,7 +38,7 @@ class TrainingConfig(GeneratorConfig):
     generator: Literal["unet", "encoder_unet"] = option(
         "unet", "the paper's U-Net, or one whose encoder is a classifier that knows ImageNet"
     )
-    encoder: BackboneName = option(EMBEDDED, f"that classifier: {' or '.join(BACKBONES)}")
+    encoder: BackboneName = option(EMBEDDED, "that classifier")
     discriminator_width: Count = option(64, "channels of the discriminator's first layer (ndf)")
     epochs: Count = option(200, "passes over the training photographs")
     batch_size: Count = option(5, "photographs a step")
@@ -68,9 +67,7 @@ class TrainingConfig(GeneratorConfig):
     lambda_perceptual: Weight = option(
         0.0, "weight of the distance in the encoder's classifier's features in the generator's loss"
     )
-    backbone: BackboneName = option(
-        "vgg16", f"classifier below hypercolumn and a trained router: {' or '.join(BACKBONES)}"
-    )
+    backbone: BackboneName = option("vgg16", "classifier below hypercolumn and a trained router")
     start_from: str = option(
         "",
         "a model of the same run, or a package as general@VERSION, whose generator's weights to "

@@ -151,7 +151,7 @@ def _sentence(config: Any, error: ValidationError) -> str:
     if choices:
         return f"{name} {value}: there are {', '.join(map(str, choices))}"
     if fault["type"] in _KINDS:
-        return f"{name} {value!r} is not {_KINDS[fault['type']]}"
+        return f"{name} must be {_KINDS[fault['type']]}, not {value!r}"
     limits = [
         f"{words} {getattr(rule, bound)}"
         for rule in _model(config).model_fields[field].metadata

@@ -30,9 +30,11 @@ from colorgan.evaluation.evaluate import (
 from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS, ab_l1
 from colorgan.evaluation.results import Evaluation, Report, open_report
 from colorgan.evaluation.statistics import ALL_CLASSES
+from colorgan.hyperparameters import TrainingConfig
 from colorgan.images.decoding import decode
 from colorgan.models import EMBEDDED, JUDGE
-from colorgan.packages import load_generator
+from colorgan.models.unet import UNetGenerator
+from colorgan.packages import Trained, load_generator, publish
 from colorgan.router_choice import RouterConfig
 from tests.serve.conftest import publish_untrained
 from tests.test_router_choice import put_card
@@ -270,3 +272,26 @@ def test_versions_of_a_model_are_compared_under_names_of_their_own(scenes: Datas
     assert [found[name].routed for name in ("assembled", "before", "then")] == [True, True, False]
     with pytest.raises(ConfigError, match=r"an assembled model needs one model of"):
         find_contestants(storage, [f"before={first[0]},{first[1]}"], classes)
+
+
+def test_a_report_says_what_its_models_learned_by(scenes: Dataset) -> None:
+    storage, classes = scenes.storage, scenes.manifest.classes
+    for name, share in zip((*classes, "general"), (1.0, 1.0, 0.5, 0.0), strict=True):
+        config = TrainingConfig(size=32, width=2, epochs=4, warm_up_share=share)
+        network = UNetGenerator(config.architecture(name))
+        publish(
+            storage,
+            name,
+            scenes,
+            Trained(network, classes, dataclasses.asdict(config), {}, 1, "cpu", 4),
+        )
+    found = {each.name: each for each in find_contestants(storage, MODELS, classes)}
+    assert found["general"].note == "Learned by: L1 (weight 100), adversary in 4 of 4 epochs."
+    words = "L1 (weight 100), no adversary; L1 (weight 100), adversary in 2 of 4 epochs"
+    assert found["assembled"].note == f"Learned by: {words}."
+    assert found["gray"].note == ""
+
+    # A report of before, which has no such note, is gone on with.
+    contestants = tuple(found.values())
+    start(scenes, contestants=tuple(dataclasses.replace(each, note="") for each in contestants))
+    assert start(scenes, contestants=contestants)[1]

@@ -167,7 +167,7 @@ def test_the_default_preset_is_swept_from_the_general_model_that_it_names(
             2,
             "cannot start from",
         ),
-        (["--photo-memory-gib", "nan"], 2, "--photo-memory-gib nan is not a finite number"),
+        (["--photo-memory-gib", "nan"], 2, "--photo-memory-gib must be a finite number, not nan"),
         (["--grid", "seed=1,2", "--seed", "3"], 2, "the sweep varies it already"),
         (["--grid", "size=32,64", "--scheduler", "pbt"], 2, "the sweep varies none of them"),
         (["--model", "dogs"], 2, "no model 'dogs'"),

@@ -102,7 +102,7 @@ def test_the_presets_are_grids_of_options() -> None:
         (["batch_size=1,1"], None, "stands there twice"),
         (["generator=unet,encoder-unet"], None, "--generator encoder-unet: there are unet, enc"),
         (["color_space=lab,foo"], None, "--color-space foo: there are lab, rgb"),
-        (["lambda_l1=100,nan"], None, "--lambda-l1 nan is not a finite number"),
+        (["lambda_l1=100,nan"], None, "--lambda-l1 must be a finite number, not nan"),
         (["batch_size=0,1"], None, "--batch-size must be at least 1, not 0"),
         ([], "norm: [batch, bar]", "--norm bar: there are batch, instance"),
         ([], "color_space: {choice: [lab, foo]}", "--color-space foo: there are lab, rgb"),
