@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -216,7 +217,9 @@ class Evaluator:
         self._router: Router | None = None
         evaluation = report.evaluation
         if evaluation.router:
-            named = replace(router, router=evaluation.router, head=evaluation.router_package)
+            # A report names its router as text, and the configuration checks it.
+            found: dict[str, Any] = {"router": evaluation.router, "head": evaluation.router_package}
+            named = replace(router, **found)
             opened = open_router(named, report.storage, device)
             self._router, self._classifier = opened, opened.classifier
         else:

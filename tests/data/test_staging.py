@@ -496,7 +496,7 @@ def test_an_unknown_dataset_is_answered_with_those_there_are(storage: Storage, p
         open_dataset(storage, "pats")
     for name in ("pets", "beasts"):
         stage(FolderSource(pets), storage, name, SMALL)
-    with pytest.raises(NotInStorage, match="there are pets, beasts") as error:
+    with pytest.raises(NotInStorage, match="there are beasts, pets") as error:
         open_dataset(storage, "pats")
     assert "\n" not in str(error.value)
 
