@@ -55,7 +55,7 @@ class Checkpoints:
 
     def last(self) -> int:
         """The epoch of the newest checkpoint; 0 where there is none."""
-        name = self._newest()
+        name = self._newest_there()
         return _age(name)[1] if name else 0
 
     def begin_lineage(self) -> None:
@@ -64,7 +64,7 @@ class Checkpoints:
         That is so of a training which has taken over another's state, for it may have done fewer
         epochs.
         """
-        name = self._newest()
+        name = self._newest_there()
         self._lineage = _age(name)[0] + 1 if name else 0
 
     def save(self, snapshot: Snapshot) -> None:
@@ -91,6 +91,15 @@ class Checkpoints:
         """
         names = {besides, self._pointed()} | self._whole()
         return max(names - {""}, key=lambda name: (*_age(name), name), default="")
+
+    def _newest_there(self) -> str:
+        """The newest checkpoint, looked for again where it is gone by the time that it is found."""
+        name = self._newest()
+        while name and not self._storage.exists(f"{self._folder}/{name}/{STATE}"):
+            before, name = name, self._newest()
+            if name == before:  # it is damaged, which `restore` says
+                break
+        return name
 
     def _whole(self) -> set[str]:
         files: dict[str, set[str]] = {}
