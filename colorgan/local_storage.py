@@ -113,11 +113,11 @@ class LocalStorage(Storage):
     def delete(self, prefix: str) -> None:
         path = self._path(prefix.removesuffix("/"))
         with self._plainly(f"delete {prefix} from"):
-            if path.is_dir() and not path.is_symlink():
-                _remove_folder(path)
-            else:
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    path.unlink()
+            with suppress(FileNotFoundError, NotADirectoryError):
+                try:
+                    path.unlink()  # of a link, the link and not its target
+                except IsADirectoryError:
+                    _remove_folder(path)
 
     def _path(self, key: str) -> Path:
         return self._root / checked_key(key)

@@ -13,7 +13,8 @@ from colorgan import colorizer as colorizer_module
 from colorgan.colorizer import Colorizer, grayscale, recombine
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.images.decoding import Pixels
-from colorgan.models.architectures import GeneratorConfig, Norm
+from colorgan.models import EMBEDDED
+from colorgan.models.architectures import GeneratorConfig, HypercolumnConfig, Norm
 from colorgan.models.unet import UNetGenerator
 
 SIZES = [(32, 32), (33, 64), (7, 301), (301, 7), (1, 1), (1, 50), (200, 131)]
@@ -44,8 +45,12 @@ class Painted(UNetGenerator):
     """Writes the colours that a function makes of the lightness."""
 
     def __init__(self, paint: Callable[[Tensor], Tensor], color_space: ColorSpace = "lab") -> None:
-        super().__init__(GeneratorConfig(size=32, width=4, color_space=color_space))
+        super().__init__(GeneratorConfig(size=32, width=4))
         self.paint = paint
+        if color_space == "yuv":  # which hypercolumns alone write
+            self.config = HypercolumnConfig(32, 4, EMBEDDED)  # type: ignore[assignment]
+        else:
+            self.config = GeneratorConfig(size=32, width=4, color_space=color_space)
 
     def forward(self, lightness: Tensor, noise: bool = False) -> Tensor:
         return self.paint(lightness)

@@ -55,7 +55,7 @@ CONFIGURATIONS = (
         (SpeedConfig, "precision", "float16", "--precision float16: there are auto, float32"),
         (SpeedConfig, "compile", True, "--compile True: there are auto, on, off"),
         (SpeedConfig, "photo_memory_gib", INFINITY, "--photo-memory-gib must be a finite"),
-        (RouterConfig, "router", "foo", "--router foo: there are labels, head"),
+        (RouterConfig, "router", "foo", "--router foo: there are auto, labels, head"),
         (RouterConfig, "unsure_below", NAN, "--unsure-below must be a finite number, not nan"),
         (RouterConfig, "classifier", 16, "--classifier must be text, not 16"),
         (HeadTrainingConfig, "steps", 0, "--steps must be at least 1, not 0"),
