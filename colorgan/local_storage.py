@@ -112,12 +112,12 @@ class LocalStorage(Storage):
 
     def delete(self, prefix: str) -> None:
         path = self._path(prefix.removesuffix("/"))
-        with self._plainly(f"delete {prefix} from"):
-            with suppress(FileNotFoundError, NotADirectoryError):
-                try:
-                    path.unlink()  # of a link, the link and not its target
-                except IsADirectoryError:
-                    _remove_folder(path)
+        absent = suppress(FileNotFoundError, NotADirectoryError)
+        with self._plainly(f"delete {prefix} from"), absent:
+            try:
+                path.unlink()  # of a link, the link and not its target
+            except IsADirectoryError:
+                _remove_folder(path)
 
     def _path(self, key: str) -> Path:
         return self._root / checked_key(key)
@@ -221,7 +221,13 @@ def _make_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        if folder.exists():  # and is a file
+            raise
+        # Another process made it and a third has deleted it again: the writer makes it once more.
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from None
     for each in missing:
         _sync_folder(each.parent)
 
@@ -243,8 +249,10 @@ def _sync_folder(folder: Path) -> None:
 def _remove_folder(folder: Path) -> None:
     def failed(_function: object, _path: object, fault: Any) -> None:
         error = fault[1] if isinstance(fault, tuple) else fault
-        # Others delete the same, or have written something new into it, which stays.
-        if not isinstance(error, FileNotFoundError) and error.errno != errno.ENOTEMPTY:
+        # Others delete the same, or have written something new into it, which stays. Of a folder
+        # that has been replaced meanwhile, rmtree says without a number that it is a link.
+        gone = isinstance(error, FileNotFoundError) or error.errno in (errno.ENOTEMPTY, None)
+        if not gone:
             raise error
 
     handler: dict[str, Any] = {"onexc" if sys.version_info >= (3, 12) else "onerror": failed}
