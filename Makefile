@@ -48,7 +48,7 @@ PIP_INSTALL = $(BIN)/python -m pip --disable-pip-version-check list --format fre
 	--constraint .venv/constraints.txt --editable
 
 .venv/installed: .venv/bin/python pyproject.toml
-	$(PIP_INSTALL) '.[router]'
+	$(PIP_INSTALL) '.[judge,router]'
 	touch $@
 
 .venv/installed-dev: .venv/bin/python pyproject.toml
