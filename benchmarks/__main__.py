@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from benchmarks.face import Benchmark, add_options, run_all, settings_of
+from colorgan.cli import take_any_text
 
 # By name, what each is.
 BENCHMARKS = {
@@ -33,6 +34,7 @@ _WITH_OPTIONS = ("router", "serve_load")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run benchmarks; returns the exit status: 1 where one could not be run."""
+    take_any_text()
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in _WITH_OPTIONS and not set(argv) & (BENCHMARKS.keys() - {argv[0]}):
         own: Callable[[Sequence[str]], int] = _module(argv[0]).main

@@ -4,7 +4,7 @@ import argparse
 import signal
 from collections.abc import Callable, Sequence
 
-from colorgan.cli import guarded
+from colorgan.cli import guarded, take_any_text
 from colorgan.data.dataset import Dataset, list_datasets, open_dataset
 from colorgan.data.sources import SourceConfig, find_source
 from colorgan.data.staging import StagingConfig, stage
@@ -18,6 +18,7 @@ def run_job(
     argv: Sequence[str] | None,
 ) -> int:
     """Parse a job's command line and run it; returns its exit status."""
+    take_any_text()
     args = parser.parse_args(argv)
     # `ray job stop` and schedulers send SIGTERM: end as for Ctrl-C, with a word on how to go on.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -71,11 +72,12 @@ def choose_dataset(storage: Storage, name: str | None) -> Dataset:
 
     Raises:
         NotInStorage: there is none of this name.
-        Corrupt: its manifest cannot be read.
+        Corrupt: the manifest of the one of this name cannot be read.
     """
     if name:
         return open_dataset(storage, name)
-    manifests = list_datasets(storage)
+    # One that is damaged must not hide the others.
+    manifests = list_datasets(storage, lambda fault: print(f"note: {fault}", flush=True))
     if manifests:
         print(f"no --dataset: taking the newest, {manifests[-1].name}", flush=True)
         return Dataset(storage, manifests[-1])

@@ -48,7 +48,7 @@ def guarded(command: Callable[[], int]) -> int:
     """Run a command and turn the errors that a user can mend into one sentence and a status."""
     # Pillow warns of large pictures and of odd EXIF; decoding has limits and verdicts of its own.
     warnings.filterwarnings("ignore", module="PIL")
-    _take_any_text()
+    take_any_text()
     try:
         status = command()
         # The interpreter would do it last, where it can only complain of a full disk.
@@ -75,7 +75,7 @@ def guarded(command: Callable[[], int]) -> int:
         return EXIT_FAULT
 
 
-def _take_any_text() -> None:
+def take_any_text() -> None:
     """Let standard output and error print every text: what their encoding lacks is escaped.
 
     A file's name may be no text at all, and a terminal's encoding ASCII; neither may end a command.

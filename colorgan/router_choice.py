@@ -51,6 +51,12 @@ class RouterConfig(Configuration):
                 f"{self._of_labels} is an option of the router labels, and {self._of_head} one of "
                 "the router head: give --router labels or --router head"
             )
+        ignored = {LABELS: self._of_head, HEAD: self._of_labels}.get(self.router)
+        if ignored:
+            raise ConfigError(
+                f"{ignored} is an option of the other router: leave it out, or leave out "
+                f"--router {self.router}"
+            )
 
     @property
     def wish(self) -> str:

@@ -168,6 +168,9 @@ def test_an_option_of_one_router_chooses_it(storage: Storage, tmp_path: Path) ->
         assert str(assemble(RouterConfig(**options), storage).choice) == expected
     with pytest.raises(ConfigError, match="--classes is an option of the router labels, and --hea"):
         RouterConfig(classes=str(file), head="router@1")
+    for router, options in (("labels", {"head": "router@1"}), ("head", {"classifier": "vgg16"})):
+        with pytest.raises(ConfigError, match=f"of the other router: .* --router {router}"):
+            RouterConfig(router=router, **options)  # it would be ignored
     with pytest.raises(ConfigError, match="cats@1 is a generator, not a router"):
         choose_router(RouterConfig(head="cats@1"), storage)
 

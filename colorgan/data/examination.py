@@ -160,11 +160,15 @@ class Piece:
         return [Facts(**row) for row in self.table.to_pylist()]
 
 
+# Counts what changes the pixels that decoding gives: pieces of before are not taken again.
+_DECODER = 2
+
+
 def make_chunk(
     place: int, folder: str, candidates: Sequence[Candidate], config: ExaminationConfig
 ) -> Chunk:
     """A chunk, named after all that decides what comes of it."""
-    digest = hashlib.sha256(repr(asdict(config)).encode())
+    digest = hashlib.sha256(repr((_DECODER, asdict(config))).encode())
     for each in candidates:
         facts = (each.label, each.source, each.split, each.licence, each.stamp)
         digest.update(repr(facts).encode())

@@ -1,0 +1,32 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.job import choose_dataset
+from colorgan.storage import Storage
+from tests.conftest import CHECKOUT, stage_scenes
+
+
+def test_a_damaged_dataset_does_not_hide_the_newest_one(
+    storage: Storage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage_scenes(storage, "good", per_class=6)
+    storage.put("datasets/bad/manifest.json", b"{")
+    assert choose_dataset(storage, None).manifest.name == "good"
+    said = capsys.readouterr().out
+    assert "note: datasets/bad/manifest.json" in said and "taking the newest, good" in said
+
+
+@pytest.mark.parametrize("job", ["train_all", "sweep", "evaluate", "stage_data", "reproduce"])
+def test_a_jobs_help_is_shown_on_a_terminal_of_any_encoding(job: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(Path("jobs", f"{job}.py")), "--help"],
+        cwd=CHECKOUT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
