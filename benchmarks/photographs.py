@@ -29,14 +29,16 @@ def photographs(settings: Settings, count: int) -> list[bytes]:
         Unavailable: the folder holds fewer.
     """
     if settings.photos is None:
-        return list(_scenes(count))
+        return list(scenes(count))
     paths = sorted(path for path in settings.photos.rglob("*") if path.suffix.lower() in _SUFFIXES)
     if len(paths) < count:
         raise Unavailable(f"{settings.photos} holds {len(paths)} photographs of {count}")
     return [path.read_bytes() for path in paths[:count]]
 
 
-def _scenes(count: int) -> Iterator[bytes]:
+def scenes(count: int) -> Iterator[bytes]:
+    """So many scenes of 500 x 375 pixels, as JPEG."""
+
     def draw(number: int) -> Pixels:
         return draw_scene(CLASSES[number % len(CLASSES)], number, HEIGHT, WIDTH)
 
