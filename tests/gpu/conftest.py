@@ -35,7 +35,7 @@ def cuda(device: torch.device) -> torch.device:
 
 @pytest.fixture
 def deterministic(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Kernels that give the same bits every time, as a CPU's do: CUDA's quickest add in any order."""
+    """The same bits every time, as on a CPU: the quickest kernels of CUDA add in any order."""
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(device.type == "cuda")
     yield
