@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.compilation import compile_network
-from colorgan.hyperparameters import cpu_has_bfloat16
 from colorgan.images import lab
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.images.decoding import Pixels, resize_square
 from colorgan.models.generator import Generator
+from colorgan.models.precision import fastest_dtype, in_use
 
 VIVID = 2.0  # the largest vividness that is of use
 
@@ -30,25 +30,26 @@ class Colorizer:
     """
 
     def __init__(self, generator: Generator) -> None:
-        """Take a finished network, on the device where it is to work."""
+        """Take a finished network, on the device where it is to work.
+
+        It computes in the type that is fastest there; see `colorgan.models.precision`.
+        """
         self.generator = generator.eval()
         self.config = generator.config
         self._device = next(generator.parameters()).device
+        self._dtype = fastest_dtype(self._device)
+        self._network = in_use(generator)
         self._compiled: Callable[[Tensor], Tensor] | None = None
 
     def compile(self) -> None:
-        """Compile the generator for one photograph at a time, on a CPU, in what it is fastest in.
-
-        A batch then is one photograph after the other, which there is no slower than all at once.
+        """Compile the generator on a CPU; on another device it stays as it is.
 
         Raises:
             ColorganError: it cannot be compiled.
         """
         if self._device.type == "cpu":
-            dtype = torch.bfloat16 if cpu_has_bfloat16() else torch.float32
             example = torch.zeros(1, 1, self.config.size, self.config.size)
-            compiled = compile_network(self.generator, example, dtype)
-            self._compiled = lambda lightness: compiled(lightness.to(dtype))
+            self._compiled = compile_network(self.generator, example, self._dtype)
 
     def __call__(
         self, photographs: Sequence[Pixels], noise: bool = False, vividness: float = 1.0
@@ -84,11 +85,12 @@ class Colorizer:
             (batch, color channels, size, size) float32 in [-1, 1], on the CPU.
         """
         lightness, _ = lab.encode(batch.to(self._device), self.config.color_space)
+        lightness = lightness.to(self._dtype)
         color: Tensor
         if self._compiled and not noise:
-            color = torch.cat([self._compiled(one) for one in torch.split(lightness, 1)])
+            color = self._compiled(lightness)
         else:
-            color = self.generator(lightness, noise=noise)
+            color = self._network(lightness, noise=noise)
         return color.float().cpu()
 
 

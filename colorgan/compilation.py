@@ -165,7 +165,7 @@ def _fingerprint(network: nn.Module, example: Tensor, dtype: torch.dtype) -> str
         digest.update(source.read_bytes())
     for name, tensor in network.state_dict().items():
         digest.update(name.encode())
-        digest.update(tensor.detach().contiguous().numpy().data)
+        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -141,6 +141,12 @@ class SpeedConfig(Configuration):
         4.0, "decoded photographs beyond this go to a memory-mapped file, in GiB"
     )
 
+    gpu_photo_share: Share = option(
+        0.3,
+        "photographs stay on the GPU, and are cropped there, where they take at most this share of "
+        "its free memory; others come batch by batch",
+    )
+
     def bfloat16_on(self, device: torch.device) -> bool:
         """Whether the networks compute in bfloat16 on the device."""
         if self.precision != "auto":

@@ -1,7 +1,10 @@
-"""A training's networks before their first step, and their optimisers."""
+"""A training's networks before their first step, their optimisers, and what they draw from."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -67,3 +70,11 @@ def _classifier(name: str) -> nn.Module:
     from colorgan.models.classifiers import load_classifier
 
     return load_classifier(name).network
+
+
+@contextmanager
+def seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Draw from (seed, epoch) inside, and leave the caller's random state as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+        yield

@@ -164,7 +164,10 @@ class HeadRouter(Router):
 
 
 def open_router(
-    config: RouterConfig, storage: Storage, device: torch.device | None = None
+    config: RouterConfig,
+    storage: Storage,
+    device: torch.device | None = None,
+    exact: bool = False,
 ) -> Router:
     """The router that a configuration names.
 
@@ -175,6 +178,8 @@ def open_router(
         config: which one.
         storage: where the head's package is.
         device: where the classifier is to work.
+        exact: keep the classifier in float32, which measurements need; otherwise it computes in the
+            type that is fastest on the device.
 
     Raises:
         ConfigError: an option cannot be used.
@@ -188,9 +193,14 @@ def open_router(
     if config.router != LABELS:
         config = choose_lone_router(config, storage).config
     weights = Path(config.weights) if config.weights else None
+    router: Router
     if config.router == LABELS:
         photo_classes = PhotoClasses.load(Path(config.classes) if config.classes else None)
-        return LabelRouter(load_classifier(config.classifier, weights, device), photo_classes)
-    head = load_head(storage, find(storage, config.head))
-    classifier = load_classifier(head.config.classifier, weights, device)
-    return HeadRouter(classifier, head, config.unsure_below, config.head)
+        router = LabelRouter(load_classifier(config.classifier, weights, device), photo_classes)
+    else:
+        head = load_head(storage, find(storage, config.head))
+        classifier = load_classifier(head.config.classifier, weights, device)
+        router = HeadRouter(classifier, head, config.unsure_below, config.head)
+    if not exact:
+        router.classifier.use_fastest_type()
+    return router

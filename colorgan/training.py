@@ -19,7 +19,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,7 +29,15 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from colorgan.data.batches import JITTER, PhotoBank, on_device
+from colorgan.data.batches import (
+    JITTER,
+    Batches,
+    DevicePhotographs,
+    PhotoBank,
+    Photographs,
+    keep_on_device,
+    on_device,
+)
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, Corrupt, TrainingDiverged
 from colorgan.evaluation.metrics import ab_l1, psnr
@@ -40,13 +48,15 @@ from colorgan.models.backbones import Features
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.patchgan import PatchDiscriminator
-from colorgan.networks import create_adam, create_generator, perceptual_features
+from colorgan.networks import create_adam, create_generator, perceptual_features, seeded
 from colorgan.objectives import chroma_distance, perceptual_distance, verdict_loss
 from colorgan.records import EpochRecord
 
 # The files of a checkpoint.
 STATE = "state.json"
 TENSORS = "state.safetensors"
+
+_VALIDATION_BATCH = 64  # photographs that a GPU validates at a time, at least
 
 
 @dataclass(frozen=True)
@@ -102,8 +112,9 @@ class Training:
         speed = speed or SpeedConfig()
         self.config = config
         self.history: list[EpochRecord] = []
-        self._train = train
-        self._val = val
+        self._train, self._val = (
+            keep_on_device(bank, device, speed.gpu_photo_share) for bank in (train, val)
+        )
         self._device = device
         self._bfloat16 = speed.bfloat16_on(device)
         self._prefetch = speed.prefetch_on(device)
@@ -113,7 +124,7 @@ class Training:
         self._regresses = isinstance(architecture, HypercolumnConfig)
         self._features: Features | None = None
         self._discriminator: PatchDiscriminator | None = None
-        with _seeded(config.seed, 0, device):
+        with seeded(config.seed, 0, device):
             self._learner = create_generator(config, model)
             if isinstance(self._learner, EncoderUNetGenerator):
                 self._learner.encoder.requires_grad_(config.encoder_rate > 0)
@@ -180,8 +191,8 @@ class Training:
         step_on = self._step_in(epoch)
         crops = self._train.batches(config.batch_size, config.size, rng)
         with (
-            _seeded(config.seed, epoch, self._device),
-            closing(on_device(crops, self._device, self._prefetch)) as batches,
+            seeded(config.seed, epoch, self._device),
+            closing(self._moved(crops, self._train)) as batches,
         ):
             waited = 0.0
             for step in range(1, steps + 1):
@@ -294,8 +305,10 @@ class Training:
         """Mean ab L1 (Lab units) and mean PSNR (dB) over the validation photographs."""
         self.generator.eval()
         errors: list[Tensor] = []
-        photographs = self._val.in_order(self.config.batch_size)
-        with closing(on_device(photographs, self._device, self._prefetch)) as batches:
+        size = self.config.batch_size
+        if self._device.type == "cuda":  # which has room for many, without their gradients
+            size = max(size, _VALIDATION_BATCH)
+        with closing(self._moved(self._val.in_order(size), self._val)) as batches:
             for rgb in batches:
                 lightness, _ = lab.encode(rgb, self._space)
                 with self._autocast():
@@ -306,6 +319,12 @@ class Training:
                 errors.append(each)
         l1, ratio = torch.cat(errors).mean(dim=0).tolist()
         return l1, ratio
+
+    def _moved(self, batches: Batches, photographs: Photographs) -> Batches:
+        """Batches of some photographs on the device."""
+        if isinstance(photographs, DevicePhotographs):
+            return batches
+        return on_device(batches, self._device, self._prefetch)
 
     def snapshot(self) -> Snapshot:
         """The whole state, as it is between two epochs."""
@@ -426,11 +445,3 @@ def choose_device(name: str = "auto") -> torch.device:
 def device_name(device: torch.device) -> str:
     """The device in words, for records: the GPU's model, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-@contextmanager
-def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
-    """Draw from (seed, epoch) inside, and leave the caller's random state as it was."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
-        yield

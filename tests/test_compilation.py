@@ -52,23 +52,28 @@ def test_a_compiled_generator_writes_the_same_colours_and_is_kept(
     made.compile()
     # In bfloat16, where the processor has it, further than in float32.
     torch.testing.assert_close(made.generate(batch), eager, rtol=0, atol=0.02)
-    torch.testing.assert_close(made.generate(batch[1:2]), made.generate(batch)[1:2])
+    # The program for a single photograph adds in another order than the one for batches.
+    torch.testing.assert_close(made.generate(batch[1:2]), eager[1:2], rtol=0, atol=0.02)
+    many = squares(13)
+    torch.testing.assert_close(made.generate(many), colorizer().generate(many), rtol=0, atol=0.02)
     noisy = made.generate(batch, noise=True)
     assert not torch.equal(noisy, made.generate(batch, noise=True)), "noise is the network's own"
 
-    (kept,) = cache.iterdir()
+    kept = {*cache.iterdir()}
+    assert len(kept) == 2, "one for a single photograph, one for batches"
     monkeypatch.setenv("PATH", "")  # whoever is next needs no compiler
     again = colorizer()
     again.compile()
     torch.testing.assert_close(again.generate(batch), made.generate(batch))
-    assert [*cache.iterdir()] == [kept]
+    assert {*cache.iterdir()} == kept
     other = colorizer(seed=1)
     with pytest.raises(ColorganError, match="needs a C"):
         other.compile()
-    kept.write_bytes(kept.read_bytes()[:1000])  # what is damaged is compiled anew
+    for path in kept:  # what is damaged is compiled anew
+        path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ColorganError, match="needs a C"):
         colorizer().compile()
-    assert not kept.exists()
+    assert {*cache.iterdir()} < kept
 
 
 @pytest.mark.slow

@@ -86,7 +86,7 @@ def _evaluate_router(args: argparse.Namespace) -> int:
     choice = choose_router(config, storage, wanted=dataset.manifest.classes)
     _check_classes(dataset, choice)
     print_note(choice.note)
-    router = open_router(choice.config, storage, choose_device(args.device))
+    router = open_router(choice.config, storage, choose_device(args.device), exact=True)
     confusions = evaluate_router(router, dataset, args.split, _progress("classified"))
     described = {
         "dataset": dataset.manifest.name,

@@ -4,8 +4,10 @@ import os
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -15,6 +17,8 @@ from colorgan.images.decoding import Pixels, decode, resize_square
 
 # pix2pix scales a photograph to 286 x 286 and crops 256 x 256 of it (appendix 6.2, random jitter).
 JITTER = 286 / 256
+
+Batches = Generator[Tensor, None, None]
 
 
 class PhotoBank:
@@ -74,7 +78,7 @@ class PhotoBank:
                 list(pool.map(lambda item: fill(*item), stride))
         return cls(pixels)
 
-    def batches(self, batch_size: int, crop: int, rng: np.random.Generator) -> Iterator[Tensor]:
+    def batches(self, batch_size: int, crop: int, rng: np.random.Generator) -> Batches:
         """One epoch of random crops, each flipped left to right or not, in a random order.
 
         Args:
@@ -86,27 +90,94 @@ class PhotoBank:
             (batch, 3, crop, crop) uint8 sRGB.
         """
         count, side = self.pixels.shape[:2]
-        order = rng.permutation(count)
-        tops, lefts = rng.integers(0, side - crop + 1, (2, count))
-        flips = rng.integers(0, 2, size=(count,))
+        jitter = _Jitter.draw(count, side, crop, rng)
         for start in range(0, count, batch_size):
             batch = np.empty((min(batch_size, count - start), crop, crop, 3), np.uint8)
-            for place, photo in enumerate(order[start : start + batch_size]):
-                top, left = tops[photo], lefts[photo]
+            for place, photo in enumerate(jitter.order[start : start + batch_size]):
+                top, left = jitter.tops[photo], jitter.lefts[photo]
                 cut = self.pixels[photo, top : top + crop, left : left + crop]
-                batch[place] = cut[:, ::-1] if flips[photo] else cut
+                batch[place] = cut[:, ::-1] if jitter.flips[photo] else cut
             yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
 
-    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+    def in_order(self, batch_size: int) -> Batches:
         """Every whole photograph, in order: (batch, 3, side, side) uint8 sRGB."""
         for start in range(0, len(self), batch_size):
             batch = np.array(self.pixels[start : start + batch_size])
             yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
 
 
-def on_device(
-    batches: Iterator[Tensor], device: torch.device, prefetch: bool
-) -> Generator[Tensor, None, None]:
+class DevicePhotographs:
+    """A bank's photographs on a device, where they are cropped and flipped, too.
+
+    Its batches are those of the bank, and none of them waits for the host.
+
+    Attributes:
+        pixels: (photographs, side, side, 3) uint8 sRGB, on the device.
+    """
+
+    def __init__(self, bank: PhotoBank, device: torch.device) -> None:
+        """Copy a bank's photographs to a device."""
+        self.pixels = torch.from_numpy(np.asarray(bank.pixels)).to(device)
+
+    def __len__(self) -> int:
+        """How many photographs there are."""
+        return len(self.pixels)
+
+    def batches(self, batch_size: int, crop: int, rng: np.random.Generator) -> Batches:
+        """One epoch of random crops; see `PhotoBank.batches`."""
+        count, side = self.pixels.shape[:2]
+        device = self.pixels.device
+        jitter = _Jitter.draw(count, side, crop, rng)
+        # One copy to the device an epoch, and none a batch.
+        drawn = np.stack([jitter.tops, jitter.lefts, jitter.flips])[:, jitter.order]
+        order = torch.from_numpy(jitter.order).to(device)
+        tops, lefts, flips = torch.from_numpy(drawn).to(device)
+        line = torch.arange(crop, device=device)
+        for start in range(0, count, batch_size):
+            now = slice(start, start + batch_size)
+            rows = tops[now, None] + line
+            columns = lefts[now, None] + torch.where(flips[now, None] > 0, crop - 1 - line, line)
+            photographs = order[now, None, None]
+            batch = self.pixels[photographs, rows[:, :, None], columns[:, None, :]]
+            yield batch.permute(0, 3, 1, 2).contiguous()
+
+    def in_order(self, batch_size: int) -> Batches:
+        """Every whole photograph, in order: (batch, 3, side, side) uint8 sRGB."""
+        for start in range(0, len(self.pixels), batch_size):
+            yield self.pixels[start : start + batch_size].permute(0, 3, 1, 2).contiguous()
+
+
+@dataclass(frozen=True)
+class _Jitter:
+    """The order of an epoch, and by photograph its crop's corner and whether it is flipped."""
+
+    order: npt.NDArray[np.int64]
+    tops: npt.NDArray[np.int64]
+    lefts: npt.NDArray[np.int64]
+    flips: npt.NDArray[np.int64]
+
+    @classmethod
+    def draw(cls, count: int, side: int, crop: int, rng: np.random.Generator) -> "_Jitter":
+        order = rng.permutation(count)
+        tops, lefts = rng.integers(0, side - crop + 1, (2, count))
+        return cls(order, tops, lefts, rng.integers(0, 2, size=(count,)))
+
+
+Photographs = PhotoBank | DevicePhotographs
+
+
+def keep_on_device(bank: PhotoBank, device: torch.device, share: float) -> Photographs:
+    """A bank's photographs on a GPU where they take at most a share of its free memory.
+
+    Where they take more, and on another device, they stay in the bank.
+    """
+    if device.type != "cuda":
+        return bank
+    free, _ = torch.cuda.mem_get_info(device)
+    return DevicePhotographs(bank, device) if bank.pixels.nbytes <= share * free else bank
+
+
+def on_device(batches: Iterator[Tensor], device: torch.device, prefetch: bool) -> Batches:
     """Move batches to a device, in their order.
 
     Args:
@@ -126,9 +197,7 @@ def on_device(
         yield batch.to(device, non_blocking=pin)
 
 
-def prefetched(
-    batches: Iterator[Tensor], prepare: Callable[[Tensor], Tensor]
-) -> Generator[Tensor, None, None]:
+def prefetched(batches: Iterator[Tensor], prepare: Callable[[Tensor], Tensor]) -> Batches:
     """Take batches one ahead, in a thread; a fault in it is raised at the batch that it concerns.
 
     Args:

@@ -220,7 +220,7 @@ class Evaluator:
             # A report names its router as text, and the configuration checks it.
             found: dict[str, Any] = {"router": evaluation.router, "head": evaluation.router_package}
             named = replace(router, **found)
-            opened = open_router(named, report.storage, device)
+            opened = open_router(named, report.storage, device, exact=True)
             self._router, self._classifier = opened, opened.classifier
         else:
             weights = Path(router.weights) if router.weights else None

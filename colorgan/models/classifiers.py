@@ -19,6 +19,7 @@ from torchvision.transforms import InterpolationMode
 from colorgan.compilation import compile_network
 from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.models import EMBEDDED, JUDGE
+from colorgan.models.precision import fastest_dtype, in_use
 from colorgan.models.view import View
 
 # Networks of torchvision's that scale their input as those did whose weights they were given.
@@ -74,6 +75,7 @@ class Classifier:
         self._mean = torch.tensor(mean, device=self._device)[:, None, None]
         self._std = torch.tensor(std, device=self._device)[:, None, None]
         self._observed = _Observed(self.network)
+        self._dtype = torch.float32
         self._compiled: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
 
     @torch.inference_mode()
@@ -88,19 +90,24 @@ class Classifier:
             probabilities of the labels, (batch, 1000) float32, both on the CPU.
         """
         channels = batch.to(self._device).float().div(255).expand(-1, 3, -1, -1)
-        seen = (channels - self._mean) / self._std
-        if self._compiled:
-            ones = [self._compiled(one) for one in torch.split(seen, 1)]
-            features, logits = (torch.cat(each) for each in zip(*ones, strict=True))
-        else:
-            features, logits = self._observed(seen)
+        seen = ((channels - self._mean) / self._std).to(self._dtype)
+        features, logits = (self._compiled or self._observed)(seen)
         return features.float().cpu(), logits.float().softmax(dim=1).cpu()
 
+    def use_fastest_type(self) -> None:
+        """Compute from now on in the type that is fastest on the device.
+
+        That is for a router, whose answer it changes for one photograph in hundreds. A measurement
+        stays in float32, so that it is the same on every machine.
+        """
+        self._dtype = fastest_dtype(self._device)
+        self._observed = in_use(self._observed)
+
     def compile(self) -> None:
-        """Compile the network for one photograph at a time, on a CPU; raises ColorganError."""
+        """Compile the network on a CPU; raises ColorganError."""
         if self._device.type == "cpu":
             example = torch.zeros(1, 3, self.view.side, self.view.side)
-            self._compiled = compile_network(self._observed, example)
+            self._compiled = compile_network(self._observed, example, self._dtype)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the weights: what was trained on their features needs the same ones."""

@@ -101,7 +101,7 @@ def analyze_routing(
     """The router's confusion matrix, and what its wrong turns cost the plain class models."""
     cards = _class_cards(storage, reproduction)
     choice = choose_router(RouterConfig(), storage, cards, reproduction.classes)
-    router = open_router(choice.config, storage, device)
+    router = open_router(choice.config, storage, device, exact=True)
     confusions = evaluate_router(router, dataset, _SPLIT)
     colorizers = load_assembled(storage, router, cards, device).colorizers
     turns = color_by_every_model(router, colorizers, dataset, _SPLIT, _HYBRID_FROM)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from colorgan.data.batches import PhotoBank, on_device, prefetched
+from colorgan.data.batches import DevicePhotographs, PhotoBank, on_device, prefetched
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ColorganError
 from colorgan.images.decoding import Pixels, decode, resize_square
@@ -135,6 +135,20 @@ def test_whole_photographs_in_order() -> None:
 
 def preparing() -> list[threading.Thread]:
     return [each for each in threading.enumerate() if each.name.startswith("colorgan-batches")]
+
+
+def test_photographs_on_a_device_give_the_banks_batches() -> None:
+    rng = np.random.default_rng(0)
+    bank = PhotoBank(rng.integers(0, 256, (7, 11, 11, 3), dtype=np.uint8))
+    kept = DevicePhotographs(bank, torch.device("cpu"))
+    assert len(kept) == 7
+    for crop in (8, 11):
+        ours = list(kept.batches(3, crop, np.random.default_rng(5)))
+        theirs = list(bank.batches(3, crop, np.random.default_rng(5)))
+        assert [len(batch) for batch in ours] == [3, 3, 1]
+        assert all(map(torch.equal, ours, theirs))
+        assert all(batch.is_contiguous() for batch in ours)
+    assert all(map(torch.equal, kept.in_order(4), bank.in_order(4)))
 
 
 @pytest.mark.parametrize("prefetch", [False, True])

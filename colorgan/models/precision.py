@@ -1,0 +1,39 @@
+"""In which numbers and in which layout a network in use computes fastest, at equal results."""
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from colorgan.hyperparameters import cpu_has_bfloat16
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def fastest_dtype(device: torch.device) -> torch.dtype:
+    """The type that a network in use computes fastest in on a device.
+
+    It is bfloat16 where the device multiplies that itself, which is about twice as fast and moves a
+    colour by a third of one of 255 levels on average; elsewhere it is float32.
+    """
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and cpu_has_bfloat16()
+    return torch.bfloat16 if native else torch.float32
+
+
+def in_use(network: Network) -> Network:
+    """A network as it computes fastest on its device: itself, or a copy in another type or layout.
+
+    Args:
+        network: float32, in evaluation mode.
+    """
+    device = next(network.parameters()).device
+    dtype = fastest_dtype(device)
+    if dtype == torch.float32 and device.type == "cpu":
+        return network
+    faster = copy.deepcopy(network).requires_grad_(False).to(dtype)
+    # Depthwise convolutions in bfloat16 are far slower in PyTorch's usual layout.
+    return faster.to(memory_format=torch.channels_last)
