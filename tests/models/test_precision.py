@@ -23,11 +23,13 @@ def has_bfloat16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 def test_the_fastest_type_is_bfloat16_where_the_processor_has_it(has_bfloat16: bool) -> None:
     assert fastest_dtype(CPU) == (torch.bfloat16 if has_bfloat16 else torch.float32)
-    network = nn.Conv2d(1, 2, 3)
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
+    network[1].running_var[0] = 1.001
     used = in_use(network)
-    assert network.weight.dtype == torch.float32, "the network itself stays as it is"
+    assert network[0].weight.dtype == torch.float32, "the network itself stays as it is"
     assert (used is network) == (not has_bfloat16)
-    assert used.weight.dtype == fastest_dtype(CPU)
+    assert used[0].weight.dtype == fastest_dtype(CPU)
+    assert torch.equal(used[1].running_var, network[1].running_var), "statistics stay exact"
 
 
 def test_colours_move_by_less_than_a_level_on_average(has_bfloat16: bool) -> None:
@@ -54,4 +56,4 @@ def test_a_router_computes_in_the_fastest_type_and_a_measurement_in_float32(
     assert classifier.fingerprint() == fingerprint, "the weights are the same"
     assert torch.equal(guessed, probabilities) == (not has_bfloat16)
     torch.testing.assert_close(guessed, probabilities, rtol=0, atol=0.1)
-    assert nn.functional.cosine_similarity(seen, features).min() > 0.999
+    assert nn.functional.cosine_similarity(seen, features).min() > 0.99
