@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.children import Child, Facts, Work
 from benchmarks.face import LATE, Settings, left_out, main_of, note
@@ -40,13 +41,15 @@ _QUICK_WIDTH = 4
 _QUICK = ((32, 2),)
 _DEFAULT = ((256, 1), (256, 5), (128, 1), (128, 5), (128, 10))
 _FULL = (*_DEFAULT, (256, 10))
+_ON_GPU = ((256, 1), (256, 5), (256, 10), (256, 32))
 
 
 def run(settings: Settings) -> list[Result]:
     """Measure every size and batch."""
     device, settings = settings.device_type, settings.within(210)
     results = []
-    for size, batch in settings.pick(_QUICK, _DEFAULT, _FULL):
+    sizes = settings.pick(_QUICK, _ON_GPU if device == "cuda" else _DEFAULT, _FULL)
+    for size, batch in sizes:
         if settings.late():
             results.append(left_out(NAME, _case_name(size, batch), LATE))
             continue
@@ -76,6 +79,7 @@ def _case(settings: Settings, size: int, batch: int, device: str) -> list[Result
     if settings.scale == "full":
         ours["colorgan, norm batch"] = replace(config, norm="batch")
     case = _case_name(size, batch)
+    flops = count_flops(size, width)
     with ExitStack() as stack:
         try:
             reference = Child(REFERENCE, make_reference, size, batch, steps, device, width)
@@ -94,10 +98,22 @@ def _case(settings: Settings, size: int, batch: int, device: str) -> list[Result
         lambda seconds: steps * batch / seconds,
         peaks={name: peak for name, (_, peak) in ended.items()},
         facts={
-            name: {"s/step": timings.median(name) / steps, **facts}
+            name: {
+                "s/step": timings.median(name) / steps,
+                "TFLOP/s": 1e-12 * flops * steps * batch / timings.median(name),
+                **facts,
+            }
             for name, (facts, _) in ended.items()
         },
     )
+
+
+def count_flops(size: int, width: int) -> int:
+    """The reference step's floating-point operations an image; both contenders do its work."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counted:
+        pictures = torch.empty(1, 1, size, size), torch.empty(1, 2, size, size)
+        ReferenceTraining(size, "meta", width).step(*pictures)
+    return int(counted.get_total_flops())
 
 
 def make_reference(size: int, batch: int, steps: int, device: str, width: int = 64) -> Work:

@@ -64,8 +64,9 @@ def _environment(ray: LocalRay) -> dict[str, str]:
 def _train(storage: Storage, ray: LocalRay, small: bool) -> dict[str, Any]:
     """Train the three models at once, kill the process of one, and read the summary."""
     run = [sys.executable, "-m", "colorgan", "stage", "scenes", "--storage", storage.uri]
-    count, size = ("12", "64") if small else ("200", "286")
-    subprocess.run([*run, "--dataset", "scenes", "--per-class", count, "--size", size], check=True)
+    count, size = ("24", "64") if small else ("200", "286")
+    run += ["--dataset", "scenes", "--per-class", count, "--size", size, "--min-side", "32"]
+    subprocess.run(run, check=True)
     options = ["--preset=small", "--checkpoint-every=1", f"--run={_RUN}", "--retries=2"]
     if small:
         options += ["--size=32", "--width=4", "--discriminator-width=4", "--epochs=3"]
