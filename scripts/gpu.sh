@@ -21,6 +21,7 @@ cd "$(dirname "$0")/.."
 SMALL=${SMALL:-}
 OUT=${OUT:-gpu-results}
 WORK=${WORK:-$(mktemp -d -t colorgan-gpu-XXXXXX)}
+[ -z "$SMALL" ] || export OMP_NUM_THREADS=1 # many small processes on few cores
 export SMALL PYTHONUNBUFFERED=1 PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 mkdir -p "$OUT"
 

@@ -156,7 +156,7 @@ def _until_healthy(address: str) -> None:
         try:
             if requests.get(f"{address}/healthz", timeout=5).ok:
                 return
-        except requests.ConnectionError:
+        except requests.RequestException:  # it does not listen yet, or has much to do
             pass
         time.sleep(0.5)
     raise SystemExit(f"the service is not healthy after {_LIMIT_S:g} s")
