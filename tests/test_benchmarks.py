@@ -33,6 +33,7 @@ from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images import lab
 from colorgan.machine import about_machine
 from colorgan.models.architectures import GeneratorConfig
+from colorgan.models.precision import fastest_dtype
 from colorgan.training import Training
 
 ONCE = Rounds(1, 1, turn=0.0)
@@ -279,7 +280,8 @@ def test_the_inference_benchmark_runs(tmp_path: Path) -> None:
     rows = run_quick("inference", tmp_path)
     check_contenders(rows, "ms", "colorgan", "bfloat16 eager")
     moved = {row["variant"]: row["facts"].get("levels") for row in rows}
-    assert moved["colorgan"] == 0
+    exact = fastest_dtype(torch.device("cpu")) == torch.float32
+    assert moved["colorgan"] < 2 and (moved["colorgan"] == 0) == exact
     assert 0 < moved["bfloat16 eager"] < 2
 
 

@@ -90,7 +90,7 @@ def test_a_workers_check_runs_its_network(models: Storage) -> None:
     generator = GeneratorWorker(models.uri, find(models, "animals"), "cpu", False)
     generator.check()
     with torch.no_grad():
-        for parameter in generator._colorizer.generator.parameters():
+        for parameter in generator._colorizer._network.parameters():
             parameter.fill_(torch.nan)
     with pytest.raises(RuntimeError, match="colours that are no numbers"):
         generator.check()
