@@ -19,6 +19,15 @@ from colorgan.errors import ColorganError, ConfigError
 
 AUTOSCALING = "COLORGAN_AUTOSCALING"
 
+# Of a Ray of the process's own. Nobody knows its token, so nobody could see what it measures; and
+# its trainings are what the machine is to do, so they have the priority of any other command's.
+_UNOBSERVED = {
+    "RAY_enable_metrics_collection": "0",
+    "RAY_task_events_report_interval_ms": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+}
+
 
 @contextmanager
 def connected(address: str | None = None, worker_logs: bool = False) -> Iterator[None]:
@@ -34,7 +43,7 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address == "local":
-        os.environ.update(private_ray_environment())
+        os.environ.update(private_ray_environment() | _UNOBSERVED)
         os.environ.pop(AUTOSCALING, None)  # it is of another cluster than this process's own
     # The autoscaler may take minutes to bring a machine, and Ray Train's minute would be a failure.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "1800")

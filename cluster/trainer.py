@@ -1,7 +1,6 @@
 """Trains the models of a run on the cluster, each as soon as it may, and shows how far they are."""
 
 import contextlib
-import queue
 import threading
 import time
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import Any
 import psutil
 
 from cluster.connection import cluster_nodes
+from cluster.errors import cause
 from cluster.planning import Plan
 from cluster.queue import Queue
 from colorgan.errors import ColorganError
@@ -29,18 +29,17 @@ class Trainer:
         self, storage: Storage, run: str, specs: dict[str, ModelRun], plans: dict[str, Plan]
     ) -> None:
         """Take what is to be trained, and on what, by model; Ray must be connected."""
-        from cluster.training import start_board  # imports Ray: see cluster.connection
+        from cluster.training import start_host  # imports Ray: see cluster.connection
 
         submitted = psutil.Process().create_time()
         self._record = _ProgressRecord(storage, run, submitted)
         self._specs, self._plans = specs, plans
         self._waiting = list(specs)
-        self._running: set[str] = set()
+        self._running: dict[str, Any] = {}  # the result of each, to come
         self._began: dict[str, float] = {}
         self._results: dict[str, ModelResult] = {}
-        self._finished: queue.SimpleQueue[ModelResult] = queue.SimpleQueue()
         self._queue = Queue(run, submitted, plans)
-        self._board = start_board()
+        self._host = start_host(len(specs))
 
     def train(self, retries: int, max_parallel: int | None) -> dict[str, ModelResult]:
         """Train all models; a first SIGTERM or Ctrl-C lets them keep their last epochs."""
@@ -54,6 +53,9 @@ class Trainer:
                     self._follow()
             except KeyboardInterrupt:
                 self._stop()
+            except ray.exceptions.RayActorError as error:  # the host has died, and all trainings
+                for model in self._specs.keys() - self._results.keys():
+                    self._end(ModelResult(model=model, status="failed", error=cause(error)))
             with contextlib.suppress(ray.exceptions.RayError):
                 self._queue.ask([], [])
             self._record.write(self._progress)
@@ -70,11 +72,9 @@ class Trainer:
                 self._progress.state(model, "waiting", f"for {others}")
                 continue
             self._waiting.remove(model)
-            self._running.add(model)
             self._progress.state(model, "starting")
-            # In a thread of the driver: Ray Train then keeps its controllers on this machine, and
-            # the death of a worker's machine costs no more than its training process.
-            threading.Thread(target=self._fit, args=(model, retries), daemon=True).start()
+            spec, plan = self._specs[model], self._plans[model]
+            self._running[model] = self._host.fit.remote(spec, plan, retries)
 
     def _may_start(self, model: str) -> bool:
         """Whether what the model starts from is there; ends it where that has failed."""
@@ -90,23 +90,19 @@ class Trainer:
             self._progress.state(model, "waiting", f"for {base}")
         return result is not None and result.status == "done"
 
-    def _fit(self, model: str, retries: int) -> None:
-        from cluster.training import fit
-
-        self._finished.put(fit(self._specs[model], self._plans[model], self._board, retries))
-
     def _follow(self) -> None:
         """Wait a second at most, and show what has happened."""
         import ray
 
-        try:
-            result = self._finished.get(timeout=1)
-        except queue.Empty:
-            result = None
-        for model, kind, value in ray.get(self._board.take.remote()):
+        ended: list[Any] = []
+        if self._running:
+            ended, _ = ray.wait([*self._running.values()], timeout=1)
+        else:
+            time.sleep(1)
+        for model, kind, value in ray.get(self._host.take.remote()):
             self._show(model, kind, value)
-        if result:
-            self._end(result)
+        for result in ended:
+            self._end(ray.get(result))
         self._record.write(self._progress)
 
     def _show(self, model: str, kind: str, value: Any) -> None:
@@ -121,7 +117,7 @@ class Trainer:
     def _end(self, result: ModelResult) -> None:
         if result.model in self._began:  # its process may have been another then
             result = replace(result, started=self._began[result.model])
-        self._running.discard(result.model)
+        self._running.pop(result.model, None)
         self._queue.leave(result.model)
         self._results[result.model] = result
         detail = result.package or result.error or ""
@@ -132,7 +128,7 @@ class Trainer:
         import ray
 
         print("stopping: the models keep their last epochs", flush=True)
-        self._board.stop.remote()
+        self._host.stop.remote()
         started = {row.model for row in self._progress.rows() if row.state == "training"}
         deadline = time.monotonic() + _STOP_SECONDS
         # Where the whole process group is told to end, Ray ends, too, and with it the trainings.

@@ -10,9 +10,6 @@ from dataclasses import asdict
 from typing import Any
 
 import ray
-import ray.train
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.errors import cause
@@ -23,42 +20,60 @@ from colorgan.runs import ModelResult, ModelRun, Wish
 
 _ASK_SECONDS = 1.0  # how often a training tells how far it is, and hears what is wished of it
 
+# Of one process's many controllers each would set up the process's logging for itself.
+_SETTINGS = {"RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0"}
+
 Event = tuple[str, str, Any]  # model, kind, value
 
 
-@ray.remote(num_cpus=0)
-class Board:
-    """Collects what the training processes report until the job's driver takes it."""
+@ray.remote(num_cpus=0, concurrency_groups={"board": 1})
+class TrainingHost:
+    """Runs the controllers of a job's trainings, and collects what these report for the driver."""
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, settings: dict[str, str]) -> None:
+        """Begin with no training; `settings` are Ray Train's, as environment variables."""
+        os.environ.update(settings)
         self._events: list[Event] = []
         self._wish: Wish | None = None
+        # The import takes a second, in which the driver has other things to do.
+        import cluster.controllers  # noqa: F401
 
+    def fit(self, spec: ModelRun, plan: Plan, retries: int) -> ModelResult:
+        """See the function `fit`."""
+        return fit(spec, plan, ray.get_runtime_context().current_actor, retries)
+
+    @ray.method(concurrency_group="board")
     def note(self, event: Event) -> Wish | None:
         """Add an event; returns what the driver wishes."""
         self._events.append(event)
         return self._wish
 
+    @ray.method(concurrency_group="board")
     def take(self) -> list[Event]:
         """Everything since the last call."""
         events, self._events = self._events, []
         return events
 
+    @ray.method(concurrency_group="board")
     def stop(self) -> None:
         """Wish that every training keeps its last epoch and stops."""
         self._wish = "stop"
 
 
-def start_board() -> Any:
-    """A Board on this machine, so that it dies with the driver and not with a worker's machine."""
+def start_host(trainings: int) -> Any:
+    """A TrainingHost for so many trainings at once.
+
+    It is on this machine, so that it dies with the driver and not with a worker's machine.
+    """
     here = ray.get_runtime_context().get_node_id()
-    return Board.options(
-        scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False)
-    ).remote()
+    settings = {name: value for name, value in os.environ.items() if name.startswith("RAY_TRAIN_")}
+    return TrainingHost.options(
+        max_concurrency=trainings,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
+    ).remote(_SETTINGS | settings)
 
 
-def fit(spec: ModelRun, plan: Plan, board: Any, retries: int) -> ModelResult:
+def fit(spec: ModelRun, plan: Plan, host: Any, retries: int) -> ModelResult:
     """Train one model on the cluster, and wait for it.
 
     A training process that dies, or meets an error that may pass, is started again, `retries`
@@ -68,19 +83,23 @@ def fit(spec: ModelRun, plan: Plan, board: Any, retries: int) -> ModelResult:
     Args:
         spec: what to train.
         plan: on what.
-        board: the Board that its progress goes to.
+        host: the TrainingHost in whose process this is, and that its progress goes to.
         retries: how often to start a process again that died.
 
     Returns:
         The result; its status is "failed", with the cause, where the training failed.
     """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+
+    from cluster.controllers import SharedProcessTrainer
+
     # What Ray Train's controller does not unpickle it need not import: it starts seconds earlier
     # without PyTorch. So it is told no configuration, the loop returns a plain dictionary, and no
     # process group (TorchTrainer's) is set up for a training of one process.
     try:
         with tempfile.TemporaryDirectory(prefix="colorgan-train-") as folder:
-            trainer = DataParallelTrainer(
-                lambda: asdict(_train_loop(spec, plan, board)),
+            trainer = SharedProcessTrainer(
+                lambda: asdict(_train_loop(spec, plan, host)),
                 scaling_config=ScalingConfig(
                     num_workers=1,
                     use_gpu=plan.on_gpu,
@@ -106,8 +125,9 @@ def fit(spec: ModelRun, plan: Plan, board: Any, retries: int) -> ModelResult:
     return ModelResult(**outcome)
 
 
-def _train_loop(spec: ModelRun, plan: Plan, board: Any) -> ModelResult:
+def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
     """What the training process runs; the others of the job need no PyTorch, and begin sooner."""
+    import ray.train
     import torch
 
     from cluster.metrics import TrainingMetrics
@@ -115,7 +135,7 @@ def _train_loop(spec: ModelRun, plan: Plan, board: Any) -> ModelResult:
 
     plan.settle()
     node = ray.util.get_node_ip_address()
-    board.note.remote((spec.model, "training", f"{node}, process {os.getpid()}"))
+    host.note.remote((spec.model, "training", f"{node}, process {os.getpid()}"))
     # Ray shows the process only the GPU that it was given.
     device = torch.device("cuda" if plan.on_gpu else "cpu")
     metrics = TrainingMetrics(spec, device)
@@ -127,14 +147,14 @@ def _train_loop(spec: ModelRun, plan: Plan, board: Any) -> ModelResult:
             return None
         asked = time.monotonic()
         metrics.refresh()
-        wish: Wish | None = ray.get(board.note.remote((spec.model, "step", fraction)))
+        wish: Wish | None = ray.get(host.note.remote((spec.model, "step", fraction)))
         if wish is None and ray.train.get_preemption_info():
             return "save"  # the machine is about to be taken away
         return wish
 
     def record(epoch: EpochRecord) -> None:
         metrics.record(epoch)
-        board.note.remote((spec.model, "epoch", epoch))
+        host.note.remote((spec.model, "epoch", epoch))
 
     try:
         return train_model(spec, device, node, observe, record, metrics.saved)
