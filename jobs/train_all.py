@@ -174,7 +174,7 @@ def _run(args: argparse.Namespace) -> int:
         status = _summarize(storage, run, ordered, router, started)
         if status == EXIT_INTERRUPTED:
             _say(f"stopped; the same command with --run {run} goes on")
-            # The threads that wait for Ray cannot be interrupted; Ray ends what this process owns.
+            # Ray may have been told to end, too, and would not answer; it ends what this owns.
             os._exit(status)
     return status
 

@@ -1,5 +1,6 @@
 """The main job on a real Ray: every test is a whole job, as small as it can be."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -63,14 +66,29 @@ def wait_for(condition: Callable[[], Any], job: Job, timeout: float = 400) -> An
     raise AssertionError(job.output)
 
 
+def actors() -> dict[int, str]:
+    """The names of the actors of this process's Ray, by process."""
+    found = {}
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            name = "".join(process.cmdline()[:1])
+            if name.startswith("ray::") and name != "ray::IDLE":
+                found[process.pid] = name.removeprefix("ray::").split(".")[0]
+    return found
+
+
 @dataclass(frozen=True)
 class FinishedJob:
-    """A job of the three models, in which the people's training process was killed."""
+    """A job of the three models, in which the people's training process was killed.
+
+    `actors` are those that it had while all three trained.
+    """
 
     storage: Storage
     dataset: Dataset
     status: int
     output: str
+    actors: Counter[str]
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +99,7 @@ def finished_job(
     shutil.copytree(staged_scenes, folder / "storage")
     storage = open_storage(str(folder / "storage"))
     small = (*SMALL, "--epochs", "16")
+    before = actors()
     command = ("python", "jobs/train_all.py", *small, "--checkpoint-every", "4", "--run", "r")
     job = submit(
         *(ray_cluster, folder, "--working-dir", ".", "--", *command),
@@ -88,9 +107,11 @@ def finished_job(
     )
     started = wait_for(lambda: re.search(r"people: training \(.* process (\d+)\)", job.output), job)
     wait_for(lambda: "people: epoch 6/16" in job.output, job)
+    wait_for(lambda: all(f"{label}: training" in job.output for label in CLASSES), job)
+    its_own = Counter(name for pid, name in actors().items() if before.get(pid) != name)
     os.kill(int(started.group(1)), signal.SIGKILL)
     status = job.finish()
-    return FinishedJob(storage, open_dataset(storage, "scenes"), status, job.output)
+    return FinishedJob(storage, open_dataset(storage, "scenes"), status, job.output, its_own)
 
 
 def test_the_plan_stands_in_one_line(finished_job: FinishedJob) -> None:
@@ -105,6 +126,13 @@ def test_three_models_train_at_the_same_time(finished_job: FinishedJob) -> None:
     models = summary(finished_job.storage, "r")["models"]
     assert [model["model"] for model in models] == CLASSES
     assert max(m["started"] for m in models) < min(m["ended"] for m in models), models
+
+
+def test_no_process_only_waits_that_the_trainings_can_do_without(
+    finished_job: FinishedJob,
+) -> None:
+    started = finished_job.actors - Counter({"JobSupervisor": 1, "_Actor": 1})  # the queue's
+    assert started == {"TrainingHost": 1, "SynchronizationActor": 3, "RayTrainWorker": 3}
 
 
 def test_the_summary_says_what_was_trained(finished_job: FinishedJob) -> None:
@@ -245,6 +273,26 @@ def test_one_models_failure_does_not_stop_the_others(jobs: Jobs, scenes: Dataset
     assert [by_model[m]["status"] for m in ("animals", "people")] == ["done", "failed"]
     assert "checksum" in by_model["people"]["error"]
     assert [card.model for card in list_models(storage)] == ["animals"]
+
+
+def test_a_job_whose_controllers_died_ends_and_leaves_no_training(
+    jobs: Jobs, scenes: Dataset
+) -> None:
+    options = ("--storage", scenes.storage.uri, "--dataset", "scenes", "--run", "r")
+    before = actors()
+    job = jobs.start(*options, "--epochs", "500", "--models", "animals", "people")
+    wait_for(lambda: "animals: epoch 2/" in job.output and "people: epoch 2/" in job.output, job)
+    its_own = {pid: name for pid, name in actors().items() if before.get(pid) != name}
+    (host,) = [pid for pid, name in its_own.items() if name == "TrainingHost"]
+    trainings = [psutil.Process(p) for p, name in its_own.items() if name == "RayTrainWorker"]
+    assert len(trainings) == 2
+    os.kill(host, signal.SIGKILL)
+    assert job.finish(60) == 1
+    assert [model["status"] for model in summary(scenes.storage, "r")["models"]] == ["failed"] * 2
+    for model in ("animals", "people"):
+        assert f"error: {model} failed: " in job.output
+    assert "Traceback" not in job.output
+    assert not psutil.wait_procs(trainings, timeout=30)[1]
 
 
 def test_the_whole_job_on_s3(jobs: Jobs, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
