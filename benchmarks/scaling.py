@@ -13,6 +13,7 @@ import asyncio
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,13 +34,17 @@ from benchmarks.measure import (
 )
 from benchmarks.packages import publish_untrained, spread
 from benchmarks.training_step import make_ours, make_reference
+from colorgan.classes import imagenet_labels
 from colorgan.evaluation.statistics import PowerLaw, fit_power_law
 from colorgan.hyperparameters import SpeedConfig
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.presets import PRESETS
+from colorgan.router_choice import RouterConfig
 
 NAME = "scaling"
 OURS = "colorgan"
+
+_CLASSES = "classes.toml"  # in a storage of generators, what the router knows
 REFERENCE = "reference step"
 
 _MIB = 2**20
@@ -140,6 +145,7 @@ def _generators(settings: Settings, device: str) -> list[Result]:
         for count in counts:
             names = [f"class{number}" for number in range(count)]
             spread(Path(folder, str(count)), Path(folder, "one"), card, names)
+            _write_classes(Path(folder, str(count), _CLASSES), names)
         for number in range(settings.pick(1, 2, 5)):
             if number and settings.late():
                 break
@@ -162,6 +168,14 @@ def _generators(settings: Settings, device: str) -> list[Result]:
             {"weights": f"{weights:.1f} MiB each"},
         ),
     ]
+
+
+def _write_classes(path: Path, names: Sequence[str]) -> None:
+    """Write classes for the router: each of the models has a label of ImageNet's."""
+    lines = [f'fallback = "{names[0]}"']
+    for name, label in zip(names, imagenet_labels(), strict=False):
+        lines += [f"[classes.{name}]", f'{label.synset} = "{label.name}"']
+    path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def _growth(case: str, unit: str, found: dict[int, list[float]], facts: Facts) -> list[Result]:
@@ -196,7 +210,11 @@ def make_service(storage: str, device: str, launched: float) -> Work:
     except ImportError as error:
         raise Unavailable(str(error)) from None
     imported = time.time()
-    config = ServeConfig(storage=storage, device="gpu" if device == "cuda" else "cpu")
+    config = ServeConfig(
+        storage=storage,
+        router=RouterConfig(classes=str(Path(storage, _CLASSES))),
+        device="gpu" if device == "cuda" else "cpu",
+    )
     backend = LocalBackend(config)
     ready = time.time()
     facts: Facts = {

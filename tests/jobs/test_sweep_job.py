@@ -59,7 +59,7 @@ def test_a_killed_sweep_goes_on_and_each_trial_is_its_configuration_trained_alon
     done = [name for name in ("01", "02", "03") if status(scenes, name) == "done"]
     assert 0 < len(done) < 3
     files = [path for name in done for path in (folder / "trials" / name).rglob("*")]
-    finished = {path: path.stat().st_mtime_ns for path in files}
+    finished = {path: path.stat().st_mtime_ns for path in files if path.is_file()}
 
     running = start(jobs, scenes, *options, "--publish-best")
     assert running.finish() == 0, running.output

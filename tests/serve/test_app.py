@@ -200,14 +200,16 @@ def test_through_serves_proxy_requests_are_answered_as_without_it(service: Servi
 
 
 def test_an_address_that_serve_would_not_listen_on_is_refused(
-    service: Service, ray_cluster: LocalRay
+    service: Service, ray_cluster: LocalRay, tmp_path: Path
 ) -> None:
     environment = {**os.environ, **ray_cluster.environment, "RAY_ADDRESS": ray_cluster.address}
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    classes = tmp_path / "classes.toml"
+    classes.write_text(CLASSES)
     command = [sys.executable, "-m", "serve", "--storage", service.storage.uri]
     done = subprocess.run(
-        [*command, "--port", str(port)],
+        [*command, "--classes", str(classes), "--port", str(port)],
         env=environment,
         cwd=CHECKOUT,
         capture_output=True,
