@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from itertools import repeat
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.storage import Storage
 
 SCHEMA_VERSION = 1
+_FACTS = ("label", "split", "source", "width", "height", "sha256")  # in the order of Row's
 _BATCH = 64  # rows that are Python objects at a time
 SPLITS = ("train", "val", "test")
 GENERAL = "general"  # the model that trains on every class
@@ -231,12 +233,19 @@ class Dataset:
 
 
 def _read(file: BinaryIO) -> Iterator[Row]:
-    # With pre_buffer the whole shard would be read before its first row.
-    for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(_BATCH):
-        for record in batch.to_pylist():
-            # Datasets of before the column `licence` have none.
-            licence = record.get("licence") or ""
-            yield Row(**{**record, "image": record["image"]["bytes"], "licence": licence})
+    # With pre_buffer the whole shard would be read before its first row. Arrow's threads cost more
+    # than they save, for nearly all bytes are of one column.
+    shard = pq.ParquetFile(file, pre_buffer=False)
+    for batch in shard.iter_batches(_BATCH, use_threads=False):
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        # Datasets of before the column `licence` have none.
+        licence = columns.get("licence")
+        yield from map(
+            Row,
+            columns["image"].field("bytes").to_pylist(),
+            *(columns[name].to_pylist() for name in _FACTS),
+            [text or "" for text in licence.to_pylist()] if licence else repeat(""),
+        )
 
 
 def even_shares(counts: Mapping[str, int], wanted: int) -> dict[str, int]:
