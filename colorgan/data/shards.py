@@ -1,16 +1,16 @@
 """Writing shards: the photographs that were selected, from the pieces that hold them."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import file_digest
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from colorgan.data.dataset import SCHEMA, Shard
@@ -85,8 +85,8 @@ def _write(storage: Storage, folder: str, plan: ShardPlan, pool: ThreadPoolExecu
     with tempfile.TemporaryDirectory(prefix="colorgan-shard-") as spool:
         path = Path(spool) / "shard.parquet"
         with pq.ParquetWriter(path, SCHEMA, compression="none") as writer:
-            for records in batched(_records(storage, plan, pool), _GROUP_ROWS):
-                writer.write_table(pa.Table.from_pylist(records, SCHEMA))
+            for photographs in _regrouped(_read(storage, plan, pool), _GROUP_ROWS):
+                writer.write_table(_rows(photographs))
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
         key = f"{folder}/{plan.key}"
@@ -98,9 +98,8 @@ def _write(storage: Storage, folder: str, plan: ShardPlan, pool: ThreadPoolExecu
         return Shard(plan.key, plan.label, plan.split, rows, path.stat().st_size, digest)
 
 
-def _records(
-    storage: Storage, plan: ShardPlan, pool: ThreadPoolExecutor
-) -> Iterator[dict[str, Any]]:
+def _read(storage: Storage, plan: ShardPlan, pool: ThreadPoolExecutor) -> Iterator[pa.Table]:
+    """Photographs of a shard, in order, as a piece holds them."""
     parts = [
         (piece, group, [photograph.row for photograph in photographs])
         for (piece, group), photographs in groupby(
@@ -108,21 +107,38 @@ def _records(
         )
     ]
 
-    def read(part: tuple[str, int, list[int]]) -> list[dict[str, Any]]:
+    def read(part: tuple[str, int, list[int]]) -> pa.Table:
         piece, group, rows = part
         table = patiently(lambda: _read_group(storage, piece, group))
-        records: list[dict[str, Any]] = table.take(rows).to_pylist()
-        return records
+        return table if rows == list(range(len(table))) else table.take(rows)
 
     for some in batched(parts, _READ_AHEAD):
-        for records in pool.map(read, some):
-            for record in records:
-                image = {"bytes": record["image"], "path": f"{record['sha256']}.jpg"}
-                yield {
-                    **{name: record[name] for name in SCHEMA.names if name != "image"},
-                    "image": image,
-                    "licence": record["licence"] or None,
-                }
+        yield from pool.map(read, some)
+
+
+def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of so many each, the last one shorter."""
+    some: list[pa.Table] = []
+    for table in tables:
+        some.append(table)
+        while sum(map(len, some)) >= rows:
+            joined = pa.concat_tables(some)
+            yield joined.slice(0, rows)
+            some = [joined.slice(rows)]
+    if any(map(len, some)):
+        yield pa.concat_tables(some)
+
+
+def _rows(photographs: pa.Table) -> pa.Table:
+    """What a shard holds of photographs of pieces."""
+    whole = {name: pa.concat_arrays(photographs[name].chunks) for name in photographs.column_names}
+    path = pc.binary_join_element_wise(whole["sha256"], ".jpg", "")
+    whole["image"] = pa.StructArray.from_arrays(
+        [whole["image"], path], fields=list(SCHEMA.field("image").type)
+    )
+    unknown = pc.equal(whole["licence"], "")
+    whole["licence"] = pc.if_else(unknown, pa.scalar(None, pa.string()), whole["licence"])
+    return pa.table([whole[name] for name in SCHEMA.names], SCHEMA)
 
 
 def _read_group(storage: Storage, key: str, group: int) -> pa.Table:
