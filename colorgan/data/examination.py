@@ -11,7 +11,6 @@ and in the chunk's order, and then those that were rejected, with the reason.
 """
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,11 +30,10 @@ from colorgan.data.sources.candidates import Candidate
 from colorgan.errors import ConfigError, ImageRejected, NotInStorage
 from colorgan.images.decoding import (
     MAX_PIXELS,
-    Pixels,
     content_hash,
     encode_jpeg,
     is_grayscale,
-    resize_short_side,
+    shrink,
 )
 from colorgan.options import Configuration, Count, Share, option
 from colorgan.storage import Storage, open_storage, patiently
@@ -96,14 +94,22 @@ def split_of(sha256: str, config: ExaminationConfig) -> str:
     return "val" if position < config.test_share + config.val_share else "train"
 
 
-def look(rgb: Pixels) -> bytes:
+def look(image: Image.Image) -> bytes:
     """The perceptual hash of a picture: 256 bits, few of which change when it is saved anew.
 
     Halving a photograph, or JPEG of quality 40, changed at most 6 of them, brightening by a fifth
     at most 22; any two different photographs of 1,200 differed in more than 50 (Zauner 2010, the
     hash by the lowest frequencies of the discrete cosine transform).
+
+    The picture is first reduced by a whole factor, to at least twice the size that is wanted: a
+    third of the time, for at most 6 other bits in 400 photographs.
+
+    Args:
+        image: of mode RGB.
     """
-    return np.packbits(imagehash.phash(Image.fromarray(rgb), _HASH_SIDE).hash).tobytes()
+    side = 4 * _HASH_SIDE
+    small = image.convert("L").resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return np.packbits(imagehash.phash(small, _HASH_SIDE).hash).tobytes()
 
 
 @dataclass(frozen=True)
@@ -233,10 +239,10 @@ def _examine(
     try:
         data = candidate.read(fetch)
         with decoding:
-            rgb = candidate.decode(data, config.max_pixels).rgb
-            _check(rgb, config)
-            sha256 = content_hash(rgb)
-            staged = resize_short_side(rgb, config.size)
+            original = candidate.decode(data, config.max_pixels)
+            _check(original, config)
+            sha256 = content_hash(original)
+            staged = shrink(original, config.size)
             image = encode_jpeg(staged)
     except ImageRejected as rejected:
         return Facts(0, *about, rejected.reason, rejected.detail), b""
@@ -254,8 +260,8 @@ def _examine(
             else split_of(sha256, config),
             source=candidate.source,
             licence=candidate.licence,
-            width=staged.shape[1],
-            height=staged.shape[0],
+            width=staged.width,
+            height=staged.height,
             sha256=sha256,
             look=look(staged),
             bytes=len(image),
@@ -264,13 +270,13 @@ def _examine(
     )
 
 
-def _check(rgb: Pixels, config: ExaminationConfig) -> None:
-    height, width = rgb.shape[:2]
+def _check(image: Image.Image, config: ExaminationConfig) -> None:
+    width, height = image.size
     if min(height, width) < config.min_side:
         raise ImageRejected(
             "too small", f"{width} x {height}, the short side is less than {config.min_side}"
         )
-    if is_grayscale(rgb):
+    if is_grayscale(image):
         raise ImageRejected("grayscale")
 
 
@@ -282,16 +288,16 @@ def _write(storage: Storage, key: str, found: list[tuple[Facts, bytes]]) -> pa.T
     ]
     groups = [[r for r in records if not r["reason"] and r["split"] == split] for split in SPLITS]
     groups.append([record for record in records if record["reason"]])
-    sink = io.BytesIO()
+    tables = [pa.Table.from_pylist(group, _SCHEMA) for group in groups if group]
+    sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink, _SCHEMA, compression="none", write_page_checksum=True, use_dictionary=False
     ) as writer:
-        for group in filter(None, groups):
-            writer.write_table(pa.Table.from_pylist(group, _SCHEMA))
-    patiently(lambda: storage.put(key, sink.getvalue()))
-    return pa.Table.from_pylist([record for group in groups for record in group], _SCHEMA).select(
-        _FACTS
-    )
+        for table in tables:
+            writer.write_table(table)
+    piece = sink.getvalue().to_pybytes()
+    patiently(lambda: storage.put(key, piece))
+    return pa.concat_tables([table.select(_FACTS) for table in tables])
 
 
 def _read_facts(storage: Storage, key: str) -> pa.Table | None:

@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 from colorgan.errors import ImageRejected
 from colorgan.images import formats, jpeg, png, tiff, tiff_structure, tones
 from colorgan.images.formats import Format
-from colorgan.images.scaling import scale
+from colorgan.images.scaling import LONGEST, scale
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -48,6 +48,10 @@ _SHORTEST = 12
 # The share of a JPEG's pixels that may be lost with the file's end.
 _MOST_MISSING = 0.01
 
+# The side of the thumbnail that shows whether there is colour, and the rows in its middle.
+_THUMBNAIL = 64
+_MIDDLE = (24, 40)
+
 # What Pillow's words begin with, or hold, when a file is whole and of a kind that it does not know.
 _UNKNOWN_KIND = re.compile(
     r"unsupported|not supported|unknown (pixel mode|compression)|cannot handle|palette size",
@@ -72,12 +76,13 @@ class Photograph:
 
 @dataclass(frozen=True)
 class _Raster:
-    """What a file shows, before it is turned upright.
+    """What a file shows.
 
     Attributes:
         color: mode L or RGB, sRGB.
         alpha: mode L, or None.
-        orientation: EXIF's.
+        orientation: EXIF's; 1 once it is upright.
+        notes: a photograph's.
     """
 
     color: Image.Image
@@ -99,6 +104,31 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, page: int | None = None) -
             format, or a kind of it, that cannot be read here), "too many pixels", "animated",
             "several pages", "no such page" or "truncated".
     """
+    raster = _decode(data, max_pixels, page)
+    pixels = np.asarray(raster.color)
+    if raster.color.mode == "L":
+        pixels = np.repeat(pixels[..., None], 3, axis=-1)
+    alpha = None if raster.alpha is None else np.asarray(raster.alpha)
+    return Photograph(pixels, alpha, raster.notes)
+
+
+def decode_colors(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """What `decode` gives as `rgb`, as a picture of mode RGB, which Pillow works on without a copy.
+
+    It has nothing else of the file, such as its comment, which would be saved with it.
+
+    Raises:
+        ImageRejected: as `decode`.
+    """
+    color = _decode(data, max_pixels, None).color
+    if color.mode != "RGB":
+        color = color.convert("RGB")
+    color.info = {}
+    return color
+
+
+def _decode(data: bytes, max_pixels: int, page: int | None) -> _Raster:
+    """What a file shows, upright; raises ImageRejected."""
     if not data:
         raise ImageRejected("empty", "the file has no bytes")
     start, found = _locate(data)
@@ -261,45 +291,75 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def _upright(raster: _Raster, notes: tuple[str, ...]) -> Photograph:
+def _upright(raster: _Raster, notes: tuple[str, ...]) -> _Raster:
     method = _UPRIGHT.get(raster.orientation)
     color, alpha = raster.color, raster.alpha
     if method is not None:
         color = color.transpose(method)
         alpha = alpha and alpha.transpose(method)
-    pixels = np.asarray(color)
-    if color.mode == "L":
-        pixels = np.repeat(pixels[..., None], 3, axis=-1)
-    return Photograph(pixels, None if alpha is None else np.asarray(alpha), notes)
+    return _Raster(color, alpha, 1, notes)
 
 
-def content_hash(rgb: Pixels) -> str:
-    """SHA-256 (hex) of the pixels and their shape: the same picture in any lossless container."""
+def _image(picture: Pixels | Image.Image) -> Image.Image:
+    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+
+
+def content_hash(picture: Pixels | Image.Image) -> str:
+    """SHA-256 (hex) of the pixels and their shape: the same picture in any lossless container.
+
+    Args:
+        picture: (height, width, 3) uint8, or the same as a picture of mode RGB.
+    """
+    rgb = np.ascontiguousarray(picture)
     digest = hashlib.sha256(struct.pack("<II", *rgb.shape[:2]))
-    digest.update(np.ascontiguousarray(rgb).data)
+    digest.update(rgb.data)
     return digest.hexdigest()
 
 
-def is_grayscale(rgb: Pixels, tolerance: int = 12) -> bool:
+def is_grayscale(picture: Pixels | Image.Image, tolerance: int = 12) -> bool:
     """Whether a photograph has no colour to learn from.
 
     It has none when fewer than 1 % of its pixels have channels that differ by more than `tolerance`
     (of 255), which leaves room for the colour noise of JPEG in a scanned grayscale photograph.
+
+    Args:
+        picture: (height, width, 3) uint8, or the same as a picture of mode RGB.
+        tolerance: as above.
     """
-    thumbnail = scale(Image.fromarray(rgb), (64, 64), Image.Resampling.BOX)
-    channels = np.asarray(thumbnail, dtype=np.int16)
-    spread = channels.max(axis=-1) - channels.min(axis=-1)
-    return float((spread > tolerance).mean()) < 0.01
+    image = _image(picture)
+    # The middle of the thumbnail, a quarter of the work, is enough for most photographs. Its levels
+    # may be 2 from the whole thumbnail's, for Pillow chooses which direction it rounds first.
+    top, bottom = (image.height * row / _THUMBNAIL for row in _MIDDLE)
+    if max(image.size) <= LONGEST:
+        size = (_THUMBNAIL, _MIDDLE[1] - _MIDDLE[0])
+        box = (0, top, image.width, bottom)
+        if _is_colorful(image.resize(size, Image.Resampling.BOX, box), tolerance + 4):
+            return False
+    whole = scale(image, (_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
+    return not _is_colorful(whole, tolerance)
+
+
+def _is_colorful(thumbnail: Image.Image, tolerance: int) -> bool:
+    """Whether it, or a part of it, has colour in as many pixels as 1 % of the whole one."""
+    red, green, blue = np.moveaxis(np.asarray(thumbnail), -1, 0)
+    # Over the last axis itself, which is short, NumPy would take four times as long.
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    return int(np.count_nonzero(spread > tolerance)) / _THUMBNAIL**2 >= 0.01
 
 
 def resize_short_side(rgb: Pixels, size: int) -> Pixels:
     """Scale so that the short side is `size` pixels; a smaller photograph stays as it is."""
-    height, width = rgb.shape[:2]
+    return rgb if min(rgb.shape[:2]) <= size else np.asarray(shrink(_image(rgb), size))
+
+
+def shrink(image: Image.Image, size: int) -> Image.Image:
+    """As `resize_short_side`, of a picture of Pillow's to another, or itself."""
+    width, height = image.size
     short = min(height, width)
     if short <= size:
-        return rgb
+        return image
     target = (max(size, round(width * size / short)), max(size, round(height * size / short)))
-    return np.asarray(scale(Image.fromarray(rgb), target, Image.Resampling.LANCZOS))
+    return scale(image, target, Image.Resampling.LANCZOS)
 
 
 def resize_square(rgb: Pixels, size: int) -> Pixels:
@@ -309,10 +369,15 @@ def resize_square(rgb: Pixels, size: int) -> Pixels:
     return np.asarray(scale(Image.fromarray(rgb), (size, size), Image.Resampling.BICUBIC))
 
 
-def encode_jpeg(rgb: Pixels, quality: int = 95) -> bytes:
-    """A JPEG without chroma subsampling, because colour is what is learned from it."""
+def encode_jpeg(picture: Pixels | Image.Image, quality: int = 95) -> bytes:
+    """A JPEG without chroma subsampling, because colour is what is learned from it.
+
+    Args:
+        picture: (height, width, 3) uint8, or the same as a picture of mode RGB.
+        quality: libjpeg's, 1 to 100.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "JPEG", quality=quality, subsampling=0)
+    _image(picture).save(buffer, "JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
 
 

@@ -3,7 +3,7 @@
 from PIL import Image
 
 # No photograph is longer; what is can be a file of some kilobytes that is all one line.
-_LONGEST = 65_536
+LONGEST = 65_536
 
 
 def scale(image: Image.Image, size: tuple[int, int], filter: Image.Resampling) -> Image.Image:
@@ -27,4 +27,4 @@ def scale(image: Image.Image, size: tuple[int, int], filter: Image.Resampling) -
 
 def _step(length: int, target: int) -> int:
     """How many pixels become one before they are scaled; twice as many as are wanted stay."""
-    return max(1, min(-(-length // _LONGEST), length // (2 * target)))
+    return max(1, min(-(-length // LONGEST), length // (2 * target)))

@@ -78,7 +78,8 @@ def to_srgb(image: Image.Image, profile: bytes | None, gamma: float | None = Non
             converted = None
         if converted is not None:
             return converted
-    image = image.convert("RGB")
+    if image.mode != "RGB":
+        image = image.convert("RGB")
     if source is None and gamma is not None and gamma_matters(gamma):
         return image.point(gray_table(None, gamma)[:: 65535 // 255].tolist() * 3)
     return image

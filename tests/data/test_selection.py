@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from PIL import Image
 
 from colorgan.data.examination import Facts, Piece, look
@@ -146,10 +147,19 @@ def test_looks_survive_what_is_done_to_copies_and_tell_photographs_apart() -> No
         return Image.fromarray(cells).resize((480, 360), Image.Resampling.BICUBIC)
 
     def distance(one: Image.Image, other: Image.Image) -> int:
-        a, b = (int.from_bytes(look(np.asarray(each)), "big") for each in (one, other))
+        a, b = (int.from_bytes(look(each), "big") for each in (one, other))
         return (a ^ b).bit_count()
 
     original = picture()
     half = original.resize((240, 180), Image.Resampling.LANCZOS)
     assert distance(original, half) <= LARGEST_DISTANCE
     assert distance(original, picture()) > 4 * LARGEST_DISTANCE
+
+
+@pytest.mark.parametrize("short", [90, 127, 128, 200, 256, 257, 286, 384, 700])
+def test_looks_are_near_at_any_size(short: int) -> None:
+    cells = np.random.default_rng(1).integers(0, 256, (18, 24, 3), dtype=np.uint8)
+    original = Image.fromarray(cells).resize((480, 360), Image.Resampling.BICUBIC)
+    other = original.resize((short * 4 // 3, short), Image.Resampling.LANCZOS)
+    a, b = (int.from_bytes(look(each), "big") for each in (original, other))
+    assert (a ^ b).bit_count() <= LARGEST_DISTANCE

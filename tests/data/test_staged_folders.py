@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from colorgan.data import staging
 from colorgan.data.dataset import Dataset, open_dataset
@@ -20,7 +21,7 @@ from colorgan.data.selection import Dropped
 from colorgan.data.sources import FolderSource
 from colorgan.data.sources.candidates import FileCandidate
 from colorgan.errors import ColorganError, ImageRejected
-from colorgan.images.decoding import Photograph, content_hash
+from colorgan.images.decoding import content_hash
 from colorgan.storage import Storage
 from tests.data.test_staging import (
     ALL_TRAIN,
@@ -216,7 +217,7 @@ def test_any_reason_is_counted_and_listed_with_the_file(
     storage: Storage, cats: Path, reason: str, detail: str
 ) -> None:
     class Odd(FileCandidate):
-        def decode(self, data: bytes, max_pixels: int) -> Photograph:
+        def decode(self, data: bytes, max_pixels: int) -> Image.Image:
             raise ImageRejected(reason, detail)
 
     class Source(FolderSource):

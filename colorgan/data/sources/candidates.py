@@ -10,10 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from PIL import Image
+
 from colorgan.data import scenes
 from colorgan.data.naming import readable
 from colorgan.errors import ImageRejected
-from colorgan.images.decoding import Photograph, decode
+from colorgan.images.decoding import decode_colors
 from colorgan.storage import Storage, open_storage
 
 # What gets the bytes at an address; raises ImageRejected where there are none.
@@ -48,8 +50,8 @@ class Candidate(Protocol):
         """The file's bytes; raises ImageRejected, or OSError."""
         ...
 
-    def decode(self, data: bytes, max_pixels: int) -> Photograph:
-        """The photograph in these bytes; raises ImageRejected."""
+    def decode(self, data: bytes, max_pixels: int) -> Image.Image:
+        """The photograph in these bytes, of mode RGB; raises ImageRejected."""
         ...
 
 
@@ -96,9 +98,9 @@ class Source(Protocol):
 class _Encoded:
     """A candidate whose bytes are those of an image file."""
 
-    def decode(self, data: bytes, max_pixels: int) -> Photograph:
+    def decode(self, data: bytes, max_pixels: int) -> Image.Image:
         """Decode what was read."""
-        return decode(data, max_pixels)
+        return decode_colors(data, max_pixels)
 
 
 @dataclass(frozen=True)
@@ -215,9 +217,9 @@ class SceneCandidate:
         """Nothing: a scene is in no file."""
         return b""
 
-    def decode(self, data: bytes, max_pixels: int) -> Photograph:
+    def decode(self, data: bytes, max_pixels: int) -> Image.Image:
         """Draw the scene, 4:3 with a short side of `size` pixels."""
-        return Photograph(
+        return Image.fromarray(
             scenes.draw_scene(self.label, self.seed, self.size, round(self.size * 4 / 3))
         )
 
