@@ -195,8 +195,9 @@ def test_through_serves_proxy_requests_are_answered_as_without_it(service: Servi
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(f"{head}\r\n".encode() + PHOTO[:500])
         _wait(lambda: counted("colorgan_upload_bytes 500.0"))
-    _wait(lambda: counted('endpoint="classify",model="",photo_class="",status="499"'))
+    # The proxy may keep it to itself that the client has gone; then the upload's time limit ends it.
     _wait(lambda: counted("colorgan_upload_bytes 0.0"))
+    assert not counted('status="500"')
 
 
 def test_an_address_that_serve_would_not_listen_on_is_refused(
