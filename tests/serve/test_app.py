@@ -195,7 +195,7 @@ def test_through_serves_proxy_requests_are_answered_as_without_it(service: Servi
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(f"{head}\r\n".encode() + PHOTO[:500])
         _wait(lambda: counted("colorgan_upload_bytes 500.0"))
-    # The proxy may keep it to itself that the client has gone; then the upload's time limit ends it.
+    # The proxy may not tell that the client has gone; then the time limit of uploads ends it.
     _wait(lambda: counted("colorgan_upload_bytes 0.0"))
     assert not counted('status="500"')
 
