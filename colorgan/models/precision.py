@@ -14,9 +14,9 @@ Network = TypeVar("Network", bound=nn.Module)
 def fastest_dtype(device: torch.device) -> torch.dtype:
     """The type that a network in use computes fastest in on a device.
 
-    It is bfloat16 where the device multiplies that itself, which is about twice as fast; elsewhere it
-    is float32. Of 255 levels bfloat16 moves a colour by 0.3 on average with pix2pix's U-Net, and by
-    1.0 with a generator on a classifier after four short epochs (99 % of values by 5 at most).
+    It is bfloat16 where the device multiplies that itself, which is about twice as fast; elsewhere
+    it is float32. Of 255 levels bfloat16 moves a colour by 0.3 on average with pix2pix's U-Net, and
+    by 1.0 with a generator on a classifier after four short epochs (99 % by 5 at most).
     """
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
