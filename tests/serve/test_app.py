@@ -197,7 +197,6 @@ def test_through_serves_proxy_requests_are_answered_as_without_it(service: Servi
         _wait(lambda: counted("colorgan_upload_bytes 500.0"))
     # The proxy may not tell that the client has gone; then the time limit of uploads ends it.
     _wait(lambda: counted("colorgan_upload_bytes 0.0"))
-    assert not counted('status="500"')
 
 
 def test_an_address_that_serve_would_not_listen_on_is_refused(
