@@ -1,6 +1,6 @@
 """Stage photographs as a dataset, spread over the cluster.
 
-    python jobs/stage_data.py SOURCE --dataset NAME
+    python jobs/stage_data.py SOURCE [SOURCE ...] --dataset NAME
     ray job submit -- python jobs/stage_data.py SOURCE --dataset NAME --per-class 800
 
 It does what `colorgan stage` does, to the same bytes, with as many processes as there are CPUs.

@@ -174,6 +174,10 @@ def _show(args: argparse.Namespace) -> int:
         print(json.dumps({**fields, "bytes": size, "pixels": extent, "sheet": str(output)}))
         return 0
     _print_counts(manifest)
+    if len(manifest.sources) > 1:
+        print()
+        staged = [(printable(each.source), str(each.total)) for each in manifest.sources]
+        print_table(("staged from", "photographs"), staged)
     for kind, counts in (("source", manifest.origins), ("licence", manifest.licences)):
         if counts:
             print()
@@ -202,7 +206,8 @@ def _split(manifest: Manifest) -> str:
         return "by its source"
     by_content = f"by content, seed {manifest.split_seed}"
     made_up = " and ".join(manifest.made_up)
-    return f"by its source, but {made_up} {by_content}" if made_up else by_content
+    in_part = " in part" if len(manifest.sources) > 1 else ""
+    return f"by its source, but {made_up}{in_part} {by_content}" if made_up else by_content
 
 
 def _print_counts(manifest: Manifest) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -22,7 +23,7 @@ from colorgan.classes import PhotoClasses
 from colorgan.commands.text import printable
 from colorgan.data.fetching import FetchConfig, Fetcher
 from colorgan.data.mapping import Mapper, ThreadMapper
-from colorgan.data.sources import SourceConfig, find_source
+from colorgan.data.sources import SourceConfig, find_sources
 from colorgan.data.sources.files import expand
 from colorgan.data.staging import Staged, StagingConfig, StagingProgress, stage
 from colorgan.errors import ConfigError
@@ -43,9 +44,11 @@ def prepare_stage(parser: argparse.ArgumentParser) -> None:
 def add_stage_options(parser: argparse.ArgumentParser) -> None:
     """Add what says what is staged, and how."""
     parser.add_argument(
-        "source",
+        "sources",
         metavar="SOURCE",
-        help="folder:PATH (CLASS/, {train,val,test}/CLASS/ or CLASS/{train,val,test}/ in it), "
+        nargs="+",
+        help="one source or several, which make one dataset: "
+        "folder:PATH (CLASS/, {train,val,test}/CLASS/ or CLASS/{train,val,test}/ in it), "
         "scenes (drawn ones), "
         "urls:FILE, imagenet:SYNSETS, coco:ANNOTATIONS[,IMAGES], openimages:LABELS,IMAGES; see "
         "docs/datasets.md",
@@ -80,15 +83,19 @@ def run_stage(args: argparse.Namespace, storage: Storage, mapper: Callable[[int]
     wanted = parse(SourceConfig, args)
     classes = PhotoClasses.load(expand(args.classes)) if args.classes else None
     with Fetcher(fetching) as fetcher:
-        source = find_source(args.source, wanted, config.size, classes, fetcher.download, storage)
+        sources = find_sources(
+            args.sources, wanted, config.size, classes, fetcher.download, storage
+        )
     if classes:
-        _check_classes(source.classes, classes, args.classes)
+        found = dict.fromkeys(label for source in sources for label in source.classes)
+        _check_classes(list(found), classes, args.classes)
     # More processes than connections to a host would make more connections than are allowed.
-    workers = mapper(fetching.per_host if source.downloads else sys.maxsize)
+    downloads = any(source.downloads for source in sources)
+    workers = mapper(fetching.per_host if downloads else sys.maxsize)
     try:
         with _Display() as display:
             staged = stage(
-                source,
+                sources,
                 storage,
                 args.dataset,
                 config,
@@ -113,6 +120,7 @@ def _print(staged: Staged, args: argparse.Namespace, storage: Storage, per_class
         outcome = {
             "dataset": args.dataset,
             "counts": manifest.counts,
+            "sources": [asdict(source) for source in manifest.sources],
             "dropped": [vars(drop) for drop in staged.dropped],
             "reasons": manifest.dropped,
             "spare": staged.spare,
@@ -132,7 +140,11 @@ def _print(staged: Staged, args: argparse.Namespace, storage: Storage, per_class
         listed = ", ".join(f"{split} {count}" for split, count in counts.items())
         print(f"{manifest.title_of(label)}: {listed}")
     for label, count in staged.missing.items():
-        print(f"{label}: {count} short of {per_class}: the source has no more that can be used")
+        sources = "sources have" if len(manifest.sources) > 1 else "source has"
+        print(f"{label}: {count} short of {per_class}: the {sources} no more that can be used")
+    if len(manifest.sources) > 1:
+        for source in manifest.sources:
+            print(printable(f"{source.source}: {source.total} photographs"))
     total = sum(sum(counts.values()) for counts in manifest.counts.values())
     reasons = Counter(manifest.dropped)
     listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())

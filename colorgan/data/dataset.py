@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +23,8 @@ from colorgan.data.splits import nothing_in, way_out
 from colorgan.documents import read_all, read_document
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.storage import Storage
+
+Key = TypeVar("Key", str, int)
 
 SCHEMA_VERSION = 1
 _FACTS = ("label", "split", "source", "width", "height", "sha256")  # in the order of Row's
@@ -78,6 +80,7 @@ class Row:
         sha256: of the decoded photograph's pixels before it was resized (images.content_hash); it
             decides the split and finds duplicates.
         licence: under which the photograph may be used; empty where that is not known.
+        source_index: the place in `Manifest.sources` of the source that it came from.
     """
 
     image: bytes
@@ -88,11 +91,17 @@ class Row:
     height: int
     sha256: str
     licence: str = ""
+    source_index: int = 0
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One Parquet file of a dataset; `key` is relative to the dataset's folder."""
+    """One Parquet file of a dataset, with photographs of one class, split and source.
+
+    Attributes:
+        key: relative to the dataset's folder.
+        source_index: the place in `Manifest.sources` of the photographs' source.
+    """
 
     key: str
     label: str
@@ -100,6 +109,27 @@ class Shard:
     rows: int
     bytes: int
     sha256: str
+    source_index: int = 0
+
+
+@dataclass(frozen=True)
+class StagedSource:
+    """One of the sources that a dataset was staged from.
+
+    Attributes:
+        source: the source in words, as `folder:/photos`.
+        counts: its photographs by class and split.
+        by_content: by class, the splits that the content of its photographs decided.
+    """
+
+    source: str
+    counts: dict[str, dict[str, int]]
+    by_content: dict[str, list[str]]
+
+    @property
+    def total(self) -> int:
+        """How many photographs are from it."""
+        return sum(sum(counts.values()) for counts in self.counts.values())
 
 
 @dataclass(frozen=True)
@@ -109,9 +139,9 @@ class Manifest:
     Attributes:
         name: the dataset's name.
         created: UTC, ISO 8601.
-        source: what it was staged from, in words.
+        source: what it was staged from, in words; of several sources, all of them.
         size: the staged short side, in pixels.
-        split_seed: what the split by content was salted with; None where the source had its own.
+        split_seed: what the split by content was salted with; None where the sources had their own.
         classes: the labels, in order.
         counts: photographs by class and split.
         dropped: photographs left out, by reason.
@@ -120,7 +150,8 @@ class Manifest:
         origins: photographs by where they came from: the address's host, or the folder.
         licences: photographs by licence, where it is known.
         names: what people call the classes whose names are not their labels, by label.
-        made_up: splits that the source had not, taken from its train by content.
+        made_up: splits that are by content in part: of classes or sources that had them not.
+        sources: what it was staged from, in order; empty in older manifests, of one source.
     """
 
     name: str
@@ -137,6 +168,7 @@ class Manifest:
     licences: dict[str, int] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     made_up: tuple[str, ...] = ()
+    sources: tuple[StagedSource, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def name_of(self, label: str) -> str:
@@ -148,8 +180,14 @@ class Manifest:
         name = self.name_of(label)
         return label if name == label else f"{name} ({label})"
 
-    def is_by_content(self, split: str) -> bool:
-        """Whether the content of photographs decides that they are in a split, not the source."""
+    def is_by_content(self, split: str, classes: Iterable[str]) -> bool:
+        """Whether the content of photographs of some classes decides that they are in a split."""
+        if self.sources:
+            return any(
+                split in source.by_content.get(label, ())
+                for source in self.sources
+                for label in classes
+            )
         return self.split_seed is not None and (not self.made_up or split in self.made_up)
 
     def to_json(self) -> bytes:
@@ -163,7 +201,13 @@ class Manifest:
         def build(fields: dict[str, Any]) -> "Manifest":
             shards = tuple(Shard(**shard) for shard in fields["shards"])
             made_up = tuple(fields.get("made_up", ()))  # older manifests have none
-            lists = {"classes": tuple(fields["classes"]), "made_up": made_up, "shards": shards}
+            sources = tuple(StagedSource(**source) for source in fields.get("sources", ()))
+            lists = {
+                "classes": tuple(fields["classes"]),
+                "made_up": made_up,
+                "shards": shards,
+                "sources": sources,
+            }
             return cls(**{**fields, **lists})
 
         return read_document(data, key, SCHEMA_VERSION, build)
@@ -205,11 +249,19 @@ class Dataset:
         count = self.count(classes, split)
         if not count:
             names = [self.manifest.name_of(label) for label in classes]
-            by_content = self.manifest.is_by_content(split)
+            by_content = self.manifest.is_by_content(split, classes)
             raise ColorganError(
                 f"{nothing_in(self.manifest.name, names, split)} {way_out(split, by_content)}"
             )
         return count
+
+    def sources_of(self, label: str, split: str) -> dict[int, int]:
+        """How many photographs of a class a split holds, by `Row.source_index`."""
+        counts: dict[int, int] = {}
+        for shard in self.manifest.shards:
+            if (shard.label, shard.split) == (label, split):
+                counts[shard.source_index] = counts.get(shard.source_index, 0) + shard.rows
+        return counts
 
     def rows(self, classes: Sequence[str], split: str) -> Iterator[Row]:
         """Read a split's photographs, shard by shard, in a fixed order.
@@ -223,16 +275,20 @@ class Dataset:
             ConfigError: the environment's size of the cache is none.
         """
         shards = [
-            StoredShard(f"datasets/{self.manifest.name}/{shard.key}", shard.bytes, shard.sha256)
+            shard
             for shard in self.manifest.shards
             if shard.label in classes and shard.split == split
         ]
-        with closing(open_shards(self.storage, shards)) as files:
-            for file in files:
-                yield from _read(file)
+        stored = [
+            StoredShard(f"datasets/{self.manifest.name}/{shard.key}", shard.bytes, shard.sha256)
+            for shard in shards
+        ]
+        with closing(open_shards(self.storage, stored)) as files:
+            for shard, file in zip(shards, files, strict=True):
+                yield from _read(file, shard.source_index)
 
 
-def _read(file: BinaryIO) -> Iterator[Row]:
+def _read(file: BinaryIO, source_index: int) -> Iterator[Row]:
     # With pre_buffer the whole shard would be read before its first row. Arrow's threads cost more
     # than they save, for nearly all bytes are of one column.
     shard = pq.ParquetFile(file, pre_buffer=False)
@@ -245,14 +301,15 @@ def _read(file: BinaryIO) -> Iterator[Row]:
             columns["image"].field("bytes").to_pylist(),
             *(columns[name].to_pylist() for name in _FACTS),
             [text or "" for text in licence.to_pylist()] if licence else repeat(""),
+            repeat(source_index),
         )
 
 
-def even_shares(counts: Mapping[str, int], wanted: int) -> dict[str, int]:
+def even_shares(counts: Mapping[Key, int], wanted: int) -> dict[Key, int]:
     """Divide a number among classes as evenly as it goes: what a small one lacks, larger ones give.
 
     Args:
-        counts: photographs that each class has.
+        counts: photographs that each class, or each source, has.
         wanted: in all; at most all of them are given.
     """
     shares = dict.fromkeys(counts, 0)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from threading import Event, Semaphore
 
 import imagehash
@@ -28,6 +29,7 @@ from colorgan.data.fetching import FetchConfig, Fetcher
 from colorgan.data.mapping import Stopped
 from colorgan.data.sources.candidates import Candidate
 from colorgan.errors import ConfigError, ImageRejected, NotInStorage
+from colorgan.images.colorfulness import colorfulness
 from colorgan.images.decoding import (
     MAX_PIXELS,
     content_hash,
@@ -35,12 +37,13 @@ from colorgan.images.decoding import (
     is_grayscale,
     shrink,
 )
-from colorgan.options import Configuration, Count, Share, option
+from colorgan.options import Configuration, Count, Share, Weight, option
 from colorgan.storage import Storage, open_storage, patiently
 
 # Candidates of a chunk. What is downloaded may keep its chunk waiting for minutes.
 CHUNK = 64
 CHUNK_ONLINE = 16
+PALE = "pale"  # the reason of --min-colorfulness
 _HASH_SIDE = 16  # of the perceptual hash, which has as many bits as its square
 
 _SCHEMA = pa.schema(
@@ -72,6 +75,11 @@ class ExaminationConfig(Configuration):
     max_pixels: Count = option(MAX_PIXELS, "drop photographs of more pixels: decompression bombs")
     val_share: Share = option(0.1, "share of the photographs in the split val")
     test_share: Share = option(0.1, "share of the photographs in the split test")
+    min_colorfulness: Weight = option(
+        0.0,
+        "drop photographs of the training split whose colourfulness (Hasler and Süsstrunk 2003) is "
+        "less: 15 says not colourful, 33 moderately so; 0 drops none",
+    )
     split_seed: int = option(0, "salt of the split by content; another seed, another split")
 
     def check(self) -> None:
@@ -146,11 +154,13 @@ class Chunk:
     Attributes:
         place: of the chunk among all of a staging.
         key: of its piece in storage.
+        config: the checks.
     """
 
     place: int
     key: str
     candidates: tuple[Candidate, ...]
+    config: ExaminationConfig
 
 
 @dataclass(frozen=True)
@@ -178,7 +188,7 @@ def make_chunk(
     for each in candidates:
         facts = (each.label, each.source, each.split, each.licence, each.stamp)
         digest.update(repr(facts).encode())
-    return Chunk(place, f"{folder}/{digest.hexdigest()}.parquet", tuple(candidates))
+    return Chunk(place, f"{folder}/{digest.hexdigest()}.parquet", tuple(candidates), config)
 
 
 @dataclass(frozen=True)
@@ -187,12 +197,10 @@ class Examination:
 
     Attributes:
         storage: address of the storage that pieces are kept in.
-        config: the checks.
         fetching: how to download; None where nothing is to be downloaded.
     """
 
     storage: str
-    config: ExaminationConfig
     fetching: FetchConfig | None
 
     @property
@@ -209,15 +217,15 @@ class Examination:
         stop = Event()
         with ThreadPoolExecutor(readers) as pool, Fetcher(self.fetching) as fetcher:
 
-            def examine(candidate: Candidate) -> tuple[Facts, bytes]:
+            def examine(candidate: Candidate, config: ExaminationConfig) -> tuple[Facts, bytes]:
                 if stop.is_set():
                     raise Stopped
-                return _examine(candidate, fetcher.get, decoding, self.config)
+                return _examine(candidate, fetcher.get, decoding, config)
 
             def do(chunk: Chunk) -> Piece:
                 table = _read_facts(storage, chunk.key)
                 if table is None:
-                    found = list(pool.map(examine, chunk.candidates))
+                    found = list(pool.map(examine, chunk.candidates, repeat(chunk.config)))
                     if stop.is_set():  # downloads that were broken off are not rejected
                         raise Stopped
                     table = _write(storage, chunk.key, found)
@@ -242,7 +250,13 @@ def _examine(
             original = candidate.decode(data, config.max_pixels)
             _check(original, config)
             sha256 = content_hash(original)
+            # Of a source's own train, content chooses the splits that the source has not.
+            split = (
+                candidate.split if candidate.split in ("val", "test") else split_of(sha256, config)
+            )
             staged = shrink(original, config.size)
+            if split == "train":  # val and test without pale photographs would flatter
+                _check_colorfulness(staged, config.min_colorfulness)
             image = encode_jpeg(staged)
     except ImageRejected as rejected:
         return Facts(0, *about, rejected.reason, rejected.detail), b""
@@ -254,10 +268,7 @@ def _examine(
         Facts(
             number=0,
             label=candidate.label,
-            # Of a source's own train, content chooses the splits that the source has not.
-            split=candidate.split
-            if candidate.split in ("val", "test")
-            else split_of(sha256, config),
+            split=split,
             source=candidate.source,
             licence=candidate.licence,
             width=staged.width,
@@ -278,6 +289,15 @@ def _check(image: Image.Image, config: ExaminationConfig) -> None:
         )
     if is_grayscale(image):
         raise ImageRejected("grayscale")
+
+
+def _check_colorfulness(image: Image.Image, least: float) -> None:
+    if not least:
+        return
+    rgb = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None] / 255
+    found = float(colorfulness(rgb)[0])
+    if found < least:
+        raise ImageRejected(PALE, f"its colourfulness is {found:.1f}, less than {least:g}")
 
 
 def _write(storage: Storage, key: str, found: list[tuple[Facts, bytes]]) -> pa.Table:

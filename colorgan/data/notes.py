@@ -1,11 +1,12 @@
 """What a staging tells of a dataset that may not be as its user means it."""
 
 from collections.abc import Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from colorgan.data.dataset import SPLITS, Manifest
-from colorgan.data.examination import ExaminationConfig, split_of
+from colorgan.data.drawing import Group
+from colorgan.data.examination import PALE, ExaminationConfig, split_of
 from colorgan.data.selection import Selection
 from colorgan.data.sources.candidates import Source
 from colorgan.data.splits import nothing_in, way_out
@@ -14,34 +15,63 @@ _TRIED = 200_000  # photographs' splits that are looked at for another seed
 
 
 def notes_on(
-    source: Source, selection: Selection, manifest: Manifest, config: ExaminationConfig
+    sources: Sequence[Source],
+    groups: Sequence[Group],
+    selection: Selection,
+    manifest: Manifest,
+    config: ExaminationConfig,
 ) -> tuple[str, ...]:
-    """Sentences on a dataset: on its source, on splits that are made up or empty, on copies.
+    """Sentences on a dataset: on its sources, on splits that are made up or empty, on copies.
 
     Args:
-        source: what it was staged from.
+        sources: what it was staged from.
+        groups: their candidates.
         selection: what was selected.
         manifest: of the dataset.
-        config: with which its photographs were split; a share is 0 where the source has the split.
+        config: with which it was staged.
     """
-    notes = list(source.notes)
-    for split in source.made_up:
-        share = config.val_share if split == "val" else config.test_share
-        if share:
-            notes.append(
-                f"{manifest.source} has no split {split}: {share * 100:g}% of its train, chosen "
-                f"by content, is {split} (--{split}-share)."
-            )
+    notes = [note for source in sources for note in source.notes]
+    for number, source in enumerate(sources):
+        if source.has_splits:
+            ours = [group for group in groups if group.source == number]
+            notes += _made_up(source, ours, manifest, config)
     copies = selection.in_two_splits
-    if source.has_splits and copies:
+    if copies and any(source.has_splits for source in sources):
         notes.append(
             f"Copies of photographs in val or test were left out of train or val ({copies}; "
             "dropped.csv lists them), so that nothing is tested on what was trained on."
         )
-    return (*notes, *_empty(selection, manifest, config))
+    return (*notes, *_empty(groups, selection, manifest, config))
 
 
-def _empty(selection: Selection, manifest: Manifest, config: ExaminationConfig) -> list[str]:
+def _made_up(
+    source: Source, groups: Sequence[Group], manifest: Manifest, config: ExaminationConfig
+) -> list[str]:
+    """How a source came to splits that it has not, or that it came to none."""
+    notes = []
+    for split in ("val", "test"):
+        share = config.val_share if split == "val" else config.test_share
+        labels = dict.fromkeys(group.label for group in groups if split in group.by_content)
+        if labels and share:
+            names = ", ".join(manifest.name_of(label) for label in labels)
+            lacking = "" if split in source.made_up else f" of {names}"
+            notes.append(
+                f"{source.description} has no split {split}{lacking}: {share * 100:g}% of its "
+                f"train, chosen by content, is {split} (--{split}-share)."
+            )
+    held = {split for group in groups for split in group.by_content}
+    lacking = " and ".join(split for split in source.made_up if split not in held)
+    if lacking:
+        notes.append(
+            f"{source.description} has no {lacking}, and another source has: its photographs are "
+            "for training alone. --hold-out takes some of them for validation and test."
+        )
+    return notes
+
+
+def _empty(
+    groups: Sequence[Group], selection: Selection, manifest: Manifest, config: ExaminationConfig
+) -> list[str]:
     """Which classes have no photograph in a split, and what to do."""
     shares = {
         "train": 1 - config.val_share - config.test_share,
@@ -50,26 +80,26 @@ def _empty(selection: Selection, manifest: Manifest, config: ExaminationConfig) 
     }
     notes, can_help = [], False
     for split in SPLITS:
-        by_content = manifest.is_by_content(split)
-        names = [
-            manifest.name_of(label)
-            for label in manifest.classes
-            if not manifest.counts[label][split]
-        ]
-        if names and (shares[split] or not by_content):
-            notes.append(f"{nothing_in(manifest.name, names, split)} {way_out(split, by_content)}")
-            can_help |= by_content
+        empty = [label for label in manifest.classes if not manifest.counts[label][split]]
+        for by_content in (True, False):
+            names = [
+                manifest.name_of(label)
+                for label in empty
+                if manifest.is_by_content(split, [label]) == by_content
+            ]
+            if names and (shares[split] or not by_content):
+                pale = split == "train" and any(
+                    drop.reason == PALE and drop.label in empty for drop in selection.dropped
+                )
+                way = "Lower --min-colorfulness." if pale else way_out(split, by_content)
+                notes.append(f"{nothing_in(manifest.name, names, split)} {way}")
+                can_help |= by_content
     if can_help:
-        # What content has put anywhere, and where another seed may put it.
         drawn = {
             "train",
-            *(each for each in SPLITS if manifest.is_by_content(each) and shares[each]),
+            *(split for group in groups for split in group.by_content if shares[split]),
         }
-        contents = [
-            [sha256 for split in sorted(drawn) for sha256 in selection.contents[label, split]]
-            for label in manifest.classes
-        ]
-        seed = _better_seed(contents, drawn, config)
+        seed = _better_seed(_contents(groups, selection, manifest), drawn, config.split_seed)
         if seed is not None:
             notes.append(
                 f"With --replace --split-seed {seed}, every class of these photographs has some in "
@@ -78,31 +108,48 @@ def _empty(selection: Selection, manifest: Manifest, config: ExaminationConfig) 
     return notes
 
 
-def _better_seed(
-    contents: Sequence[Sequence[str]], splits: Set[str], config: ExaminationConfig
-) -> int | None:
-    """The first seed under which each class has a photograph in each split; None for none.
+@dataclass
+class _Contents:
+    """The photographs of a class: splits that sources gave them, and what content divides."""
+
+    given: set[str] = field(default_factory=set)
+    divided: list[tuple[str, ExaminationConfig]] = field(default_factory=list)
+
+
+def _contents(groups: Sequence[Group], selection: Selection, manifest: Manifest) -> list[_Contents]:
+    """By class, what content has put anywhere, and where another seed may put it."""
+    found = {label: _Contents() for label in manifest.classes}
+    for group, contents in zip(groups, selection.contents, strict=True):
+        if group.by_content:
+            found[group.label].divided += [(sha256, group.checks) for sha256 in contents]
+        elif contents and group.split:
+            found[group.label].given.add(group.split)
+    return list(found.values())
+
+
+def _better_seed(classes: Sequence[_Contents], splits: Set[str], seed: int) -> int | None:
+    """The first seed after `seed` with which each class has a photograph in each split, or None.
 
     Classes are not filled up by moving a photograph: its split must follow from its content alone,
     or another dataset, of more photographs, would train on what this one tests on.
     """
-    classes = sorted(contents, key=len)  # a small class decides soonest
-    if len(classes[0]) < len(splits):
+    classes = sorted(classes, key=lambda each: len(each.divided))  # a small class decides soonest
+    if any(len(each.divided) < len(splits - each.given) for each in classes):
         return None
-    tried = 0
-    for seed in count(config.split_seed + 1):
-        other = replace(config, split_seed=seed)
-        for photographs in classes:
-            missing = set(splits)
-            for sha256 in photographs:
-                missing.discard(split_of(sha256, other))
-                tried += 1
+    tried, all_checks = 0, {checks for each in classes for _, checks in each.divided}
+    for other in count(seed + 1):
+        seeded = {checks: replace(checks, split_seed=other) for checks in all_checks}
+        for each in classes:
+            missing = splits - each.given
+            for sha256, checks in each.divided:
                 if not missing:
                     break
+                missing -= {split_of(sha256, seeded[checks])}
+                tried += 1
             if missing:
                 break
         else:
-            return seed
+            return other
         if tried > _TRIED:
             break
     return None

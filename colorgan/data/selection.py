@@ -5,7 +5,7 @@ comes of one process and of a hundred.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from sys import intern
 from urllib.parse import urlsplit
@@ -37,12 +37,38 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a photograph that was kept lies, and the size of its file in bytes."""
+    """Where a photograph that was kept lies.
+
+    Attributes:
+        piece: key of the piece in storage.
+        group: row group of the piece.
+        row: in that group.
+        bytes: of its file.
+        source: the source's place among those of the staging.
+    """
 
     piece: str
     group: int
     row: int
     bytes: int
+    source: int = 0
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What came of a group's candidates: a class of a source, or a class in a split of a source.
+
+    Attributes:
+        found: pieces, and candidates that were not examined, in the candidates' order.
+        wanted: photographs to take; None takes all.
+        source: the source's place among those of the staging.
+        downloads: whether a picture that stands at several addresses is a placeholder.
+    """
+
+    found: Sequence[Piece | Dropped]
+    wanted: int | None = None
+    source: int = 0
+    downloads: bool = False
 
 
 @dataclass
@@ -55,7 +81,7 @@ class Selection:
         spare: by class, those that could have been used and were not needed.
         origins: photographs kept by the host of their address, or by their folder.
         licences: photographs kept by their licence, where it is known.
-        contents: the content hashes of the photographs of each class and split.
+        contents: the content hashes of the photographs of each group.
         in_two_splits: copies that were dropped of photographs that are kept in another split.
     """
 
@@ -66,9 +92,7 @@ class Selection:
     spare: Counter[str] = field(default_factory=Counter)
     origins: Counter[str] = field(default_factory=Counter)
     licences: Counter[str] = field(default_factory=Counter)
-    contents: defaultdict[tuple[str, str], list[str]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    contents: list[list[str]] = field(default_factory=list)
     in_two_splits: int = 0
 
 
@@ -82,45 +106,41 @@ class _Fault:
 
 
 def select(
-    groups: Sequence[Iterable[Piece | Dropped]],
-    wanted: int,
-    near_duplicate_bits: int,
-    downloads: bool,
-) -> tuple[Selection, list[int]]:
+    groups: Sequence[Outcomes], near_duplicate_bits: int
+) -> tuple[Selection, list[int], list[int]]:
     """Take the first photographs of each group that can be used and are not there already.
 
     Of copies, the first group's stays. Groups of the split test that come before those of val, and
     these before those of train, keep test and val apart from what is trained on.
 
     Args:
-        groups: for each, what came of its candidates, in their order; a group is a class, or a
-            class in a split that the source named.
-        wanted: photographs a group; 0 takes all.
+        groups: what came of their candidates.
         near_duplicate_bits: the most bits in which the hashes of two photographs differ that are
             taken for one; at most LARGEST_DISTANCE, and -1 for none.
-        downloads: whether a picture that stands at several addresses is a placeholder.
 
     Returns:
-        The selection, and how many photographs each group got.
+        The selection, how many photographs each group got, and how many it has to spare.
     """
-    groups = [list(group) for group in groups]
-    placeholders = _repeated(groups) if downloads else set()
-    selection, filled = Selection(), [0] * len(groups)
+    placeholders = _repeated(group.found for group in groups if group.downloads)
+    selection, filled, spare = Selection(), [0] * len(groups), [0] * len(groups)
+    selection.contents = [[] for _ in groups]
     seen: dict[str, _Kept] = {}
     looks = _Looks(near_duplicate_bits)
     for number, group in enumerate(groups):
-        for each in group:
+        for each in group.found:
             if isinstance(each, Dropped):
                 selection.dropped.append(each)
                 continue
-            for facts, place in _placed(each):
-                fault = _fault(facts, placeholders, seen, looks)
+            for facts, place in _placed(each, group.source):
+                known = placeholders if group.downloads else frozenset()
+                fault = _fault(facts, known, seen, looks)
                 if fault:
                     selection.dropped.append(
                         Dropped(facts.source, facts.label, fault.reason, fault.detail)
                     )
                     selection.in_two_splits += fault.split not in ("", facts.split)
-                elif wanted and filled[number] == wanted:
+                elif filled[number] == group.wanted:
+                    spare[number] += 1
                     selection.spare[facts.label] += 1
                 else:
                     filled[number] += 1
@@ -128,14 +148,14 @@ def select(
                     seen[facts.sha256] = kept
                     looks.add(facts.look, kept)
                     selection.kept[facts.label, facts.split].append(place)
-                    selection.contents[facts.label, facts.split].append(facts.sha256)
+                    selection.contents[number].append(facts.sha256)
                     selection.origins[_origin(facts.source)] += 1
                     if facts.licence:
                         selection.licences[facts.licence] += 1
-    return selection, filled
+    return selection, filled, spare
 
 
-def _repeated(groups: Sequence[Iterable[Piece | Dropped]]) -> set[str]:
+def _repeated(groups: Iterable[Sequence[Piece | Dropped]]) -> frozenset[str]:
     """The contents that stand at too many addresses to be photographs."""
     addresses = Counter(
         sha256
@@ -145,22 +165,24 @@ def _repeated(groups: Sequence[Iterable[Piece | Dropped]]) -> set[str]:
         for sha256 in each.table["sha256"].to_pylist()
         if sha256
     )
-    return {sha256 for sha256, count in addresses.items() if count >= PLACEHOLDER_ADDRESSES}
+    return frozenset(
+        sha256 for sha256, count in addresses.items() if count >= PLACEHOLDER_ADDRESSES
+    )
 
 
-def _placed(piece: Piece) -> Iterable[tuple[Facts, Place]]:
+def _placed(piece: Piece, source: int) -> Iterable[tuple[Facts, Place]]:
     """A piece's candidates in their order, with their place in its file."""
     rows: Counter[str] = Counter()
     facts = piece.facts()
     groups = [split for split in SPLITS if any(not f.reason and f.split == split for f in facts)]
     for each in sorted(facts, key=lambda each: each.number):
         group = groups.index(each.split) if not each.reason else len(groups)
-        yield each, Place(piece.key, group, rows[each.split], each.bytes)
+        yield each, Place(piece.key, group, rows[each.split], each.bytes, source)
         rows[each.split] += not each.reason
 
 
 def _fault(
-    facts: Facts, placeholders: set[str], seen: dict[str, _Kept], looks: "_Looks"
+    facts: Facts, placeholders: Set[str], seen: dict[str, _Kept], looks: "_Looks"
 ) -> _Fault | None:
     if facts.reason:
         return _Fault(facts.reason, facts.detail)

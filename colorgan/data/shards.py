@@ -38,7 +38,10 @@ class ShardPlan:
 def plan_shards(
     kept: Mapping[tuple[str, str], Sequence[Place]], shard_bytes: int
 ) -> list[ShardPlan]:
-    """Divide photographs among shards, each closed when its pictures reach so many bytes."""
+    """Divide photographs among shards, each closed when its pictures reach so many bytes.
+
+    A shard holds photographs of one source.
+    """
     plans = []
     for (label, split), photographs in sorted(kept.items()):
         for number, part in enumerate(_filled(photographs, shard_bytes)):
@@ -48,8 +51,12 @@ def plan_shards(
 
 
 def _filled(photographs: Sequence[Place], shard_bytes: int) -> Iterator[list[Place]]:
-    part, size = [], 0
+    part: list[Place] = []
+    size = 0
     for photograph in photographs:
+        if part and photograph.source != part[-1].source:
+            yield part
+            part, size = [], 0
         part.append(photograph)
         size += photograph.bytes
         if size >= shard_bytes:

@@ -45,7 +45,10 @@ def way_out(split: str, by_content: bool) -> str:
         by_content: whether the content of photographs decides their split, not their source.
     """
     if not by_content:
-        return f"Put some into the source's {_TITLES[split]}, and stage it again."
+        put = f"Put some into the source's {_TITLES[split]}"
+        if split == "train":
+            return f"{put}, and stage it again."
+        return f"{put}, or take some of its training split with --hold-out, and stage it again."
     if split == "train":
         return "Stage more photographs, or lower --val-share and --test-share."
     return f"Stage more photographs, or raise --{split}-share."

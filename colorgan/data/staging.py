@@ -9,42 +9,31 @@ candidates are drawn, and so on. At last shards are written from the pieces, and
 """
 
 import csv
+import dataclasses
 import hashlib
 import io
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Annotated
 
 from pydantic import Field
 
-from colorgan.data.dataset import SPLITS, Dataset, Manifest, Shard, check_name
-from colorgan.data.examination import (
-    CHUNK,
-    CHUNK_ONLINE,
-    Chunk,
-    Examination,
-    ExaminationConfig,
-    Piece,
-    make_chunk,
-)
+from colorgan.data.dataset import SPLITS, Dataset, Manifest, Shard, StagedSource, check_name
+from colorgan.data.drawing import Drawing, Group, open_groups
+from colorgan.data.examination import Examination, ExaminationConfig, Piece
 from colorgan.data.fetching import FetchConfig
-from colorgan.data.mapping import Mapper, ThreadMapper, batched
+from colorgan.data.mapping import Mapper, ThreadMapper
+from colorgan.data.naming import ClassNames
 from colorgan.data.notes import notes_on
-from colorgan.data.selection import LARGEST_DISTANCE, Dropped, Selection, select
+from colorgan.data.selection import LARGEST_DISTANCE, Dropped, Selection
 from colorgan.data.shards import ShardWriting, plan_shards
-from colorgan.data.sources.candidates import Candidate, Source
-from colorgan.errors import ColorganError
+from colorgan.data.sources.candidates import Source
+from colorgan.errors import ColorganError, ConfigError
 from colorgan.options import Count, option
 from colorgan.storage import Storage, patiently
 
-# Shares of candidates that can be used, before any is known.
-_EXPECTED_HERE = 1.0
-_EXPECTED_ONLINE = 0.8
-_EXPECTED_LEAST = 0.05
 _LISTED = 50  # origins and licences that a manifest tells apart
 
 
@@ -56,6 +45,11 @@ class StagingConfig(ExaminationConfig):
         LARGEST_DISTANCE,
         "drop a photograph whose perceptual hash, of 256 bits, differs from another's in at most "
         f"so many; {LARGEST_DISTANCE} at most, and -1 drops none",
+    )
+    hold_out: bool = option(
+        False,
+        "of each class of each source that has train without val or test, take --val-share or "
+        "--test-share of train; without it, that is done where no source has the split",
     )
     shard_mib: Count = option(64, "size that a Parquet shard reaches before the next one, in MiB")
 
@@ -99,7 +93,7 @@ class Staged:
         dataset: the dataset.
         dropped: the candidates that were left out.
         spare: by class, photographs that could have been used and were not needed.
-        missing: by class, photographs that were wanted and that the source had not.
+        missing: by class, photographs that were wanted and that the sources had not.
         notes: sentences on what is not as its user may mean it.
     """
 
@@ -111,7 +105,7 @@ class Staged:
 
 
 def stage(
-    source: Source,
+    sources: Source | Sequence[Source],
     storage: Storage,
     name: str,
     config: StagingConfig | None = None,
@@ -122,21 +116,22 @@ def stage(
     mapper: Mapper | None = None,
     observe: Callable[[StagingProgress], None] = lambda progress: None,
 ) -> Staged:
-    """Write a source's photographs as a dataset.
+    """Write the photographs of a source, or of several, as one dataset.
 
     Every candidate is decoded fully, turned upright, converted to sRGB and scaled down to the
     staged size; those that cannot be used are left out, and listed beside the manifest in
     dropped.csv. The manifest comes last, so the dataset is visible whole or not at all. A staging
     that was interrupted goes on, when it is started again, from the pieces that it left.
 
-    The same source and options give the same rows, whatever the mapper.
+    The same sources and options give the same rows, whatever the mapper.
 
     Args:
-        source: where the photographs come from.
+        sources: where the photographs come from; of copies, those of the first source stay.
         storage: where the dataset goes.
         name: the dataset's name.
         config: checks, sizes and shares; the defaults where None.
-        per_class: photographs a class (in each split that the source has); 0 takes all.
+        per_class: photographs a class (in each split that sources have), taken evenly of the
+            sources that have the class; 0 takes all.
         fetching: how to download; the defaults where None.
         replace: write over a dataset of that name.
         mapper: does the work; threads of this process where None.
@@ -144,7 +139,10 @@ def stage(
 
     Raises:
         ColorganError: the dataset exists already, or a class has no photograph that can be used.
+        ConfigError: a source is given twice, or two sources call one class by different names.
     """
+    sources = list(sources) if isinstance(sources, Sequence) else [sources]
+    names = _class_names(sources)
     config, mapper = config or StagingConfig(), mapper or ThreadMapper()
     folder = f"datasets/{check_name('dataset', name)}"
     if storage.exists(f"{folder}/manifest.json") and not replace:
@@ -153,163 +151,76 @@ def stage(
             "or choose another name"
         )
     pieces = f"staging/{name}"
-    checks = _checks(source, config)
+    downloads = any(source.downloads for source in sources)
     work = Examination(
-        storage.uri,
-        checks,
-        (fetching or FetchConfig()).share(mapper.workers) if source.downloads else None,
+        storage.uri, (fetching or FetchConfig()).share(mapper.workers) if downloads else None
     )
     progress = StagingProgress(per_class)
     observe(progress)
-    drawing = _Drawing(source, pieces, checks)
-    chunks = drawing.draw(per_class)
-    selected = -1
-    while chunks:
+    groups = open_groups(sources, _checks(config), config.hold_out)
+    drawing = Drawing(groups, pieces, per_class)
+    chunks = drawing.draw()
+    selected = None
+    while chunks or drawing.state != selected:
         progress.known += sum(len(chunk.candidates) for chunk in chunks)
         for piece in mapper.map(work, chunks):
             drawing.put(piece)
             progress.add(piece)
             observe(progress)
-        selection = drawing.select(per_class, config.near_duplicate_bits)
-        selected = drawing.outcomes
-        chunks = drawing.draw(per_class)
-    if drawing.outcomes != selected:  # the last drawing found what was listed before
-        selection = drawing.select(per_class, config.near_duplicate_bits)
-    _check_classes(source, selection, storage, pieces)
+        # The last drawing may find nothing but what was listed before, or share anew.
+        selected = drawing.state
+        selection = drawing.select(config.near_duplicate_bits)
+        chunks = drawing.draw()
+    _check_classes(names, selection, storage, pieces)
 
     plans = plan_shards(selection.kept, config.shard_mib * 2**20)
     # Nobody may read the old shards and the new ones as one dataset.
     patiently(lambda: storage.delete(f"{folder}/manifest.json"))
     shards = []
+    source_of = {plan.key: plan.photographs[0].source for plan in plans}
     for shard in mapper.map(ShardWriting(storage.uri, folder), plans):
-        shards.append(shard)
+        shards.append(dataclasses.replace(shard, source_index=source_of[shard.key]))
         progress.shards = (len(shards), len(plans))
         observe(progress)
-    manifest = _manifest(name, source, config, selection, shards)
+    manifest = _manifest(name, names, sources, config, groups, selection, shards)
     patiently(lambda: _delete_others(storage, folder, manifest))
     patiently(lambda: storage.put(f"{folder}/dropped.csv", _dropped_csv(selection.dropped)))
     patiently(lambda: storage.put(f"{folder}/manifest.json", manifest.to_json()))
     patiently(lambda: storage.delete(pieces))
-    wanted = {label: per_class and per_class - got for label, got in drawing.got().items()}
     return Staged(
         Dataset(storage, manifest),
         selection.dropped,
         dict(selection.spare),
-        {label: count for label, count in wanted.items() if count > 0},
-        notes_on(source, selection, manifest, checks),
+        drawing.missing(),
+        notes_on(sources, groups, selection, manifest, config),
     )
 
 
-def _checks(source: Source, config: StagingConfig) -> ExaminationConfig:
-    """The checks of a source's photographs, without a share for splits that the source has."""
-    checks = ExaminationConfig(
+def _checks(config: StagingConfig) -> ExaminationConfig:
+    """The part of a staging's configuration that concerns each photograph alone."""
+    return ExaminationConfig(
         **{each.name: getattr(config, each.name) for each in fields(ExaminationConfig)}
     )
-    if not source.has_splits:
-        return checks
-    return replace(
-        checks,
-        val_share=checks.val_share if "val" in source.made_up else 0,
-        test_share=checks.test_share if "test" in source.made_up else 0,
-    )
 
 
-class _Group:
-    """The candidates of a class, or of a class in a split that the source names."""
-
-    def __init__(self, label: str, candidates: Iterator[Candidate]) -> None:
-        self.label = label
-        self.candidates = candidates
-        self.outcomes: list[int | Dropped] = []  # chunks' places, and what was not examined
-        self.examined = 0
-        self.got = 0
-        self.exhausted = False
-
-
-class _Drawing:
-    """Draws candidates from a source, as many as seem to be needed, and knows what came of them."""
-
-    def __init__(self, source: Source, pieces: str, checks: ExaminationConfig) -> None:
-        self._downloads, self._pieces, self._checks = source.downloads, pieces, checks
-        self._size = CHUNK_ONLINE if source.downloads else CHUNK
-        # Of copies the first stays: a copy in test must not be trained on.
-        splits = reversed(SPLITS) if source.has_splits else (None,)
-        self._groups = [
-            _Group(label, source.candidates(label, split))
-            for split in splits
-            if split not in source.made_up
-            for label in source.classes
-        ]
-        self._seen: set[str] = set()
-        self._found: dict[int, Piece] = {}
-        self._places = 0
-
-    def draw(self, wanted: int) -> list[Chunk]:
-        """The next chunks to examine; none when every group has what it should or no more."""
-        return [chunk for group in self._groups for chunk in self._draw(group, wanted)]
-
-    def _draw(self, group: _Group, wanted: int) -> Iterator[Chunk]:
-        if group.exhausted:
-            return
-        count = None
-        if wanted:
-            if group.got >= wanted:
-                return
-            expected = _EXPECTED_ONLINE if self._downloads else _EXPECTED_HERE
-            if group.examined:
-                expected = max(group.got / group.examined, _EXPECTED_LEAST)
-            count = math.ceil((wanted - group.got) / expected / self._size) * self._size
-        drawn = 0
-        for candidates in batched(islice(self._new(group), count), self._size):
-            chunk = make_chunk(self._places, self._pieces, candidates, self._checks)
-            self._places += 1
-            drawn += len(candidates)
-            group.outcomes.append(chunk.place)
-            yield chunk
-        group.examined += drawn
-        group.exhausted = count is None or drawn < count
-
-    def _new(self, group: _Group) -> Iterator[Candidate]:
-        """Candidates whose source was not drawn before."""
-        for candidate in group.candidates:
-            if candidate.source in self._seen:
-                group.outcomes.append(
-                    Dropped(candidate.source, group.label, "duplicate", "it is listed before")
-                )
-                continue
-            self._seen.add(candidate.source)
-            yield candidate
-
-    @property
-    def outcomes(self) -> int:
-        """How many there are by now: chunks, and candidates that were not examined."""
-        return sum(len(group.outcomes) for group in self._groups)
-
-    def put(self, piece: Piece) -> None:
-        """Take what came of a chunk."""
-        self._found[piece.place] = piece
-
-    def select(self, wanted: int, near_duplicate_bits: int) -> Selection:
-        """Select among all that was examined by now."""
-        outcomes = [
-            [each if isinstance(each, Dropped) else self._found[each] for each in group.outcomes]
-            for group in self._groups
-        ]
-        selection, filled = select(outcomes, wanted, near_duplicate_bits, self._downloads)
-        for group, got in zip(self._groups, filled, strict=True):
-            group.got = got
-        return selection
-
-    def got(self) -> dict[str, int]:
-        """The fewest photographs that a group of each class has."""
-        return {
-            label: min(group.got for group in self._groups if group.label == label)
-            for label in dict.fromkeys(group.label for group in self._groups)
-        }
+def _class_names(sources: Sequence[Source]) -> dict[str, str]:
+    """What people call the classes of all sources, by label; raises ConfigError."""
+    names, given = ClassNames(), Counter(source.description for source in sources)
+    for description, count in given.items():
+        if count > 1:
+            raise ConfigError(f"{description} is given {count} times: give each source once")
+    for source in sources:
+        for label in source.classes:
+            names.add(source.names.get(label, label))
+    if len(sources) == 1:
+        return names.by_key
+    return dict(sorted(names.by_key.items()))
 
 
-def _check_classes(source: Source, selection: Selection, storage: Storage, pieces: str) -> None:
-    for label in source.classes:
+def _check_classes(
+    classes: Iterable[str], selection: Selection, storage: Storage, pieces: str
+) -> None:
+    for label in classes:
         if any(selection.kept[label, split] for split in SPLITS):
             continue
         storage.delete(pieces)
@@ -323,32 +234,54 @@ def _check_classes(source: Source, selection: Selection, storage: Storage, piece
 
 def _manifest(
     name: str,
-    source: Source,
+    names: Mapping[str, str],
+    sources: Sequence[Source],
     config: StagingConfig,
+    groups: Sequence[Group],
     selection: Selection,
     shards: Sequence[Shard],
 ) -> Manifest:
     shards = sorted(shards, key=lambda shard: shard.key)
-    reasons = Counter(drop.reason for drop in selection.dropped) + Counter(source.excluded)
+    reasons = Counter(drop.reason for drop in selection.dropped)
+    for source in sources:
+        reasons += Counter(source.excluded)
+    by_content = {split for group in groups for split in group.by_content}
+    has_splits = any(source.has_splits for source in sources)
     return Manifest(
         name=name,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        source=source.description,
+        source=" and ".join(source.description for source in sources),
         size=config.size,
-        split_seed=None if source.has_splits and not source.made_up else config.split_seed,
-        classes=source.classes,
+        split_seed=config.split_seed if by_content else None,
+        classes=tuple(names),
         counts={
-            label: {split: len(selection.kept[label, split]) for split in SPLITS}
-            for label in source.classes
+            label: {split: len(selection.kept[label, split]) for split in SPLITS} for label in names
         },
         dropped=dict(reasons),
         shards=tuple(shards),
         fingerprint=hashlib.sha256("".join(s.sha256 for s in shards).encode()).hexdigest(),
         origins=_commonest(selection.origins),
         licences=_commonest(selection.licences),
-        names={label: name for label, name in source.names.items() if label in source.classes},
-        made_up=source.made_up,
+        names={label: shown for label, shown in names.items() if shown != label},
+        made_up=tuple(s for s in ("val", "test") if s in by_content) if has_splits else (),
+        sources=tuple(
+            _staged_source(source.description, number, groups, selection)
+            for number, source in enumerate(sources)
+        ),
     )
+
+
+def _staged_source(
+    description: str, number: int, groups: Sequence[Group], selection: Selection
+) -> StagedSource:
+    groups = [group for group in groups if group.source == number]
+    classes = dict.fromkeys(group.label for group in groups)
+    counts = {label: dict.fromkeys(SPLITS, 0) for label in classes}
+    for (label, split), photographs in selection.kept.items():
+        if label in counts:
+            counts[label][split] = sum(each.source == number for each in photographs)
+    by_content = {group.label: list(group.by_content) for group in groups if group.by_content}
+    return StagedSource(description, counts, by_content)
 
 
 def _commonest(counts: Counter[str]) -> dict[str, int]:

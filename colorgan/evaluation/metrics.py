@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from colorgan.errors import ColorganError
+from colorgan.images.colorfulness import colorfulness as colorfulness
 from colorgan.images.lab import lab_to_rgb, rgb_to_lab
 
 # What torchvision names the file of AlexNet's weights, on which LPIPS stands.
@@ -80,25 +81,6 @@ def ssim(colored: Tensor, original: Tensor) -> Tensor:
     )
     assert isinstance(similarity, Tensor)
     return similarity.reshape(len(colored))  # of one picture it comes without a dimension
-
-
-def colorfulness(rgb: Tensor) -> Tensor:
-    """How colourful pictures look to people.
-
-    Hasler and Süsstrunk, "Measuring Colorfulness in Natural Images" (2003), the metric M3: people
-    call 0 not colourful, 33 moderately, 59 quite and 109 extremely so.
-
-    Args:
-        rgb: (batch, 3, height, width) floating point sRGB in [0, 1].
-
-    Returns:
-        (batch,), 0 for gray.
-    """
-    red, green, blue = (rgb * 255).unbind(dim=1)
-    opponents = torch.stack([red - green, (red + green) / 2 - blue], dim=1).flatten(2)
-    deviation = opponents.var(dim=2, correction=0).sum(dim=1).sqrt()
-    mean = opponents.mean(dim=2).square().sum(dim=1).sqrt()
-    return deviation + 0.3 * mean
 
 
 def lpips_weights() -> Path:

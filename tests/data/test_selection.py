@@ -2,14 +2,16 @@
 
 import hashlib
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
+from colorgan.data import selection as selecting
 from colorgan.data.examination import Facts, Piece, look
-from colorgan.data.selection import LARGEST_DISTANCE, Dropped, Selection, select
+from colorgan.data.selection import LARGEST_DISTANCE, Dropped, Outcomes, Selection
 
 
 def facts(name: str, bits: int | None = None, content: str = "", **more: str) -> Facts:
@@ -30,6 +32,15 @@ def piece(key: str, *found: Facts) -> Piece:
     order = ["train", "val", "test"]
     numbered.sort(key=lambda each: (bool(each["reason"]), order.index(each["split"])))
     return Piece(0, key, pa.Table.from_pylist(numbered))
+
+
+def select(
+    groups: Sequence[Sequence[Piece]], wanted: int, bits: int, downloads: bool
+) -> tuple[Selection, list[int]]:
+    """Select of groups of one source."""
+    outcomes = [Outcomes(group, wanted or None, 0, downloads) for group in groups]
+    selection, filled, _ = selecting.select(outcomes, bits)
+    return selection, filled
 
 
 def chosen(selection: Selection) -> list[tuple[str, int, int]]:

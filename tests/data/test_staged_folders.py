@@ -133,7 +133,8 @@ def test_an_empty_split_of_the_source_is_its_owners_to_fill(
     staged = staging.stage(FolderSource(tmp_path / "in"), storage, "pets", SMALL)
     assert (
         "Dataset 'pets' has no photograph of class 'dogs' in its test split. "
-        "Put some into the source's test split, and stage it again."
+        "Put some into the source's test split, or take some of its training split with "
+        "--hold-out, and stage it again."
     ) in staged.notes
     with pytest.raises(ColorganError, match=r"class 'dogs' in its validation split\. Put some"):
         staged.dataset.check_split(("dogs",), "val")

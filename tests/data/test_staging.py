@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from colorgan.data import examination, shards, staging
+from colorgan.data import drawing, examination, shards, staging
 from colorgan.data.dataset import (
     RESERVED_NAMES,
     SPLITS,
@@ -324,7 +324,7 @@ def test_a_restaging_that_fails_leaves_the_old_dataset_whole(storage: Storage, p
 def test_an_interrupted_staging_shows_nothing_and_goes_on_from_what_it_has(
     storage: Storage, pets: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "CHUNK", 4)
+    monkeypatch.setattr(drawing, "CHUNK", 4)
     expected, _ = stage(FolderSource(pets), storage, "expected", SMALL)
     with pytest.raises(KeyboardInterrupt):
         stage(FolderSource(pets), storage, "pets", SMALL, observe=stop_after(after))
@@ -427,7 +427,7 @@ def test_scenes_are_staged_the_same_every_time(storage: Storage) -> None:
 def test_the_observer_sees_every_chunk_and_shard(
     storage: Storage, pets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "CHUNK", 4)
+    monkeypatch.setattr(drawing, "CHUNK", 4)
     (pets / "cats" / "text.jpg").write_text("text")
     seen: list[tuple[int, int, int, int]] = []
     stage(
@@ -567,7 +567,7 @@ def test_the_order_follows_from_the_seed_and_not_from_where_the_folder_is(pets: 
 def test_so_many_photographs_a_class_are_drawn_whatever_else_is_there(
     storage: Storage, pets: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "CHUNK", chunk)
+    monkeypatch.setattr(drawing, "CHUNK", chunk)
     for number in range(20):
         (pets / "cats" / f"bad {number}.jpg").write_text("no photograph")
     source = FolderSource(pets, seed=1)
@@ -598,7 +598,7 @@ def test_candidates_that_are_listed_again_at_the_very_end_are_told(
                 yield from super().candidates(label, split)
 
     # The first ten are drawn, one is bad, and of what is left for it nothing is new.
-    monkeypatch.setattr(staging, "CHUNK", 10)
+    monkeypatch.setattr(drawing, "CHUNK", 10)
     (pets / "cats" / "000.png").write_text("no photograph")
     _, dropped = stage(Twice(pets), storage, "pets", SMALL, per_class=10)
     assert Counter((drop.label, drop.reason) for drop in dropped) == {

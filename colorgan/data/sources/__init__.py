@@ -1,6 +1,7 @@
 """Where photographs come from: sources yield candidates, in an order that follows from a seed."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from colorgan.classes import PhotoClasses
@@ -35,6 +36,7 @@ __all__ = [
     "SourceConfig",
     "UrlListSource",
     "find_source",
+    "find_sources",
 ]
 
 SCENES_PER_CLASS = 120
@@ -46,7 +48,9 @@ class SourceConfig(Configuration):
     """What is taken from a source, in which order."""
 
     per_class: NaturalNumber = option(
-        0, "photographs a class, drawn at random; 0 takes all, and 120 scenes"
+        0,
+        "photographs a class, drawn at random and evenly of several sources; 0 takes all, and 120 "
+        "scenes",
     )
     seed: NaturalNumber = option(0, "of the scenes, or of the random order of everything else")
     urls_template: str = option(
@@ -64,6 +68,33 @@ class SourceConfig(Configuration):
     max_others: Share = option(
         0.2, "coco: most that other classes' objects may fill, as a share of what its own do"
     )
+
+
+def find_sources(
+    specs: Sequence[str],
+    config: SourceConfig,
+    size: int,
+    classes: PhotoClasses | None = None,
+    download: Download | None = None,
+    storage: Storage | None = None,
+) -> list[Source]:
+    """The sources of these names, for one dataset; see `find_source`.
+
+    Raises:
+        ConfigError: one of them is no source, or has no photographs; or there are options of a
+            source that is not among them.
+    """
+    others = config
+    if any(spec.partition(":")[0] == "imagenet" for spec in specs):
+        others = replace(config, urls_template="", archives="", is_a="")
+    return [
+        find_source(
+            spec,
+            config if spec.partition(":")[0] == "imagenet" else others,
+            *(size, classes, download, storage),
+        )
+        for spec in specs
+    ]
 
 
 def find_source(
