@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from colorgan.data.dataset import HYPERCOLUMN
+from colorgan.data.dataset import HYPERCOLUMN, Balance
 from colorgan.errors import ConfigError
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import (
@@ -44,6 +44,11 @@ class TrainingConfig(GeneratorConfig):
     batch_size: Count = option(5, "photographs a step")
     photographs: NaturalNumber = option(
         0, "maximum number of training photographs, balanced across classes; 0 means all"
+    )
+    balance: Balance = option(
+        "none",
+        "what has an equal expected share of an epoch, whose photographs are then drawn with "
+        "replacement: the classes, or the classes and in each of them its sources",
     )
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = option(2e-4, "of Adam, for both networks")
     encoder_rate: Share = option(

@@ -424,7 +424,7 @@ def load_banks(
     limit = int((speed or SpeedConfig()).photo_memory_gib * 2**30)
     side = round(config.size * JITTER)
     return (
-        PhotoBank.load(dataset, classes, "train", side, limit, config.photographs),
+        PhotoBank.load(dataset, classes, "train", side, limit, config.photographs, config.balance),
         PhotoBank.load(dataset, classes, "val", config.size, limit),
     )
 

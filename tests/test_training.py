@@ -320,3 +320,13 @@ def test_the_learning_rate_falls_over_the_last_epochs() -> None:
     assert rates[:6] == [1e-3] * 6
     assert rates[6:] == pytest.approx([8e-4, 6e-4, 4e-4, 2e-4])
     assert TrainingConfig(epochs=3).learning_rate_in(3) == TrainingConfig().learning_rate
+
+
+def test_a_training_draws_by_the_balance_that_its_configuration_names(scenes: Dataset) -> None:
+    config = dataclasses.replace(SMALL, balance="classes", photographs=20)
+    bank, val = load_banks(scenes, "general", config)
+    assert bank.weights is not None
+    assert val.weights is None
+    assert load_banks(scenes, "general", SMALL)[0].weights is None
+    with pytest.raises(ConfigError, match="--balance all: there are none, classes, sources"):
+        dataclasses.replace(SMALL, balance="all")

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,14 +12,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from colorgan.data.dataset import Dataset, Row, even_shares
+from colorgan.data.dataset import Balance, Dataset, Row, even_shares
 from colorgan.data.mapping import batched
+from colorgan.errors import ConfigError
 from colorgan.images.decoding import Pixels, decode, resize_square
 
 # pix2pix scales a photograph to 286 x 286 and crops 256 x 256 of it (appendix 6.2, random jitter).
 JITTER = 286 / 256
 
 Batches = Generator[Tensor, None, None]
+Integers = npt.NDArray[np.int64]
+Group = tuple[str, int]  # a photograph's class, and its source among those of the dataset
 
 
 class PhotoBank:
@@ -26,10 +30,24 @@ class PhotoBank:
 
     Attributes:
         pixels: (photographs, side, side, 3) uint8 sRGB, in memory or in a memory-mapped file.
+        groups: (class, source) of each photograph; empty where nobody has said it.
+        weights: (photographs,) the probability of each, where an epoch draws by weight; None where
+            it takes each once.
     """
 
-    def __init__(self, pixels: Pixels) -> None:
+    def __init__(
+        self, pixels: Pixels, groups: Sequence[Group] = (), balance: Balance = "none"
+    ) -> None:
+        """Take photographs.
+
+        Args:
+            pixels: of them.
+            groups: class and source of each, which balancing needs.
+            balance: what has the same expected share of an epoch; see `sampling_weights`.
+        """
         self.pixels = pixels
+        self.groups = tuple(groups)
+        self.weights = sampling_weights(groups, balance)
 
     def __len__(self) -> int:
         """How many photographs there are."""
@@ -44,6 +62,7 @@ class PhotoBank:
         side: int,
         memory_limit: int,
         limit: int = 0,
+        balance: Balance = "none",
     ) -> "PhotoBank":
         """Read and decode a split once.
 
@@ -53,19 +72,23 @@ class PhotoBank:
             split: train, val or test.
             side: of the squares, in pixels.
             memory_limit: bytes; a larger array lives in a memory-mapped temporary file.
-            limit: at most so many photographs, as even over the classes as it goes and the same
-                ones every time; 0 is all.
+            limit: at most so many photographs, as even over the classes, and over the sources of a
+                class, as it goes and the same ones every time; 0 is all.
+            balance: what has the same expected share of an epoch.
 
         Raises:
             ColorganError: there is no such photograph, or one cannot be decoded.
         """
-        shares = {label: dataset.count([label], split) for label in classes}
-        if limit:
-            shares = even_shares(shares, limit)
         dataset.check_split(classes, split)
+        shares = _shares(dataset, classes, split, limit)
         count = sum(shares.values())
         pixels = _allocate((count, side, side, 3), memory_limit)
-        rows = _taken(dataset.rows(classes, split), shares)
+        groups: list[Group] = []
+
+        def images() -> Iterator[bytes]:
+            for row in _taken(dataset.rows(classes, split), shares):
+                groups.append((row.label, row.source_index))
+                yield row.image
 
         def fill(place: int, image: bytes) -> None:
             pixels[place] = resize_square(decode(image).rgb, side)
@@ -73,13 +96,14 @@ class PhotoBank:
         workers = torch.get_num_threads()
         with ThreadPoolExecutor(workers) as pool:
             # A bounded stride at a time, so that the encoded photographs are never all in memory.
-            places = enumerate(row.image for row in rows)
-            for stride in batched(places, 16 * workers):
+            for stride in batched(enumerate(images()), 16 * workers):
                 list(pool.map(lambda item: fill(*item), stride))
-        return cls(pixels)
+        return cls(pixels, groups, balance)
 
     def batches(self, batch_size: int, crop: int, rng: np.random.Generator) -> Batches:
         """One epoch of random crops, each flipped left to right or not, in a random order.
+
+        It takes every photograph once; by weight, it draws as many with replacement.
 
         Args:
             batch_size: photographs a batch; the last batch may be smaller.
@@ -90,13 +114,13 @@ class PhotoBank:
             (batch, 3, crop, crop) uint8 sRGB.
         """
         count, side = self.pixels.shape[:2]
-        jitter = _Jitter.draw(count, side, crop, rng)
+        jitter = _Jitter.draw(count, side, crop, rng, self.weights)
         for start in range(0, count, batch_size):
             batch = np.empty((min(batch_size, count - start), crop, crop, 3), np.uint8)
-            for place, photo in enumerate(jitter.order[start : start + batch_size]):
-                top, left = jitter.tops[photo], jitter.lefts[photo]
+            for place in range(len(batch)):
+                photo, top, left, flip = jitter.at(start + place)
                 cut = self.pixels[photo, top : top + crop, left : left + crop]
-                batch[place] = cut[:, ::-1] if jitter.flips[photo] else cut
+                batch[place] = cut[:, ::-1] if flip else cut
             yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
 
     def in_order(self, batch_size: int) -> Batches:
@@ -113,11 +137,13 @@ class DevicePhotographs:
 
     Attributes:
         pixels: (photographs, side, side, 3) uint8 sRGB, on the device.
+        weights: as those of the bank, on the host.
     """
 
     def __init__(self, bank: PhotoBank, device: torch.device) -> None:
         """Copy a bank's photographs to a device."""
         self.pixels = torch.from_numpy(np.asarray(bank.pixels)).to(device)
+        self.weights = bank.weights
 
     def __len__(self) -> int:
         """How many photographs there are."""
@@ -127,11 +153,10 @@ class DevicePhotographs:
         """One epoch of random crops; see `PhotoBank.batches`."""
         count, side = self.pixels.shape[:2]
         device = self.pixels.device
-        jitter = _Jitter.draw(count, side, crop, rng)
+        jitter = _Jitter.draw(count, side, crop, rng, self.weights)
         # One copy to the device an epoch, and none a batch.
-        drawn = np.stack([jitter.tops, jitter.lefts, jitter.flips])[:, jitter.order]
-        order = torch.from_numpy(jitter.order).to(device)
-        tops, lefts, flips = torch.from_numpy(drawn).to(device)
+        drawn = np.stack([jitter.order, jitter.tops, jitter.lefts, jitter.flips])
+        order, tops, lefts, flips = torch.from_numpy(drawn).to(device)
         line = torch.arange(crop, device=device)
         for start in range(0, count, batch_size):
             now = slice(start, start + batch_size)
@@ -149,18 +174,73 @@ class DevicePhotographs:
 
 @dataclass(frozen=True)
 class _Jitter:
-    """The order of an epoch, and by photograph its crop's corner and whether it is flipped."""
+    """By place in an epoch: the photograph, its crop's corner and whether it is flipped."""
 
-    order: npt.NDArray[np.int64]
-    tops: npt.NDArray[np.int64]
-    lefts: npt.NDArray[np.int64]
-    flips: npt.NDArray[np.int64]
+    order: Integers
+    tops: Integers
+    lefts: Integers
+    flips: Integers
 
     @classmethod
-    def draw(cls, count: int, side: int, crop: int, rng: np.random.Generator) -> "_Jitter":
-        order = rng.permutation(count)
+    def draw(
+        cls,
+        count: int,
+        side: int,
+        crop: int,
+        rng: np.random.Generator,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> "_Jitter":
+        order = epoch_order(count, rng, weights)
         tops, lefts = rng.integers(0, side - crop + 1, (2, count))
-        return cls(order, tops, lefts, rng.integers(0, 2, size=(count,)))
+        flips = rng.integers(0, 2, size=(count,))
+        if weights is None:  # they were drawn by photograph, not by place
+            tops, lefts, flips = tops[order], lefts[order], flips[order]
+        return cls(order, tops, lefts, flips)
+
+    def at(self, place: int) -> tuple[int, int, int, int]:
+        return self.order[place], self.tops[place], self.lefts[place], self.flips[place]
+
+
+def epoch_order(
+    count: int, rng: np.random.Generator, weights: npt.NDArray[np.float64] | None = None
+) -> Integers:
+    """The photographs of an epoch in their order, as many as there are.
+
+    Args:
+        count: photographs.
+        rng: decides the order; one of (seed, epoch) gives the same every time.
+        weights: (photographs,) probabilities by which to draw, with replacement; None takes every
+            photograph once.
+
+    Returns:
+        (count,) places of photographs.
+    """
+    return rng.permutation(count) if weights is None else rng.choice(count, count, p=weights)
+
+
+def sampling_weights(groups: Sequence[Group], balance: Balance) -> npt.NDArray[np.float64] | None:
+    """By what probability to draw each photograph, so that what is balanced has equal shares.
+
+    Args:
+        groups: class and source of each photograph.
+        balance: `classes` gives each class the same share; `sources` gives in each class, which
+            have the same share, each of its sources the same; `none` weighs nothing.
+
+    Returns:
+        (photographs,), their sum 1; None for `none`.
+
+    Raises:
+        ConfigError: there is something to balance, and no groups are known.
+    """
+    if balance == "none":
+        return None
+    if not groups:
+        raise ConfigError(f"--balance {balance}: the classes of the photographs are not known")
+    keys = groups if balance == "sources" else [(label, 0) for label, _ in groups]
+    sizes = Counter(keys)
+    parts = Counter(label for label, _ in sizes)
+    weights = [1 / (len(parts) * parts[label] * sizes[label, source]) for label, source in keys]
+    return np.array(weights)
 
 
 Photographs = PhotoBank | DevicePhotographs
@@ -220,12 +300,26 @@ def prefetched(batches: Iterator[Tensor], prepare: Callable[[Tensor], Tensor]) -
             yield batch
 
 
-def _taken(rows: Iterable[Row], shares: Mapping[str, int]) -> Iterator[Row]:
-    """The first rows of each class, as many as its share."""
+def _shares(dataset: Dataset, classes: Sequence[str], split: str, limit: int) -> dict[Group, int]:
+    """How many photographs of each class and source to take."""
+    counts = {label: dataset.sources_of(label, split) for label in classes}
+    if limit:
+        totals = {label: sum(sources.values()) for label, sources in counts.items()}
+        each = even_shares(totals, limit)
+        counts = {label: even_shares(counts[label], each[label]) for label in classes}
+    return {
+        (label, source): count
+        for label, sources in counts.items()
+        for source, count in sources.items()
+    }
+
+
+def _taken(rows: Iterable[Row], shares: Mapping[Group, int]) -> Iterator[Row]:
+    """The first rows of each class and source, as many as their share."""
     left = dict(shares)
     for row in rows:
-        if left[row.label]:
-            left[row.label] -= 1
+        if left[row.label, row.source_index]:
+            left[row.label, row.source_index] -= 1
             yield row
         if not any(left.values()):
             return  # or shards would be read that nobody needs

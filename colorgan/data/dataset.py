@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +30,7 @@ SCHEMA_VERSION = 1
 _FACTS = ("label", "split", "source", "width", "height", "sha256")  # in the order of Row's
 _BATCH = 64  # rows that are Python objects at a time
 SPLITS = ("train", "val", "test")
+Balance = Literal["none", "classes", "sources"]  # what has equal shares of an epoch
 GENERAL = "general"  # the model that trains on every class
 HYPERCOLUMN = "hypercolumn"  # the baseline, which trains on every class, too
 ROUTER = "router"  # the model that sends photographs to the class models

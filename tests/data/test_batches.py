@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from colorgan.data.batches import DevicePhotographs, PhotoBank, on_device, prefetched
-from colorgan.data.dataset import Dataset
-from colorgan.errors import ColorganError
+from colorgan.data.dataset import Balance, Dataset
+from colorgan.errors import ColorganError, ConfigError
 from colorgan.images.decoding import Pixels, decode, resize_square
 
 GIBIBYTE = 2**30
@@ -193,3 +193,88 @@ def test_no_thread_is_left_behind_by_who_stops_early() -> None:
     assert preparing()
     taken.close()
     assert not preparing()
+
+
+GROUPS = [*[("cats", 0)] * 30, *[("cats", 1)] * 10, *[("dogs", 1)] * 40]
+
+
+def drawn(bank: PhotoBank, epochs: int) -> np.ndarray:
+    """The share of each photograph in some epochs."""
+    orders = [
+        torch.cat(
+            [batch[:, 2, 0, 0] for batch in bank.batches(16, 16, np.random.default_rng([1, e]))]
+        )
+        for e in range(epochs)
+    ]
+    assert {len(order) for order in orders} == {len(bank)}
+    return np.bincount(torch.cat(orders).numpy(), minlength=len(bank)) / (epochs * len(bank))
+
+
+@pytest.mark.parametrize(
+    ("balance", "shares"),
+    [
+        ("classes", {("cats", 0): 0.375, ("cats", 1): 0.125, ("dogs", 1): 0.5}),
+        ("sources", {("cats", 0): 0.25, ("cats", 1): 0.25, ("dogs", 1): 0.5}),
+    ],
+)
+def test_an_epoch_gives_what_is_balanced_equal_shares(
+    balance: Balance, shares: dict[tuple[str, int], float]
+) -> None:
+    groups = [*GROUPS[:40], *GROUPS[40:60]]  # 30 and 10 cats of two sources, 20 dogs
+    bank = PhotoBank(coordinates(60), groups, balance)
+    found = drawn(bank, 200)
+    for group, share in shares.items():
+        members = [number for number, each in enumerate(groups) if each == group]
+        assert found[members].sum() == pytest.approx(share, abs=0.02)
+        assert found[members] == pytest.approx(share / len(members), rel=0.4)
+
+
+@pytest.mark.parametrize("balance", ["classes", "sources"])
+def test_a_balanced_epoch_follows_from_its_seed_and_each_place_has_a_crop_of_its_own(
+    balance: Balance,
+) -> None:
+    bank = PhotoBank(coordinates(80), GROUPS, balance)
+    np.testing.assert_array_equal(epoch(bank, 3), epoch(bank, 3, batch_size=7))
+    assert not np.array_equal(epoch(bank, 3), epoch(bank, 4))
+    crops = epoch(bank, 3)
+    again = [number for number, times in enumerate(np.bincount(crops[:, 0, 0, 2])) if times > 2]
+    assert any(len(np.unique(crops[crops[:, 0, 0, 2] == n], axis=0)) > 1 for n in again)
+    kept = DevicePhotographs(bank, torch.device("cpu"))
+    for ours, theirs in zip(
+        kept.batches(16, 16, np.random.default_rng(3)),
+        bank.batches(16, 16, np.random.default_rng(3)),
+        strict=True,
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_without_balance_an_epoch_is_what_it_was() -> None:
+    """Order, corners and flips as before there were groups: by photograph."""
+    rng = np.random.default_rng(7)
+    order = rng.permutation(40)
+    tops, lefts = rng.integers(0, 9, (2, 40))
+    flips = rng.integers(0, 2, size=(40,))
+    pixels = coordinates()
+    expected = [
+        pixels[n, tops[n] : tops[n] + 16, lefts[n] : lefts[n] + 16][:, :: -1 if flips[n] else 1]
+        for n in order
+    ]
+    np.testing.assert_array_equal(epoch(PhotoBank(pixels), 7), np.stack(expected))
+    np.testing.assert_array_equal(
+        epoch(PhotoBank(pixels, GROUPS[:40], "none"), 7), np.stack(expected)
+    )
+
+
+def test_a_bank_knows_the_class_and_the_source_of_each_photograph(scenes: Dataset) -> None:
+    bank = PhotoBank.load(scenes, ("animals", "people"), "train", 32, GIBIBYTE, balance="classes")
+    rows = [*scenes.rows(("animals",), "train"), *scenes.rows(("people",), "train")]
+    assert bank.groups == tuple((row.label, 0) for row in rows)
+    assert bank.weights is not None
+    animals = sum(group == ("animals", 0) for group in bank.groups)
+    assert bank.weights[:animals].sum() == pytest.approx(0.5)
+    assert PhotoBank.load(scenes, ("people",), "train", 32, GIBIBYTE).weights is None
+
+
+def test_nothing_can_be_balanced_whose_classes_are_not_known() -> None:
+    with pytest.raises(ConfigError, match="--balance classes"):
+        PhotoBank(coordinates(), balance="classes")
