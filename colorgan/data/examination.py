@@ -78,7 +78,7 @@ class ExaminationConfig(Configuration):
     min_colorfulness: Weight = option(
         0.0,
         "drop photographs of the training split whose colourfulness (Hasler and Süsstrunk 2003) is "
-        "less: 15 says not colourful, 33 moderately so; 0 drops none",
+        "less; 15 is slightly colourful, 33 moderately, and 0 drops none",
     )
     split_seed: int = option(0, "salt of the split by content; another seed, another split")
 

@@ -9,12 +9,11 @@ candidates are drawn, and so on. At last shards are written from the pieces, and
 """
 
 import csv
-import dataclasses
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -28,7 +27,7 @@ from colorgan.data.mapping import Mapper, ThreadMapper
 from colorgan.data.naming import ClassNames
 from colorgan.data.notes import notes_on
 from colorgan.data.selection import LARGEST_DISTANCE, Dropped, Selection
-from colorgan.data.shards import ShardWriting, plan_shards
+from colorgan.data.shards import ShardPlan, ShardWriting, plan_shards
 from colorgan.data.sources.candidates import Source
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.options import Count, option
@@ -144,12 +143,7 @@ def stage(
     sources = list(sources) if isinstance(sources, Sequence) else [sources]
     names = _class_names(sources)
     config, mapper = config or StagingConfig(), mapper or ThreadMapper()
-    folder = f"datasets/{check_name('dataset', name)}"
-    if storage.exists(f"{folder}/manifest.json") and not replace:
-        raise ColorganError(
-            f"dataset {name!r} exists in {storage.uri}: --replace writes it anew, "
-            "or choose another name"
-        )
+    folder = _free_folder(storage, name, replace)
     pieces = f"staging/{name}"
     downloads = any(source.downloads for source in sources)
     work = Examination(
@@ -159,8 +153,7 @@ def stage(
     observe(progress)
     groups = open_groups(sources, _checks(config), config.hold_out)
     drawing = Drawing(groups, pieces, per_class)
-    chunks = drawing.draw()
-    selected = None
+    chunks, selected = drawing.draw(), None
     while chunks or drawing.state != selected:
         progress.known += sum(len(chunk.candidates) for chunk in chunks)
         for piece in mapper.map(work, chunks):
@@ -177,9 +170,8 @@ def stage(
     # Nobody may read the old shards and the new ones as one dataset.
     patiently(lambda: storage.delete(f"{folder}/manifest.json"))
     shards = []
-    source_of = {plan.key: plan.photographs[0].source for plan in plans}
-    for shard in mapper.map(ShardWriting(storage.uri, folder), plans):
-        shards.append(dataclasses.replace(shard, source_index=source_of[shard.key]))
+    for shard in _written(mapper, ShardWriting(storage.uri, folder), plans):
+        shards.append(shard)
         progress.shards = (len(shards), len(plans))
         observe(progress)
     manifest = _manifest(name, names, sources, config, groups, selection, shards)
@@ -194,6 +186,24 @@ def stage(
         drawing.missing(),
         notes_on(sources, groups, selection, manifest, config),
     )
+
+
+def _free_folder(storage: Storage, name: str, replace: bool) -> str:
+    """The folder of a new dataset; raises ColorganError where there is one that is not replaced."""
+    folder = f"datasets/{check_name('dataset', name)}"
+    if storage.exists(f"{folder}/manifest.json") and not replace:
+        raise ColorganError(
+            f"dataset {name!r} exists in {storage.uri}: --replace writes it anew, "
+            "or choose another name"
+        )
+    return folder
+
+
+def _written(mapper: Mapper, writing: ShardWriting, plans: Sequence[ShardPlan]) -> Iterator[Shard]:
+    """The shards as they are written, in any order, each with its photographs' source."""
+    source_of = {plan.key: plan.photographs[0].source for plan in plans}
+    for shard in mapper.map(writing, plans):
+        yield replace(shard, source_index=source_of[shard.key])
 
 
 def _checks(config: StagingConfig) -> ExaminationConfig:

@@ -165,11 +165,16 @@ def test_classes_keep_their_names_beside_their_keys(storage: Storage, tmp_path: 
 def test_a_manifest_of_before_is_read(scenes: Dataset) -> None:
     key = f"datasets/{scenes.manifest.name}/manifest.json"
     fields = json.loads(scenes.storage.get(key))
-    for name in ("names", "made_up", "origins", "licences"):
+    for name in ("names", "made_up", "origins", "licences", "sources"):
         del fields[name]
+    for shard in fields["shards"]:
+        del shard["source_index"]
     scenes.storage.put(key, json.dumps(fields).encode())
     manifest = open_dataset(scenes.storage, scenes.manifest.name).manifest
-    assert (manifest.names, manifest.made_up) == ({}, ())
+    assert (manifest.names, manifest.made_up, manifest.sources) == ({}, (), ())
+    assert manifest.is_by_content("val", ["people"])
+    rows = open_dataset(scenes.storage, scenes.manifest.name).rows(("people",), "train")
+    assert {row.source_index for row in rows} == {0}
     assert manifest.title_of("people") == "people"
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from colorgan.data.dataset import list_datasets, open_dataset
-from colorgan.data.sources import SceneSource
+from colorgan.data.sources import FolderSource, SceneSource
 from colorgan.data.staging import StagingConfig, stage
 from colorgan.storage import Storage, open_storage
 from tests.conftest import Jobs
+from tests.data.test_staging import photographs
 from tests.s3_server import S3Server
 
 pytestmark = pytest.mark.slow
@@ -44,6 +45,26 @@ def test_any_number_of_workers_stages_the_same(
     assert outcome["counts"] == expected.manifest.counts
     dataset = open_dataset(open_storage(uri), "d")
     assert dataset.manifest.fingerprint == expected.manifest.fingerprint
+
+
+def test_several_sources_are_staged_as_in_one_process(
+    jobs: Jobs, uri: str, storage: Storage, tmp_path: Path
+) -> None:
+    for split, first in (("train", 0), ("val", 20), ("test", 40)):
+        photographs(tmp_path / "some" / split / "cats", 8, first)
+    photographs(tmp_path / "more" / "train" / "dogs", 16, 60)
+    folders = [tmp_path / name for name in ("some", "more")]
+    config = StagingConfig(size=64, min_side=32, hold_out=True, min_colorfulness=15)
+    expected = stage([FolderSource(each) for each in folders], storage, "d", config).dataset
+
+    options = ("--size", "64", "--min-side", "32", "--hold-out", "--min-colorfulness", "15")
+    sources = [f"folder:{each}" for each in folders]
+    job = jobs.start_script("stage_data", *sources, "--dataset", "d", "--storage", uri, *options)
+    assert job.finish(300) == 0, job.output
+    manifest = open_dataset(open_storage(uri), "d").manifest
+    assert manifest.fingerprint == expected.manifest.fingerprint
+    assert manifest.sources == expected.manifest.sources
+    assert f"{sources[1]}: 16 photographs" in job.output
 
 
 def test_a_stopped_job_goes_on_from_what_it_has(jobs: Jobs, storage: Storage) -> None:
