@@ -1,11 +1,12 @@
 """Networks compiled for use on a CPU: by PyTorch's inductor, ahead of time, with frozen weights.
 
-A network becomes two programs: one for a single photograph, and one for batches of any size. A
-program that takes both would lay out its frozen weights for batches, and a single photograph would
-take it twice as long.
+The program takes a single photograph, and a batch goes through it one photograph after another. A
+CPU gains nothing from a batch: the layers of one photograph already keep all its threads busy, and
+they stay in its cache, which those of eight do not. A program for batches of any size is slower
+still, since inductor packs the weights of transposed convolutions for fixed sizes alone.
 
-The programs are machine code, so they never go to storage. They stay in the folder `compiled` of
-this machine's cache (see `colorgan.data.cache`), and the next process loads them within a second.
+Programs are machine code, so they never go to storage. They stay in the folder `compiled` of this
+machine's cache (see `colorgan.data.cache`), and the next process loads them within a second.
 """
 
 import copy
@@ -28,18 +29,15 @@ import colorgan
 from colorgan.data.cache import cache_folder
 from colorgan.errors import ColorganError
 
-_KEPT = 48  # compiled programs of a machine, those that were used last
-
-_BATCH = 8  # the batch size that the program for batches is tuned for
-_LARGEST_BATCH = 4096
+_KEPT = 24  # compiled programs of a machine, those that were used last
 
 
 def compile_network(
     network: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32
 ) -> Callable[[Tensor], Any]:
-    """Compile a network for batches of inputs of one shape, or load what was compiled before.
+    """Compile a network for inputs of one shape, or load what was compiled before.
 
-    Compiling takes a core some 40 seconds.
+    Compiling takes a core some 20 seconds.
 
     Args:
         network: in evaluation mode, on the CPU; it stays as it is.
@@ -48,20 +46,27 @@ def compile_network(
             itself. PyTorch freezes no bfloat16 weights on any other.
 
     Returns:
-        A function from (batch, ...) inputs of that `dtype` to what the network returns for them. It
-        computes on as many threads as PyTorch uses now.
+        A function from (batch, ...) inputs of that `dtype` to what the network returns for them: a
+        tensor, or several. It computes on as many threads as PyTorch uses now.
 
     Raises:
         ColorganError: there is no C++ compiler, PyTorch cannot compile the network, or the disk
             is full.
     """
-    single = _compiled(network, example, dtype)
-    several = _compiled(network, example.expand(_BATCH, *example.shape[1:]).contiguous(), dtype)
-    return lambda batch: (single if len(batch) == 1 else several)(batch)
+    program = _compiled(network, example, dtype)
+
+    def compute(batch: Tensor) -> Any:
+        outputs = [program(one) for one in batch.split(1)]
+        if len(outputs) == 1:
+            return outputs[0]
+        if isinstance(outputs[0], Tensor):
+            return torch.cat(outputs)
+        return tuple(map(torch.cat, zip(*outputs, strict=True)))
+
+    return compute
 
 
 def _compiled(network: nn.Module, example: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Any]:
-    """One of the two programs: an example of several inputs asks for the one for batches."""
     folder = _folder()
     try:
         if folder:
@@ -129,15 +134,10 @@ def _compile(network: nn.Module, example: Tensor, dtype: torch.dtype, folder: Pa
     path = folder / "network.pt2"
     # One thread: inductor's pool of compiling processes would outlive the work.
     options = {"freezing": True, "compile_threads": 1}
-    shapes = None
-    if len(example) > 1:
-        shapes = ({0: torch.export.Dim("batch", min=2, max=_LARGEST_BATCH)},)
     try:
         with torch.no_grad():  # inductor freezes no weights that could be trained
             program = torch.export.export(
-                copy.deepcopy(network).requires_grad_(False).to(dtype),
-                (example.to(dtype),),
-                dynamic_shapes=shapes,
+                copy.deepcopy(network).requires_grad_(False).to(dtype), (example.to(dtype),)
             )
             aoti_compile_and_package(program, package_path=str(path), inductor_configs=options)
     except Exception as error:  # inductor's, the compiler's and the linker's own
