@@ -289,7 +289,8 @@ def _train_base(
             result = results[base]
             if result.status == "stopped":
                 _say(f"stopped; the same command with --sweep {sweep} goes on")
-                os._exit(EXIT_INTERRUPTED)  # the threads that wait for Ray cannot be interrupted
+                # Ray may have been told to end, too, and would not answer; it ends what this owns.
+                os._exit(EXIT_INTERRUPTED)
     if not result.package:
         raise ColorganError(f"{base}, from which the trials start, failed: {result.error}")
     _say(f"the trials start from {result.package}")
