@@ -60,8 +60,8 @@ def compile_network(
 
     def compute(batch: Tensor) -> Any:
         fours = len(batch) // _FOUR * _FOUR
-        outputs = [four(part) for part in batch[:fours].split(_FOUR)] if fours else []
-        outputs += [single(one) for one in batch[fours:].split(1)] if fours < len(batch) else []
+        outputs = [four(batch[start : start + _FOUR]) for start in range(0, fours, _FOUR)]
+        outputs += [single(batch[place : place + 1]) for place in range(fours, len(batch))]
         if len(outputs) == 1:
             return outputs[0]
         if isinstance(outputs[0], Tensor):
