@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="compile the networks for this machine's CPU: some 20 seconds each, once",
+        help="compile the networks for this machine's CPU: some 40 seconds each, once",
     )
     parser.add_argument(
         "--local", action="store_true", help="in one process, without Ray: for a laptop"

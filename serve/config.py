@@ -71,6 +71,6 @@ class ServeConfig(_Strict):
     compile: bool = Field(
         False,
         description="compile the networks for the machine's CPU: a model's first start there takes "
-        "some 20 seconds more, and every photograph less",
+        "some 40 seconds more, and every photograph less",
     )
     threads: int = Field(1, gt=0, description="that PyTorch uses in each replica, on a CPU")

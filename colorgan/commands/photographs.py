@@ -114,7 +114,7 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="without a GPU: compile the networks first, some 20 seconds each the first time on a "
+        help="without a GPU: compile the networks first, some 40 seconds each the first time on a "
         "machine, which many photographs win back",
     )
     _add_batch_size(parser, 8)
