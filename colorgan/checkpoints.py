@@ -15,8 +15,9 @@ import re
 import secrets
 
 from colorgan.errors import NotInStorage
+from colorgan.states import STATE, TENSORS, Snapshot
 from colorgan.storage import Storage
-from colorgan.training import STATE, TENSORS, Snapshot, Training
+from colorgan.training import Training
 
 # The first checkpoints had no lineage and no writer.
 _NAME = re.compile(r"epoch-(?P<epoch>\d+)(?:-(?P<lineage>\d+)-[0-9a-f]+)?")

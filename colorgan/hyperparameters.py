@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,18 +13,22 @@ from colorgan.data.dataset import HYPERCOLUMN, Balance
 from colorgan.errors import ConfigError
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import (
+    BACKBONES,
+    DISCRIMINATORS,
     BackboneName,
     EncoderUNetConfig,
     GeneratorConfig,
     HypercolumnConfig,
 )
 from colorgan.options import Configuration, Count, NaturalNumber, Share, Weight, option
+from colorgan.phases import Phase, in_words, parse_phases, parse_terms, reached, renamed
 
 if TYPE_CHECKING:
     import torch
 
 Choice = Literal["auto", "on", "off"]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,23 @@ class TrainingConfig(GeneratorConfig):
         ConfigError: a value cannot be used.
     """
 
+    phases: str = option(
+        "adversarial",
+        "what is learned one after the other, with relative lengths, as "
+        "regression:12+critic:1+adversarial:6: the generator without an adversary, the "
+        "discriminators alone, both against each other",
+    )
     generator: Literal["unet", "encoder_unet"] = option(
         "unet", "the paper's U-Net, or one whose encoder is a classifier that knows ImageNet"
     )
     encoder: BackboneName = option(EMBEDDED, "that classifier")
-    discriminator_width: Count = option(64, "channels of the discriminator's first layer (ndf)")
+    discriminators: str = option(
+        "patches",
+        "one or more, joined by +, each with a weight or 1, as features:2+semantic: patches of the "
+        "picture (pix2pix's PatchGAN), features of the colored picture that frozen classifiers "
+        "see, or the colors beside what the encoder sees in the gray picture (semantic)",
+    )
+    discriminator_width: Count = option(64, "channels of a discriminator's first layer (ndf)")
     epochs: Count = option(200, "passes over the training photographs")
     batch_size: Count = option(5, "photographs a step")
     photographs: NaturalNumber = option(
@@ -50,17 +66,19 @@ class TrainingConfig(GeneratorConfig):
         "what has an equal expected share of an epoch, whose photographs are then drawn with "
         "replacement: the classes, or the classes and in each of them its sources",
     )
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = option(2e-4, "of Adam, for both networks")
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = option(2e-4, "of Adam, for all networks")
     encoder_rate: Share = option(
         1.0, "share of the learning rate that a pretrained encoder has; with 0 it stays as it is"
     )
-    decay_share: Share = option(
-        0.0, "share of the epochs, the last ones, over which the learning rate falls to zero"
+    adversarial_rate: Share = option(
+        1.0, "share of the learning rate that the generator has in adversarial phases"
     )
-    warm_up_share: Share = option(
+    discriminator_rate: Rate = option(
+        1.0, "learning rate of the discriminators, as a multiple of --learning-rate"
+    )
+    decay_share: Share = option(
         0.0,
-        "share of the epochs, the first ones, in which the generator learns by L1 alone, without "
-        "an adversary; with 1 there is none at all",
+        "share of each phase's steps, the last ones, over which its learning rate falls to zero",
     )
     average: Decay = option(
         0.0,
@@ -70,7 +88,24 @@ class TrainingConfig(GeneratorConfig):
     beta1: Decay = option(0.5, "Adam's first-moment decay")
     lambda_l1: Weight = option(100.0, "weight of the L1 term in the generator's loss")
     lambda_perceptual: Weight = option(
-        0.0, "weight of the distance in the encoder's classifier's features in the generator's loss"
+        0.0, "weight of the distance in classifiers' features in the generator's loss"
+    )
+    perceptual: str = option(
+        "",
+        "the classifiers whose features the perceptual term and the discriminator `features` use, "
+        "joined by +, as efficientnet_lite0+efficientnet_lite1; the encoder's if empty",
+    )
+    lambda_adversary: Weight = option(
+        1.0, "weight of the adversary in the generator's loss, beside each discriminator's own"
+    )
+    chroma: Annotated[float, Field(ge=1)] = option(
+        1.0,
+        "factor of the photographs' chroma, a and b of Lab, in the phases with an adversary",
+    )
+    publish: Literal["last", "nearest"] = option(
+        "last",
+        "the state that is published: the last one, or that of the epoch, of those that end in an "
+        "adversarial phase, with the lowest Fréchet distance on the validation photographs",
     )
     backbone: BackboneName = option("vgg16", "classifier below hypercolumn and a trained router")
     start_from: str = option(
@@ -81,22 +116,54 @@ class TrainingConfig(GeneratorConfig):
     seed: NaturalNumber = option(0, "of the weights, the order, the crops and the dropout")
 
     def check(self) -> None:
-        """Check what the architecture demands of the size; raises ConfigError."""
+        """Check what the fields' types cannot say; raises ConfigError."""
         self.architecture("")
+        _ = self.phase_list, self.perceptual_names
+        names = [name for name, _ in self.discriminator_weights]
+        if len(names) > len({*names}):
+            raise ConfigError(f"--discriminators {self.discriminators!r} names one twice")
+        if "semantic" in names and self.generator != "encoder_unet":
+            raise ConfigError("--discriminators semantic needs --generator encoder_unet")
+        if self.chroma != 1 and self.color_space != "lab":
+            raise ConfigError("--chroma needs --color-space lab")
 
-    def learning_rate_in(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 1."""
-        left, falling = self.epochs - epoch + 1, self.decay_share * self.epochs
-        return self.learning_rate * min(1.0, left / (falling + 1))
+    def replaced(self, values: Mapping[str, Any]) -> TrainingConfig:
+        """This configuration with other values, by the names of any version; raises ConfigError."""
+        changes: dict[str, Any] = renamed(values)
+        return replace(self, **changes)
 
-    def adversarial_in(self, epoch: int) -> bool:
-        """Whether the discriminator takes part in an epoch, counted from 1."""
-        return epoch > self.warm_up_share * self.epochs
+    @property
+    def phase_list(self) -> tuple[Phase, ...]:
+        """The phases of the training; their shares add up to 1."""
+        return parse_phases(self.phases)
+
+    @property
+    def discriminator_weights(self) -> list[tuple[str, float]]:
+        """The discriminators that the phases with an adversary have, and their weights."""
+        return parse_terms("--discriminators", self.discriminators, DISCRIMINATORS)
+
+    @property
+    def perceptual_names(self) -> tuple[str, ...]:
+        """The classifiers whose features the losses look at."""
+        if not self.perceptual:
+            return (self.encoder,)
+        return tuple(name for name, _ in parse_terms("--perceptual", self.perceptual, BACKBONES))
 
     @property
     def has_adversary(self) -> bool:
-        """Whether the discriminator takes part in any epoch."""
-        return self.adversarial_in(self.epochs)
+        """Whether discriminators take part in any phase."""
+        return any(phase.has_adversary for phase in self.phase_list)
+
+    @property
+    def sees_colors(self) -> bool:
+        """Whether a loss looks at the features that classifiers have of a coloured picture."""
+        names = [name for name, _ in self.discriminator_weights]
+        return self.lambda_perceptual > 0 or (self.has_adversary and "features" in names)
+
+    @property
+    def has_fixed_encoder(self) -> bool:
+        """Whether the generator stands on a classifier's features that no step changes."""
+        return self.generator == "encoder_unet" and self.encoder_rate == 0
 
     def objective(self, model: str, epochs: int | None = None) -> str:
         """What a model's generator learns by, in words.
@@ -107,13 +174,17 @@ class TrainingConfig(GeneratorConfig):
         """
         if model == HYPERCOLUMN:
             return "distance of U and V, as they are and blurred"
-        done = self.epochs if epochs is None else epochs
+        progress = 1.0 if epochs is None else min(1.0, epochs / self.epochs)
         terms = {"L1": self.lambda_l1, "perceptual term": self.lambda_perceptual}
         words = [f"{name} (weight {weight:g})" for name, weight in terms.items() if weight]
-        adversarial = sum(self.adversarial_in(epoch) for epoch in range(1, done + 1))
-        if adversarial:
-            return ", ".join([*words, f"adversary in {adversarial} of {done} epochs"])
-        return ", ".join([*words, "no adversary"])
+        phases = reached(self.phase_list, progress)
+        if not any(phase.has_adversary for phase in phases):
+            return ", ".join([*words, "no adversary"])
+        words += [
+            f"adversary on {name} (weight {self.lambda_adversary * weight:g})"
+            for name, weight in self.discriminator_weights
+        ]
+        return f"{', '.join(words)}; {in_words(phases, progress)}"
 
     def architecture(self, model: str) -> GeneratorConfig | EncoderUNetConfig | HypercolumnConfig:
         """The part that decides the architecture of a model's network."""
@@ -136,7 +207,15 @@ class SpeedConfig(Configuration):
         "auto",
         "of the networks' arithmetic; auto is bfloat16 where the device has it",
     )
-    channels_last: Choice = option("auto", "memory layout of the networks; auto is on for a GPU")
+    channels_last: Choice = option(
+        "auto",
+        "memory layout of the networks; auto is on for a GPU, and with features that are kept",
+    )
+    keep_features: Choice = option(
+        "auto",
+        "on a CPU, compute the features of an encoder that does not learn once, and keep them in "
+        "the cache; auto is on",
+    )
     fused_adam: Choice = option("auto", "Adam's fused kernel; auto is on")
     compile: Choice = option("auto", "torch.compile; auto is off")
     prefetch: Choice = option(
@@ -166,11 +245,16 @@ class SpeedConfig(Configuration):
         """Whether the next batch is prepared while the device works."""
         return self.prefetch == "on" or (self.prefetch == "auto" and device.type == "cuda")
 
-    def channels_last_on(self, device: torch.device) -> bool:
+    def keeps_features_on(self, device: torch.device) -> bool:
+        """Whether the features of an encoder that does not learn are kept for the device."""
+        return self.keep_features != "off" and device.type == "cpu"
+
+    def channels_last_on(self, device: torch.device, training: TrainingConfig) -> bool:
         """Whether the networks use the channels_last layout on the device."""
-        return self.channels_last == "on" or (
-            self.channels_last == "auto" and device.type == "cuda"
-        )
+        if self.channels_last != "auto":
+            return self.channels_last == "on"
+        kept = training.has_fixed_encoder and self.keeps_features_on(device)
+        return device.type == "cuda" or kept
 
 
 def cpu_has_bfloat16() -> bool:
@@ -183,14 +267,15 @@ def cpu_has_bfloat16() -> bool:
 def stored_config(fields_of: Mapping[str, Any]) -> TrainingConfig:
     """A configuration from a document that any version of colorgan wrote.
 
-    An option that is newer than the document has its default, which changes nothing; one that is
-    gone is left out.
+    An option that is newer than the document has its default, which changes nothing; one that has
+    another name today is read as that, and one that is gone is left out.
 
     Raises:
         ConfigError: a value cannot be used.
     """
     names = {field.name for field in fields(TrainingConfig)}
-    return TrainingConfig(**{name: value for name, value in fields_of.items() if name in names})
+    known: dict[str, Any] = renamed(fields_of)
+    return TrainingConfig(**{name: value for name, value in known.items() if name in names})
 
 
 def stored_objective(model: str, fields_of: Mapping[str, Any], epochs: int) -> str:

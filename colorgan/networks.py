@@ -1,8 +1,9 @@
 """A training's networks before their first step, their optimisers, and what they draw from."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,44 +15,92 @@ from colorgan.models.backbones import Features
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.hypercolumn import HypercolumnNetwork
+from colorgan.models.patchgan import PatchDiscriminator
+from colorgan.models.projected import FeatureDiscriminator
+from colorgan.models.semantic import SemanticDiscriminator
 from colorgan.models.unet import UNetGenerator
 
+if TYPE_CHECKING:
+    from colorgan.models.classifiers import Classifier
 
-def create_generator(config: TrainingConfig, model: str) -> Generator:
+Autocast = Callable[[], AbstractContextManager[Any]]  # enters the precision of the arithmetic
+
+
+class Classifiers:
+    """Pretrained classifiers, each of which is loaded once."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._loaded: dict[str, Classifier] = {}
+
+    def whole(self, name: str, device: torch.device | None = None) -> "Classifier":
+        """A classifier as it is, on the CPU or on another device; raises ColorganError."""
+        # torchvision takes seconds to import, and the paper's generator needs none of it.
+        from colorgan.models.classifiers import load_classifier
+
+        if device and device.type != "cpu":
+            return load_classifier(name, device=device)
+        if name not in self._loaded:
+            self._loaded[name] = load_classifier(name)
+        return self._loaded[name]
+
+    def network(self, name: str) -> nn.Module:
+        """A copy of a classifier's network, which may be trained or replaced."""
+        return copy.deepcopy(self.whole(name).network)
+
+    def features(self, name: str) -> Features:
+        """A classifier's features, frozen."""
+        return Features(name, self.network(name)).requires_grad_(False)
+
+
+def create_generator(
+    config: TrainingConfig, model: str, classifiers: Classifiers | None = None
+) -> Generator:
     """A model's network before its training; its weights are drawn from PyTorch's random state.
+
+    Args:
+        config: of the training.
+        model: its name.
+        classifiers: where its backbone's weights come from.
 
     Raises:
         ColorganError: the backbone's weights cannot be had.
     """
+    network = (classifiers or Classifiers()).network
     architecture = config.architecture(model)
     if isinstance(architecture, HypercolumnConfig):
-        return HypercolumnNetwork(architecture, _classifier(architecture.backbone))
+        return HypercolumnNetwork(architecture, network(architecture.backbone))
     if isinstance(architecture, EncoderUNetConfig):
-        return EncoderUNetGenerator(architecture, _classifier(architecture.encoder))
+        return EncoderUNetGenerator(architecture, network(architecture.encoder))
     return UNetGenerator(architecture)
 
 
-def perceptual_features(config: TrainingConfig, generator: Generator) -> Features:
-    """What the perceptual term sees with: the encoder's classifier as it was pretrained, frozen.
+def create_discriminators(
+    config: TrainingConfig, generator: Generator, classifiers: Sequence[Features]
+) -> nn.ModuleDict:
+    """The discriminators that a training's configuration names, by name.
 
     Args:
-        config: which classifier.
-        generator: the network of `create_generator`, before anything is trained or loaded.
-
-    Raises:
-        ColorganError: the classifier's weights cannot be had.
+        config: of the training.
+        generator: whose pictures they judge.
+        classifiers: whose features of those the discriminator `features` judges.
     """
-    if isinstance(generator, EncoderUNetGenerator):
-        # A copy: the encoder may be trained, or be replaced by that of a base model; and on a CPU
-        # features of another memory layout, as the encoder gets, are rounded otherwise.
-        features = copy.deepcopy(generator.encoder)
-    else:
-        features = Features(config.encoder, _classifier(config.encoder))
-    return features.requires_grad_(False)
+    channels, width = config.color_channels, config.discriminator_width
+    found: dict[str, nn.Module] = {}
+    for name, _ in config.discriminator_weights:
+        if name == "patches":
+            found[name] = PatchDiscriminator(channels, width, config.norm)
+        elif name == "features":
+            found[name] = FeatureDiscriminator(classifiers, width)
+        else:
+            assert isinstance(generator, EncoderUNetGenerator)
+            beside = generator.encoder.channels[2:]
+            found[name] = SemanticDiscriminator(channels, beside, width)
+    return nn.ModuleDict(found)
 
 
-def create_adam(network: nn.Module, config: TrainingConfig, fused: bool) -> torch.optim.Adam:
-    """Adam for a network; `share` of a group is that of the learning rate which it has."""
+def generators_adam(network: nn.Module, config: TrainingConfig, fused: bool) -> torch.optim.Adam:
+    """Adam for a generator; `share` of a group is that of the learning rate which it has."""
     own: list[nn.Parameter] = []
     pretrained: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
@@ -65,11 +114,23 @@ def create_adam(network: nn.Module, config: TrainingConfig, fused: bool) -> torc
     )
 
 
-def _classifier(name: str) -> nn.Module:
-    # torchvision takes seconds to import, and the paper's generator needs none of it.
-    from colorgan.models.classifiers import load_classifier
-
-    return load_classifier(name).network
+def discriminators_adam(
+    networks: nn.ModuleDict, config: TrainingConfig, fused: bool
+) -> torch.optim.Adam:
+    """Adam for discriminators, a group each."""
+    return torch.optim.Adam(
+        [
+            {
+                "params": list(network.parameters()),
+                "share": config.discriminator_rate,
+                # pix2pix's own; or those of Projected GANs (Sauer et al. 2021).
+                "betas": (config.beta1, 0.999) if name == "patches" else (0.0, 0.99),
+            }
+            for name, network in networks.items()
+        ],
+        lr=config.learning_rate,
+        fused=fused,
+    )
 
 
 @contextmanager

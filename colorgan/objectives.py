@@ -3,38 +3,34 @@
 Channels of lightness and colour lie in [-1, 1]; losses are scalars, with their gradients.
 """
 
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from colorgan.models.backbones import Features
+_LOOKED_AT = 128  # px, by classifiers
 
-_LOOKED_AT = 128  # px, by the perceptual term
+Logits = Sequence[Tensor]
 
 
 def perceptual_distance(
-    features: Features, fake: Tensor, real: Tensor, autocast: AbstractContextManager[Any]
+    seen: Sequence[Sequence[Tensor]], wanted: Sequence[Sequence[Tensor]]
 ) -> Tensor:
-    """Distance of two batches in a classifier's features (Johnson et al. 2016, section 3.2).
+    """Distance of two batches in classifiers' features (Johnson et al. 2016, section 3.2).
 
     Args:
-        features: the classifier's.
-        fake: (batch, 3, side, side) sRGB in [0, 1].
-        real: the same of what it should be.
-        autocast: in which precision the classifier computes.
+        seen: by classifier, its features of what was coloured: (batch, channels, height, width).
+        wanted: the same of what it should be.
 
     Returns:
-        The mean over the layers of the L1 distance as a share of the original's mean activation.
+        The mean over all features of the L1 distance as a share of the original's mean activation.
     """
-    pictures = [_small(rgb) for rgb in (fake, real)]
-    with autocast:
-        seen, wanted = (features(rgb * 2 - 1) for rgb in pictures)
     distances = [
         (one.float() - other.float()).abs().mean() / other.float().abs().mean()
-        for one, other in zip(seen, wanted, strict=True)
+        for these, those in zip(seen, wanted, strict=True)
+        for one, other in zip(these, those, strict=True)
     ]
     return torch.stack(distances).mean()
 
@@ -51,14 +47,57 @@ def chroma_distance(fake: Tensor, real: Tensor) -> Tensor:
     return torch.stack([(each + 1e-6).sqrt().mean() for each in distances]).mean()
 
 
-def verdict_loss(logits: Tensor, verdict: float) -> Tensor:
-    """Binary cross-entropy of the discriminator's logits against one verdict for all."""
-    target = torch.full_like(logits, verdict, dtype=torch.float32)
-    return F.binary_cross_entropy_with_logits(logits.float(), target)
+@dataclass(frozen=True)
+class AdversarialLoss:
+    """What a discriminator and its generator learn by, of (batch, 1, ...) logits at several places.
+
+    Attributes:
+        judge: the discriminator's loss, of its logits of real and of generated pictures.
+        deceive: the generator's, of the logits of its pictures.
+    """
+
+    judge: Callable[[Logits, Logits], Tensor]
+    deceive: Callable[[Logits], Tensor]
 
 
-def _small(rgb: Tensor) -> Tensor:
-    """Pictures as the perceptual term looks at them: it would cost more than all else."""
+def _cross_entropy(real: Logits, fake: Logits) -> Tensor:
+    # It is halved, to slow the discriminator against the generator (Isola et al., section 3.3).
+    return 0.5 * (_verdict(real, 1.0) + _verdict(fake, 0.0))
+
+
+def _not_saturating(fake: Logits) -> Tensor:
+    # The generator maximises log D(x, G(x)) instead of minimising log(1 - D(x, G(x))).
+    return _verdict(fake, 1.0)
+
+
+def _verdict(logits: Logits, verdict: float) -> Tensor:
+    """Binary cross-entropy of logits against one verdict for all."""
+    return _mean(
+        F.binary_cross_entropy_with_logits(each.float(), torch.full_like(each, verdict).float())
+        for each in logits
+    )
+
+
+def _hinge(real: Logits, fake: Logits) -> Tensor:
+    return _mean(F.relu(1 - each.float()).mean() for each in real) + _mean(
+        F.relu(1 + each.float()).mean() for each in fake
+    )
+
+
+def _raise_logits(fake: Logits) -> Tensor:
+    return -_mean(each.float().mean() for each in fake)
+
+
+def _mean(losses: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(losses)).mean()
+
+
+CROSS_ENTROPY = AdversarialLoss(_cross_entropy, _not_saturating)  # Goodfellow et al. 2014
+HINGE = AdversarialLoss(_hinge, _raise_logits)  # Lim and Ye 2017
+
+
+def looked_at(rgb: Tensor) -> Tensor:
+    """Pictures as classifiers look at them: large ones would cost more than all else."""
     if rgb.shape[-1] <= _LOOKED_AT:
         return rgb
     size = (_LOOKED_AT, _LOOKED_AT)

@@ -12,16 +12,22 @@ class EpochRecord:
 
     Attributes:
         epoch: counted from 1.
-        loss_d: the discriminator's loss, mean over the epoch's photographs; 0 where there is none.
-        loss_gan: the generator's adversarial loss; 0 where there is no discriminator.
-        loss_l1: the generator's L1 loss, before lambda, on channels in [-1, 1]; of hypercolumns,
-            the mean distance of U and V, as they are and blurred.
+        loss_d: the discriminators' loss, mean over the epoch's photographs; 0 in steps without an
+            adversary.
+        loss_gan: the generator's adversarial loss, before lambda; the same.
+        loss_l1: the generator's L1 loss, before lambda, on channels in [-1, 1] as large as it
+            writes them; of hypercolumns, the mean distance of U and V, as they are and blurred.
         val_l1: mean absolute error in a and b of Lab on the validation split.
         val_psnr: PSNR in sRGB on the validation split, in dB.
         images_per_second: training photographs a second, without the validation.
         seconds: the whole epoch, validation included.
         data_seconds: of these, spent waiting for the next batch of photographs.
         step_seconds: of these, spent in the training's steps.
+        val_colorfulness: mean colourfulness on the validation split, as a share of the originals';
+            None where those are gray, and of epochs of before.
+        val_distance: Fréchet distance of the validation photographs from the originals, in the
+            pooled features of the encoder's classifier, where an epoch ends in an adversarial
+            phase; None elsewhere, and of few photographs.
     """
 
     epoch: int
@@ -34,6 +40,8 @@ class EpochRecord:
     seconds: float
     data_seconds: float = 0.0
     step_seconds: float = 0.0
+    val_colorfulness: float | None = None
+    val_distance: float | None = None
 
 
 def history_csv(history: Sequence[EpochRecord]) -> bytes:

@@ -30,7 +30,7 @@ from colorgan.documents import read_document
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
 from colorgan.evaluation.evaluate import photo_id
-from colorgan.hyperparameters import TrainingConfig
+from colorgan.hyperparameters import TrainingConfig, stored_config
 from colorgan.images.decoding import decode, encode_png, encode_webp
 from colorgan.networks import create_generator
 from colorgan.packages import Trained, publish
@@ -95,7 +95,7 @@ class Sweep:
 
     def config(self, values: Mapping[str, Any]) -> TrainingConfig:
         """All hyper-parameters of a trial of these values; raises ConfigError."""
-        return replace(self.training, **values)
+        return self.training.replaced(values)
 
     def evaluates(self, epoch: int, config: TrainingConfig) -> bool:
         """Whether a trial is evaluated after an epoch."""
@@ -127,7 +127,7 @@ class Sweep:
 
         def build(fields: dict[str, Any]) -> "Sweep":
             trials = tuple(TrialPlan(**trial) for trial in fields["trials"])
-            training = TrainingConfig(**fields["training"])
+            training = stored_config(fields["training"])
             photographs = tuple(fields["photographs"])
             return cls(
                 **{**fields, "trials": trials, "training": training, "photographs": photographs}

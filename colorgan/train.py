@@ -15,13 +15,16 @@ from colorgan.data.batches import PhotoBank
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import encode_png
+from colorgan.models.generator import Generator
 from colorgan.packages import Trained, load_generator, publish
 from colorgan.records import EpochRecord, history_csv
 from colorgan.runs import ModelResult, ModelRun, Wish, find_base
+from colorgan.states import Snapshot
 from colorgan.storage import Storage, open_storage, patiently
-from colorgan.training import Snapshot, Training, device_name, load_banks
+from colorgan.training import Training, device_name, load_banks
 
 SAMPLES = 8
+_SAY_SECONDS = 10.0
 
 
 def train_model(
@@ -31,6 +34,7 @@ def train_model(
     observe: Callable[[float], Wish | None] = lambda fraction: None,
     record: Callable[[EpochRecord], None] = lambda record: None,
     saved: Callable[[float], None] = lambda seconds: None,
+    say: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> ModelResult:
     """Train one model from its last checkpoint to its last epoch, and publish it.
 
@@ -44,6 +48,7 @@ def train_model(
             is done before the next step.
         record: called after every epoch.
         saved: called after every checkpoint with the seconds that it took.
+        say: called now and then with a line on what is done before the first epoch.
 
     Returns:
         The result; its status is "stopped" where that was wished.
@@ -79,6 +84,15 @@ def train_model(
         if wish == "stop":
             raise _Stopped
 
+    said = time.monotonic()
+
+    def prepare(fraction: float) -> None:
+        nonlocal said
+        step(0.0)
+        if time.monotonic() - said > _SAY_SECONDS:
+            said = time.monotonic()
+            say(f"{spec.model}: looking at the photographs once, {fraction:.0%} done")
+
     def result(status: str, **outcome: Any) -> ModelResult:
         history = training.history
         return ModelResult(
@@ -101,7 +115,7 @@ def train_model(
         )
 
     try:
-        for epoch in training.run(step):
+        for epoch in training.run(step, prepare):
             # Kept in memory between checkpoints: a stop may come in the middle of an epoch.
             unsaved = training.snapshot()
             record(epoch)
@@ -129,29 +143,31 @@ def _publish(
     device: torch.device,
 ) -> ModelCard:
     history = training.history
+    generator, record = training.published()
+    metrics = {name: value for name, value in asdict(record).items() if value is not None}
     return publish(
         storage,
         spec.model,
         dataset,
         Trained(
-            training.generator,
+            generator,
             classes=dataset.model_classes(spec.model),
             training=asdict(spec.training),
-            metrics=asdict(history[-1]),
+            metrics=metrics,
             seconds=sum(each.seconds for each in history),
             device=device_name(device),
             epochs=len(history),
             run=spec.run,
             folder=spec.folder,
-            extra={"history.csv": history_csv(history), "samples.png": _samples(training, val)},
+            extra={"history.csv": history_csv(history), "samples.png": _samples(generator, val)},
         ),
     )
 
 
-def _samples(training: Training, val: PhotoBank) -> bytes:
+def _samples(generator: Generator, val: PhotoBank) -> bytes:
     """A PNG of the first validation photographs: grayscale, coloured, original."""
     originals = list(val.pixels[:SAMPLES])
-    colored = Colorizer(training.generator)(originals)
+    colored = Colorizer(generator)(originals)
     rows = [
         SheetRow("", (grayscale(original), result, original))
         for original, result in zip(originals, colored, strict=True)

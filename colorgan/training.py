@@ -1,33 +1,23 @@
 """The training of one network on one device: a loop that yields a record an epoch.
 
-The objective of a pix2pix conditional GAN (Isola et al. 2017, section 3.1), for lightness x and
-colour y:
-
-    G* = arg min_G max_D  E[log D(x, y)] + E[log(1 - D(x, G(x)))]  +  lambda * E[|y - G(x)|]
-
-A perceptual term can be added, the distance of G(x) and y in the features of a classifier (Johnson
-et al. 2016, section 3.2).
-
-That of the hypercolumn baseline (Dahl 2016): the distance of U and V, as they are and blurred.
-
-Every epoch draws its order, crops, flips and dropout from (seed, epoch) alone, so a training that
-goes on from a checkpoint continues as if it had never stopped.
+What a step does is in colorgan.steps, and when it does what in colorgan.phases. Every epoch draws
+its order, crops, flips and dropout from (seed, epoch) alone, and phases are counted in steps, so a
+training that goes on from a checkpoint continues as if it had never stopped.
 """
 
 import copy
-import json
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, closing
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from functools import partial
+from itertools import repeat
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors.torch import load, save
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.data.batches import (
     JITTER,
@@ -38,44 +28,36 @@ from colorgan.data.batches import (
     keep_on_device,
     on_device,
 )
-from colorgan.data.dataset import Dataset
-from colorgan.errors import ConfigError, Corrupt, TrainingDiverged
-from colorgan.evaluation.metrics import ab_l1, psnr
+from colorgan.data.dataset import HYPERCOLUMN, Dataset
+from colorgan.data.features import FeatureBank, look_once
+from colorgan.errors import ConfigError, TrainingDiverged
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images import lab
 from colorgan.models.architectures import HypercolumnConfig
-from colorgan.models.backbones import Features
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
-from colorgan.models.patchgan import PatchDiscriminator
-from colorgan.networks import create_adam, create_generator, perceptual_features, seeded
-from colorgan.objectives import chroma_distance, perceptual_distance, verdict_loss
+from colorgan.models.hypercolumn import HypercolumnNetwork
+from colorgan.models.pictures import scaled
+from colorgan.networks import (
+    Classifiers,
+    create_discriminators,
+    create_generator,
+    discriminators_adam,
+    generators_adam,
+    seeded,
+)
+from colorgan.phases import Phase, Schedule
 from colorgan.records import EpochRecord
+from colorgan.samples import Sample, Sampler
+from colorgan.states import Snapshot, copied, read_files, tensors_of
+from colorgan.steps import Steps
+from colorgan.validation import Validated, Validation
 
-# The files of a checkpoint.
-STATE = "state.json"
-TENSORS = "state.safetensors"
+if TYPE_CHECKING:
+    from colorgan.models.classifiers import Classifier
 
+_NEAREST = "nearest."  # before the names of the tensors of the state that is nearest until now
 _VALIDATION_BATCH = 64  # photographs that a GPU validates at a time, at least
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A training's whole state after an epoch, while the training itself goes on.
-
-    Attributes:
-        epoch: the last one that is done.
-        tensors: of the networks and the optimisers by name, on the CPU.
-        state: the configuration and the history.
-    """
-
-    epoch: int
-    tensors: dict[str, Tensor]
-    state: dict[str, Any]
-
-    def files(self) -> dict[str, bytes]:
-        """The files of a checkpoint, from which `Training.load` goes on."""
-        return {STATE: json.dumps(self.state).encode(), TENSORS: save(self.tensors)}
 
 
 class Training:
@@ -100,7 +82,7 @@ class Training:
 
         Args:
             config: how to train.
-            train: training photographs, JITTER times as large as the crops.
+            train: training photographs, as large as `load_banks` reads them.
             val: validation photographs, of the crops' size.
             device: where to train.
             speed: how to use the device; the defaults where None.
@@ -109,49 +91,70 @@ class Training:
         Raises:
             ColorganError: the backbone's weights cannot be had.
         """
-        speed = speed or SpeedConfig()
+        self._speed = speed = speed or SpeedConfig()
         self.config = config
         self.history: list[EpochRecord] = []
         self._train, self._val = (
             keep_on_device(bank, device, speed.gpu_photo_share) for bank in (train, val)
         )
+        self._rows: tuple[FeatureBank, FeatureBank] | None = None  # of both, once they are there
         self._device = device
-        self._bfloat16 = speed.bfloat16_on(device)
-        self._prefetch = speed.prefetch_on(device)
-        layout = torch.channels_last if speed.channels_last_on(device) else torch.contiguous_format
-        architecture = config.architecture(model)
-        self._space = architecture.color_space
-        self._regresses = isinstance(architecture, HypercolumnConfig)
-        self._features: Features | None = None
-        self._discriminator: PatchDiscriminator | None = None
+        self._autocast = partial(
+            torch.autocast, device.type, torch.bfloat16, enabled=speed.bfloat16_on(device)
+        )
+        self._phases = config.phase_list
+        if isinstance(config.architecture(model), HypercolumnConfig):
+            self._phases = (Phase("regression", 1.0),)
+        self._space = config.architecture(model).color_space
+        self._create(model)
+        self._sampler = Sampler(self._learner, self._space, self._autocast)
+        self._nearest: dict[str, Tensor] = {}  # the generator of the record with that distance
+
+    def _create(self, model: str) -> None:
+        """Draw the networks, and give them their optimisers."""
+        config, device, speed = self.config, self._device, self._speed
+        adversarial = any(phase.has_adversary for phase in self._phases)
+        loaded, seen = Classifiers(), []
+        self._discriminators: nn.ModuleDict | None = None
         with seeded(config.seed, 0, device):
-            self._learner = create_generator(config, model)
-            if isinstance(self._learner, EncoderUNetGenerator):
-                self._learner.encoder.requires_grad_(config.encoder_rate > 0)
-            # It draws its weights last, so those of the generator do not depend on it.
-            if not isinstance(architecture, HypercolumnConfig) and config.has_adversary:
-                self._discriminator = PatchDiscriminator(
-                    architecture.color_channels, config.discriminator_width, config.norm
-                )
-        if config.lambda_perceptual and not self._regresses:
-            self._features = perceptual_features(config, self._learner).to(device)
-
-        def ready(network: nn.Module) -> torch.optim.Adam:
-            network.to(device, memory_format=layout)  # type: ignore[call-overload]
-            return create_adam(network, config, fused=speed.fused_adam != "off")
-
-        self._adam_g = ready(self._learner)
-        self.generator = self._learner
+            self._learner = learner = create_generator(config, model, loaded)
+            if isinstance(learner, EncoderUNetGenerator):
+                learner.encoder.requires_grad_(config.encoder_rate > 0)
+            if config.sees_colors and not isinstance(learner, HypercolumnNetwork):
+                seen = [loaded.features(name).to(device) for name in config.perceptual_names]
+            # They draw their weights last, so those of the generator do not depend on them.
+            if adversarial:
+                self._discriminators = create_discriminators(config, learner, seen)
+        self._validation = Validation(self._ruler(loaded))
+        layout = torch.contiguous_format
+        if speed.channels_last_on(device, config):
+            layout = torch.channels_last
+        learner.to(device, memory_format=layout)  # type: ignore[call-overload]
+        fused, compiled = speed.fused_adam != "off", speed.compile == "on"
+        self._adam_g = generators_adam(learner, config, fused)
+        self.generator = learner
         if config.average:
-            self.generator = copy.deepcopy(self._learner).requires_grad_(False)
-        self._generate: Callable[[Tensor], Tensor] = self._learner
-        if self._discriminator:
-            self._adam_d = ready(self._discriminator)
-            self._judge: Callable[[Tensor, Tensor], Tensor] = self._discriminator
-        if speed.compile == "on":
-            self._generate = torch.compile(self._learner)
-            if self._discriminator:
-                self._judge = torch.compile(self._discriminator)
+            self.generator = copy.deepcopy(learner).requires_grad_(False)
+        self._steps = Steps(
+            config, learner, self._adam_g, seen, self._autocast, self._space, compiled
+        )
+        if self._discriminators is not None:
+            self._discriminators.to(device, memory_format=layout)  # type: ignore[call-overload]
+            self._adam_d = discriminators_adam(self._discriminators, config, fused)
+            self._steps.oppose(self._discriminators, self._adam_d)
+
+    def _ruler(self, classifiers: Classifiers) -> "Classifier | None":
+        """The encoder's classifier, where the photographs' distance is to be measured.
+
+        The paper's generator needs no classifier, and loads one only where that is to choose.
+        """
+        chooses = self.config.publish == "nearest"
+        measured = chooses or isinstance(self._learner, EncoderUNetGenerator)
+        if self._phases[-1].objective != "adversarial" or not measured:
+            return None
+        classifier = classifiers.whole(self.config.encoder, self._device)
+        classifier.use_fastest_type()
+        return classifier
 
     @property
     def epoch(self) -> int:
@@ -159,12 +162,16 @@ class Training:
         return len(self.history)
 
     def run(
-        self, observe: Callable[[float], None] = lambda fraction: None
+        self,
+        observe: Callable[[float], None] = lambda fraction: None,
+        prepare: Callable[[float], None] = lambda fraction: None,
     ) -> Iterator[EpochRecord]:
         """Train the epochs that are left.
 
         Args:
             observe: called after every step with the fraction of the epoch that is done.
+            prepare: called with the fraction that is done of looking at the photographs once,
+                before the first epoch, where that is of use.
 
         Yields:
             A record after every epoch; the state can be saved before the next.
@@ -172,24 +179,43 @@ class Training:
         Raises:
             TrainingDiverged: a loss is not a finite number.
         """
+        if self.epoch < self.config.epochs:
+            self._look_once(prepare)
         while self.epoch < self.config.epochs:
             record = self._run_epoch(observe)
+            if _is_nearest(record, self.history):
+                self._nearest = copied(self.generator.state_dict())
             self.history.append(record)
             yield record
+
+    def _look_once(self, prepare: Callable[[float], None]) -> None:
+        """Compute what a fixed encoder sees of all photographs, if there is room to keep it."""
+        config, banks = self.config, (self._train, self._val)
+        wanted = config.has_fixed_encoder and isinstance(self._learner, EncoderUNetGenerator)
+        if not wanted or not self._speed.keeps_features_on(self._device):
+            return
+        train, val = banks
+        whole = all(bank.pixels.shape[1] == config.size for bank in banks)
+        if not (isinstance(train, PhotoBank) and isinstance(val, PhotoBank) and whole):
+            return
+        half = torch.bfloat16 if self._speed.bfloat16_on(self._device) else torch.float16
+        looker = self._sampler.looker(config.size, half)
+        share = 2 * len(train) / (2 * len(train) + len(val))
+        rows = look_once(train, looker, True, lambda done: prepare(share * done))
+        of_val = look_once(val, looker, False, lambda done: prepare(share + (1 - share) * done))
+        self._rows = (rows, of_val) if rows and of_val else None
 
     def _run_epoch(self, observe: Callable[[float], None]) -> EpochRecord:
         epoch = self.epoch + 1
         config, started = self.config, time.perf_counter()
         rng = np.random.default_rng([config.seed, epoch])
         steps = math.ceil(len(self._train) / config.batch_size)
+        schedule = Schedule(self._phases, steps * config.epochs, config.decay_share)
         # Losses stay on the device until the epoch's end: reading one would wait for the device.
         totals = torch.zeros(3, device=self._device)
-        for _, _, adam in self._parts():
-            for group in adam.param_groups:
-                group["lr"] = config.learning_rate_in(epoch) * group["share"]
         self._learner.train()
-        step_on = self._step_in(epoch)
-        crops = self._train.batches(config.batch_size, config.size, rng)
+        photographs = self._rows[0] if self._rows else self._train
+        crops = photographs.batches(config.batch_size, config.size, rng)
         with (
             seeded(config.seed, epoch, self._device),
             closing(self._moved(crops, self._train)) as batches,
@@ -197,11 +223,13 @@ class Training:
             waited = 0.0
             for step in range(1, steps + 1):
                 asked = time.perf_counter()
-                rgb = next(batches)
+                batch = next(batches)
                 waited += time.perf_counter() - asked
-                totals += step_on(rgb) * len(rgb)
-                if config.average:
-                    self._update_average((epoch - 1) * steps + step)
+                done = (epoch - 1) * steps + step
+                moment = schedule.at(done - 1)
+                totals += self._steps.take(moment, self._sample(batch)) * len(batch)
+                if config.average and moment.objective != "critic":
+                    self._update_average(done)
                 observe(step / steps)
         loss_d, loss_gan, loss_l1 = (totals / len(self._train)).tolist()
         trained = time.perf_counter() - started
@@ -211,25 +239,28 @@ class Training:
                 f"{loss_gan}, L1 {loss_l1}): try a lower --learning-rate than "
                 f"{config.learning_rate}"
             )
-        val_l1, val_psnr = self.validate()
+        validated = self._validate(moment.objective == "adversarial")
+        ratio = validated.colorfulness
         return EpochRecord(
             epoch=epoch,
             loss_d=loss_d,
             loss_gan=loss_gan,
             loss_l1=loss_l1,
-            val_l1=val_l1,
-            val_psnr=val_psnr,
+            val_l1=validated.l1,
+            val_psnr=validated.psnr,
             images_per_second=len(self._train) / trained,
             seconds=time.perf_counter() - started,
             data_seconds=waited,
             step_seconds=trained - waited,
+            val_colorfulness=ratio if math.isfinite(ratio) else None,
+            val_distance=validated.distance,
         )
 
-    def _step_in(self, epoch: int) -> Callable[[Tensor], Tensor]:
-        """What a step of an epoch does."""
-        if self._regresses:
-            return self._regression_step
-        return self._adversarial_step if self.config.adversarial_in(epoch) else self._l1_step
+    def _sample(self, batch: Tensor) -> Sample:
+        """A batch of photographs, or of their rows, as a step takes it."""
+        if self._rows:
+            return self._sampler.of_rows(batch, self.config.size)
+        return self._sampler.of_photographs(batch)
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
@@ -242,97 +273,59 @@ class Training:
             [kept[name] for name in weights], [learned[name] for name in weights], 1 - decay
         )
 
-    def _l1_step(self, rgb: Tensor) -> Tensor:
-        """One step of the generator without its adversary; returns the three losses, detached."""
-        lightness, real = lab.encode(rgb, self._space)
-        with self._autocast():
-            fake = self._generate(lightness)
-        loss, content = self._content(lightness, fake, real)
-        self._adam_g.zero_grad(set_to_none=True)
-        content.backward()  # type: ignore[no-untyped-call]
-        self._adam_g.step()
-        return torch.stack([loss * 0, loss * 0, loss]).detach()
-
-    def _content(self, lightness: Tensor, fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """The L1 loss, and all that the generator's loss has besides the adversary's part."""
-        loss = F.l1_loss(fake.float(), real)
-        content = self.config.lambda_l1 * loss
-        if self._features:
-            colored, original = (lab.decode(lightness, ab, self._space) for ab in (fake, real))
-            distance = perceptual_distance(self._features, colored, original, self._autocast())
-            content = content + self.config.lambda_perceptual * distance
-        return loss, content
-
-    def _regression_step(self, rgb: Tensor) -> Tensor:
-        """One step of the hypercolumns; returns the three losses, detached."""
-        lightness, real = lab.encode(rgb, self._space)
-        with self._autocast():
-            fake = self._generate(lightness)
-        loss = chroma_distance(fake.float(), real)
-        self._adam_g.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._adam_g.step()
-        return torch.stack([loss * 0, loss * 0, loss]).detach()
-
-    def _adversarial_step(self, rgb: Tensor) -> Tensor:
-        """One step of each network on a batch; returns the three losses, detached."""
-        assert self._discriminator
-        lightness, real = lab.encode(rgb, self._space)
-        with self._autocast():
-            fake = self._generate(lightness)
-
-            # The discriminator's loss is halved, to slow it against the generator (section 3.3).
-            real_logits = self._judge(lightness, real)
-            fake_logits = self._judge(lightness, fake.detach())
-            loss_d = 0.5 * (verdict_loss(real_logits, 1.0) + verdict_loss(fake_logits, 0.0))
-        self._adam_d.zero_grad(set_to_none=True)
-        loss_d.backward()  # type: ignore[no-untyped-call]
-        self._adam_d.step()
-
-        self._discriminator.requires_grad_(False)
-        with self._autocast():
-            # The generator maximises log D(x, G(x)) instead of minimising log(1 - D(x, G(x))).
-            loss_gan = verdict_loss(self._judge(lightness, fake), 1.0)
-        loss_l1, content = self._content(lightness, fake, real)
-        self._adam_g.zero_grad(set_to_none=True)
-        (loss_gan + content).backward()  # type: ignore[no-untyped-call]
-        self._adam_g.step()
-        self._discriminator.requires_grad_(True)
-        return torch.stack([loss_d, loss_gan, loss_l1]).detach()
-
-    @torch.no_grad()
     def validate(self) -> tuple[float, float]:
         """Mean ab L1 (Lab units) and mean PSNR (dB) over the validation photographs."""
+        validated = self._validate(distance=False)
+        return validated.l1, validated.psnr
+
+    @torch.no_grad()
+    def _validate(self, distance: bool) -> Validated:
         self.generator.eval()
-        errors: list[Tensor] = []
         size = self.config.batch_size
         if self._device.type == "cuda":  # which has room for many, without their gradients
             size = max(size, _VALIDATION_BATCH)
-        with closing(self._moved(self._val.in_order(size), self._val)) as batches:
-            for rgb in batches:
+        rows = self._rows[1].in_order(size) if self._rows else repeat(None)
+
+        def pairs(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+            for rgb, row in zip(batches, rows, strict=False):
                 lightness, _ = lab.encode(rgb, self._space)
-                with self._autocast():
-                    color = self.generator(lightness)
-                original = rgb.float() / 255
-                colored = lab.decode(lightness, color, self._space)
-                each = torch.stack([ab_l1(colored, original), psnr(colored, original)], dim=1)
-                errors.append(each)
-        l1, ratio = torch.cat(errors).mean(dim=0).tolist()
-        return l1, ratio
+                color = self._colors(lightness, row)
+                yield lab.decode(lightness, color, self._space), rgb.float() / 255
+
+        with closing(self._moved(self._val.in_order(size), self._val)) as batches:
+            return self._validation(pairs(batches), distance)
+
+    def _colors(self, lightness: Tensor, rows: Tensor | None) -> Tensor:
+        """What the generator that is kept writes, as large as the lightness."""
+        with self._autocast():
+            if rows is None:
+                colors: Tensor = self.generator(lightness)
+                return colors
+            assert isinstance(self.generator, EncoderUNetGenerator)
+            return scaled(self.generator.decode(self._sample(rows).features), lightness)
 
     def _moved(self, batches: Batches, photographs: Photographs) -> Batches:
         """Batches of some photographs on the device."""
         if isinstance(photographs, DevicePhotographs):
             return batches
-        return on_device(batches, self._device, self._prefetch)
+        return on_device(batches, self._device, self._speed.prefetch_on(self._device))
+
+    def published(self) -> tuple[Generator, EpochRecord]:
+        """The network that is published, and the record of its epoch: see `publish`."""
+        if self.config.publish == "last" or not self._nearest:
+            return self.generator, self.history[-1]
+        chosen = copy.deepcopy(self.generator)
+        chosen.load_state_dict(self._nearest)
+        measured = [record for record in self.history if record.val_distance is not None]
+        return chosen, min(measured, key=lambda record: record.val_distance or 0.0)
 
     def snapshot(self) -> Snapshot:
         """The whole state, as it is between two epochs."""
         return Snapshot(
             epoch=self.epoch,
             tensors={
-                name: tensor.detach().to("cpu", copy=True).contiguous()
-                for name, tensor in self._tensors().items()
+                **copied(self._tensors()),
+                **{_NEAREST + name: tensor for name, tensor in self._nearest.items()},
             },
             state={
                 "config": asdict(self.config),
@@ -351,20 +344,22 @@ class Training:
             ConfigError: it belongs to a training with other options.
             Corrupt: it cannot be read.
         """
-        try:
-            state = json.loads(files[STATE])
-            then = TrainingConfig(**state["config"])
-            tensors = load(files[TENSORS])
-        except Exception as error:  # safetensors has one exception of its own for all faults
-            raise Corrupt(f"the checkpoint cannot be read: {error}") from None
+        then, tensors, history = read_files(files)
         if not inherit and then != self.config:
             raise ConfigError("the checkpoint belongs to a training with other options")
         ours = self._tensors(stored=tensors.keys())
         if any(n not in tensors or tensors[n].shape != each.shape for n, each in ours.items()):
             raise ConfigError("the checkpoint belongs to networks of another architecture")
-        for name, tensor in ours.items():
-            tensor.copy_(tensors[name])
-        self.history = [EpochRecord(**record) for record in state["history"]]
+        with torch.no_grad():
+            for name, tensor in ours.items():
+                tensor.copy_(tensors[name])
+        self.history = history
+        self._nearest = {
+            name.removeprefix(_NEAREST): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(_NEAREST)
+        }
+        self._rows = None
 
     def start_from(self, generator: Generator) -> None:
         """Begin with a trained generator's weights; raises ConfigError where they do not fit."""
@@ -374,15 +369,8 @@ class Training:
             )
         for network in {self._learner, self.generator}:
             network.load_state_dict(generator.state_dict())
+        self._rows = None
 
-    def _parts(self) -> list[tuple[str, nn.Module, torch.optim.Adam]]:
-        parts: list[tuple[str, nn.Module, torch.optim.Adam]]
-        parts = [("generator", self._learner, self._adam_g)]
-        if self._discriminator:
-            parts.append(("discriminator", self._discriminator, self._adam_d))
-        return parts
-
-    @torch.no_grad()
     def _tensors(self, stored: Collection[str] = ()) -> dict[str, Tensor]:
         """Every tensor of the state by name; the tensors are the state's own, not copies.
 
@@ -392,24 +380,17 @@ class Training:
         tensors: dict[str, Tensor] = {}
         if self.generator is not self._learner:
             tensors |= {f"average.{key}": v for key, v in self.generator.state_dict().items()}
-        for name, network, adam in self._parts():
-            tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
-            for key, parameter in network.named_parameters():
-                if not parameter.requires_grad:
-                    continue
-                if f"{name}.{key}.exp_avg" in stored and not adam.state[parameter]:
-                    on = parameter.device if adam.defaults["fused"] else torch.device("cpu")
-                    adam.state[parameter] = {
-                        "step": torch.zeros((), device=on),
-                        "exp_avg": torch.zeros_like(parameter),
-                        "exp_avg_sq": torch.zeros_like(parameter),
-                    }
-                for moment, value in adam.state[parameter].items():
-                    tensors[f"{name}.{key}.{moment}"] = value
+        tensors |= tensors_of("generator", self._learner, self._adam_g, stored)
+        if self._discriminators is not None:
+            tensors |= tensors_of("discriminator", self._discriminators, self._adam_d, stored)
         return tensors
 
-    def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16)
+
+def _is_nearest(record: EpochRecord, before: Sequence[EpochRecord]) -> bool:
+    """Whether the photographs of an epoch are nearer the originals than those of all before."""
+    others = (other.val_distance for other in before)
+    distance = record.val_distance
+    return distance is not None and all(distance < o for o in others if o is not None)
 
 
 def load_banks(
@@ -422,11 +403,16 @@ def load_banks(
     """
     classes = dataset.model_classes(model)
     limit = int((speed or SpeedConfig()).photo_memory_gib * 2**30)
-    side = round(config.size * JITTER)
+    side = config.size if _sees_whole(config, model) else round(config.size * JITTER)
     return (
         PhotoBank.load(dataset, classes, "train", side, limit, config.photographs, config.balance),
         PhotoBank.load(dataset, classes, "val", config.size, limit),
     )
+
+
+def _sees_whole(config: TrainingConfig, model: str) -> bool:
+    """Whether the training takes whole photographs, which are looked at once, and no crops."""
+    return config.has_fixed_encoder and model != HYPERCOLUMN
 
 
 def choose_device(name: str = "auto") -> torch.device:

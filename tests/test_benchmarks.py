@@ -179,8 +179,8 @@ def test_the_reference_step_does_what_the_training_s_own_step_does(
     bank = PhotoBank(pixels)
     ours = Training(config, bank, bank, torch.device("cpu"), SpeedConfig(precision="float32"))
     reference = ReferenceTraining(32, width=8)
-    generator, discriminator = ours.generator, ours._discriminator
-    assert discriminator
+    assert ours._discriminators is not None
+    generator, discriminator = ours.generator, ours._discriminators["patches"]
     copy_layers(
         [*generator.down, *generator.up, *generator.down_norm, *generator.up_norm],
         reference.generator,
@@ -190,7 +190,8 @@ def test_the_reference_step_does_what_the_training_s_own_step_does(
     generator.train()
     for _ in range(3):
         losses = torch.stack(reference.step(*lab.encode(rgb, "lab"))).detach()
-        assert torch.allclose(ours._adversarial_step(rgb), losses, rtol=1e-3)
+        sample = ours._sampler.of_photographs(rgb)
+        assert torch.allclose(ours._steps.adversarial(sample), losses, rtol=1e-3)
 
 
 def copy_layers(layers: list[torch.nn.Module], target: torch.nn.Module) -> None:

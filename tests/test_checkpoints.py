@@ -14,8 +14,9 @@ from colorgan.checkpoints import Checkpoints
 from colorgan.data.dataset import Dataset
 from colorgan.errors import NotInStorage
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
+from colorgan.states import Snapshot
 from colorgan.storage import Storage, open_storage
-from colorgan.training import Snapshot, Training, load_banks
+from colorgan.training import Training, load_banks
 from tests.races import race
 from tests.s3_server import S3Server
 

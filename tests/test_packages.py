@@ -59,7 +59,7 @@ def test_the_card_says_what_the_network_learned_by_also_of_a_package_of_before(
     scenes: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card, _ = publish_animals(scenes)
-    words = "L1 (weight 100), adversary in 2 of 2 epochs"
+    words = "L1 (weight 100), adversary on patches (weight 1); adversarial 100 %"
     assert card.objective == words
     key = f"models/animals/{card.version}/model.json"
     document = json.loads(scenes.storage.get(key))

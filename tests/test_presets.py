@@ -1,5 +1,7 @@
 """Every preset makes a training of every model."""
 
+from typing import Any
+
 import pytest
 
 from colorgan.data.dataset import GENERAL, HYPERCOLUMN
@@ -53,26 +55,45 @@ def test_a_preset_that_is_none_is_named() -> None:
 @pytest.mark.parametrize(
     ("preset", "model", "overrides", "objective"),
     [
-        ("best", GENERAL, {}, "L1 (weight 100), no adversary"),
         (
-            *("best", "animals", {}),
+            *("best", GENERAL, {}),
+            "L1 (weight 100), perceptual term (weight 30), adversary on semantic (weight 3), "
+            "adversary on features (weight 3); regression 63 %, critic 5 %, adversarial 32 %",
+        ),
+        (
+            *("best", "animals", {"phases": "regression"}),
             "L1 (weight 100), perceptual term (weight 30), no adversary",
         ),
-        ("small", "animals", {}, "L1 (weight 100), adversary in 14 of 14 epochs"),
         (
-            *("small", "animals", {"warm_up_share": 0.5, "lambda_l1": 0.5}),
-            "L1 (weight 0.5), adversary in 7 of 14 epochs",
+            *("small", "animals", {}),
+            "L1 (weight 100), adversary on patches (weight 1); adversarial 100 %",
+        ),
+        (
+            *("small", "animals", {"phases": "regression+adversarial", "lambda_l1": 0.5}),
+            "L1 (weight 0.5), adversary on patches (weight 1); regression 50 %, adversarial 50 %",
         ),
         ("best", HYPERCOLUMN, {}, "distance of U and V, as they are and blurred"),
     ],
 )
 def test_what_is_trained_is_said(
-    preset: str, model: str, overrides: dict[str, float], objective: str
+    preset: str, model: str, overrides: dict[str, Any], objective: str
 ) -> None:
     assert find_preset(preset).config(model, overrides).objective(model) == objective
 
 
 def test_what_was_learned_until_an_epoch_is_said() -> None:
-    config = find_preset("small").config("animals", {"warm_up_share": 0.5})
+    config = find_preset("small").config("animals", {"phases": "regression+adversarial"})
     assert config.objective("animals", 7) == "L1 (weight 100), no adversary"
-    assert config.objective("animals", 9) == "L1 (weight 100), adversary in 2 of 9 epochs"
+    words = "adversary on patches (weight 1); regression 70 %, adversarial 30 %"
+    assert config.objective("animals", 10) == f"L1 (weight 100), {words}"
+
+
+def test_the_shipped_models_are_conditional_gans_of_the_nearest_state() -> None:
+    for model in (GENERAL, "animals"):
+        config = find_preset("best").config(model, {})
+        assert config.phase_list[-1].objective == "adversarial"
+        assert config.publish == "nearest"
+    assert not any(
+        find_preset("best").config(HYPERCOLUMN, {}).objective(HYPERCOLUMN).count(word)
+        for word in ("adversary", "perceptual")
+    )

@@ -9,18 +9,19 @@ from colorgan.data.batches import JITTER, PhotoBank
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, Corrupt, TrainingDiverged
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
-from colorgan.images.lab import encode
 from colorgan.models import EMBEDDED, classifiers
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.patchgan import PatchDiscriminator
+from colorgan.models.pictures import Colored
 from colorgan.models.unet import UNetGenerator
 from colorgan.presets import find_preset
 from colorgan.records import EpochRecord
-from colorgan.training import TENSORS, Training, choose_device, load_banks
+from colorgan.states import TENSORS
+from colorgan.training import Training, choose_device, load_banks
 
 CPU = torch.device("cpu")
 SMALL = TrainingConfig(size=32, width=4, discriminator_width=4, epochs=4)
-SCHEDULED = dataclasses.replace(SMALL, warm_up_share=0.5, average=0.9)
+SCHEDULED = dataclasses.replace(SMALL, phases="regression+adversarial", average=0.9)
 
 
 def banks(size: int = 32) -> tuple[PhotoBank, PhotoBank]:
@@ -64,7 +65,8 @@ def test_the_generator_at_full_size_has_the_papers_54_million_parameters() -> No
 def test_the_discriminator_sees_70_by_70_patches() -> None:
     discriminator = PatchDiscriminator(2, width=2, norm="batch").double().eval()
     lightness = torch.zeros(1, 1, 256, 256, dtype=torch.float64, requires_grad=True)
-    logits = discriminator(lightness, torch.randn(1, 2, 256, 256, dtype=torch.float64))
+    color = torch.randn(1, 2, 256, 256, dtype=torch.float64)
+    (logits,) = discriminator(Colored(lightness, color))
     assert logits.shape == (1, 1, 30, 30)
     logits[0, 0, 15, 15].backward()
     assert lightness.grad is not None
@@ -124,35 +126,36 @@ def test_the_perceptual_term_alone_teaches_what_the_classifier_sees(scenes: Data
         width=8,
         epochs=8,
         learning_rate=1e-3,
-        warm_up_share=1.0,
+        phases="regression",
         lambda_l1=0.0,
         lambda_perceptual=10.0,
     )
     training = Training(config, *load_banks(scenes, "animals", config), CPU)
-    assert training._features
-    frozen = {name: value.clone() for name, value in training._features.state_dict().items()}
-    batch = next(training._val.in_order(3))
-    lightness, real = encode(batch, "lab")
+    steps = training._steps
+    (classifier,) = steps._classifiers
+    frozen = {name: value.clone() for name, value in classifier.state_dict().items()}
+    sample = training._sampler.of_photographs(next(training._val.in_order(3)))
 
-    def distance() -> float:
-        with torch.no_grad():
-            fake = training.generator.eval()(lightness)
-            return float(training._content(lightness, fake, real)[1])
+    @torch.no_grad()
+    def distance(color: torch.Tensor) -> float:
+        l1 = torch.nn.functional.l1_loss(color, sample.color)
+        seen, wanted = (steps._see_colors(sample, each) for each in (color, sample.color))
+        return float(steps._content(l1, seen, wanted))
 
-    before = distance()
+    before = distance(training.generator.eval()(sample.gray))
     list(training.run())
-    assert distance() < 0.9 * before
-    assert training._content(lightness, real, real)[1] == 0
-    torch.testing.assert_close(training._features.state_dict(), frozen)
+    assert distance(training.generator.eval()(sample.gray)) < 0.9 * before
+    assert distance(sample.color) == 0
+    torch.testing.assert_close(classifier.state_dict(), frozen)
 
 
-def test_the_adversary_waits_for_the_warm_up_to_end() -> None:
+def test_the_adversary_waits_for_the_regression_to_end() -> None:
     training = train(SCHEDULED)
-    before = [parameter.clone() for parameter in training._discriminator.parameters()]
+    before = [parameter.clone() for parameter in training._discriminators.parameters()]
     for record in training.run():
         waits = record.epoch <= 2
         assert (record.loss_d == record.loss_gan == 0) == waits
-        untouched = all(map(torch.equal, before, training._discriminator.parameters()))
+        untouched = all(map(torch.equal, before, training._discriminators.parameters()))
         assert untouched == waits
 
 
@@ -195,9 +198,9 @@ def test_prefetched_batches_train_to_the_same_weights_and_a_stop_leaves_no_threa
 
 
 def test_what_no_epoch_uses_is_not_built_and_changes_no_weight() -> None:
-    alone = dataclasses.replace(SMALL, warm_up_share=1.0)
+    alone = dataclasses.replace(SMALL, phases="regression")
     without, with_one = train(alone), train()
-    assert without._discriminator is None
+    assert without._discriminators is None and not hasattr(without, "_adam_d")
     assert all(map(torch.equal, without.generator.parameters(), with_one.generator.parameters()))
     list(without.run())
     names = without.snapshot().tensors
@@ -205,7 +208,7 @@ def test_what_no_epoch_uses_is_not_built_and_changes_no_weight() -> None:
 
 
 def test_a_checkpoint_of_before_with_a_discriminator_that_was_not_used_is_gone_on_with() -> None:
-    config = dataclasses.replace(SMALL, warm_up_share=1.0)
+    config = dataclasses.replace(SMALL, phases="regression")
     whole = train(config)
     for record in whole.run():
         if record.epoch == 2:
@@ -234,7 +237,7 @@ def test_the_classifier_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(config, *banks(64), CPU)
     assert loaded == [EMBEDDED]
     # What is loaded into the encoder is not what the perceptual term sees with.
-    assert training._features is not training._learner.encoder
+    assert training._steps._classifiers[0] is not training._learner.encoder
 
 
 def test_an_epoch_leaves_the_callers_random_numbers_alone() -> None:
@@ -257,7 +260,7 @@ def test_the_generators_step_leaves_no_gradient_in_the_discriminator() -> None:
     training = train()
     seen: list[bool] = []
     step = training._adam_g.step
-    discriminator = training._discriminator
+    discriminator = training._discriminators
 
     def spy() -> None:
         # What the discriminator's own step left is there; the generator's must add nothing.
@@ -299,7 +302,8 @@ def test_progress_within_an_epoch_ends_at_one() -> None:
     [
         ("lambda_perceptual", -1.0),
         *(("size", 100), ("width", 0), ("epochs", 0), ("batch_size", 0), ("lambda_l1", -1.0)),
-        *(("warm_up_share", 1.5), ("average", 1.0), ("decay_share", -0.1)),
+        *(("adversarial_rate", 1.5), ("average", 1.0), ("decay_share", -0.1)),
+        *(("discriminator_rate", 0.0), ("chroma", 0.9), ("lambda_adversary", -1.0)),
         *(("learning_rate", 0.0), ("beta1", 1.0), ("seed", -1), ("discriminator_width", 0)),
     ],
 )
@@ -312,14 +316,6 @@ def test_a_hyper_parameter_that_cannot_be_used_is_named(field: str, value: float
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="no GPU"):
         choose_device("gpu")
-
-
-def test_the_learning_rate_falls_over_the_last_epochs() -> None:
-    config = TrainingConfig(epochs=10, learning_rate=1e-3, decay_share=0.4)
-    rates = [config.learning_rate_in(epoch) for epoch in range(1, 11)]
-    assert rates[:6] == [1e-3] * 6
-    assert rates[6:] == pytest.approx([8e-4, 6e-4, 4e-4, 2e-4])
-    assert TrainingConfig(epochs=3).learning_rate_in(3) == TrainingConfig().learning_rate
 
 
 def test_a_training_draws_by_the_balance_that_its_configuration_names(scenes: Dataset) -> None:

@@ -114,7 +114,7 @@ class PhotoBank:
             (batch, 3, crop, crop) uint8 sRGB.
         """
         count, side = self.pixels.shape[:2]
-        jitter = _Jitter.draw(count, side, crop, rng, self.weights)
+        jitter = Jitter.draw(count, side, crop, rng, self.weights)
         for start in range(0, count, batch_size):
             batch = np.empty((min(batch_size, count - start), crop, crop, 3), np.uint8)
             for place in range(len(batch)):
@@ -153,7 +153,7 @@ class DevicePhotographs:
         """One epoch of random crops; see `PhotoBank.batches`."""
         count, side = self.pixels.shape[:2]
         device = self.pixels.device
-        jitter = _Jitter.draw(count, side, crop, rng, self.weights)
+        jitter = Jitter.draw(count, side, crop, rng, self.weights)
         # One copy to the device an epoch, and none a batch.
         drawn = np.stack([jitter.order, jitter.tops, jitter.lefts, jitter.flips])
         order, tops, lefts, flips = torch.from_numpy(drawn).to(device)
@@ -173,7 +173,7 @@ class DevicePhotographs:
 
 
 @dataclass(frozen=True)
-class _Jitter:
+class Jitter:
     """By place in an epoch: the photograph, its crop's corner and whether it is flipped."""
 
     order: Integers
@@ -189,7 +189,16 @@ class _Jitter:
         crop: int,
         rng: np.random.Generator,
         weights: npt.NDArray[np.float64] | None = None,
-    ) -> "_Jitter":
+    ) -> "Jitter":
+        """Draw an epoch's.
+
+        Args:
+            count: photographs.
+            side: of their squares, in pixels.
+            crop: side of the crops, in pixels.
+            rng: decides all.
+            weights: as those of `epoch_order`.
+        """
         order = epoch_order(count, rng, weights)
         tops, lefts = rng.integers(0, side - crop + 1, (2, count))
         flips = rng.integers(0, 2, size=(count,))
@@ -198,6 +207,7 @@ class _Jitter:
         return cls(order, tops, lefts, flips)
 
     def at(self, place: int) -> tuple[int, int, int, int]:
+        """Photograph, top, left, and whether it is flipped."""
         return self.order[place], self.tops[place], self.lefts[place], self.flips[place]
 
 

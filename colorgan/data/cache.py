@@ -1,11 +1,13 @@
 """A dataset's shards as open files, checked: read in place, or through a cache on the local disk.
 
-The cache is for a storage that is remote. All processes of a machine share it:
+The cache is for a storage that is remote, and for what takes long to compute of photographs. All
+processes of a machine share it:
 
     $COLORGAN_CACHE        its folder (default: colorgan in $XDG_CACHE_HOME or ~/.cache)
     $COLORGAN_CACHE_GIB    its size in GiB (default: 20); 0 keeps nothing
 
-A file there is named by its content's SHA-256, so a shard is kept once whatever dataset it is of.
+A file there is named by a SHA-256, a shard by its content's, so that it is kept once whatever
+dataset it is of.
 """
 
 import fcntl
@@ -13,16 +15,17 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from colorgan.data.mapping import Stopped
 from colorgan.errors import ColorganError, ConfigError, Corrupt, StorageUnavailable
@@ -90,7 +93,7 @@ def _in_place(storage: Storage, shards: Sequence[StoredShard]) -> Files:
 
 
 def _through_cache(storage: Storage, shards: Sequence[StoredShard]) -> Files:
-    cache = _find_cache()
+    cache = find_cache()
     ahead = _AHEAD if cache else _AHEAD_IN_MEMORY
     stop = threading.Event()
     waiting: deque[tuple[StoredShard, Future[BinaryIO]]] = deque()
@@ -160,7 +163,7 @@ def cache_folder() -> Path | None:
     return folder
 
 
-def _find_cache() -> "_ShardCache | None":
+def find_cache() -> "Cache | None":
     """The cache that the environment names; None where there is to be none, or can be none."""
     said = os.environ.get("COLORGAN_CACHE_GIB") or _DEFAULT_GIB
     try:
@@ -170,11 +173,11 @@ def _find_cache() -> "_ShardCache | None":
     if not limit >= 0:
         raise ConfigError(f"COLORGAN_CACHE_GIB={said!r} is not a size: give GiB, 0 for no cache")
     folder = cache_folder() if limit else None
-    return None if folder is None else _ShardCache(folder, limit)
+    return None if folder is None else Cache(folder, limit)
 
 
-class _ShardCache:
-    """Shards in a folder, those least recently used removed when there are too many.
+class Cache:
+    """Files in a folder, those least recently used removed when there are too many.
 
     A file may be removed while somebody reads it: what is open stays readable.
     """
@@ -184,7 +187,7 @@ class _ShardCache:
 
         Args:
             folder: may hold other files, which stay untouched.
-            limit: bytes of all the shards.
+            limit: bytes of all the files.
         """
         self._folder = folder
         self._limit = limit
@@ -197,24 +200,74 @@ class _ShardCache:
         # The manifest's word becomes a file's name, so it must be a digest and nothing else.
         if not _KEPT.fullmatch(shard.sha256):
             return None
+
+        def whole(file: BinaryIO) -> bool:
+            found = hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
+            return found == shard.sha256
+
+        def write(file: BinaryIO) -> None:
+            _download(storage, shard, file, stop)
+
+        return self._open(shard.sha256, shard.bytes, whole, write, stop)
+
+    def has_room(self, size: int) -> bool:
+        """Whether files of so many bytes in all can be kept at once."""
         try:
-            kept = self._kept(shard)
-            if kept or self._full or shard.bytes > self._limit:
-                return kept
-            with self._alone(shard, stop):
-                return self._kept(shard) or self._add(storage, shard, stop)
+            # What is there may be thrown away, or be among them.
+            kept = sum(entry.stat().st_size for entry in self._files())
+            return size <= min(self._limit, shutil.disk_usage(self._folder).free + kept)
         except OSError:
-            # The disk is full, or the folder is gone: the next shards need not find out again.
+            return False
+
+    def keep(self, name: str, size: int, write: Callable[[BinaryIO], None]) -> BinaryIO | None:
+        """A file that takes long to compute, written where it is not there yet.
+
+        It is there whole or not at all; one process of the machine writes it while the others wait.
+
+        Args:
+            name: a SHA-256 (hex) of all that decides its content.
+            size: of it, in bytes.
+            write: writes it.
+
+        Returns:
+            The file at its beginning, open for reading; None where it cannot be kept.
+        """
+
+        def whole(file: BinaryIO) -> bool:
+            return os.fstat(file.fileno()).st_size == size
+
+        return self._open(name, size, whole, write, threading.Event())
+
+    def _files(self) -> list[os.DirEntry[str]]:
+        with os.scandir(self._folder) as entries:
+            return [entry for entry in entries if _KEPT.fullmatch(entry.name)]
+
+    def _open(
+        self,
+        name: str,
+        size: int,
+        whole: Callable[[BinaryIO], bool],
+        write: Callable[[BinaryIO], None],
+        stop: threading.Event,
+    ) -> BinaryIO | None:
+        try:
+            kept = self._kept(name, whole)
+            if kept or self._full or size > self._limit:
+                return kept
+            with self._alone(name, stop):
+                return self._kept(name, whole) or self._add(name, size, write)
+        except OSError:
+            # The disk is full, or the folder is gone: the next files need not find out again.
             self._full = True
             return None
 
-    def _kept(self, shard: StoredShard) -> BinaryIO | None:
-        path = self._folder / shard.sha256
+    def _kept(self, name: str, whole: Callable[[BinaryIO], bool]) -> BinaryIO | None:
+        path = self._folder / name
         try:
             file = path.open("rb")
         except FileNotFoundError:
             return None
-        if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
+        if not whole(file):
             file.close()
             path.unlink(missing_ok=True)
             return None
@@ -223,13 +276,15 @@ class _ShardCache:
         file.seek(0)
         return file
 
-    def _add(self, storage: Storage, shard: StoredShard, stop: threading.Event) -> BinaryIO:
-        self._make_room(shard.bytes)
+    def _add(self, name: str, size: int, write: Callable[[BinaryIO], None]) -> BinaryIO:
+        self._make_room(size)
         temporary = self._folder / (_TEMPORARY + uuid.uuid4().hex)
         file = temporary.open("x+b")
         try:
-            _download(storage, shard, file, stop)
-            temporary.replace(self._folder / shard.sha256)
+            write(file)
+            file.flush()
+            file.seek(0)
+            temporary.replace(self._folder / name)
             self._make_room(0)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -239,13 +294,13 @@ class _ShardCache:
         return file
 
     @contextmanager
-    def _alone(self, shard: StoredShard, stop: threading.Event) -> Iterator[None]:
-        """Keep the machine's other readers from downloading the same shard meanwhile.
+    def _alone(self, name: str, stop: threading.Event) -> Iterator[None]:
+        """Keep the machine's other readers from writing the same file meanwhile.
 
         A lock saves work and nothing else, so whoever cannot have it goes on without.
         """
         # Few files, of which none is ever removed: removing a lock is a race.
-        with (self._folder / (_LOCK + shard.sha256[:2])).open("ab") as lock:
+        with (self._folder / (_LOCK + name[:2])).open("ab") as lock:
             give_up = time.monotonic() + _LOCK_PATIENCE_S
             while not _locked(lock) and time.monotonic() < give_up:
                 if stop.wait(_LOCK_POLL_S):
@@ -257,7 +312,7 @@ class _ShardCache:
                     fcntl.flock(lock, fcntl.LOCK_UN)
 
     def _make_room(self, wanted: int) -> None:
-        """Remove shards until `wanted` bytes more fit, and what killed processes have left."""
+        """Remove files until `wanted` bytes more fit, and what killed processes have left."""
         total = wanted
         kept: list[tuple[int, int, str]] = []
         with os.scandir(self._folder) as entries:

@@ -39,7 +39,7 @@ def write_events(
                 writer._get_file_writer().add_summary(summary)
             for record in records:
                 for name, value in asdict(record).items():
-                    if name != "epoch":
+                    if name != "epoch" and value is not None:
                         writer.add_scalar(name, value, record.epoch)
             for name, value in known.items():
                 writer.add_scalar(name, value, records[-1].epoch)

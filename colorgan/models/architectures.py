@@ -8,8 +8,9 @@ from colorgan.images.color_spaces import COLOR_CHANNELS, ColorSpace
 from colorgan.options import Configuration, Count, option
 
 Norm = Literal["batch", "instance"]
-BackboneName = Literal["vgg16", "efficientnet_lite0"]
+BackboneName = Literal["vgg16", "efficientnet_lite0", "efficientnet_lite1"]
 BACKBONES: tuple[str, ...] = get_args(BackboneName)  # whose features other networks stand on
+DISCRIMINATORS = ("patches", "features", "semantic")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -41,12 +42,12 @@ def _vgg16() -> nn.Module:
     return network
 
 
-def _efficientnet_lite0() -> nn.Module:
+def _efficientnet(name: str) -> nn.Module:
     try:
         import timm
     except ImportError:
-        raise ConfigError(f"{EMBEDDED} needs an extra: pip install 'colorgan[router]'") from None
-    network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        raise ConfigError(f"{name} needs an extra: pip install 'colorgan[router]'") from None
+    network: nn.Module = timm.create_model(f"tf_{name}", pretrained=False)
     return network
 
 
@@ -69,14 +70,17 @@ _BACKBONES = {
         (0.229, 0.224, 0.225),
         _vgg16,
     ),
-    EMBEDDED: Backbone(
-        _efficientnet_layers,
-        (2, 3, 4, 6, 8),
-        (64, 96, 128, 192, 320),
-        (0.5, 0.5, 0.5),
-        (0.5, 0.5, 0.5),
-        _efficientnet_lite0,
-    ),
+    **{
+        name: Backbone(
+            _efficientnet_layers,
+            (2, 3, 4, 6, 8),
+            (64, 96, 128, 192, 320),
+            (0.5, 0.5, 0.5),
+            (0.5, 0.5, 0.5),
+            partial(_efficientnet, name),
+        )
+        for name in (EMBEDDED, "efficientnet_lite1")
+    },
 }
 
 
@@ -92,6 +96,7 @@ class Features(nn.Sequential):
 
     Attributes:
         channels: that they have, from fine to coarse.
+        strides: by how much each side is smaller than the picture's.
     """
 
     def __init__(self, name: str, classifier: nn.Module | None = None) -> None:
@@ -112,7 +117,9 @@ class Features(nn.Sequential):
             self.register_buffer(statistic, torch.tensor(values)[:, None, None], persistent=False)
         self.eval()
         with torch.no_grad():
-            self.channels = tuple(each.shape[1] for each in self(torch.zeros(1, 1, 64, 64)))
+            maps = self(torch.zeros(1, 1, 64, 64))
+        self.channels = tuple(each.shape[1] for each in maps)
+        self.strides = tuple(64 // each.shape[-1] for each in maps)
 
     def train(self, mode: bool = True) -> "Features":
         """Stay as in use, whatever is asked."""

@@ -7,6 +7,7 @@ at the side of the classifier's second finest features, a quarter of the picture
 colour less sharply than light, as JPEG knows, and the rest would be most of the arithmetic.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.models.architectures import EncoderUNetConfig, Norm
 from colorgan.models.backbones import Features
+from colorgan.models.pictures import scaled
 from colorgan.models.unet import normalization
 
 _WIDEST = 4  # times `width`, of the coarsest steps
@@ -25,6 +27,9 @@ class EncoderUNetGenerator(nn.Module):
 
     Each step of the decoder doubles the side, takes the encoder's features of that side beside what
     it has, and mixes both by two convolutions.
+
+    Attributes:
+        stride: by how much the decoder's own side is smaller than the picture's.
     """
 
     def __init__(self, config: EncoderUNetConfig, classifier: nn.Module | None = None) -> None:
@@ -39,6 +44,7 @@ class EncoderUNetGenerator(nn.Module):
         self.config = config
         self.encoder = Features(config.encoder, classifier).requires_grad_(True)
         channels = self.encoder.channels[1:]
+        self.stride = self.encoder.strides[1]
         wide = [config.width * min(2**step, _WIDEST) for step in range(len(channels))]
         self.deepest = _mixed(channels[-1], wide[-1], config.norm)
         self.mix = nn.ModuleList(
@@ -57,21 +63,39 @@ class EncoderUNetGenerator(nn.Module):
         Returns:
             (batch, color_channels, height, width) in [-1, 1].
         """
-        skips = self.encoder(lightness)[1:]
+        return scaled(self.decode(self.encode(lightness), noise), lightness)
+
+    def encode(self, lightness: Tensor) -> list[Tensor]:
+        """The features that the decoder starts from.
+
+        Args:
+            lightness: as that of `forward`.
+
+        Returns:
+            From fine to coarse (batch, channels, height / stride, width / stride) each.
+        """
+        features: list[Tensor] = self.encoder(lightness)
+        return features[1:]
+
+    def decode(self, features: Sequence[Tensor], noise: bool = False) -> Tensor:
+        """Colour a batch at the decoder's own resolution, at which the generator learns.
+
+        Args:
+            features: what `encode` returns.
+            noise: as that of `forward`.
+
+        Returns:
+            (batch, color_channels, height / stride, width / stride) in [-1, 1], as large as the
+            finest of the features.
+        """
+        skips = list(features)
         x = self.deepest(skips.pop())
         for step, mix in enumerate(reversed(self.mix)):
             if step < 2:
                 x = F.dropout(x, 0.2, training=self.training or noise)
             skip = skips.pop()
-            x = mix(torch.cat([_scaled(x, skip), skip], dim=1))
-        return _scaled(torch.tanh(self.write(x)), lightness)
-
-
-def _scaled(x: Tensor, like: Tensor) -> Tensor:
-    """Scale channels to another tensor's height and width."""
-    if x.shape[-2:] == like.shape[-2:]:
-        return x
-    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
+            x = mix(torch.cat([scaled(x, skip), skip], dim=1))
+        return torch.tanh(self.write(x))
 
 
 def _mixed(before: int, after: int, norm: Norm) -> nn.Module:

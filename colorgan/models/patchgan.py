@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.models.architectures import Norm
+from colorgan.models.pictures import Colored, scaled
 from colorgan.models.unet import init_weights, normalization
 
 
@@ -34,19 +35,15 @@ class PatchDiscriminator(nn.Module):
             self.norms.append(normalization(norm, after) if inner else nn.Identity())
         init_weights(self)
 
-    def forward(self, lightness: Tensor, color: Tensor) -> Tensor:
+    def forward(self, picture: Colored) -> list[Tensor]:
         """Judge a batch.
-
-        Args:
-            lightness: (batch, 1, height, width) in [-1, 1].
-            color: (batch, color_channels, height, width) in [-1, 1], real or generated.
 
         Returns:
             A logit a patch, (batch, 1, about height / 8, about width / 8): above 0 says "real".
         """
-        x = torch.cat([lightness, color], dim=1)
+        x = torch.cat([picture.lightness, scaled(picture.color, picture.lightness)], dim=1)
         for layer, (convolution, norm) in enumerate(
             zip(self.convolutions, self.norms, strict=True)
         ):
             x = norm(convolution(x if layer == 0 else F.leaky_relu(x, 0.2)))
-        return x
+        return [x]

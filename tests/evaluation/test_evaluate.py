@@ -276,8 +276,9 @@ def test_versions_of_a_model_are_compared_under_names_of_their_own(scenes: Datas
 
 def test_a_report_says_what_its_models_learned_by(scenes: Dataset) -> None:
     storage, classes = scenes.storage, scenes.manifest.classes
-    for name, share in zip((*classes, "general"), (1.0, 1.0, 0.5, 0.0), strict=True):
-        config = TrainingConfig(size=32, width=2, epochs=4, warm_up_share=share)
+    phases = ("regression", "regression", "regression+adversarial", "adversarial")
+    for name, said in zip((*classes, "general"), phases, strict=True):
+        config = TrainingConfig(size=32, width=2, epochs=4, phases=said)
         network = UNetGenerator(config.architecture(name))
         publish(
             storage,
@@ -286,8 +287,9 @@ def test_a_report_says_what_its_models_learned_by(scenes: Dataset) -> None:
             Trained(network, classes, dataclasses.asdict(config), {}, 1, "cpu", 4),
         )
     found = {each.name: each for each in find_contestants(storage, MODELS, classes)}
-    assert found["general"].note == "Learned by: L1 (weight 100), adversary in 4 of 4 epochs."
-    words = "L1 (weight 100), no adversary; L1 (weight 100), adversary in 2 of 4 epochs"
+    terms = "L1 (weight 100), adversary on patches (weight 1)"
+    assert found["general"].note == f"Learned by: {terms}; adversarial 100 %."
+    words = f"L1 (weight 100), no adversary; {terms}; regression 50 %, adversarial 50 %"
     assert found["assembled"].note == f"Learned by: {words}."
     assert found["gray"].note == ""
 

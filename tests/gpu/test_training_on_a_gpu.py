@@ -34,7 +34,16 @@ MODELS = {
     "unet, cGAN": (UNET, "animals"),
     "encoder_unet, cGAN": (ENCODER_UNET, "animals"),
     "encoder_unet, L1 and perceptual": (
-        dataclasses.replace(ENCODER_UNET, warm_up_share=1.0),
+        dataclasses.replace(ENCODER_UNET, phases="regression"),
+        "animals",
+    ),
+    "encoder_unet, every phase and discriminator": (
+        dataclasses.replace(
+            ENCODER_UNET,
+            phases="regression+critic+adversarial:2",
+            discriminators="features+semantic",
+            chroma=1.1,
+        ),
         "animals",
     ),
     "hypercolumn": (HYPERCOLUMNS, HYPERCOLUMN),
@@ -42,8 +51,9 @@ MODELS = {
 every_model = pytest.mark.parametrize(("config", "model"), MODELS.values(), ids=MODELS)
 
 
-def banks() -> tuple[PhotoBank, PhotoBank]:
+def banks(config: TrainingConfig) -> tuple[PhotoBank, PhotoBank]:
     """Smooth random pictures: noise would leave nothing to learn."""
+    side = SIDE if config.has_fixed_encoder else round(SIDE * JITTER)
     rng = np.random.default_rng(0)
 
     def pictures(count: int, side: int) -> PhotoBank:
@@ -51,14 +61,14 @@ def banks() -> tuple[PhotoBank, PhotoBank]:
         fine = torch.nn.functional.interpolate(coarse, (side, side), mode="bilinear")
         return PhotoBank(fine.permute(0, 2, 3, 1).to(torch.uint8).contiguous().numpy())
 
-    return pictures(PHOTOGRAPHS, round(SIDE * JITTER)), pictures(3, SIDE)
+    return pictures(PHOTOGRAPHS, side), pictures(3, SIDE)
 
 
 def training(
     config: TrainingConfig, model: str, device: torch.device, precision: str = "float32"
 ) -> Training:
     speed = SpeedConfig(precision=precision)  # type: ignore[arg-type]
-    return Training(config, *banks(), device, speed, model)
+    return Training(config, *banks(config), device, speed, model)
 
 
 def losses(records: list[EpochRecord]) -> list[tuple[float, ...]]:

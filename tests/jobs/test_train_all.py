@@ -232,7 +232,7 @@ def test_general_is_trained_before_what_starts_from_it(jobs: Jobs, scenes: Datas
     assert "training 1 model (general), 1 at once, on CPU, 2 CPU" in job.output
     assert "then training 1 model (animals)" in job.output
     assert "animals: waiting (for general)" in job.output
-    objective = "L1 (weight 100), adversary in 2 of 2 epochs"
+    objective = "L1 (weight 100), adversary on patches (weight 1); adversarial 100 %"
     assert f"general, animals: {objective}\n" in job.output
     general, animals = summary(scenes.storage, "r")["models"]
     assert (general["model"], general["status"]) == ("general", "done")

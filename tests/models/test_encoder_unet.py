@@ -25,7 +25,7 @@ CONFIG = TrainingConfig(
     width=4,
     discriminator_width=4,
     epochs=2,
-    warm_up_share=0.5,
+    phases="regression+adversarial",
     average=0.9,
 )
 

@@ -1,0 +1,199 @@
+"""What a training needs of every photograph, computed once and kept: rows of 16-bit numbers.
+
+Where an encoder does not learn, its features of a photograph are the same in every epoch. They are
+computed in parts of some hundred photographs, each a file of the cache (see colorgan.data.cache),
+named by the SHA-256 of the photographs' pixels and of all that looks at them. So the models of a
+run and their restarts share them, and an interruption costs one part at most.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import torch
+from torch import Tensor
+
+from colorgan.data.batches import Batches, Jitter, PhotoBank
+from colorgan.data.cache import find_cache
+from colorgan.images.decoding import Pixels
+
+_PART = 256  # photographs of a file
+_BATCH = 16  # photographs that are looked at together
+_MEMORY_SHARE = 0.5  # of what is free, that rows may take where no disk does
+
+Numbers = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Looker:
+    """What rows are computed by.
+
+    Attributes:
+        look: (batch, 3, side, side) uint8 sRGB to (batch, length) of a 16-bit type.
+        length: of a row.
+        dtype: of a row's numbers.
+        name: all that decides what `look` returns, its networks' weights included.
+    """
+
+    look: Callable[[Tensor], Tensor]
+    length: int
+    dtype: torch.dtype
+    name: str
+
+
+class FeatureBank:
+    """The rows of a bank's photographs, in memory or in memory-mapped files.
+
+    Its epochs are those of the bank where its squares are as large as the crops.
+
+    Attributes:
+        weights: as those of the bank.
+    """
+
+    def __init__(
+        self, parts: Sequence[Numbers], dtype: torch.dtype, weights: npt.NDArray[np.float64] | None
+    ) -> None:
+        """Take rows.
+
+        Args:
+            parts: (photographs, 1 or 2, length) each: straight, and mirrored left to right.
+            dtype: of the numbers, of 16 bits.
+            weights: the probability of each photograph; see `PhotoBank`.
+        """
+        self.weights = weights
+        self._parts = tuple(parts)
+        self._dtype = dtype
+        self._begins = np.cumsum([0, *(len(part) for part in parts)])
+
+    def __len__(self) -> int:
+        """How many photographs there are."""
+        return int(self._begins[-1])
+
+    def batches(self, batch_size: int, crop: int, rng: np.random.Generator) -> Batches:
+        """One epoch of whole photographs, each mirrored or not; see `PhotoBank.batches`.
+
+        Yields:
+            (batch, length) rows.
+        """
+        jitter = Jitter.draw(len(self), crop, crop, rng, self.weights)
+        for start in range(0, len(self), batch_size):
+            now = slice(start, start + batch_size)
+            yield self._rows(jitter.order[now], jitter.flips[now])
+
+    def in_order(self, batch_size: int) -> Batches:
+        """The rows of every photograph as it is, in order: (batch, length)."""
+        for start in range(0, len(self), batch_size):
+            photographs = np.arange(start, min(start + batch_size, len(self)))
+            yield self._rows(photographs, np.zeros_like(photographs))
+
+    def _rows(self, photographs: npt.NDArray[np.int64], flips: npt.NDArray[np.int64]) -> Tensor:
+        rows = np.empty((len(photographs), self._parts[0].shape[-1]), np.uint16)
+        parts = np.searchsorted(self._begins, photographs, side="right") - 1
+        for place, (photograph, flip, part) in enumerate(
+            zip(photographs, flips, parts, strict=True)
+        ):
+            rows[place] = self._parts[part][photograph - self._begins[part], flip]
+        return torch.from_numpy(rows).view(self._dtype)
+
+
+def look_once(
+    bank: PhotoBank,
+    looker: Looker,
+    mirrored: bool,
+    observe: Callable[[float], None] = lambda fraction: None,
+) -> FeatureBank | None:
+    """The rows of a bank's photographs, from the cache or computed.
+
+    Args:
+        bank: the photographs.
+        looker: what looks at them.
+        mirrored: whether they are seen mirrored, too.
+        observe: called with the fraction that is done; it may raise, which costs one part.
+
+    Returns:
+        The rows; None where neither the cache nor the memory has room for them.
+    """
+    parts = [
+        _Part(np.asarray(bank.pixels[begin:end]), looker, mirrored) for begin, end in _runs(bank)
+    ]
+    left = sum(part.bytes for part in parts)
+    done = 0
+    cache = find_cache()
+    if cache and not cache.has_room(left):
+        cache = None
+    rows: list[Numbers] = []
+    for part in parts:
+
+        def compute(part: _Part = part, done: int = done) -> Iterator[Numbers]:
+            for place, some in part.compute():
+                observe((done + place) / len(bank))
+                yield some
+
+        def write(file: BinaryIO, compute: Callable[[], Iterator[Numbers]] = compute) -> None:
+            for some in compute():
+                file.write(some.data)
+
+        file = cache.keep(part.name(), part.bytes, write) if cache else None
+        if file:
+            with file:
+                rows.append(np.asarray(np.memmap(file, np.uint16, mode="r", shape=part.shape)))
+        elif left <= _MEMORY_SHARE * psutil.virtual_memory().available:
+            cache = None
+            rows.append(np.concatenate(list(compute())))
+        else:
+            return None
+        left -= part.bytes
+        done += len(part.pixels)
+    observe(1.0)
+    return FeatureBank(rows, looker.dtype, bank.weights)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some photographs, (photographs, side, side, 3) uint8, whose rows are kept together."""
+
+    pixels: Pixels
+    looker: Looker
+    mirrored: bool
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Photographs, sides, numbers of a row."""
+        return len(self.pixels), 2 if self.mirrored else 1, self.looker.length
+
+    @property
+    def bytes(self) -> int:
+        """The size of all its rows."""
+        return 2 * int(np.prod(self.shape))
+
+    def name(self) -> str:
+        """SHA-256 (hex) of all that decides its rows."""
+        said = f"{self.looker.name} {self.looker.dtype} {self.pixels.shape} {self.mirrored} "
+        digest = hashlib.sha256(said.encode())
+        digest.update(np.ascontiguousarray(self.pixels).data)
+        return digest.hexdigest()
+
+    def compute(self) -> Iterator[tuple[int, Numbers]]:
+        """How many photographs are done, and the rows of the next ones."""
+        for start in range(0, len(self.pixels), _BATCH):
+            some = np.array(self.pixels[start : start + _BATCH])
+            rgb = torch.from_numpy(some).permute(0, 3, 1, 2).contiguous()
+            pictures = [rgb, rgb.flip(-1)] if self.mirrored else [rgb]
+            rows = torch.stack([self.looker.look(each) for each in pictures], dim=1)
+            yield start, rows.contiguous().view(torch.uint16).numpy()
+
+
+def _runs(bank: PhotoBank) -> Iterator[tuple[int, int]]:
+    """Where each part begins and ends: it has photographs of one class."""
+    labels = [label for label, _ in bank.groups] or [""] * len(bank)
+    begin = 0
+    for _, group in groupby(labels):
+        end = begin + len(list(group))
+        for start in range(begin, end, _PART):
+            yield start, min(start + _PART, end)
+        begin = end

@@ -1,0 +1,36 @@
+"""A batch of coloured photographs as discriminators see it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+
+@dataclass(frozen=True)
+class Colored:
+    """A batch of coloured photographs, real or generated.
+
+    Attributes:
+        lightness: (batch, 1, height, width) in [-1, 1].
+        color: (batch, color_channels, ...) in [-1, 1], as large as the generator writes it.
+        gray: the features that the generator's encoder has of the gray photographs, without a
+            gradient, from fine to coarse: (batch, channels, ...), the finest as large as `color`;
+            empty where the generator has no such encoder.
+        seen: by classifier, its features of the coloured photographs, from fine to coarse; empty
+            where no discriminator looks at them.
+        seen_gray: the same of the gray photographs.
+    """
+
+    lightness: Tensor
+    color: Tensor
+    gray: Sequence[Tensor] = ()
+    seen: Sequence[Sequence[Tensor]] = ()
+    seen_gray: Sequence[Sequence[Tensor]] = ()
+
+
+def scaled(x: Tensor, like: Tensor) -> Tensor:
+    """Scale channels to another tensor's height and width."""
+    if x.shape[-2:] == like.shape[-2:]:
+        return x
+    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)

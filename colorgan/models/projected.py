@@ -1,0 +1,60 @@
+"""The discriminator on frozen classifiers' features, as of Projected GANs (Sauer et al. 2021)."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from colorgan.models.backbones import Features
+from colorgan.models.pictures import Colored
+
+STRIDES = (4, 8, 16)  # of the features that are judged
+
+
+class FeatureDiscriminator(nn.Module):
+    """Judge what classifiers see in a coloured picture, given what they see in the gray one.
+
+    Each classifier has a head of three convolutions at each of the strides 4, 8 and 16, with
+    spectral normalisation (Miyato et al. 2018). As the classifiers know what things are from the
+    first step, it tells real from generated early; and as it sees through them alone, a generator
+    may learn to please them instead of people.
+    """
+
+    def __init__(self, classifiers: Sequence[Features], width: int = 64) -> None:
+        """Build the heads; the classifiers themselves are not kept.
+
+        Args:
+            classifiers: whose features will be judged.
+            width: channels of each head.
+        """
+        super().__init__()
+        self._places = [
+            [place for place, stride in enumerate(each.strides) if stride in STRIDES]
+            for each in classifiers
+        ]
+        self.heads = nn.ModuleList(
+            nn.ModuleList(_head(2 * each.channels[place], width) for place in places)
+            for each, places in zip(classifiers, self._places, strict=True)
+        )
+
+    def forward(self, picture: Colored) -> list[Tensor]:
+        """Judge a batch; returns (batch, 1, ...) logits a head: above 0 says "real"."""
+        logits = []
+        for heads, places, seen, gray in zip(
+            self.heads, self._places, picture.seen, picture.seen_gray, strict=True
+        ):
+            for head, place in zip(cast(nn.ModuleList, heads), places, strict=True):
+                logits.append(head(torch.cat([seen[place], gray[place]], dim=1)))
+        return logits
+
+
+def _head(channels: int, width: int) -> nn.Module:
+    return nn.Sequential(
+        spectral_norm(nn.Conv2d(channels, width, 1)),
+        nn.LeakyReLU(0.2),
+        spectral_norm(nn.Conv2d(width, width, 3, padding=1)),
+        nn.LeakyReLU(0.2),
+        spectral_norm(nn.Conv2d(width, 1, 3, padding=1)),
+    )

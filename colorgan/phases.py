@@ -1,0 +1,149 @@
+"""The phases of a training: what is learned in which part of it, and at what learning rate.
+
+    --phases regression:12+critic:1+adversarial:6
+
+The numbers are relative lengths. A training counts its steps, so that a phase may begin within an
+epoch, and the same phases serve any number of epochs.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Literal, get_args
+
+from colorgan.errors import ConfigError
+
+Objective = Literal["regression", "critic", "adversarial"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a training.
+
+    Attributes:
+        objective: `regression` is the generator alone, by L1 and the perceptual term; `critic` the
+            discriminators alone; `adversarial` both, each against the other.
+        share: of the training's steps.
+    """
+
+    objective: Objective
+    share: float
+
+    @property
+    def has_adversary(self) -> bool:
+        """Whether the discriminators take part."""
+        return self.objective != "regression"
+
+
+def parse_phases(text: str) -> tuple[Phase, ...]:
+    """Read `--phases`; the shares of the result add up to 1.
+
+    Raises:
+        ConfigError: it names no phase, one that there is not, or a length that is none.
+    """
+    terms = parse_terms("--phases", text, get_args(Objective))
+    total = sum(length for _, length in terms)
+    return tuple(Phase(name, length / total) for name, length in terms)  # type: ignore[arg-type]
+
+
+def parse_terms(option: str, text: str, names: Sequence[str]) -> list[tuple[str, float]]:
+    """Read `NAME:NUMBER+NAME:NUMBER`, where a number that is not given is 1.
+
+    Args:
+        option: for the message of an error.
+        text: at least one term.
+        names: that there are.
+
+    Raises:
+        ConfigError: a name is none of those, or a number is not above 0.
+    """
+    terms = []
+    for term in text.split("+"):
+        name, _, said = term.partition(":")
+        if name not in names:
+            raise ConfigError(f"{option} {text!r}: no {name!r}, there are {', '.join(names)}")
+        try:
+            number = float(said or "1")
+        except ValueError:
+            number = math.nan
+        if not (number > 0 and math.isfinite(number)):
+            raise ConfigError(f"{option} {text!r}: the number of {name} must be more than 0")
+        terms.append((name, number))
+    return terms
+
+
+def phases_of_warm_up(share: float) -> str:
+    """`--phases` of what `--warm-up-share` said, an option of before."""
+    if share in (0, 1):
+        return "regression" if share else "adversarial"
+    return f"regression:{share:g}+adversarial:{1 - share:g}"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a step does.
+
+    Attributes:
+        objective: of its phase.
+        rate: the learning rate, as a share of that of the phase's beginning.
+    """
+
+    objective: Objective
+    rate: float
+
+
+class Schedule:
+    """The phase and the learning rate of every step of a training."""
+
+    def __init__(self, phases: Sequence[Phase], steps: int, decay_share: float) -> None:
+        """Divide the steps among the phases.
+
+        Args:
+            phases: their shares add up to 1.
+            steps: of the whole training.
+            decay_share: of a phase's steps, the last ones, over which its learning rate falls to
+                zero.
+        """
+        self._phases = tuple(phases)
+        shares = accumulate((phase.share for phase in phases), initial=0.0)
+        self._bounds = [round(steps * share) for share in shares]
+        self._decay_share = decay_share
+
+    def at(self, step: int) -> Moment:
+        """What the step after `step` others does."""
+        places = zip(self._phases, pairwise(self._bounds), strict=True)
+        phase, begin, end = next((p, b, e) for p, (b, e) in places if b <= step < e)
+        falling = self._decay_share * (end - begin)
+        return Moment(phase.objective, min(1.0, (end - step) / (falling + 1)))
+
+
+def in_words(phases: Sequence[Phase], progress: float = 1.0) -> str:
+    """The phases that a training has been through, with their shares of that.
+
+    Args:
+        phases: of the whole training.
+        progress: the share of it that is done.
+    """
+    words, begin = [], 0.0
+    for phase in phases:
+        share = min(phase.share, progress - begin) / progress
+        if share > 1e-9:
+            words.append(f"{phase.objective} {100 * share:.0f} %")
+        begin += phase.share
+    return ", ".join(words)
+
+
+def reached(phases: Sequence[Phase], progress: float) -> tuple[Phase, ...]:
+    """The phases that a training has begun when a share of it is done."""
+    begins = accumulate((phase.share for phase in phases), initial=0.0)
+    return tuple(p for p, begin in zip(phases, begins, strict=False) if begin < progress - 1e-9)
+
+
+def renamed(fields: Mapping[str, object]) -> dict[str, object]:
+    """The hyper-parameters of a document of any version, by the names that they have today."""
+    kept = dict(fields)
+    share = kept.pop("warm_up_share", None)
+    if isinstance(share, int | float):
+        kept["phases"] = phases_of_warm_up(float(share))
+    return kept
