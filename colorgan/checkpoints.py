@@ -40,19 +40,28 @@ class Checkpoints:
         Raises:
             NotInStorage: the newest, by the pointer, has lost a file.
         """
+        name, files = self._read()
+        if name:
+            training.load(files, inherit)
+            self._lineage, _ = _age(name)
+
+    def files(self) -> dict[str, bytes]:
+        """The files of the newest checkpoint; none where there is none. Raises as `restore`."""
+        return self._read()[1]
+
+    def _read(self) -> tuple[str, dict[str, bytes]]:
         name = self._newest()
         while name:
             try:
                 folder = f"{self._folder}/{name}"
-                files = {file: self._storage.get(f"{folder}/{file}") for file in (STATE, TENSORS)}
+                return name, {
+                    file: self._storage.get(f"{folder}/{file}") for file in (STATE, TENSORS)
+                }
             except NotInStorage:
                 before, name = name, self._newest()
                 if name == before:
                     raise  # not replaced by another training's process, but damaged
-                continue
-            training.load(files, inherit)
-            self._lineage, _ = _age(name)
-            return
+        return "", {}
 
     def last(self) -> int:
         """The epoch of the newest checkpoint; 0 where there is none."""

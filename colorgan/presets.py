@@ -61,6 +61,7 @@ PRESETS: Mapping[str, Preset] = {
             decay_share=0.7,
             average=0.998,
             discriminators="semantic:3+features:3",
+            discriminator_width=48,
             perceptual="efficientnet_lite0",
             lambda_perceptual=30.0,
             publish="nearest",

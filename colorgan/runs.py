@@ -66,8 +66,8 @@ class ModelResult:
         device: that it was trained on.
         node: address of the machine.
         images_per_second: mean over the epochs.
-        val_l1: of the last epoch, in Lab units.
-        val_psnr: of the last epoch, in dB.
+        val_l1: of the epoch whose state is published, in Lab units.
+        val_psnr: of the same, in dB.
         package: `model@version`.
         error: the cause of a failure, in a sentence.
         objective: what its generator learned by, in words.

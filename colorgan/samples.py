@@ -69,6 +69,8 @@ class Sampler:
             maps.append(each)
             begin = end
         *gray, color, lightness = maps
+        if rows.dtype != torch.bfloat16:  # with that, networks compute
+            gray = [each.float() for each in gray]
         return Sample(gray, lightness.float(), color.float())
 
     def looker(self, side: int, dtype: torch.dtype) -> Looker:

@@ -65,6 +65,9 @@ def train_model(
     if not training.epoch and spec.training.start_from:
         base = patiently(lambda: find_base(storage, spec.run, spec.training.start_from))
         training.start_from(patiently(lambda: load_generator(storage, base)))
+        if base.run == spec.run:
+            theirs = Checkpoints(storage, f"runs/{base.run}/{base.model}")
+            training.oppose_with(patiently(theirs.files))
     started = time.time()
     unsaved: Snapshot | None = None
 
@@ -108,8 +111,8 @@ def train_model(
             images_per_second=(
                 sum(each.images_per_second for each in history) / len(history) if history else None
             ),
-            val_l1=history[-1].val_l1 if history else None,
-            val_psnr=history[-1].val_psnr if history else None,
+            val_l1=training.published()[1].val_l1 if history else None,
+            val_psnr=training.published()[1].val_psnr if history else None,
             objective=spec.training.objective(spec.model),
             **outcome,
         )

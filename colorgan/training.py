@@ -56,6 +56,7 @@ from colorgan.validation import Validated, Validation
 if TYPE_CHECKING:
     from colorgan.models.classifiers import Classifier
 
+_DISCRIMINATOR = "discriminator"  # before the names of its tensors
 _NEAREST = "nearest."  # before the names of the tensors of the state that is nearest until now
 _VALIDATION_BATCH = 64  # photographs that a GPU validates at a time, at least
 
@@ -371,6 +372,22 @@ class Training:
             network.load_state_dict(generator.state_dict())
         self._rows = None
 
+    def oppose_with(self, files: Mapping[str, bytes]) -> None:
+        """Begin with the discriminators of another training, those of the same name and shape.
+
+        Args:
+            files: of its snapshot; none changes nothing.
+
+        Raises:
+            Corrupt: they cannot be read.
+        """
+        _, theirs, _ = read_files(files) if files else (None, {}, None)
+        for name, network in (self._discriminators or {}).items():
+            ours = network.state_dict()
+            found = {key: theirs.get(f"{_DISCRIMINATOR}.{name}.{key}") for key in ours}
+            if all(each is not None and each.shape == ours[k].shape for k, each in found.items()):
+                network.load_state_dict(found)
+
     def _tensors(self, stored: Collection[str] = ()) -> dict[str, Tensor]:
         """Every tensor of the state by name; the tensors are the state's own, not copies.
 
@@ -382,7 +399,7 @@ class Training:
             tensors |= {f"average.{key}": v for key, v in self.generator.state_dict().items()}
         tensors |= tensors_of("generator", self._learner, self._adam_g, stored)
         if self._discriminators is not None:
-            tensors |= tensors_of("discriminator", self._discriminators, self._adam_d, stored)
+            tensors |= tensors_of(_DISCRIMINATOR, self._discriminators, self._adam_d, stored)
         return tensors
 
 

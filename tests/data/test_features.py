@@ -11,7 +11,7 @@ import torch
 
 from colorgan.data.batches import PhotoBank
 from colorgan.data.features import Looker, look_once
-from colorgan.hyperparameters import SpeedConfig
+from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.training import Training
 from tests.test_phases import SMALL, bank, losses
 
@@ -159,23 +159,30 @@ def test_what_neither_disk_nor_memory_takes_is_not_looked_at(
     assert eyes.seen == 0
 
 
-def trained(config, keep_features: str) -> Training:  # type: ignore[no-untyped-def]
-    speed = SpeedConfig(keep_features=keep_features, channels_last="on")  # type: ignore[arg-type]
+def trained(config: TrainingConfig, precision: str, keep_features: str) -> Training:
+    speed = SpeedConfig(
+        precision=precision,  # type: ignore[arg-type]
+        keep_features=keep_features,  # type: ignore[arg-type]
+        channels_last="on",
+    )
     training = Training(config, bank(8, 0), bank(3, 1), CPU, speed)
     list(training.run())
     return training
 
 
-def test_a_training_on_rows_is_nearly_that_on_photographs(cache: Path) -> None:
+@pytest.mark.parametrize(("precision", "error"), [("bfloat16", 0.05), ("float32", 0.01)])
+def test_a_training_on_rows_is_nearly_that_on_photographs(
+    cache: Path, precision: str, error: float
+) -> None:
     config = dataclasses.replace(SMALL, phases="regression", lambda_perceptual=1.0)
-    with_rows, without = (trained(config, each) for each in ("on", "off"))
+    with_rows, without = (trained(config, precision, each) for each in ("on", "off"))
     assert with_rows._rows and without._rows is None
     assert len(files(cache)) == 2
     ours, theirs = (
         [[number or 0.0 for number in line] for line in losses(each.history)]
         for each in (with_rows, without)
     )
-    np.testing.assert_allclose(ours, theirs, rtol=0.05)
+    np.testing.assert_allclose(ours, theirs, rtol=error)
 
 
 def test_a_base_model_with_another_encoder_is_looked_at_with_that(cache: Path) -> None:
