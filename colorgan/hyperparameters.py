@@ -249,12 +249,11 @@ class SpeedConfig(Configuration):
         """Whether the features of an encoder that does not learn are kept for the device."""
         return self.keep_features != "off" and device.type == "cpu"
 
-    def channels_last_on(self, device: torch.device, training: TrainingConfig) -> bool:
+    def channels_last_on(self, device: torch.device, fixed_encoder: bool) -> bool:
         """Whether the networks use the channels_last layout on the device."""
         if self.channels_last != "auto":
             return self.channels_last == "on"
-        kept = training.has_fixed_encoder and self.keeps_features_on(device)
-        return device.type == "cuda" or kept
+        return device.type == "cuda" or (fixed_encoder and self.keeps_features_on(device))
 
 
 def cpu_has_bfloat16() -> bool:

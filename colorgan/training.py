@@ -107,6 +107,7 @@ class Training:
         if isinstance(config.architecture(model), HypercolumnConfig):
             self._phases = (Phase("regression", 1.0),)
         self._space = config.architecture(model).color_space
+        self._has_fixed_encoder = _has_fixed_encoder(config, model)
         self._create(model)
         self._sampler = Sampler(self._learner, self._space, self._autocast)
         self._nearest: dict[str, Tensor] = {}  # the generator of the record with that distance
@@ -128,7 +129,7 @@ class Training:
                 self._discriminators = create_discriminators(config, learner, seen)
         self._validation = Validation(self._ruler(loaded))
         layout = torch.contiguous_format
-        if speed.channels_last_on(device, config):
+        if speed.channels_last_on(device, self._has_fixed_encoder):
             layout = torch.channels_last
         learner.to(device, memory_format=layout)  # type: ignore[call-overload]
         fused, compiled = speed.fused_adam != "off", speed.compile == "on"
@@ -192,8 +193,7 @@ class Training:
     def _look_once(self, prepare: Callable[[float], None]) -> None:
         """Compute what a fixed encoder sees of all photographs, if there is room to keep it."""
         config, banks = self.config, (self._train, self._val)
-        wanted = config.has_fixed_encoder and isinstance(self._learner, EncoderUNetGenerator)
-        if not wanted or not self._speed.keeps_features_on(self._device):
+        if not (self._has_fixed_encoder and self._speed.keeps_features_on(self._device)):
             return
         train, val = banks
         whole = all(bank.pixels.shape[1] == config.size for bank in banks)
@@ -241,7 +241,6 @@ class Training:
                 f"{config.learning_rate}"
             )
         validated = self._validate(moment.objective == "adversarial")
-        ratio = validated.colorfulness
         return EpochRecord(
             epoch=epoch,
             loss_d=loss_d,
@@ -253,7 +252,7 @@ class Training:
             seconds=time.perf_counter() - started,
             data_seconds=waited,
             step_seconds=trained - waited,
-            val_colorfulness=ratio if math.isfinite(ratio) else None,
+            val_colorfulness=validated.colorfulness,
             val_distance=validated.distance,
         )
 
@@ -420,15 +419,16 @@ def load_banks(
     """
     classes = dataset.model_classes(model)
     limit = int((speed or SpeedConfig()).photo_memory_gib * 2**30)
-    side = config.size if _sees_whole(config, model) else round(config.size * JITTER)
+    # What is looked at once is not cropped.
+    side = config.size if _has_fixed_encoder(config, model) else round(config.size * JITTER)
     return (
         PhotoBank.load(dataset, classes, "train", side, limit, config.photographs, config.balance),
         PhotoBank.load(dataset, classes, "val", config.size, limit),
     )
 
 
-def _sees_whole(config: TrainingConfig, model: str) -> bool:
-    """Whether the training takes whole photographs, which are looked at once, and no crops."""
+def _has_fixed_encoder(config: TrainingConfig, model: str) -> bool:
+    """Whether a model's generator stands on features that no step changes."""
     return config.has_fixed_encoder and model != HYPERCOLUMN
 
 

@@ -1,5 +1,6 @@
 """How a training's network colours the validation photographs: what an epoch's record says."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ class Validated:
 
     l1: float
     psnr: float
-    colorfulness: float
+    colorfulness: float | None
     distance: float | None
 
 
@@ -65,7 +66,8 @@ class Validation:
         found = None
         if distance and self._originals is not None and len(table) >= FEWEST_PHOTOGRAPHS:
             found = frechet_distance(torch.cat(ours), self._originals)
-        return Validated(l1, ratio, colorfulness_ratio(table[:, 2], table[:, 3]), found)
+        colorful = colorfulness_ratio(table[:, 2], table[:, 3])
+        return Validated(l1, ratio, colorful if math.isfinite(colorful) else None, found)
 
     def _pooled(self, rgb: Tensor) -> Tensor:
         assert self._classifier is not None
