@@ -84,7 +84,11 @@ class Steps:
     def oppose(self, discriminators: nn.ModuleDict, adam: torch.optim.Adam) -> None:
         """Give the generator its adversary, on the same device."""
         self._discriminators, self._adam_d = discriminators, adam
-        self._judges = {name: self._compile(each) for name, each in discriminators.items()}
+        # Compiled, a step of spectral normalisation overwrites what the gradient of another needs.
+        self._judges: dict[str, Callable[[Colored], list[Tensor]]] = {
+            name: self._compile(each) if name == "patches" else each
+            for name, each in discriminators.items()
+        }
 
     def take(self, moment: Moment, sample: Sample) -> Tensor:
         """Take a step, at the learning rate of its moment."""

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from colorgan.data.batches import PhotoBank
+from colorgan.data.batches import JITTER, PhotoBank
+from colorgan.data.dataset import HYPERCOLUMN, Dataset
 from colorgan.errors import ConfigError
 from colorgan.hyperparameters import TrainingConfig, stored_config
 from colorgan.phases import Phase, Schedule, parse_phases
 from colorgan.records import EpochRecord
 from colorgan.states import STATE
-from colorgan.training import Training
+from colorgan.training import Training, load_banks
 
 CPU = torch.device("cpu")
 SMALL = TrainingConfig(
@@ -259,3 +260,17 @@ def test_the_state_nearest_the_originals_is_published_also_after_a_restart() -> 
     training = train(last, val=24)
     list(training.run())
     assert training.published() == (training.generator, training.history[-1])
+
+
+@pytest.mark.parametrize(
+    ("model", "rate", "whole"),
+    [("animals", 0.0, True), ("animals", 0.5, False), (HYPERCOLUMN, 0.0, False)],
+)
+def test_photographs_are_read_whole_where_a_fixed_encoder_looks_at_them(
+    scenes: Dataset, model: str, rate: float, whole: bool
+) -> None:
+    config = dataclasses.replace(SMALL, encoder_rate=rate, photographs=4, balance="classes")
+    bank, val = load_banks(scenes, model, config)
+    assert bank.pixels.shape[1] == (64 if whole else round(64 * JITTER))
+    assert val.pixels.shape[1] == 64
+    assert bank.weights is not None
