@@ -29,9 +29,10 @@ def test_the_report_has_its_own_epochs_for_each_model() -> None:
 def test_what_starts_from_another_model_has_a_schedule_of_its_own() -> None:
     best = find_preset("best")
     general, animals = (best.config(model, {}) for model in (GENERAL, "animals"))
-    assert animals.learning_rate < general.learning_rate and animals.lambda_perceptual > 0
+    assert animals.adversarial_rate < general.adversarial_rate
+    assert [phase.objective for phase in animals.phase_list] == ["critic", "adversarial"]
     alone = best.config("animals", {"start_from": ""})
-    assert (alone.learning_rate, alone.epochs) == (general.learning_rate, general.epochs)
+    assert (alone.phases, alone.epochs) == (general.phases, general.epochs)
     assert best.config("animals", {"learning_rate": 0.1}).learning_rate == 0.1
 
 
@@ -57,12 +58,12 @@ def test_a_preset_that_is_none_is_named() -> None:
     [
         (
             *("best", GENERAL, {}),
-            "L1 (weight 100), perceptual term (weight 30), adversary on semantic (weight 3), "
-            "adversary on features (weight 3); regression 63 %, critic 5 %, adversarial 32 %",
+            "L1 (weight 100), perceptual term (weight 120), adversary on semantic (weight 4), "
+            "adversary on features (weight 6); regression 70 %, critic 1 %, adversarial 28 %",
         ),
         (
             *("best", "animals", {"phases": "regression"}),
-            "L1 (weight 100), perceptual term (weight 30), no adversary",
+            "L1 (weight 100), perceptual term (weight 120), no adversary",
         ),
         (
             *("small", "animals", {}),
@@ -88,11 +89,10 @@ def test_what_was_learned_until_an_epoch_is_said() -> None:
     assert config.objective("animals", 10) == f"L1 (weight 100), {words}"
 
 
-def test_the_shipped_models_are_conditional_gans_of_the_nearest_state() -> None:
+def test_what_best_trains_ends_as_a_conditional_gan() -> None:
     for model in (GENERAL, "animals"):
         config = find_preset("best").config(model, {})
         assert config.phase_list[-1].objective == "adversarial"
-        assert config.publish == "nearest"
     assert not any(
         find_preset("best").config(HYPERCOLUMN, {}).objective(HYPERCOLUMN).count(word)
         for word in ("adversary", "perceptual")
