@@ -39,8 +39,7 @@ _QUICK_WIDTH = 4
 
 # (pixels, batch)
 _QUICK = ((32, 2),)
-_DEFAULT = ((256, 1), (256, 5), (128, 1), (128, 5), (128, 10))
-_FULL = (*_DEFAULT, (256, 10))
+_DEFAULT = ((256, 1), (256, 5), (256, 10), (128, 1), (128, 5), (128, 10))
 _ON_GPU = ((256, 1), (256, 5), (256, 10), (256, 32))
 
 
@@ -48,7 +47,7 @@ def run(settings: Settings) -> list[Result]:
     """Measure every size and batch."""
     device, settings = settings.device_type, settings.within(210)
     results = []
-    sizes = settings.pick(_QUICK, _ON_GPU if device == "cuda" else _DEFAULT, _FULL)
+    sizes = settings.pick(_QUICK, _ON_GPU if device == "cuda" else _DEFAULT, _DEFAULT)
     for size, batch in sizes:
         if settings.late():
             results.append(left_out(NAME, _case_name(size, batch), LATE))

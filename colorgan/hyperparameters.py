@@ -107,6 +107,11 @@ class TrainingConfig(GeneratorConfig):
         "the state that is published: the last one, or that of the epoch, of those that end in an "
         "adversarial phase, with the lowest Fréchet distance on the validation photographs",
     )
+    colorfulness: Share = option(
+        0.0,
+        "raise the chroma of what is published until the validation photographs are this share as "
+        "colourful as they were, or their L1 has grown by a twentieth; 0 leaves it as learned",
+    )
     backbone: BackboneName = option("vgg16", "classifier below hypercolumn and a trained router")
     start_from: str = option(
         "",
@@ -124,8 +129,8 @@ class TrainingConfig(GeneratorConfig):
             raise ConfigError(f"--discriminators {self.discriminators!r} names one twice")
         if "semantic" in names and self.generator != "encoder_unet":
             raise ConfigError("--discriminators semantic needs --generator encoder_unet")
-        if self.chroma != 1 and self.color_space != "lab":
-            raise ConfigError("--chroma needs --color-space lab")
+        if (self.chroma != 1 or self.colorfulness) and self.color_space != "lab":
+            raise ConfigError("--chroma and --colorfulness need --color-space lab")
 
     def replaced(self, values: Mapping[str, Any]) -> TrainingConfig:
         """This configuration with other values, by the names of any version; raises ConfigError."""

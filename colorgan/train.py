@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +12,7 @@ from colorgan.cards import ModelCard
 from colorgan.checkpoints import Checkpoints
 from colorgan.colorizer import Colorizer, grayscale
 from colorgan.data.batches import PhotoBank
-from colorgan.data.dataset import Dataset, open_dataset
+from colorgan.data.dataset import HYPERCOLUMN, Dataset, open_dataset
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import encode_png
 from colorgan.models.generator import Generator
@@ -22,6 +22,7 @@ from colorgan.runs import ModelResult, ModelRun, Wish, find_base
 from colorgan.states import Snapshot
 from colorgan.storage import Storage, open_storage, patiently
 from colorgan.training import Training, device_name, load_banks
+from colorgan.vividness import enlivened
 
 SAMPLES = 8
 _SAY_SECONDS = 10.0
@@ -111,8 +112,6 @@ def train_model(
             images_per_second=(
                 sum(each.images_per_second for each in history) / len(history) if history else None
             ),
-            val_l1=training.published()[1].val_l1 if history else None,
-            val_psnr=training.published()[1].val_psnr if history else None,
             objective=spec.training.objective(spec.model),
             **outcome,
         )
@@ -125,9 +124,10 @@ def train_model(
             if epoch.epoch % spec.checkpoint_every == 0 or epoch.epoch == spec.training.epochs:
                 keep(unsaved)
     except _Stopped:
-        return result("stopped")
+        record_now = training.published()[1] if training.history else None
+        return result("stopped", **_errors(asdict(record_now) if record_now else {}))
     card = patiently(lambda: _publish(storage, spec, dataset, training, val, device))
-    done = result("done", package=card.reference)
+    done = result("done", package=card.reference, **_errors(card.metrics))
     line = (json.dumps(asdict(done)) + "\n").encode()
     patiently(lambda: storage.put(f"{spec.folder}/result.json", line))
     return done
@@ -135,6 +135,10 @@ def train_model(
 
 class _Stopped(Exception):  # noqa: N818 - it reads as what it says
     """The training was asked to stop."""
+
+
+def _errors(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: metrics.get(name) for name in ("val_l1", "val_psnr")}
 
 
 def _publish(
@@ -147,7 +151,11 @@ def _publish(
 ) -> ModelCard:
     history = training.history
     generator, record = training.published()
-    metrics = {name: value for name, value in asdict(record).items() if value is not None}
+    more: dict[str, float] = {}
+    if spec.training.colorfulness and spec.model != HYPERCOLUMN:
+        wanted = spec.training.colorfulness
+        generator, record, more["vividness"] = enlivened(generator, record, val, wanted)
+    metrics = {name: value for name, value in asdict(record).items() if value is not None} | more
     return publish(
         storage,
         spec.model,
