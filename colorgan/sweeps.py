@@ -41,7 +41,17 @@ SCHEMA_VERSION = 1
 SHOWN = 8  # photographs that every trial colours at every evaluated epoch
 
 # By name: what a trial is judged by, and whether less of it is better.
-METRICS = {"val_l1": True, "val_psnr": False, "semantic": False, "frechet": True}
+METRICS = {
+    "val_l1": True,
+    "val_psnr": False,
+    "semantic": False,
+    "frechet": True,
+    "hue_frechet": True,
+}
+
+
+# What evaluated epochs alone have.
+JUDGED = ("semantic", "frechet", "hue_frechet", "colorfulness")
 
 
 @dataclass(frozen=True)
@@ -177,6 +187,9 @@ class EvaluatedEpoch:
         semantic: mean semantic score; None without a classifier, or without labels for a class.
         frechet: distance of the classifier's features from those of the originals; None without,
             and of few photographs.
+        hue_frechet: the same after every colouring has been given its original's mean chroma.
+        colorfulness: the mean colourfulness as a share of the originals'; None where those are
+            gray.
     """
 
     epoch: int
@@ -185,6 +198,13 @@ class EvaluatedEpoch:
     val_psnr: float
     semantic: float | None
     frechet: float | None
+    hue_frechet: float | None = None
+    colorfulness: float | None = None
+
+    @property
+    def judged(self) -> dict[str, float | None]:
+        """What evaluated epochs have beside the figures of every epoch."""
+        return {name: getattr(self, name) for name in JUDGED}
 
 
 @dataclass(frozen=True)
@@ -327,7 +347,7 @@ def sweep_table(storage: Storage, sweep: Sweep) -> pd.DataFrame:
 
     Returns:
         The columns trial and status, what the sweep varies, the fields of EpochRecord, and
-        semantic and frechet, which only evaluated epochs have.
+        JUDGED, which only evaluated epochs have.
     """
     lines = []
     for plan in sweep.trials:
@@ -342,8 +362,7 @@ def sweep_table(storage: Storage, sweep: Sweep) -> pd.DataFrame:
                     "status": state.status,
                     **{name: state.values[name] for name in plan.values},
                     **asdict(record),
-                    "semantic": judged.semantic if judged else None,
-                    "frechet": judged.frechet if judged else None,
+                    **(judged.judged if judged else dict.fromkeys(JUDGED)),
                 }
             )
     return pd.DataFrame(lines)
@@ -412,7 +431,7 @@ def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelC
         raise Corrupt(f"{key} cannot be read: {error}") from None
     dataset = open_dataset(storage, sweep.dataset["name"])
     records = [record for record in history.epochs if record.epoch <= epoch]
-    metrics = {**asdict(records[-1]), "semantic": evaluated.semantic, "frechet": evaluated.frechet}
+    metrics = {**asdict(records[-1]), **evaluated.judged}
     return publish(
         storage,
         sweep.model,

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
 
@@ -17,10 +18,10 @@ from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.mapping import batched
 from colorgan.errors import ColorganError
 from colorgan.evaluation.evaluate import SemanticScore
-from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS, frechet_distance
+from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS, frechet_distance, hue_invariant
 from colorgan.evaluation.tensorboard import write_events
 from colorgan.hyperparameters import SpeedConfig
-from colorgan.images.decoding import decode, encode_webp
+from colorgan.images.decoding import Pixels, decode, encode_webp
 from colorgan.models.classifiers import load_classifier
 from colorgan.models.generator import Generator
 from colorgan.packages import load_generator
@@ -63,24 +64,33 @@ class Judge:
         self._score = SemanticScore(PhotoClasses.load(None).synsets)
         self._reference, _ = self._look(list(val.pixels))
 
-    def __call__(self, generator: Generator) -> tuple[float | None, float | None]:
-        """The mean semantic score and the Fréchet distance.
+    def __call__(self, generator: Generator) -> dict[str, float | None]:
+        """The mean semantic score and the Fréchet distances, as `EvaluatedEpoch` names them.
 
-        The score is None where a class has no labels, the distance where there are fewer
+        The score is None where a class has no labels, the distances where there are fewer
         photographs than `FEWEST_PHOTOGRAPHS`.
         """
         colorizer = Colorizer(generator)
-        colored = [
-            rgb for batch in batched(self._val.pixels, _BATCH) for rgb in colorizer(list(batch))
-        ]
+        colored: list[Pixels] = []
+        strong: list[Pixels] = []
+        for batch in batched(self._val.pixels, _BATCH):
+            made = colorizer(list(batch))
+            colored += made
+            hues = hue_invariant(_unit(made), _unit(batch))
+            strong += list((hues * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
         features, probabilities = self._look(colored)
         pairs = zip(probabilities, self._labels, strict=True)
         scores = torch.cat([self._score(line[None], label) for line, label in pairs])
         semantic = scores.mean().item()
-        distance = None
+        found: dict[str, float | None] = {
+            "semantic": semantic if math.isfinite(semantic) else None,
+            "frechet": None,
+            "hue_frechet": None,
+        }
         if len(features) >= FEWEST_PHOTOGRAPHS:
-            distance = frechet_distance(features, self._reference)
-        return (semantic if math.isfinite(semantic) else None), distance
+            found["frechet"] = frechet_distance(features, self._reference)
+            found["hue_frechet"] = frechet_distance(self._look(strong)[0], self._reference)
+        return found
 
     def _look(self, pictures: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
         view = self._classifier.view
@@ -90,6 +100,11 @@ class Judge:
         ]
         features, probabilities = zip(*seen, strict=True)
         return torch.cat(features), torch.cat(probabilities)
+
+
+def _unit(pictures: Sequence[Pixels]) -> torch.Tensor:
+    """(batch, 3, height, width) in [0, 1] of pictures of one size."""
+    return torch.from_numpy(np.stack(list(pictures))).permute(0, 3, 1, 2).float() / 255
 
 
 def run_trial(
@@ -218,21 +233,21 @@ def _evaluate(
         for name, tensor in training.generator.state_dict().items()
     }
     storage.put(sweep.weights_key(trial, record.epoch), save(weights))
-    semantic, frechet = judge(training.generator) if judge else (None, None)
+    judged = judge(training.generator) if judge else {"semantic": None, "frechet": None}
     evaluated = EvaluatedEpoch(
         epoch=record.epoch,
         seconds=sum(each.seconds for each in training.history),
         val_l1=record.val_l1,
         val_psnr=record.val_psnr,
-        semantic=semantic,
-        frechet=frechet,
+        colorfulness=record.val_colorfulness,
+        **judged,
     )
     # TensorBoard reads a trial's files as one, in the order of their names.
     first = (record.epoch - 1) // sweep.eval_every * sweep.eval_every
     events = write_events(
         values={name: getattr(training.config, name) for name in sweep.trial(trial).values},
         records=training.history[first:],
-        scalars={name: getattr(evaluated, name) for name in ("semantic", "frechet")},
+        scalars=evaluated.judged,
         pictures=pictures,
     )
     storage.put(sweep.key("tensorboard", trial, f"events.out.tfevents.{record.epoch:05d}"), events)

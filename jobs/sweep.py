@@ -355,6 +355,7 @@ def _line(storage: Storage, sweep: Sweep, trial: str, evaluated: EvaluatedEpoch)
     if sweep.classifier:
         words.append(f"semantic {_number(evaluated.semantic, 3)}")
         words.append(f"Fréchet {_number(evaluated.frechet, 1)}")
+    words.append(f"colourfulness {_number(evaluated.colorfulness, 2)}")
     return ", ".join([*words, f"ETA {format_seconds(left)}"])
 
 
@@ -368,7 +369,7 @@ def _finish(args: argparse.Namespace, storage: Storage, sweep: Sweep) -> int:
     table = Table()
     for heading in ("trial", "status", *sweep.trials[0].values, "epochs", "time", "L1", "PSNR"):
         table.add_column(heading)
-    for heading in ("semantic", "Fréchet"):
+    for heading in ("semantic", "Fréchet", "of hues", "colourfulness"):
         table.add_column(heading)
     failures = []
     for plan in sweep.trials:
@@ -382,7 +383,8 @@ def _finish(args: argparse.Namespace, storage: Storage, sweep: Sweep) -> int:
                 format_seconds(last.seconds),
                 f"{last.val_l1:.2f}",
                 f"{last.val_psnr:.1f} dB",
-                *(_number(each, 3) for each in (last.semantic, last.frechet)),
+                *(_number(each, 3) for each in (last.semantic, last.frechet, last.hue_frechet)),
+                _number(last.colorfulness, 2),
             ]
         table.add_row(*cells)
         if state.status == "failed":

@@ -249,6 +249,16 @@ def test_the_classifier_judges_what_the_generator_makes(
         monkeypatch.setattr(f"{module}.FEWEST_PHOTOGRAPHS", 2)
     evaluated = next(trial)
     assert evaluated.frechet is not None and evaluated.frechet > 1
+    assert evaluated.hue_frechet is not None and evaluated.hue_frechet > 1
+    assert evaluated.hue_frechet != evaluated.frechet
+    record = read_history(scenes.storage, sweep, "01").epochs[evaluated.epoch - 1]
+    assert evaluated.colorfulness == record.val_colorfulness
+    assert evaluated.colorfulness is not None and evaluated.colorfulness > 0
+    line = sweep_table(scenes.storage, sweep).iloc[evaluated.epoch - 1]
+    assert (line["hue_frechet"], line["colorfulness"]) == (
+        evaluated.hue_frechet,
+        evaluated.colorfulness,
+    )
 
 
 def test_tensorboard_finds_scalars_pictures_and_hyper_parameters(

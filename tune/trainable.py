@@ -228,7 +228,11 @@ class SeededPopulationBasedTraining(PopulationBasedTraining):
 def _evaluated(result: dict[str, Any]) -> EvaluatedEpoch:
     """What `_report` was told: a metric that is missing there is no number here."""
     values = {name: result[name] for name in EvaluatedEpoch.__dataclass_fields__}
-    missing = {name: None for name in METRICS if math.isnan(values[name])}
+    missing = {
+        name: None
+        for name, value in values.items()
+        if isinstance(value, float) and math.isnan(value)
+    }
     return EvaluatedEpoch(**{**values, **missing})
 
 

@@ -100,6 +100,7 @@ def test_the_page_follows_a_sweep_from_its_first_epoch_to_its_last(
 
         expect(page.locator("#curves .scatterlayer .trace")).to_have_count(3)
         expect(page.locator("#parallel .scatterlayer .trace")).to_have_count(3)
+        expect(page.locator("#frontier .scatterlayer .trace")).to_have_count(3)
         page.locator("#axis").select_option("seconds")
         expect(page.locator("#curves .xtitle")).to_have_text("seconds of training")
         page.locator("#metric").select_option("val_psnr")

@@ -11,7 +11,7 @@ from tune.trainable import _evaluated
 
 def test_a_metric_that_is_missing_is_no_number_and_is_never_printed_as_nan() -> None:
     # Tune's schedulers want a number for every metric.
-    whole = EvaluatedEpoch(3, 1.0, 9.0, 20.0, 0.25, 40.0)
+    whole = EvaluatedEpoch(3, 1.0, 9.0, 20.0, 0.25, 40.0, 41.0, None)
     assert _evaluated({**asdict(whole), "done": True}) == whole
     heard = _evaluated({**asdict(whole), "semantic": float("nan")})
     assert heard.semantic is None

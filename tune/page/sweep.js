@@ -14,11 +14,13 @@ const NAMES = {
   val_psnr: "PSNR in dB, validation",
   semantic: "semantic score, validation",
   frechet: "Fréchet distance, validation",
+  hue_frechet: "hue-invariant Fréchet distance, validation",
+  colorfulness: "colourfulness as a share of the originals', validation",
   loss_l1: "loss L1, training",
   loss_gan: "loss GAN, training",
   loss_d: "loss of the discriminator, training",
 };
-const EVALUATED = ["semantic", "frechet"];
+const EVALUATED = ["semantic", "frechet", "hue_frechet", "colorfulness"];
 
 const api = new Api(askForKey);
 const pictures = new Map(); // URLs of blobs by path: a picture is fetched once
@@ -77,6 +79,7 @@ function draw() {
   showPictures();
   offerMetrics();
   drawCurves();
+  drawFrontier();
   drawParallel();
   showTiming();
 }
@@ -138,7 +141,7 @@ function offerFilters() {
 
 function showTrials() {
   const headings = ["trial", "status", ...sweep.varied, "epoch", "time", "ETA", "L1", "PSNR", "semantic",
-    "Fréchet", ""];
+    "Fréchet", "of hues", "colourfulness", ""];
   fill("trials", headings, shownTrials().map((trial) => {
     const last = trial.evaluations.at(-1);
     const spent = trial.records.reduce((sum, record) => sum + record.seconds, 0);
@@ -154,7 +157,7 @@ function showTrials() {
     const words = [trial.status, ...sweep.varied.map((each) => setting(trial.values[each])),
       `${trial.epoch} of ${trial.epochs}`, spent ? duration(spent) : "", duration(trial.eta),
       number(last?.val_l1, 2), number(last?.val_psnr, 1), number(last?.semantic, 3),
-      number(last?.frechet, 1)];
+      number(last?.frechet, 1), number(last?.hue_frechet, 1), number(last?.colorfulness, 2)];
     row.append(name, ...words.map((each) => cell(each)), remarks);
     return row;
   }));
@@ -328,6 +331,28 @@ function drawCurves() {
   const unit = over ? "seconds of training" : "epoch";
   const shape = { xaxis: { title: { text: unit } }, yaxis: { title: { text: NAMES[metric] } } };
   plot("curves", traces, layout({ ...shape, rest: { showlegend: true } }));
+}
+
+// Colour is paid for with distance (Blau and Michaeli 2018): the lower and the further right, the better.
+function drawFrontier() {
+  const metric = ["frechet", "val_l1"].find((name) =>
+    sweep.trials.some(({ evaluations }) => evaluations.some((each) => each[name] !== null)),
+  );
+  const traces = shownTrials().map((trial) => {
+    const known = trial.evaluations.filter((each) => each[metric] !== null && each.colorfulness !== null);
+    return {
+      x: known.map((each) => each.colorfulness),
+      y: known.map((each) => each[metric]),
+      text: known.map((each) => `trial ${trial.name}, epoch ${each.epoch}`),
+      hovertemplate: "%{text}: %{x:.2f}, %{y:.3g}<extra></extra>",
+      name: label(trial),
+      mode: "lines+markers",
+      line: { color: colorOf(trial), width: 1 },
+      marker: { size: known.map((_, at) => (at === known.length - 1 ? 11 : 5)) },
+    };
+  });
+  const shape = { xaxis: { title: { text: NAMES.colorfulness } }, yaxis: { title: { text: NAMES[metric] } } };
+  plot("frontier", traces, layout({ ...shape, rest: { showlegend: false, hovermode: "closest" } }));
 }
 
 // Plotly's own parallel coordinates need WebGL, and code made from text: so lines over upright axes.
