@@ -151,7 +151,7 @@ def test_nothing_more_is_begun_when_the_time_is_over() -> None:
     assert Settings().within(-1.0).late()
     assert not Settings("full").within(-1.0).late()
     rows = training_step.run(Settings().within(-1.0))
-    assert len(rows) == 5 and all("too slow" in str(row.facts["not measured"]) for row in rows)
+    assert len(rows) == 6 and all("too slow" in str(row.facts["not measured"]) for row in rows)
 
 
 def test_the_reference_has_the_paper_s_size_and_arithmetic() -> None:

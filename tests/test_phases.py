@@ -85,7 +85,7 @@ def test_what_cannot_be_read_is_named(field: str, text: str, message: str) -> No
 
 
 def test_more_chroma_is_for_lab_alone() -> None:
-    with pytest.raises(ConfigError, match="--chroma needs --color-space lab"):
+    with pytest.raises(ConfigError, match="--chroma and --colorfulness need --color-space lab"):
         TrainingConfig(chroma=1.2, color_space="rgb")
 
 
