@@ -125,8 +125,10 @@ def test_the_page_follows_a_sweep_from_its_first_epoch_to_its_last(
 
         page.set_viewport_size({"width": 360, "height": 740})
         expect(page.locator("#curves .main-svg").first).to_be_visible()
-        page.wait_for_timeout(500)  # Plotly draws anew
-        assert fits(page)
+        deadline = time.monotonic() + 30  # Plotly draws anew
+        while not fits(page):
+            assert time.monotonic() < deadline
+            page.wait_for_timeout(50)
         shoot(page, "sweep_phone")
 
 

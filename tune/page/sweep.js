@@ -15,7 +15,7 @@ const NAMES = {
   semantic: "semantic score, validation",
   frechet: "Fréchet distance, validation",
   hue_frechet: "hue-invariant Fréchet distance, validation",
-  colorfulness: "colourfulness as a share of the originals', validation",
+  colorfulness: "colourfulness ratio, validation",
   loss_l1: "loss L1, training",
   loss_gan: "loss GAN, training",
   loss_d: "loss of the discriminator, training",
