@@ -11,6 +11,7 @@ import torch
 from colorgan.cards import find
 from colorgan.data.dataset import Dataset
 from colorgan.hyperparameters import TrainingConfig
+from colorgan.presets import find_preset
 from colorgan.sweeps import open_sweep, read_history, read_state, sweep_table
 from colorgan.training import Training, load_banks
 from jobs import sweep as job
@@ -144,7 +145,8 @@ def test_the_default_preset_is_swept_from_the_general_model_that_it_names(
     assert "general is trained first, since the trials start from it" in running.output
     assert statuses(scenes) == ["done", "done"]
     training = open_sweep(storage, "s").training
-    assert (training.start_from, training.lambda_perceptual) == (general.reference, 30)
+    own = find_preset("best").fine_tuning
+    assert (training.start_from, training.phases) == (general.reference, own["phases"])
 
     # Another sweep takes the general that is there, and the same one goes on as it began.
     for name in ("t", "s"):
