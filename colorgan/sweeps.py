@@ -25,17 +25,19 @@ from safetensors.torch import load
 
 from colorgan.cards import ModelCard, find
 from colorgan.colorizer import grayscale
-from colorgan.data.dataset import Dataset, Row, check_name, open_dataset
+from colorgan.data.batches import PhotoBank
+from colorgan.data.dataset import HYPERCOLUMN, Dataset, Row, check_name, open_dataset
 from colorgan.documents import read_document
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
 from colorgan.evaluation.evaluate import photo_id
-from colorgan.hyperparameters import TrainingConfig, stored_config
+from colorgan.hyperparameters import SpeedConfig, TrainingConfig, stored_config
 from colorgan.images.decoding import decode, encode_png, encode_webp
 from colorgan.networks import create_generator
 from colorgan.packages import Trained, publish
 from colorgan.records import EpochRecord, history_csv
 from colorgan.storage import Storage
+from colorgan.vividness import enlivened
 
 SCHEMA_VERSION = 1
 SHOWN = 8  # photographs that every trial colours at every evaluated epoch
@@ -432,6 +434,12 @@ def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelC
     dataset = open_dataset(storage, sweep.dataset["name"])
     records = [record for record in history.epochs if record.epoch <= epoch]
     metrics = {**asdict(records[-1]), **evaluated.judged}
+    if config.colorfulness and sweep.model != HYPERCOLUMN:  # as `train_model` publishes it
+        limit = int(SpeedConfig().photo_memory_gib * 2**30)
+        classes = dataset.model_classes(sweep.model)
+        val = PhotoBank.load(dataset, classes, "val", config.size, limit)
+        generator, record, factor = enlivened(generator, records[-1], val, config.colorfulness)
+        metrics |= {**asdict(record), "vividness": factor}
     return publish(
         storage,
         sweep.model,

@@ -196,6 +196,19 @@ def test_a_loss_that_is_not_finite_marks_its_trial_alone(scenes: Dataset) -> Non
     assert len(list(train(storage, sweep, "01"))) == 2
 
 
+def test_a_trial_is_published_as_vivid_as_its_training_would_be(scenes: Dataset) -> None:
+    storage, sweep = scenes.storage, begin(scenes, colorfulness=(0.0, 1.0))
+    for trial in sweep.trials:
+        list(train(storage, sweep, trial.name))
+    plain, vivid = (publish_epoch(storage, "s", trial, 4) for trial in ("01", "02"))
+    assert "vividness" not in plain.metrics
+    factor = vivid.metrics["vividness"]
+    assert factor > 1
+    last = [load_generator(storage, card).state_dict()["up.4.weight"] for card in (plain, vivid)]
+    torch.testing.assert_close(last[1], last[0] * factor)
+    assert vivid.metrics["val_colorfulness"] > plain.metrics["val_colorfulness"]
+
+
 def test_a_trial_takes_over_anothers_networks_with_values_of_its_own(scenes: Dataset) -> None:
     storage, sweep = scenes.storage, begin(scenes, learning_rate=(2e-4, 1e-5))
     leading = train(storage, sweep, "01")
