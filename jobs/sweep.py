@@ -43,6 +43,7 @@ from colorgan.models import EMBEDDED
 from colorgan.options import add_options, given, parse
 from colorgan.presets import find_preset
 from colorgan.progress import format_seconds
+from colorgan.publishing import publish_epoch
 from colorgan.runs import ModelRun, finished_result, new_run_name, open_run, run_configs
 from colorgan.storage import Storage, open_storage
 from colorgan.sweeps import (
@@ -54,7 +55,6 @@ from colorgan.sweeps import (
     create_sweep,
     in_words,
     open_sweep,
-    publish_epoch,
     read_history,
     read_state,
     shown_rows,

@@ -28,6 +28,7 @@ from colorgan.images.decoding import decode, encode_webp
 from colorgan.models import EMBEDDED
 from colorgan.models.unet import UNetGenerator
 from colorgan.packages import Trained, load_generator, publish
+from colorgan.publishing import publish_epoch
 from colorgan.storage import Storage, open_storage
 from colorgan.sweeps import (
     EvaluatedEpoch,
@@ -36,7 +37,6 @@ from colorgan.sweeps import (
     best_epoch,
     create_sweep,
     open_sweep,
-    publish_epoch,
     read_history,
     read_state,
     shown_rows,

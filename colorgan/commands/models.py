@@ -62,7 +62,7 @@ def _row(card: ModelCard) -> tuple[str, ...]:
 
 def _publish(args: argparse.Namespace) -> int:
     # It brings torchvision, which takes seconds to import.
-    from colorgan.sweeps import publish_epoch
+    from colorgan.publishing import publish_epoch
 
     card = publish_epoch(open_storage(args.storage), args.sweep, args.trial, args.epoch)
     print(f"{card.reference}: {_quality(card)}, {card.epochs} epochs of {card.run}")

@@ -27,6 +27,7 @@ from colorgan.evaluation.statistics import colorers
 from colorgan.evaluation.tables import to_csv
 from colorgan.images.decoding import encode_png
 from colorgan.packages import load_generator
+from colorgan.publishing import publish_epoch
 from colorgan.reproduction.plan import SCALES, Reproduction
 from colorgan.reproduction.sections import (
     CONFUSION,
@@ -43,7 +44,7 @@ from colorgan.router import open_router
 from colorgan.router_choice import RouterConfig, choose_router
 from colorgan.runs import finished_result
 from colorgan.storage import Storage
-from colorgan.sweeps import open_sweep, publish_epoch, read_history
+from colorgan.sweeps import open_sweep, read_history
 
 _HYBRID_FROM = 0.05  # what a second class must score, as the report's rule for the first
 _WORST = 4  # photographs of each model
