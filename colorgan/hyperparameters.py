@@ -42,8 +42,9 @@ class TrainingConfig(GeneratorConfig):
     phases: str = option(
         "adversarial",
         "what is learned one after the other, with relative lengths, as "
-        "regression:12+critic:1+adversarial:6: the generator without an adversary, the "
-        "discriminators alone, both against each other",
+        "regression:12+critic:1+adversarial:6: the generator by L1 alone, the discriminators "
+        "alone, both against each other; or perceptual, the generator by L1 and the perceptual "
+        "term",
     )
     generator: Literal["unet", "encoder_unet"] = option(
         "unet", "the paper's U-Net, or one whose encoder is a classifier that knows ImageNet"
@@ -163,7 +164,9 @@ class TrainingConfig(GeneratorConfig):
     def sees_colors(self) -> bool:
         """Whether a loss looks at the features that classifiers have of a coloured picture."""
         names = [name for name, _ in self.discriminator_weights]
-        return self.lambda_perceptual > 0 or (self.has_adversary and "features" in names)
+        perceptual = any(phase.has_perceptual_term for phase in self.phase_list)
+        perceptual = perceptual and self.lambda_perceptual > 0
+        return perceptual or (self.has_adversary and "features" in names)
 
     @property
     def has_fixed_encoder(self) -> bool:
@@ -180,9 +183,11 @@ class TrainingConfig(GeneratorConfig):
         if model == HYPERCOLUMN:
             return "distance of U and V, as they are and blurred"
         progress = 1.0 if epochs is None else min(1.0, epochs / self.epochs)
-        terms = {"L1": self.lambda_l1, "perceptual term": self.lambda_perceptual}
-        words = [f"{name} (weight {weight:g})" for name, weight in terms.items() if weight]
         phases = reached(self.phase_list, progress)
+        terms = {"L1": self.lambda_l1}
+        if any(phase.has_perceptual_term for phase in phases):
+            terms["perceptual term"] = self.lambda_perceptual
+        words = [f"{name} (weight {weight:g})" for name, weight in terms.items() if weight]
         if not any(phase.has_adversary for phase in phases):
             return ", ".join([*words, "no adversary"])
         words += [

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from colorgan.errors import ConfigError
 
-Objective = Literal["regression", "critic", "adversarial"]
+Objective = Literal["regression", "perceptual", "critic", "adversarial"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class Phase:
     """A part of a training.
 
     Attributes:
-        objective: `regression` is the generator alone, by L1 and the perceptual term; `critic` the
-            discriminators alone; `adversarial` both, each against the other.
+        objective: `regression` is the generator alone, by L1; `perceptual` the same, by L1 and
+            the perceptual term; `critic` the discriminators alone; `adversarial` both, each
+            against the other, the generator by L1 and the perceptual term, too.
         share: of the training's steps.
     """
 
@@ -33,7 +34,12 @@ class Phase:
     @property
     def has_adversary(self) -> bool:
         """Whether the discriminators take part."""
-        return self.objective != "regression"
+        return self.objective in ("critic", "adversarial")
+
+    @property
+    def has_perceptual_term(self) -> bool:
+        """Whether the generator learns by the perceptual term, where that has a weight."""
+        return self.objective in ("perceptual", "adversarial")
 
 
 def parse_phases(text: str) -> tuple[Phase, ...]:
@@ -73,11 +79,12 @@ def parse_terms(option: str, text: str, names: Sequence[str]) -> list[tuple[str,
     return terms
 
 
-def phases_of_warm_up(share: float) -> str:
+def phases_of_warm_up(share: float, perceptual: bool) -> str:
     """`--phases` of what `--warm-up-share` said, an option of before."""
+    alone = "perceptual" if perceptual else "regression"
     if share in (0, 1):
-        return "regression" if share else "adversarial"
-    return f"regression:{share:g}+adversarial:{1 - share:g}"
+        return alone if share else "adversarial"
+    return f"{alone}:{share:g}+adversarial:{1 - share:g}"
 
 
 @dataclass(frozen=True)
@@ -145,5 +152,5 @@ def renamed(fields: Mapping[str, object]) -> dict[str, object]:
     kept = dict(fields)
     share = kept.pop("warm_up_share", None)
     if isinstance(share, int | float):
-        kept["phases"] = phases_of_warm_up(float(share))
+        kept["phases"] = phases_of_warm_up(float(share), bool(kept.get("lambda_perceptual")))
     return kept

@@ -7,8 +7,9 @@ colour y:
 
 A perceptual term can be added, the distance of G(x) and y in the features of classifiers (Johnson
 et al. 2016, section 3.2), and other discriminators can take the place of D, by a hinge loss. A
-`regression` is without them; a `critic` phase lets them alone learn, from what the generator
-writes, so that its adversarial phase begins against judges who know it (NoGAN, J. Antic 2019).
+`regression` is by L1 alone, and `perceptual` by both distances; a `critic` phase lets the
+discriminators alone learn, from what the generator writes, so that its adversarial phase begins
+against judges who know it (NoGAN, J. Antic 2019).
 
 The hypercolumn baseline (Dahl 2016) has one objective: the distance of U and V, as they are and
 blurred.
@@ -99,9 +100,11 @@ class Steps:
             self._set_rate(self._adam_d, moment.rate)
         if isinstance(self._generator, HypercolumnNetwork):
             return self.hypercolumn(sample)
-        if moment.objective == "regression":
-            return self.regression(sample)
-        return self.adversarial(sample) if adversarial else self.critic(sample)
+        if moment.objective == "critic":
+            return self.critic(sample)
+        if adversarial:
+            return self.adversarial(sample)
+        return self.regression(sample, moment.objective == "perceptual")
 
     def _set_rate(self, adam: torch.optim.Adam, rate: float) -> None:
         for group in adam.param_groups:
@@ -115,13 +118,13 @@ class Steps:
         self._learn(loss)
         return _losses(l1=loss)
 
-    def regression(self, sample: Sample) -> Tensor:
-        """One step of the generator without its adversary."""
+    def regression(self, sample: Sample, perceptual: bool) -> Tensor:
+        """One step of the generator without its adversary, by L1 and by the perceptual term."""
         with self._autocast():
             fake = self._generate(sample.gray)
         loss = F.l1_loss(fake.float(), sample.color)
         seen: tuple[Seen, Seen] = ([], [])
-        if self._config.lambda_perceptual:
+        if perceptual:
             seen = self._see_colors(sample, fake), self._see_real(sample)
         self._learn(self._content(loss, *seen))
         return _losses(l1=loss)
@@ -164,7 +167,7 @@ class Steps:
     ) -> Tensor:
         """All that the generator's loss has besides the adversary's part."""
         content = self._config.lambda_l1 * l1
-        if self._config.lambda_perceptual:
+        if self._config.lambda_perceptual and wanted:
             content = content + self._config.lambda_perceptual * perceptual_distance(seen, wanted)
         return content
 

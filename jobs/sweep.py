@@ -161,7 +161,7 @@ def _space(args: argparse.Namespace) -> Space:
         space = read_space(args.grid, args.space)
     else:
         space = Space(PRESETS[args.preset].grid, {})
-    twice = given(TrainingConfig, args).keys() & {*space.grid, *space.drawn}
+    twice = given(TrainingConfig, args).keys() & space.varied
     if twice:
         raise ConfigError(f"--{min(twice).replace('_', '-')}: the sweep varies it already")
     return space
@@ -179,7 +179,7 @@ def _open(args: argparse.Namespace, storage: Storage, space: Space) -> tuple[Swe
     name = check_name("sweep", args.sweep) if args.sweep else new_run_name("sweep")
     configs = _plan(args, storage, dataset, name, model, space)
     training = configs[model]
-    trials = space.trials(args.samples, training.seed)
+    trials = space.trials(args.samples, training)
     _check_trials(model, training, trials, configs)
     manifest = dataset.manifest
     classifier = "" if args.classifier == "none" else args.classifier
@@ -217,7 +217,7 @@ def _plan(
 ) -> dict[str, TrainingConfig]:
     """The hyper-parameters that no trial varies, after those of a model that is trained first."""
     overrides = {**PRESETS[args.preset].training, **given(TrainingConfig, args)}
-    if "start_from" in {*space.grid, *space.drawn}:
+    if "start_from" in space.varied:
         overrides["start_from"] = ""  # the trials have their own
     before = run_configs(storage, _base_run(name))
     if storage.exists(f"runs/{name}/sweep.json"):

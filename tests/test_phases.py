@@ -68,8 +68,8 @@ def test_phases_are_read_with_shares_that_add_up_to_1(text: str, phases: tuple[P
 @pytest.mark.parametrize(
     ("field", "text", "message"),
     [
-        ("phases", "", "--phases '': no '', there are regression, critic, adversarial"),
-        ("phases", "gan", "no 'gan', there are regression, critic, adversarial"),
+        ("phases", "", "--phases '': no '', there are regression, perceptual, critic, adversarial"),
+        ("phases", "gan", "no 'gan', there are regression, perceptual, critic, adversarial"),
         ("phases", "regression:0+critic", "the number of regression must be more than 0"),
         ("phases", "regression:x", "the number of regression must be more than 0"),
         ("phases", "regression:inf", "the number of regression must be more than 0"),
@@ -128,6 +128,10 @@ def test_a_document_with_a_warm_up_is_read(share: float | None, phases: str) -> 
     fields = {"epochs": 3} if share is None else {"epochs": 3, "warm_up_share": share}
     assert stored_config(fields) == TrainingConfig(epochs=3, phases=phases)
     assert TrainingConfig().replaced({"warm_up_share": 1.0}).phases == "regression"
+    both = stored_config({"warm_up_share": 1.0, "lambda_perceptual": 2.0})
+    assert both.phases == "perceptual"
+    both = stored_config({"warm_up_share": 0.5, "lambda_perceptual": 2.0})
+    assert both.phases == "perceptual:0.5+adversarial:0.5"
 
 
 def test_a_checkpoint_of_before_is_gone_on_with() -> None:
@@ -274,3 +278,29 @@ def test_photographs_are_read_whole_where_a_fixed_encoder_looks_at_them(
     assert bank.pixels.shape[1] == (64 if whole else round(64 * JITTER))
     assert val.pixels.shape[1] == 64
     assert bank.weights is not None
+
+
+def test_the_perceptual_term_is_in_every_phase_but_the_regression() -> None:
+    config = dataclasses.replace(
+        SMALL, epochs=4, phases="regression+perceptual+critic+adversarial", lambda_perceptual=5.0
+    )
+    training = train(config)
+    looked: dict[str, int] = {}
+    take, see = training._steps.take, training._steps._see
+    now = ""
+
+    def watch(moment, sample):  # type: ignore[no-untyped-def]
+        nonlocal now
+        now = moment.objective
+        looked.setdefault(now, 0)
+        return take(moment, sample)
+
+    def count(rgb):  # type: ignore[no-untyped-def]
+        looked[now] += 1
+        return see(rgb)
+
+    training._steps.take = watch  # type: ignore[method-assign]
+    training._steps._see = count  # type: ignore[method-assign]
+    records = list(training.run())
+    assert looked == {"regression": 0, "perceptual": 4, "critic": 6, "adversarial": 6}
+    assert [bool(record.loss_d) for record in records] == [False, False, True, True]

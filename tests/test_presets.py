@@ -62,8 +62,12 @@ def test_a_preset_that_is_none_is_named() -> None:
             "adversary on features (weight 6); regression 70 %, critic 2 %, adversarial 29 %",
         ),
         (
-            *("best", "animals", {"phases": "regression"}),
+            *("best", "animals", {"phases": "regression+perceptual"}),
             "L1 (weight 100), perceptual term (weight 120), no adversary",
+        ),
+        (
+            *("best", "animals", {"phases": "regression"}),
+            "L1 (weight 100), no adversary",
         ),
         (
             *("small", "animals", {}),

@@ -126,7 +126,7 @@ def test_the_perceptual_term_alone_teaches_what_the_classifier_sees(scenes: Data
         width=8,
         epochs=8,
         learning_rate=1e-3,
-        phases="regression",
+        phases="perceptual",
         lambda_l1=0.0,
         lambda_perceptual=10.0,
     )

@@ -1,13 +1,18 @@
 """What a sweep varies: grids on the command line, and search spaces in a file.
 
 A search space is YAML, a hyper-parameter a line. A list is tried value by value; a distribution is
-drawn from, once for every sample and combination of the lists:
+drawn from, once for every sample and combination of the lists; `trials` are tried one by one, and
+say only what they change:
 
     batch_size: [1, 5, 10]
     learning_rate: {loguniform: [1.0e-5, 1.0e-3]}
     lambda_l1: {uniform: [10, 200]}
     epochs: {randint: [50, 351]}
     color_space: {choice: [lab, rgb]}
+    trials:
+      - {}
+      - {discriminators: features}
+      - {discriminators: features, lambda_l1: 50}
 """
 
 import itertools
@@ -26,7 +31,11 @@ from colorgan.options import check_value
 from colorgan.sweeps import TrialPlan
 
 # What may change while a training goes on: nothing that decides the networks or the photographs.
-CHANGEABLE = ("batch_size", "learning_rate", "beta1", "lambda_l1")
+CHANGEABLE = (
+    *("batch_size", "learning_rate", "adversarial_rate", "discriminator_rate", "beta1"),
+    *("lambda_l1", "lambda_adversary"),
+)
+_TRIALS = "trials"  # of a file: what each of them changes
 
 Distribution = Callable[[np.random.Generator], Any]
 _DISTRIBUTIONS: Mapping[str, Callable[..., Distribution]] = {
@@ -71,27 +80,41 @@ class Space:
     Attributes:
         grid: hyper-parameters that are tried value by value.
         drawn: hyper-parameters that are drawn, as they stand in the file.
+        listed: what the trials that are tried one by one change.
     """
 
     grid: Mapping[str, Sequence[Any]]
     drawn: Mapping[str, Any]
+    listed: Sequence[Mapping[str, Any]] = ({},)
 
-    def trials(self, samples: int, seed: int) -> tuple[TrialPlan, ...]:
-        """Every combination of the grid, `samples` times with newly drawn values.
+    @property
+    def varied(self) -> set[str]:
+        """The hyper-parameters that any trial changes."""
+        return {*self.grid, *self.drawn}.union(*self.listed)
+
+    def trials(self, samples: int, training: TrainingConfig) -> tuple[TrialPlan, ...]:
+        """The listed trials with every combination of the grid, `samples` times with new draws.
+
+        Args:
+            samples: how often values are drawn.
+            training: has the values that a listed trial does not change, and the seed.
 
         Raises:
             ConfigError: nothing is varied, or a grid would be run more than once for nothing.
         """
-        if not self.grid and not self.drawn:
+        if not self.varied:
             raise ConfigError("nothing to sweep: give --grid NAME=VALUE,VALUE or --space FILE")
         if samples < 1:
             raise ConfigError("--samples must be at least 1")
         if samples > 1 and not self.drawn:
             raise ConfigError("--samples: the search space has nothing to draw from")
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(training.seed)
         draw = {name: _distribution(name, each) for name, each in self.drawn.items()}
+        names = dict.fromkeys(name for changes in self.listed for name in changes)
+        unchanged = {name: getattr(training, name) for name in names}
         combinations = [
-            dict(zip(self.grid, values, strict=True))
+            {**unchanged, **changes, **dict(zip(self.grid, values, strict=True))}
+            for changes in self.listed
             for values in itertools.product(*self.grid.values())
         ]
         trials = [
@@ -157,7 +180,9 @@ def read_space(grid: Sequence[str], file: Path | None) -> Space:
     """
     lists: dict[str, Sequence[Any]] = {}
     drawn: dict[str, Any] = {}
-    for name, entry in _read_file(file).items():
+    document = _read_file(file)
+    listed = _listed(document.pop(_TRIALS, [{}]), str(file))
+    for name, entry in document.items():
         _check_name(name, str(file))
         if isinstance(entry, list) and entry:
             lists[name] = [_value(name, str(value)) for value in entry]
@@ -175,7 +200,28 @@ def read_space(grid: Sequence[str], file: Path | None) -> Space:
     for name, values in lists.items():
         if len(set(values)) < len(values):
             raise ConfigError(f"{name}: a value stands there twice")
-    return Space(lists, drawn)
+    space = Space(lists, drawn, listed)
+    twice = {*lists, *drawn}.intersection(name for changes in listed for name in changes)
+    if twice:
+        raise ConfigError(f"{min(twice)}: a trial of {file} changes it, and a line or --grid, too")
+    return space
+
+
+def _listed(entry: Any, where: str) -> list[dict[str, Any]]:
+    """The trials of a file, each with what it changes."""
+    if not isinstance(entry, list) or not all(isinstance(changes, dict) for changes in entry):
+        raise ConfigError(
+            f"{where}: write trials as lines `- {{name: value}}`; {{}} changes nothing"
+        )
+    trials = []
+    for changes in entry:
+        for name in changes:
+            _check_name(name, where)
+        trial = {name: _value(name, str(value)) for name, value in changes.items()}
+        if trial in trials:
+            raise ConfigError(f"{where}: a trial stands there twice: {trial}")
+        trials.append(trial)
+    return trials or [{}]
 
 
 def _read_file(file: Path | None) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def trained(config: TrainingConfig, precision: str, keep_features: str) -> Train
 def test_a_training_on_rows_is_nearly_that_on_photographs(
     cache: Path, precision: str, error: float
 ) -> None:
-    config = dataclasses.replace(SMALL, phases="regression", lambda_perceptual=1.0)
+    config = dataclasses.replace(SMALL, phases="perceptual", lambda_perceptual=1.0)
     with_rows, without = (trained(config, precision, each) for each in ("on", "off"))
     assert with_rows._rows and without._rows is None
     assert len(files(cache)) == 2

@@ -115,7 +115,7 @@ def test_the_one_on_features_has_a_head_at_strides_4_8_and_16_of_each_classifier
 def test_two_classifiers_are_the_perceptual_term_together() -> None:
     config = dataclasses.replace(
         CONFIG,
-        phases="regression",
+        phases="perceptual",
         lambda_perceptual=1.0,
         perceptual="efficientnet_lite0+efficientnet_lite1",
     )

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from colorgan.errors import ConfigError
 from colorgan.hyperparameters import TrainingConfig
 from tune.space import PRESETS, read_space
 
+CONFIG = TrainingConfig()
 SPACE = """
 batch_size: [1, 5]
 learning_rate: {loguniform: [1.0e-5, 1.0e-3]}
@@ -16,20 +18,60 @@ epochs: {randint: [50, 351]}
 
 
 def test_a_grid_is_every_combination_in_order() -> None:
-    trials = read_space(["batch-size=1,5,10", "size=128,256"], None).trials(1, 0)
+    trials = read_space(["batch-size=1,5,10", "size=128,256"], None).trials(1, CONFIG)
     assert [trial.name for trial in trials] == ["01", "02", "03", "04", "05", "06"]
     assert [tuple(trial.values.values()) for trial in trials] == [
         (batch, size) for batch in (1, 5, 10) for size in (128, 256)
     ]
 
 
+def test_trials_that_are_listed_change_only_what_they_say(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text("""
+trials:
+  - {}
+  - {discriminators: "features:6", epochs: 3}
+  - {chroma: 1.2}
+""")
+    training = replace(CONFIG, discriminators="patches:2", epochs=5)
+    space = read_space(["batch-size=1,5"], file)
+    assert space.varied == {"discriminators", "epochs", "chroma", "batch_size"}
+    trials = space.trials(1, training)
+    names = ("discriminators", "epochs", "chroma", "batch_size")
+    assert [trial.values for trial in trials] == [
+        dict(zip(names, (*values, batch), strict=True))
+        for values in (("patches:2", 5, 1.0), ("features:6", 3, 1.0), ("patches:2", 5, 1.2))
+        for batch in (1, 5)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trials: 3", "write trials as lines"),
+        ("trials: [chroma]", "write trials as lines"),
+        ("trials: [{colour: 1}]", "'colour' is none of"),
+        ("trials: [{chroma: much}]", "chroma: 'much' is no float"),
+        ("trials: [{chroma: 1.2}, {chroma: 1.2}]", "a trial stands there twice"),
+        ("trials: [{epochs: 2}]\nepochs: [3, 4]", "epochs: a trial of .* changes it"),
+    ],
+)
+def test_listed_trials_that_cannot_be_used_are_named(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_space([], file)
+
+
 def test_a_space_is_drawn_from_and_a_seed_draws_the_same(tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
     file.write_text(SPACE)
-    trials = read_space([], file).trials(8, 3)
+    trials = read_space([], file).trials(8, replace(CONFIG, seed=3))
     assert len(trials) == 16
-    assert trials == read_space([], file).trials(8, 3)
-    assert trials != read_space([], file).trials(8, 4)
+    assert trials == read_space([], file).trials(8, replace(CONFIG, seed=3))
+    assert trials != read_space([], file).trials(8, replace(CONFIG, seed=4))
     rates = {trial.values["learning_rate"] for trial in trials}
     assert len(rates) == 16 and all(1e-5 <= rate <= 1e-3 for rate in rates)
     assert sum(rate < 1e-4 for rate in rates) > 3, "even on a logarithmic scale"
@@ -136,6 +178,6 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
 
 def test_samples_need_something_to_draw_from() -> None:
     with pytest.raises(ConfigError, match="nothing to draw from"):
-        read_space(["batch_size=1,5"], None).trials(2, 0)
+        read_space(["batch_size=1,5"], None).trials(2, CONFIG)
     with pytest.raises(ConfigError, match="nothing to sweep"):
-        read_space([], None).trials(1, 0)
+        read_space([], None).trials(1, CONFIG)
