@@ -164,7 +164,7 @@ def _fingerprint(network: nn.Module, example: Tensor, dtype: torch.dtype) -> str
         "dtype": str(dtype),
         "threads": torch.get_num_threads(),
         "processor": [platform.machine(), *_processor()],
-        "versions": [_version(name) for name in ("torch", "torchvision", "timm")],
+        "versions": [_version(name) for name in ("torch", "torchvision")],
     }
     digest = hashlib.sha256(json.dumps(facts).encode())
     for source in sorted(Path(colorgan.__file__).parent.rglob("*.py")):

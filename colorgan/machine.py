@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).parents[1]
 
 # The processor's instructions that decide how fast networks are on it.
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
-_PACKAGES = ("torchvision", "ray", "numpy", "pillow", "pyarrow", "timm")
+_PACKAGES = ("torchvision", "ray", "numpy", "pillow", "pyarrow")
 
 
 def about_machine() -> dict[str, Any]:

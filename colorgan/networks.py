@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 from colorgan.hyperparameters import TrainingConfig
 from colorgan.models.architectures import EncoderUNetConfig, HypercolumnConfig
 from colorgan.models.backbones import Features
+from colorgan.models.classifiers import Classifier, load_classifier
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.hypercolumn import HypercolumnNetwork
@@ -19,9 +20,6 @@ from colorgan.models.patchgan import PatchDiscriminator
 from colorgan.models.projected import FeatureDiscriminator
 from colorgan.models.semantic import SemanticDiscriminator
 from colorgan.models.unet import UNetGenerator
-
-if TYPE_CHECKING:
-    from colorgan.models.classifiers import Classifier
 
 Autocast = Callable[[], AbstractContextManager[Any]]  # enters the precision of the arithmetic
 
@@ -33,11 +31,8 @@ class Classifiers:
         """Begin with none."""
         self._loaded: dict[str, Classifier] = {}
 
-    def whole(self, name: str, device: torch.device | None = None) -> "Classifier":
+    def whole(self, name: str, device: torch.device | None = None) -> Classifier:
         """A classifier as it is, on the CPU or on another device; raises ColorganError."""
-        # torchvision takes seconds to import, and the paper's generator needs none of it.
-        from colorgan.models.classifiers import load_classifier
-
         if device and device.type != "cpu":
             return load_classifier(name, device=device)
         if name not in self._loaded:

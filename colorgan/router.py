@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,13 +11,11 @@ from colorgan.cards import find
 from colorgan.classes import PhotoClasses, imagenet_labels
 from colorgan.errors import ConfigError
 from colorgan.images.decoding import Pixels
+from colorgan.models.classifiers import Classifier, load_classifier
 from colorgan.models.head import RouterHead
 from colorgan.packages import load_head
 from colorgan.router_choice import HEAD, LABELS, RouterConfig, choose_lone_router
 from colorgan.storage import Storage
-
-if TYPE_CHECKING:
-    from colorgan.models.classifiers import Classifier
 
 UNSURE = "unsure"
 
@@ -60,7 +57,7 @@ class Router(ABC):
     name: str
     package: str = ""
     classes: tuple[str, ...]
-    classifier: "Classifier"
+    classifier: Classifier
 
     def prepare(self, photograph: Pixels) -> Tensor:
         """What the router sees of a (height, width, 3) uint8 photograph, always without colour.
@@ -88,7 +85,7 @@ class LabelRouter(Router):
 
     name = LABELS
 
-    def __init__(self, classifier: "Classifier", photo_classes: PhotoClasses) -> None:
+    def __init__(self, classifier: Classifier, photo_classes: PhotoClasses) -> None:
         """Take a classifier, and what its labels say."""
         self.classifier = classifier
         self.classes = photo_classes.names
@@ -124,7 +121,7 @@ class HeadRouter(Router):
 
     def __init__(
         self,
-        classifier: "Classifier",
+        classifier: Classifier,
         head: RouterHead,
         unsure_below: float = 0.0,
         package: str = "",
@@ -187,9 +184,6 @@ def open_router(
         Corrupt: a file cannot be read.
         ColorganError: the classifier's weights cannot be had.
     """
-    # torchvision takes seconds to import, and many need to know of routes who open no router.
-    from colorgan.models.classifiers import load_classifier
-
     if config.router != LABELS:
         config = choose_lone_router(config, storage).config
     weights = Path(config.weights) if config.weights else None

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,9 +15,7 @@ from colorgan.evaluation.metrics import (
     frechet_distance,
     psnr,
 )
-
-if TYPE_CHECKING:  # torchvision takes seconds to import
-    from colorgan.models.classifiers import Classifier
+from colorgan.models.classifiers import Classifier
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Validated:
 class Validation:
     """Measures colourings of one split; what it sees in the originals is kept."""
 
-    def __init__(self, classifier: "Classifier | None") -> None:
+    def __init__(self, classifier: Classifier | None) -> None:
         """Take the classifier whose pooled features the Fréchet distance compares, or none."""
         self._classifier = classifier
         self._originals: Tensor | None = None

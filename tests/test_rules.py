@@ -35,6 +35,15 @@ def test_no_line_of_the_library_imports_ray() -> None:
             assert not line.strip().startswith(("import ray", "from ray")), f"{path}: {line}"
 
 
+def test_colouring_does_without_what_takes_as_long_to_import_as_pytorch() -> None:
+    code = (
+        "import sys, colorgan.commands.photographs\n"
+        "colorgan.router.load_classifier()\n"
+        "print({'torchvision', 'timm', 'torch._dynamo', 'pandas', 'matplotlib'} & {*sys.modules})"
+    )
+    assert python(code) == "set()"
+
+
 @pytest.mark.parametrize(
     "module",
     [

@@ -61,7 +61,7 @@ def _row(card: ModelCard) -> tuple[str, ...]:
 
 
 def _publish(args: argparse.Namespace) -> int:
-    # It brings torchvision, which takes seconds to import.
+    # It brings PyTorch, which takes a second or two to import.
     from colorgan.publishing import publish_epoch
 
     card = publish_epoch(open_storage(args.storage), args.sweep, args.trial, args.epoch)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from colorgan.errors import ConfigError
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import BACKBONES
+from colorgan.models.efficientnet_lite import efficientnet_lite
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,6 @@ def _vgg16() -> nn.Module:
     return network
 
 
-def _efficientnet(name: str) -> nn.Module:
-    try:
-        import timm
-    except ImportError:
-        raise ConfigError(f"{name} needs an extra: pip install 'colorgan[router]'") from None
-    network: nn.Module = timm.create_model(f"tf_{name}", pretrained=False)
-    return network
-
-
 def _vgg_layers(network: nn.Module) -> list[nn.Module]:
     return list(network.get_submodule("features").children())
 
@@ -77,7 +69,7 @@ _BACKBONES = {
             (64, 96, 128, 192, 320),
             (0.5, 0.5, 0.5),
             (0.5, 0.5, 0.5),
-            partial(_efficientnet, name),
+            partial(efficientnet_lite, name),
         )
         for name in (EMBEDDED, "efficientnet_lite1")
     },
@@ -135,7 +127,8 @@ class Features(nn.Sequential):
         Returns:
             From fine to coarse (batch, channels, height / stride, width / stride) each.
         """
-        x = ((light + 1) / 2 - self.mean) / self.std
+        # As one factor and one summand, which of the EfficientNets are 1 and 0: exact in bfloat16.
+        x = light * (0.5 / self.std) + (0.5 - self.mean) / self.std
         outputs = []
         for place, layer in enumerate(self):
             x = layer(x)

