@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 
 from colorgan.cards import ModelCard, find
-from colorgan.colorizer import Colorizer
+from colorgan.colorizer import Colorizer, recombine
 from colorgan.errors import ConfigError, NotInStorage
 from colorgan.images.decoding import Pixels
+from colorgan.one_pass import OnePass, by_class
 from colorgan.packages import load_generator
 from colorgan.router import Route, Router, open_router
 from colorgan.router_choice import RouterChoice, RouterConfig, StoredModels, choose_router
@@ -47,12 +48,14 @@ class AssembledColorizer:
             )
         self.router = router
         self.colorizers = colorizers
+        self._one_pass = OnePass(router, colorizers)
 
     def compile(self) -> None:
         """Compile all networks for one photograph at a time, on a CPU; raises ColorganError."""
-        self.router.classifier.compile()
-        for colorizer in self.colorizers.values():
-            colorizer.compile()
+        self._one_pass.compile()
+        for name, colorizer in self.colorizers.items():
+            if name not in self._one_pass.painters:
+                colorizer.compile()
 
     def __call__(self, photographs: Sequence[Pixels], vividness: float = 1.0) -> list[Colored]:
         """Colour photographs: classified as one batch, then coloured class by class.
@@ -68,15 +71,20 @@ class AssembledColorizer:
         if not photographs:
             return []
         batch = torch.stack([self.router.prepare(photograph) for photograph in photographs])
-        routes = self.router(batch)
-        colored: dict[int, Colored] = {}
-        for model in dict.fromkeys(route.best_class for route in routes):
-            places = [n for n, route in enumerate(routes) if route.best_class == model]
-            colorizer = self.colorizers[model]
-            pictures = colorizer([photographs[place] for place in places], vividness=vividness)
-            for place, picture in zip(places, pictures, strict=True):
-                colored[place] = Colored(picture, model, routes[place])
-        return [colored[place] for place in range(len(photographs))]
+        glances = self._one_pass(batch)
+        colors = {n: glance.color for n, glance in enumerate(glances) if glance.color is not None}
+        for model, places in by_class([glance.route for glance in glances]).items():
+            left = [place for place in places if place not in colors]
+            if left:
+                generated = self.colorizers[model].generate_all([photographs[n] for n in left])
+                colors |= zip(left, generated, strict=True)
+        colored = []
+        for place, (photograph, glance) in enumerate(zip(photographs, glances, strict=True)):
+            model = glance.route.best_class
+            color_space = self.colorizers[model].config.color_space
+            picture = recombine(photograph, colors[place], color_space, vividness)
+            colored.append(Colored(picture, model, glance.route))
+        return colored
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,12 @@ from colorgan.compilation import compile_network
 from colorgan.images import lab
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.images.decoding import Pixels, resize_square
-from colorgan.models.generator import Generator
+from colorgan.models.backbones import same_weights
+from colorgan.models.classifiers import Classifier
+from colorgan.models.encoder_unet import EncoderUNetGenerator
+from colorgan.models.generator import Generator, Look, Paint
 from colorgan.models.precision import fastest_dtype, in_use
+from colorgan.models.view import whole_lightness
 
 VIVID = 2.0  # the largest vividness that is of use
 
@@ -36,20 +40,31 @@ class Colorizer:
         """
         self.generator = generator.eval()
         self.config = generator.config
-        self._device = next(generator.parameters()).device
-        self._dtype = fastest_dtype(self._device)
+        self.device = next(generator.parameters()).device
+        self.dtype = fastest_dtype(self.device)
         self._network = in_use(generator)
-        self._compiled: Callable[[Tensor], Tensor] | None = None
+        self._look: Callable[..., Sequence[Tensor]] = Look(self._network)
+        self._paint = Paint(self._network)
+        self._compiled_paint: Callable[..., Tensor] | None = None
 
-    def compile(self) -> None:
+    def compile(self, look: bool = True) -> None:
         """Compile the generator on a CPU; on another device it stays as it is.
+
+        Args:
+            look: compile both of its steps, and not `paint` alone.
 
         Raises:
             ColorganError: it cannot be compiled.
         """
-        if self._device.type == "cpu":
-            example = torch.zeros(1, 1, self.config.size, self.config.size)
-            self._compiled = compile_network(self.generator, example, self._dtype)
+        if self.device.type != "cpu":
+            return
+        example = torch.zeros(1, 1, self.config.size, self.config.size)
+        step = Look(self._network)
+        with torch.no_grad():
+            features = step(example.to(self.dtype))
+        if look and step.encoder is not None:
+            self._look = compile_network(step, example, dtype=self.dtype)
+        self._compiled_paint = compile_network(self._paint, *features, dtype=self.dtype)
 
     def __call__(
         self, photographs: Sequence[Pixels], noise: bool = False, vividness: float = 1.0
@@ -67,11 +82,16 @@ class Colorizer:
         """
         if not photographs:
             return []
-        batch = torch.stack([prepare(photograph, self.config.size) for photograph in photographs])
+        colors = self.generate_all(photographs, noise)
         return [
             recombine(photograph, color, self.config.color_space, vividness)
-            for photograph, color in zip(photographs, self.generate(batch, noise), strict=True)
+            for photograph, color in zip(photographs, colors, strict=True)
         ]
+
+    def generate_all(self, photographs: Sequence[Pixels], noise: bool = False) -> Tensor:
+        """As `generate`, of (height, width, 3) uint8 photographs of any sizes, at least one."""
+        batch = torch.stack([prepare(photograph, self.config.size) for photograph in photographs])
+        return self.generate(batch, noise)
 
     @torch.inference_mode()
     def generate(self, batch: Tensor, noise: bool = False) -> Tensor:
@@ -84,14 +104,47 @@ class Colorizer:
         Returns:
             (batch, color channels, size, size) float32 in [-1, 1], on the CPU.
         """
-        lightness, _ = lab.encode(batch.to(self._device), self.config.color_space)
-        lightness = lightness.to(self._dtype)
+        if self.config.color_space == "yuv":
+            light, _ = lab.encode(batch, "yuv")
+        else:  # to the last bit as a classifier of this view sees it
+            light = torch.from_numpy(lab.lightness(batch.permute(0, 2, 3, 1).cpu().numpy()))[
+                :, None
+            ]
+            light = light * 2 - 1
+        return self.paint(self._look(light.to(self.device, self.dtype)), noise)
+
+    @torch.inference_mode()
+    def paint(self, features: Sequence[Tensor], noise: bool = False) -> Tensor:
+        """Invent the colours of photographs that an encoder has looked at.
+
+        Args:
+            features: what the generator's own encoder, or one that `sees_alike` says to be the
+                same, returns for the photographs; see `Look`.
+            noise: as that of `generate`.
+
+        Returns:
+            As `generate`.
+        """
         color: Tensor
-        if self._compiled and not noise:
-            color = self._compiled(lightness)
+        if self._compiled_paint and not noise:
+            color = self._compiled_paint(*features)
         else:
-            color = self._network(lightness, noise=noise)
-        return color.float().cpu()
+            color = self._paint(*features, noise=noise)
+        return color.cpu()
+
+    def sees_alike(self, classifier: Classifier) -> bool:
+        """Whether a classifier's `maps` are what the generator's own encoder would see.
+
+        That takes the same weights, the same square of the photograph and the same arithmetic.
+        """
+        generator = self.generator
+        return (
+            isinstance(generator, EncoderUNetGenerator)
+            and generator.config.encoder == classifier.name
+            and classifier.view == whole_lightness(self.config.size)
+            and (classifier.device, classifier.dtype) == (self.device, self.dtype)
+            and same_weights(generator.encoder, classifier.name, classifier.network)
+        )
 
 
 def prepare(photograph: Pixels, size: int) -> Tensor:

@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,33 +35,36 @@ _FOUR = 4  # inputs of the program for several
 
 
 def compile_network(
-    network: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32
-) -> Callable[[Tensor], Any]:
+    network: nn.Module, *example: Tensor, dtype: torch.dtype = torch.float32
+) -> Callable[..., Any]:
     """Compile a network for inputs of one shape, or load what was compiled before.
 
     Compiling takes a core some 40 seconds.
 
     Args:
         network: in evaluation mode, on the CPU; it stays as it is.
-        example: one input, (1, ...) float32.
+        example: one input, (1, ...) float32; several where the network takes several.
         dtype: the type to compute in: float32, or bfloat16 on a processor that multiplies it
             itself. PyTorch freezes no bfloat16 weights on any other.
 
     Returns:
         A function from (batch, ...) inputs of that `dtype` to what the network returns for them: a
-        tensor, or several. It computes on as many threads as PyTorch uses now.
+        tensor, or a tuple of several. It computes on as many threads as PyTorch uses now.
 
     Raises:
         ColorganError: there is no C++ compiler, PyTorch cannot compile the network, or the disk
             is full.
     """
     single = _compiled(network, example, dtype)
-    four = _compiled(network, example.expand(_FOUR, *example.shape[1:]).contiguous(), dtype)
+    repeated = [each.expand(_FOUR, *each.shape[1:]).contiguous() for each in example]
+    four = _compiled(network, repeated, dtype)
 
-    def compute(batch: Tensor) -> Any:
-        fours = len(batch) // _FOUR * _FOUR
-        outputs = [four(batch[start : start + _FOUR]) for start in range(0, fours, _FOUR)]
-        outputs += [single(batch[place : place + 1]) for place in range(fours, len(batch))]
+    def compute(*batch: Tensor) -> Any:
+        count = len(batch[0])
+        fours = count // _FOUR * _FOUR
+        ways = [(four, start, start + _FOUR) for start in range(0, fours, _FOUR)]
+        ways += [(single, place, place + 1) for place in range(fours, count)]
+        outputs = [run(*(each[start:end] for each in batch)) for run, start, end in ways]
         if len(outputs) == 1:
             return outputs[0]
         if isinstance(outputs[0], Tensor):
@@ -71,7 +74,9 @@ def compile_network(
     return compute
 
 
-def _compiled(network: nn.Module, example: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Any]:
+def _compiled(
+    network: nn.Module, example: Sequence[Tensor], dtype: torch.dtype
+) -> Callable[..., Any]:
     """The program for inputs of the example's shape."""
     folder = _folder()
     try:
@@ -85,8 +90,8 @@ def _compiled(network: nn.Module, example: Tensor, dtype: torch.dtype) -> Callab
 
 
 def _kept(
-    folder: Path, network: nn.Module, example: Tensor, dtype: torch.dtype
-) -> Callable[[Tensor], Any]:
+    folder: Path, network: nn.Module, example: Sequence[Tensor], dtype: torch.dtype
+) -> Callable[..., Any]:
     """What the folder has for a network, compiled where it has nothing that can be loaded."""
     path = folder / f"{_fingerprint(network, example, dtype)}.pt2"
     if path.exists():
@@ -123,14 +128,16 @@ def _folder() -> Path | None:
     return folder if private and os.access(folder, os.W_OK) else None
 
 
-def _load(path: Path) -> Callable[[Tensor], Any]:
+def _load(path: Path) -> Callable[..., Any]:
     from torch._inductor import aoti_load_package
 
-    loaded: Callable[[Tensor], Any] = aoti_load_package(str(path))
+    loaded: Callable[..., Any] = aoti_load_package(str(path))
     return loaded
 
 
-def _compile(network: nn.Module, example: Tensor, dtype: torch.dtype, folder: Path) -> Path:
+def _compile(
+    network: nn.Module, example: Sequence[Tensor], dtype: torch.dtype, folder: Path
+) -> Path:
     if not any(map(shutil.which, (os.environ.get("CXX", ""), "c++", "g++", "clang++"))):
         raise ColorganError("compiling a network needs a C++ compiler, as g++: install one")
     from torch._dynamo.utils import counters
@@ -143,7 +150,8 @@ def _compile(network: nn.Module, example: Tensor, dtype: torch.dtype, folder: Pa
     try:
         with torch.no_grad():  # inductor freezes no weights that could be trained
             program = torch.export.export(
-                copy.deepcopy(network).requires_grad_(False).to(dtype), (example.to(dtype),)
+                copy.deepcopy(network).requires_grad_(False).to(dtype),
+                tuple(each.to(dtype) for each in example),
             )
             aoti_compile_and_package(program, package_path=str(path), inductor_configs=options)
     except Exception as error:  # inductor's, the compiler's and the linker's own
@@ -156,11 +164,11 @@ def _compile(network: nn.Module, example: Tensor, dtype: torch.dtype, folder: Pa
     return path
 
 
-def _fingerprint(network: nn.Module, example: Tensor, dtype: torch.dtype) -> str:
+def _fingerprint(network: nn.Module, example: Sequence[Tensor], dtype: torch.dtype) -> str:
     """SHA-256 (hex) of all that decides the machine code: weights, code, versions, processor."""
     facts = {
         "network": f"{type(network).__qualname__} {network}",
-        "input": [*example.shape],
+        "inputs": [[*each.shape] for each in example],
         "dtype": str(dtype),
         "threads": torch.get_num_threads(),
         "processor": [platform.machine(), *_processor()],

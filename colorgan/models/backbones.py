@@ -83,6 +83,31 @@ def find_backbone(name: str) -> Backbone:
     return _BACKBONES[name]
 
 
+def tapped(name: str, network: nn.Module) -> list[nn.Module]:
+    """The layers of a classifier whose outputs are its features, where it is a backbone."""
+    if name not in BACKBONES:
+        return []
+    backbone = find_backbone(name)
+    layers = backbone.layers(network)
+    return [layers[place] for place in backbone.taps]
+
+
+def same_weights(features: "Features", name: str, network: nn.Module) -> bool:
+    """Whether a classifier sees with exactly the weights that these features have.
+
+    Args:
+        features: of the backbone of that name.
+        name: the backbone's.
+        network: the classifier's whole network, on any device.
+    """
+    layers = find_backbone(name).layers(network)[: len(features)]
+    theirs = nn.Sequential(*layers).state_dict()
+    ours = features.state_dict()
+    return ours.keys() == theirs.keys() and all(
+        torch.equal(ours[key], theirs[key].to(ours[key].device)) for key in ours
+    )
+
+
 class Features(nn.Sequential):
     """A classifier's features of pictures; its running statistics are always kept.
 

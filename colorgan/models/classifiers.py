@@ -3,8 +3,9 @@
 import hashlib
 import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 from colorgan.compilation import compile_network
 from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.models import EMBEDDED, JUDGE
+from colorgan.models.backbones import tapped
 from colorgan.models.efficientnet_lite import efficientnet_lite
 from colorgan.models.precision import fastest_dtype, in_use
-from colorgan.models.view import View
+from colorgan.models.view import View, whole_lightness
 
 # Networks of torchvision's that scale their input as those did whose weights they were given.
 _SCALES_INPUT = ("googlenet", "inception_v3")
@@ -40,6 +42,22 @@ _LITE = {
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a classifier sees in a batch of photographs.
+
+    Attributes:
+        features: that its last linear layer sees, (batch, features) float32, on the CPU.
+        probabilities: of the labels, (batch, 1000) float32, on the CPU.
+        maps: what `Features` of the same classifier returns, where it is a backbone that sees
+            lightness, else nothing; on the classifier's device and in its type.
+    """
+
+    features: Tensor
+    probabilities: Tensor
+    maps: Sequence[Tensor] = ()
+
+
 class Classifier:
     """A network with ImageNet-1k's labels, and how photographs are made ready for it.
 
@@ -47,6 +65,8 @@ class Classifier:
         name: torchvision's name, or `efficientnet_lite0` to `efficientnet_lite2`.
         network: (batch, 3, side, side) normalised sRGB -> (batch, 1000) logits.
         view: what it sees of a photograph.
+        device: where it works.
+        dtype: what it computes in.
     """
 
     def __init__(
@@ -70,28 +90,41 @@ class Classifier:
         # On a CPU this layout takes little more than half the time, depthwise layers most of all.
         self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.view = view
-        self._device = next(network.parameters()).device
-        self._mean = torch.tensor(mean, device=self._device)[:, None, None]
-        self._std = torch.tensor(std, device=self._device)[:, None, None]
-        self._observed = _Observed(self.network)
-        self._dtype = torch.float32
-        self._compiled: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+        self.device = next(network.parameters()).device
+        self._mean = torch.tensor(mean, device=self.device)[:, None, None]
+        self._std = torch.tensor(std, device=self.device)[:, None, None]
+        # A generator sees lightness: nobody could use other features of this view.
+        taps = tapped(name, self.network) if view.light == "lightness" else []
+        self._observed = _Observed(self.network, taps)
+        self.dtype = torch.float32
+        self._compiled: Callable[[Tensor], Sequence[Tensor]] | None = None
 
-    @torch.inference_mode()
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Classify prepared photographs.
 
         Args:
-            batch: (batch, 1 or 3, side, side) uint8.
+            batch: (batch, 1 or 3, side, side) uint8, or floating point in [0, 1].
 
         Returns:
             The features that the last linear layer sees, (batch, features) float32, and the
             probabilities of the labels, (batch, 1000) float32, both on the CPU.
         """
-        channels = batch.to(self._device).float().div(255).expand(-1, 3, -1, -1)
-        seen = ((channels - self._mean) / self._std).to(self._dtype)
-        features, logits = (self._compiled or self._observed)(seen)
-        return features.float().cpu(), logits.float().softmax(dim=1).cpu()
+        seen = self.look(batch)
+        return seen.features, seen.probabilities
+
+    @torch.inference_mode()
+    def look(self, batch: Tensor) -> Seen:
+        """Classify prepared photographs, and keep what was seen on the way.
+
+        Args:
+            batch: as that of a call.
+        """
+        channels = batch.to(self.device).float()
+        if not batch.is_floating_point():
+            channels = channels / 255
+        normal = (channels.expand(-1, 3, -1, -1) - self._mean) / self._std
+        features, logits, *maps = (self._compiled or self._observed)(normal.to(self.dtype))
+        return Seen(features.float().cpu(), logits.float().softmax(dim=1).cpu(), maps)
 
     def use_fastest_type(self) -> None:
         """Compute from now on in the type that is fastest on the device.
@@ -99,14 +132,14 @@ class Classifier:
         That is for a router, whose answer it changes for one photograph in hundreds. A measurement
         stays in float32, so that it is the same on every machine.
         """
-        self._dtype = fastest_dtype(self._device)
+        self.dtype = fastest_dtype(self.device)
         self._observed = in_use(self._observed)
 
     def compile(self) -> None:
         """Compile the network on a CPU; raises ColorganError."""
-        if self._device.type == "cpu":
+        if self.device.type == "cpu":
             example = torch.zeros(1, 3, self.view.side, self.view.side)
-            self._compiled = compile_network(self._observed, example, self._dtype)
+            self._compiled = compile_network(self._observed, example, dtype=self.dtype)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the weights: what was trained on their features needs the same ones."""
@@ -117,38 +150,46 @@ class Classifier:
         return digest.hexdigest()
 
 
-# The features that the call at hand has seen. A context is a thread's own, and so is what it holds:
-# on the module, two calls at once would take each other's.
-_SEEN: ContextVar[list[Tensor] | None] = ContextVar("seen", default=None)
+# What the layers that are observed have shown of the call at hand, in their order. A context is a
+# thread's own, and so is what it holds: on the module, two calls at once would take each other's.
+_SHOWN: ContextVar[list[Tensor] | None] = ContextVar("shown", default=None)
 
 
 class _Observed(nn.Module):
-    """A classifier that returns, besides its logits, what its last linear layer saw.
+    """A classifier that returns what its last linear layer saw, its logits, and its feature maps.
 
     It keeps nothing from call to call, so any number of threads may use it at once.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, taps: Sequence[nn.Module] = ()) -> None:
         super().__init__()
         self.network = network
+        self._maps = len(taps)
+        for layer in taps:
+            layer.register_forward_hook(_show_output)
         linears = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
         if linears:
-            linears[-1].register_forward_pre_hook(_note_features)
+            linears[-1].register_forward_pre_hook(_show_input)
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        seen: list[Tensor] = []
-        outer = _SEEN.set(seen)
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        shown: list[Tensor] = []
+        outer = _SHOWN.set(shown)
         try:
             logits: Tensor = self.network(pictures)
         finally:
-            _SEEN.reset(outer)
-        return (seen[-1].flatten(1) if seen else logits), logits
+            _SHOWN.reset(outer)
+        maps, features = shown[: self._maps], shown[self._maps :]
+        return (features[-1].flatten(1) if features else logits), logits, *maps
 
 
-def _note_features(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    seen = _SEEN.get()
-    if seen is not None:
-        seen.append(inputs[0])
+def _show_input(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    shown = _SHOWN.get()
+    if shown is not None:
+        shown.append(inputs[0])
+
+
+def _show_output(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    _show_input(layer, (output,))
 
 
 def load_classifier(
@@ -229,8 +270,7 @@ def _load_lite(name: str, weights: Path | None, device: torch.device) -> Classif
     _fill(network, state, name, weights)
     # It sees the whole photograph, which was measured to be no worse than a square of its middle.
     half = (0.5, 0.5, 0.5)
-    view = View(side, None, Image.Resampling.BICUBIC)
-    return Classifier(name, network.to(device), view, half, half)
+    return Classifier(name, network.to(device), whole_lightness(side), half, half)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

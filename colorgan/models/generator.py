@@ -1,7 +1,45 @@
 """Whatever colours: a network with its `config`, from lightness to colour in its colour space."""
 
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from colorgan.models.backbones import Features
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.hypercolumn import HypercolumnNetwork
 from colorgan.models.unet import UNetGenerator
 
 Generator = UNetGenerator | EncoderUNetGenerator | HypercolumnNetwork
+
+
+class Look(nn.Module):
+    """The first step of a colouring: the features that a generator's encoder sees.
+
+    Attributes:
+        encoder: the generator's; None where it has no separate one, and starts from the lightness.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.encoder: Features | None = getattr(generator, "encoder", None)
+
+    def forward(self, lightness: Tensor) -> tuple[Tensor, ...]:
+        """(batch, 1, size, size) in [-1, 1] -> what `Features` returns, or the lightness alone."""
+        return (lightness,) if self.encoder is None else tuple(self.encoder(lightness))
+
+
+class Paint(nn.Module):
+    """The second step of a colouring: colours from what `Look` returns."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, *features: Tensor, noise: bool = False) -> Tensor:
+        """Colours at the generator's size: (batch, color channels, size, size) float32."""
+        generator = self.generator
+        if not isinstance(generator, EncoderUNetGenerator):
+            return cast(Tensor, generator(features[0], noise=noise)).float()
+        color = generator.decode(features[1:], noise).float()
+        return F.interpolate(color, size=generator.config.size, mode="bilinear")

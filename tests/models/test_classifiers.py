@@ -11,8 +11,11 @@ from PIL import Image
 from torch import nn
 from torchvision import models
 
+from colorgan.colorizer import grayscale, prepare
 from colorgan.errors import ColorganError, ConfigError, Corrupt
+from colorgan.images.lab import encode
 from colorgan.models import EMBEDDED, JUDGE
+from colorgan.models.backbones import Features
 from colorgan.models.classifiers import Classifier, installed, load_classifier
 
 FINGERPRINT = "5e984df53b006fa88a620e735126a673c3b32112374e50228e195c0739c0721d"
@@ -194,9 +197,24 @@ def test_the_embedded_classifier_sees_the_whole_photograph(embedded: Classifier)
     assert not torch.equal(embedded.view(left), embedded.view(photograph()))
 
 
+def test_the_embedded_classifier_sees_what_a_generator_sees(embedded: Classifier) -> None:
+    light, _ = encode(prepare(photograph(), 224)[None], "lab")
+    torch.testing.assert_close(embedded.view(photograph())[None] * 2 - 1, light)
+
+
 def test_a_gray_photograph_is_seen_as_its_colour_original(embedded: Classifier) -> None:
-    luma = np.asarray(Image.fromarray(photograph()).convert("L").convert("RGB"))
-    assert torch.equal(embedded.view(luma), embedded.view(photograph()))
+    seen, of_gray = (embedded.view(each) for each in (photograph(), grayscale(photograph())))
+    torch.testing.assert_close(seen, of_gray, rtol=0, atol=0.02)  # gray has 256 levels
+    assert (seen - of_gray).abs().mean() < 0.002
+
+
+def test_the_maps_are_the_features_that_generators_stand_on(embedded: Classifier) -> None:
+    seen = embedded.look(embedded.view(photograph())[None])
+    features = Features(EMBEDDED, embedded.network)
+    maps = features(embedded.view(photograph())[None] * 2 - 1)
+    assert len(seen.maps) == len(maps) == 5
+    for ours, theirs in zip(seen.maps, maps, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_what_shares_a_batch_changes_nothing(embedded: Classifier) -> None:

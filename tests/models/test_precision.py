@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from colorgan.data.scenes import draw_scene
 from colorgan.models import precision
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.classifiers import load_classifier
+from colorgan.models.generator import Look, Paint
 from colorgan.models.precision import fastest_dtype, in_use
 from colorgan.models.unet import UNetGenerator
 
@@ -23,13 +26,23 @@ def has_bfloat16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 def test_the_fastest_type_is_bfloat16_where_the_processor_has_it(has_bfloat16: bool) -> None:
     assert fastest_dtype(CPU) == (torch.bfloat16 if has_bfloat16 else torch.float32)
-    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
-    network[1].running_var[0] = 1.001
+    network = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 2, 3)).eval()
+    network[0].running_var[0] = 1.001
     used = in_use(network)
-    assert network[0].weight.dtype == torch.float32, "the network itself stays as it is"
+    assert network[1].weight.dtype == torch.float32, "the network itself stays as it is"
     assert (used is network) == (not has_bfloat16)
-    assert used[0].weight.dtype == fastest_dtype(CPU)
-    assert torch.equal(used[1].running_var, network[1].running_var), "statistics stay exact"
+    assert used[1].weight.dtype == fastest_dtype(CPU)
+    assert torch.equal(used[0].running_var, network[0].running_var), "statistics stay exact"
+
+
+def test_normalisations_become_a_part_of_the_convolutions_before_them() -> None:
+    exact = load_classifier().network
+    batch = torch.rand(2, 3, 64, 64) * 2 - 1
+    folded = copy.deepcopy(exact)
+    precision._fold_norms(folded)
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in exact.modules()) == 49
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
+    torch.testing.assert_close(folded(batch), exact(batch), rtol=1e-4, atol=1e-4)
 
 
 def test_colours_move_by_less_than_a_level_on_average(has_bfloat16: bool) -> None:
@@ -38,7 +51,7 @@ def test_colours_move_by_less_than_a_level_on_average(has_bfloat16: bool) -> Non
     scenes = [draw_scene("animals", number, 80, 96) for number in range(3)]
     colored = Colorizer(generator)(scenes)
     exact = Colorizer(generator)
-    exact._network, exact._dtype = generator, torch.float32
+    exact._look, exact._paint, exact.dtype = Look(generator), Paint(generator), torch.float32
     difference = np.abs(np.stack(colored).astype(int) - np.stack(exact(scenes)).astype(int))
     assert difference.mean() < 0.5
     assert difference.max() <= (4 if has_bfloat16 else 0)
