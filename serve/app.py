@@ -30,6 +30,7 @@ from serve.workers import (
     GeneratorWorker,
     ModelInfo,
     Painted,
+    Routed,
     RouterInfo,
     RouterWorker,
     Square,
@@ -68,10 +69,11 @@ class WorkerDeployment:
         unknown = settings.keys() - {"max_batch_size", "batch_wait_timeout_s"}
         if unknown:
             raise ValueError(f"user_config has no setting {', '.join(sorted(unknown))}")
-        if "max_batch_size" in settings:
-            self.work.set_max_batch_size(settings["max_batch_size"])
-        if "batch_wait_timeout_s" in settings:
-            self.work.set_batch_wait_timeout_s(settings["batch_wait_timeout_s"])
+        for method in (self.work, self.classify):
+            if "max_batch_size" in settings:
+                method.set_max_batch_size(settings["max_batch_size"])
+            if "batch_wait_timeout_s" in settings:
+                method.set_batch_wait_timeout_s(settings["batch_wait_timeout_s"])
 
     async def info(self) -> RouterInfo | ModelInfo:
         """What the worker is."""
@@ -79,9 +81,14 @@ class WorkerDeployment:
 
     # Whatever waits is the next batch: waiting for more would cost a lone photograph its time.
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.0)
-    async def work(self, photographs: list[Square]) -> list[Route] | list[Painted]:
+    async def work(self, photographs: list[Square]) -> list[Routed] | list[Painted]:
         """Route or colour squares; see the worker."""
         return await asyncio.to_thread(self._worker.work, photographs)
+
+    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.0)
+    async def classify(self, photographs: list[Square]) -> list[Route]:
+        """Route squares alone; the router's replicas only."""
+        return await asyncio.to_thread(self._worker.classify, photographs)
 
     async def check_health(self) -> None:
         """Run the network."""
@@ -107,8 +114,12 @@ class HandleBackend:
         """The models that are served, by name."""
         return (await self._infos())[1]
 
-    async def route(self, photograph: Square) -> Route:
+    async def classify(self, photograph: Square) -> Route:
         """Route a photograph on a replica."""
+        return await _ask(self._router.classify, photograph)
+
+    async def route(self, photograph: Square) -> Routed:
+        """Route a photograph, and colour it where the router can, on a replica."""
         return await _ask(self._router.work, photograph)
 
     async def paint(self, model: str, photograph: Square) -> Painted:
@@ -187,7 +198,7 @@ def build(config: ServeConfig) -> serve.Application:
     worker = WorkerDeployment.options(graceful_shutdown_timeout_s=drain_s)
     how = (config.device, config.compile)
     router = worker.options(name="router").bind(
-        RouterWorker, config.threads, storage.uri, parts.router, *how
+        RouterWorker, config.threads, storage.uri, parts.router, parts.cards, *how
     )
     generators = {
         name: worker.options(name=name).bind(

@@ -12,7 +12,15 @@ from colorgan.router import Route
 from colorgan.router_choice import RouterConfig, choose_router
 from colorgan.storage import Storage, open_storage
 from serve.config import ServeConfig
-from serve.workers import GeneratorWorker, ModelInfo, Painted, RouterInfo, RouterWorker, Square
+from serve.workers import (
+    GeneratorWorker,
+    ModelInfo,
+    Painted,
+    Routed,
+    RouterInfo,
+    RouterWorker,
+    Square,
+)
 
 
 class Busy(Exception):  # noqa: N818 - it reads as what it says
@@ -33,8 +41,12 @@ class Backend(Protocol):
         """The models that are served, by name."""
         ...
 
-    async def route(self, photograph: Square) -> Route:
+    async def classify(self, photograph: Square) -> Route:
         """Route a photograph that the router's view made ready."""
+        ...
+
+    async def route(self, photograph: Square) -> Routed:
+        """The same, and its colours where the router's pass gives them."""
         ...
 
     async def paint(self, model: str, photograph: Square) -> Painted:
@@ -106,7 +118,7 @@ class LocalBackend:
         """Load everything; raises ColorganError."""
         storage, parts = open_storage(config.storage), find_parts(config)
         how = (config.device, config.compile)
-        self._router = RouterWorker(storage.uri, parts.router, *how)
+        self._router = RouterWorker(storage.uri, parts.router, parts.cards, *how)
         self._generators = {
             name: GeneratorWorker(storage.uri, card, *how) for name, card in parts.cards.items()
         }
@@ -119,10 +131,15 @@ class LocalBackend:
         """The models that are served, by name."""
         return {name: worker.info for name, worker in self._generators.items()}
 
-    async def route(self, photograph: Square) -> Route:
+    async def classify(self, photograph: Square) -> Route:
         """Route a photograph in a thread."""
-        (route,) = await asyncio.to_thread(self._router.work, [photograph])
+        (route,) = await asyncio.to_thread(self._router.classify, [photograph])
         return route
+
+    async def route(self, photograph: Square) -> Routed:
+        """Route a photograph, and colour it where the router can, in a thread."""
+        (routed,) = await asyncio.to_thread(self._router.work, [photograph])
+        return routed
 
     async def paint(self, model: str, photograph: Square) -> Painted:
         """Colour a photograph in a thread."""

@@ -32,7 +32,7 @@ from serve.parameters import (
 )
 from serve.problems import CLIENT_GONE, Problem
 from serve.uploads import Upload, decode_photograph, read_upload
-from serve.workers import ModelInfo, Painted, Square
+from serve.workers import ModelInfo, Painted, Routed, Square
 
 Result = TypeVar("Result")
 
@@ -100,10 +100,7 @@ class PhotographIngress:
             _check_names(chosen, infos, known)
             photograph = await self._decode(upload, chosen)
             picture_format = _fitting(formats, photograph.rgb)
-            model, route, square = await self._choose(photograph.rgb, chosen, infos, known)
-            labels.photo_class = route.photo_class if route else chosen.photo_class
-            labels.model = model
-            painted = await self._paint(model, square)
+            route, painted = await self._color(photograph.rgb, chosen, infos, labels)
             with self.metrics.stage("encode"):
                 data = await self._in_thread(
                     _finish, photograph, painted, picture_format, chosen.vividness
@@ -112,8 +109,8 @@ class PhotographIngress:
         if route:
             headers["X-Colorgan-Class"] = route.photo_class
             headers["X-Colorgan-Score"] = f"{route.score:.4f}"
-        elif model in known:
-            headers["X-Colorgan-Class"] = model
+        elif labels.model in known:
+            headers["X-Colorgan-Class"] = labels.model
         if chosen.format is None:
             headers["Vary"] = "Accept"
         return Response(data, media_type=f"image/{picture_format}", headers=headers)
@@ -125,7 +122,8 @@ class PhotographIngress:
         async with self._uploaded(request) as upload:
             chosen = read_parameters(Parameters, query, upload.fields)
             photograph = await self._decode(upload, chosen)
-            route = await self._route(photograph.rgb)
+            with self.metrics.stage("route"):
+                route = await self._backend.classify(await self._view(photograph.rgb))
             router = await self._backend.router()
         labels.photo_class = route.photo_class
         content = {
@@ -188,38 +186,52 @@ class PhotographIngress:
                 decode_photograph, upload.data, self._limits.max_pixels, chosen.page
             )
 
-    async def _choose(
+    async def _color(
         self,
         rgb: Pixels,
         chosen: ColorizeParameters,
         infos: Mapping[str, ModelInfo],
-        known: Sequence[str],
-    ) -> tuple[str, Route | None, Square]:
-        """The model for a photograph, the route where the router was asked, and its square."""
-        route = None
+        labels: Labels,
+    ) -> tuple[Route | None, Painted]:
+        """The colours of a photograph, and its route where the router was asked."""
+        route = painted = None
         squares: dict[int, Square] = {}
+        labels.photo_class = chosen.photo_class
         if chosen.model != ASSEMBLED:
-            model = chosen.model
+            labels.model = chosen.model
         elif chosen.photo_class != AUTO:
-            model = chosen.photo_class
+            labels.model = chosen.photo_class
         else:
-            # While the router looks: class models mostly see squares of one size.
-            sizes = {infos[name].size for name in known if name in infos}
-            route, squares = await asyncio.gather(self._route(rgb), self._squares(rgb, sizes))
-            model = route.best_class
-        if model not in infos:
-            others = " or ".join(f"model={name}" for name in infos)
-            raise Problem(422, f"no model of the class {model} is served here: ask for {others}")
-        size = infos[model].size
-        if size not in squares:
-            squares = await self._squares(rgb, {size})
-        return model, route, squares[size]
+            # While the router looks: the other class models mostly see squares of one size.
+            router = await self._backend.router()
+            others = {*router.classes} - router.painters
+            sizes = {infos[name].size for name in others if name in infos}
+            routed, squares = await asyncio.gather(self._route(rgb), self._squares(rgb, sizes))
+            route, painted = routed.route, routed.painted
+            labels.photo_class, labels.model = route.photo_class, route.best_class
+        model = labels.model
+        if painted is None:
+            if model not in infos:
+                served = " or ".join(f"model={name}" for name in infos)
+                raise Problem(
+                    422, f"no model of the class {model} is served here: ask for {served}"
+                )
+            size = infos[model].size
+            if size not in squares:
+                squares = await self._squares(rgb, {size})
+            with self.metrics.stage("paint"):
+                painted = await self._backend.paint(model, squares[size])
+        self.metrics.batches.labels(model).observe(painted.batch)
+        return route, painted
 
-    async def _route(self, rgb: Pixels) -> Route:
+    async def _view(self, rgb: Pixels) -> Square:
+        """What the router sees of a photograph."""
+        view = (await self._backend.router()).view
+        return await self._in_thread(lambda: view(rgb).numpy())
+
+    async def _route(self, rgb: Pixels) -> Routed:
         with self.metrics.stage("route"):
-            view = (await self._backend.router()).view
-            square = await self._in_thread(lambda: view(rgb).numpy())
-            return await self._backend.route(square)
+            return await self._backend.route(await self._view(rgb))
 
     async def _squares(self, rgb: Pixels, sizes: Collection[int]) -> dict[int, Square]:
         """What generators of these sizes see of a photograph, by size."""
@@ -228,12 +240,6 @@ class PhotographIngress:
                 self._in_thread(lambda size: prepare(rgb, size).numpy(), each) for each in sizes
             ]
             return dict(zip(sizes, await asyncio.gather(*made), strict=True))
-
-    async def _paint(self, model: str, square: Square) -> Painted:
-        with self.metrics.stage("paint"):
-            painted = await self._backend.paint(model, square)
-        self.metrics.batches.labels(model).observe(painted.batch)
-        return painted
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         loop = asyncio.get_running_loop()

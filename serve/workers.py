@@ -1,7 +1,8 @@
 """What does the work behind the API: a router and generators, on arrays that travel well."""
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,9 @@ from colorgan.cards import ModelCard
 from colorgan.colorizer import Colorizer
 from colorgan.errors import ColorganError
 from colorgan.images.color_spaces import ColorSpace
-from colorgan.models.classifiers import Classifier
+from colorgan.models.architectures import EncoderUNetConfig
 from colorgan.models.view import View
+from colorgan.one_pass import OnePass
 from colorgan.packages import load_generator
 from colorgan.router import Route, open_router
 from colorgan.router_choice import RouterConfig
@@ -50,11 +52,13 @@ class RouterInfo:
         name: `labels` or `head`.
         classes: that it sends to.
         view: what it sees of a photograph.
+        painters: the models whose colours it answers along with the route.
     """
 
     name: str
     classes: tuple[str, ...]
     view: View
+    painters: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -73,20 +77,70 @@ class Painted:
     batch: int
 
 
-class RouterWorker:
-    """A router, at work on batches."""
+@dataclass(frozen=True)
+class Routed:
+    """The route of one photograph, and its colours where they came out of the same pass."""
 
-    def __init__(self, storage: str, config: RouterConfig, device: str, compile: bool) -> None:
-        """Load the classifier, and run it once; raises ColorganError."""
-        self._router = open_router(config, open_storage(storage), choose_device(device))
-        classifier = self._router.classifier
+    route: Route
+    painted: Painted | None
+
+
+class RouterWorker:
+    """A router, at work on batches, with the generators that stand on what it sees.
+
+    To paint from there takes less time than to send the features, or the photograph, to another
+    process.
+    """
+
+    def __init__(
+        self,
+        storage: str,
+        config: RouterConfig,
+        cards: Mapping[str, ModelCard],
+        device: str,
+        compile: bool,
+    ) -> None:
+        """Load the classifier and the generators on it, and run it; raises ColorganError.
+
+        Args:
+            storage: where the packages are.
+            config: which router.
+            cards: the packages that are served, by model.
+            device: see `choose_device`.
+            compile: compile the networks.
+        """
+        place, where = open_storage(storage), choose_device(device)
+        self._router = open_router(config, place, where)
+        colorizers = {
+            name: Colorizer(load_generator(place, cards[name], where))
+            for name in self._router.classes
+            if name in cards and isinstance(cards[name].architecture, EncoderUNetConfig)
+        }
+        self._one_pass = OnePass(self._router, colorizers)
         if compile:
-            _compile(classifier)
-        self.info = RouterInfo(self._router.name, self._router.classes, classifier.view)
+            _compile(self._one_pass)
+        painters = self._one_pass.painters
+        self._models = {name: _describe(cards[name], painters[name]) for name in painters}
+        view = self._router.classifier.view
+        self.info = RouterInfo(self._router.name, self._router.classes, view, frozenset(painters))
         self.check()
 
-    def work(self, photographs: Sequence[Square]) -> list[Route]:
-        """Route photographs that `info.view` made ready, (1, side, side) uint8 each."""
+    def work(self, photographs: Sequence[Square]) -> list[Routed]:
+        """Route photographs that `info.view` made ready, and colour those of its painters."""
+        glances = self._one_pass(_stack(photographs, self.info.view.side))
+        together = Counter(glance.route.best_class for glance in glances)
+        routed = []
+        for glance in glances:
+            painted = None
+            if glance.color is not None:
+                model = glance.route.best_class
+                color = glance.color.half().numpy()
+                painted = Painted(color, self._models[model], together[model])
+            routed.append(Routed(glance.route, painted))
+        return routed
+
+    def classify(self, photographs: Sequence[Square]) -> list[Route]:
+        """Route photographs alone; as `work`."""
         return self._router(_stack(photographs, self.info.view.side))
 
     def check(self) -> None:
@@ -103,8 +157,7 @@ class GeneratorWorker:
         self._colorizer = Colorizer(generator)
         if compile:
             _compile(self._colorizer)
-        config = generator.config
-        self.info = ModelInfo(card.model, card.reference, config.size, config.color_space)
+        self.info = _describe(card, self._colorizer)
         self.check()
 
     def work(self, photographs: Sequence[Square]) -> list[Painted]:
@@ -122,7 +175,12 @@ class GeneratorWorker:
 Worker = RouterWorker | GeneratorWorker
 
 
-def _compile(made: Colorizer | Classifier) -> None:
+def _describe(card: ModelCard, colorizer: Colorizer) -> ModelInfo:
+    config = colorizer.config
+    return ModelInfo(card.model, card.reference, config.size, config.color_space)
+
+
+def _compile(made: Colorizer | OnePass) -> None:
     """Make it faster where that is possible; a service is better slow than not there."""
     try:
         made.compile()

@@ -95,7 +95,7 @@ def test_a_service_without_a_compiler_works_and_says_why_it_is_slow(
     no_compiler: None, storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        worker = RouterWorker(storage.uri, RouterConfig(), "cpu", True)
+        worker = RouterWorker(storage.uri, RouterConfig(), {}, "cpu", True)
     worker.check()
     assert "needs a C++ compiler, as g++: install one; it works without" in caplog.text
 

@@ -7,9 +7,11 @@ packages. timm itself takes longer to import than a photograph takes to be colou
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 _STEM, _HEAD = 32, 1280  # channels, the same in every size
 _EPSILON = 1e-3
@@ -143,3 +145,22 @@ class _Normalization(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.act(super().forward(x))
         return y
+
+
+def fold_norms(network: nn.Module) -> None:
+    """Make the normalisations of every EfficientNet-Lite in a network a part of its convolutions.
+
+    That saves a third of its time in bfloat16, at the same error. Other networks keep theirs: a
+    package may hold their weights in float16, and is as good as float32 only before they are
+    multiplied.
+
+    Args:
+        network: float32, in evaluation mode.
+    """
+    for layers in network.modules():
+        if not isinstance(layers, nn.Sequential):
+            continue
+        for (name, layer), (after, norm) in pairwise([*layers.named_children()]):
+            if isinstance(layer, _Convolution) and isinstance(norm, _Normalization):
+                layers.set_submodule(name, fuse_conv_bn_eval(layer, norm))
+                layers.set_submodule(after, norm.act)

@@ -10,6 +10,7 @@ from colorgan.data.scenes import draw_scene
 from colorgan.models import precision
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.classifiers import load_classifier
+from colorgan.models.efficientnet_lite import fold_norms
 from colorgan.models.generator import Look, Paint
 from colorgan.models.precision import fastest_dtype, in_use
 from colorgan.models.unet import UNetGenerator
@@ -39,7 +40,7 @@ def test_normalisations_become_a_part_of_the_convolutions_before_them() -> None:
     exact = load_classifier().network
     batch = torch.rand(2, 3, 64, 64) * 2 - 1
     folded = copy.deepcopy(exact)
-    precision._fold_norms(folded)
+    fold_norms(folded)
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in exact.modules()) == 49
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
     torch.testing.assert_close(folded(batch), exact(batch), rtol=1e-4, atol=1e-4)

@@ -85,7 +85,7 @@ def test_a_square_made_for_another_size_is_scaled(models: Storage) -> None:
 
 
 def test_a_workers_check_runs_its_network(models: Storage) -> None:
-    router = RouterWorker(models.uri, RouterConfig(), "cpu", False)
+    router = RouterWorker(models.uri, RouterConfig(), find_cards(models, ()), "cpu", False)
     router.check()
     generator = GeneratorWorker(models.uri, find(models, "animals"), "cpu", False)
     generator.check()
