@@ -56,7 +56,7 @@ def _case(
     note(f"  {case}")
     assembled = AssembledColorizer(router, dict.fromkeys(router.classes, colorizer))
     config, network = colorizer.config, router.classifier.network
-    seen = router.prepare(rgb)[None].to(settings.device_type).float().expand(-1, 3, -1, -1) / 255
+    seen = router.prepare(rgb)[None].to(settings.device_type).expand(-1, 3, -1, -1) * 2 - 1
     square = prepare(rgb, config.size)[None].to(settings.device_type)
     lightness, _ = lab.encode(square, config.color_space)
     stages: dict[str, list[float]] = {}

@@ -55,7 +55,8 @@ def compile_network(
         ColorganError: there is no C++ compiler, PyTorch cannot compile the network, or the disk
             is full.
     """
-    single = _compiled(network, example, dtype)
+    # A program reads its inputs in the layout that its example had, whatever they have.
+    single = _compiled(network, [each.contiguous() for each in example], dtype)
     repeated = [each.expand(_FOUR, *each.shape[1:]).contiguous() for each in example]
     four = _compiled(network, repeated, dtype)
 
@@ -64,7 +65,8 @@ def compile_network(
         fours = count // _FOUR * _FOUR
         ways = [(four, start, start + _FOUR) for start in range(0, fours, _FOUR)]
         ways += [(single, place, place + 1) for place in range(fours, count)]
-        outputs = [run(*(each[start:end] for each in batch)) for run, start, end in ways]
+        inputs = [each.contiguous() for each in batch]
+        outputs = [run(*(each[start:end] for each in inputs)) for run, start, end in ways]
         if len(outputs) == 1:
             return outputs[0]
         if isinstance(outputs[0], Tensor):

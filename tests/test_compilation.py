@@ -7,12 +7,17 @@ import pytest
 import torch
 
 from colorgan import compilation
+from colorgan.classes import PhotoClasses
 from colorgan.colorizer import Colorizer
 from colorgan.compilation import compile_network
 from colorgan.errors import ColorganError
-from colorgan.models.architectures import GeneratorConfig
+from colorgan.models import EMBEDDED, precision
+from colorgan.models.architectures import EncoderUNetConfig, GeneratorConfig
 from colorgan.models.classifiers import load_classifier
+from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.unet import UNetGenerator
+from colorgan.one_pass import OnePass
+from colorgan.router import LabelRouter
 from colorgan.router_choice import RouterConfig
 from colorgan.storage import Storage
 from serve.workers import RouterWorker
@@ -84,6 +89,28 @@ def test_a_compiled_classifier_sees_the_same(cache: Path) -> None:
     classifier.compile()
     for ours, theirs in zip(classifier(batch), eager, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_compiled_pass_of_router_and_generators_colours_the_same(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
+    classifier = load_classifier()
+    torch.manual_seed(0)
+    config = EncoderUNetConfig(224, 8, "lab", "batch", EMBEDDED)
+    made = Colorizer(EncoderUNetGenerator(config, load_classifier().network))
+    router = LabelRouter(classifier, PhotoClasses.load())
+    one_pass = OnePass(router, dict.fromkeys(router.classes, made))
+    batch = torch.rand(5, 1, 224, 224)
+    eager = one_pass(batch)
+    one_pass.compile()
+    assert len([*cache.iterdir()]) == 4, (
+        "of the classifier and of the decoder, for one and for four"
+    )
+    for ours, theirs in zip(one_pass(batch), eager, strict=True):
+        assert ours.route.photo_class == theirs.route.photo_class
+        torch.testing.assert_close(ours.color, theirs.color, rtol=0, atol=1e-3)
 
 
 def test_without_a_compiler_a_sentence_says_what_is_missing(no_compiler: None) -> None:

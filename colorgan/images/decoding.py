@@ -240,7 +240,9 @@ def _open(data: bytes, found: Format, max_pixels: int) -> ImageFile.ImageFile:
 
         opener: Callable[..., ImageFile.ImageFile] = pillow_heif.HeifImageFile
     else:
-        Image.init()
+        Image.preinit()  # the commonest plugins; all of them take a while to import
+        if found.plugin not in Image.OPEN:
+            Image.init()
         opener = Image.OPEN[found.plugin][0]
     image = opener(io.BytesIO(data), "")
     # The header's word is enough to refuse: a decompression bomb must not be decoded first.

@@ -6,7 +6,7 @@ from skimage.color import lab2rgb, rgb2lab
 from torch import Tensor
 
 from colorgan.images.color_spaces import COLOR_CHANNELS, ColorSpace
-from colorgan.images.lab import decode, encode, lab_to_rgb, recolor, rgb_to_lab
+from colorgan.images.lab import decode, encode, lab_to_rgb, lightness, recolor, rgb_to_lab
 
 Floats = npt.NDArray[np.floating]
 
@@ -149,3 +149,11 @@ def test_lab_takes_its_lightness_from_the_photograph_and_rgb_does_not() -> None:
     assert not torch.equal(decode(lightness, color, "lab"), decode(lightness / 2, color, "lab"))
     lightness, color = encode(photographs(), "rgb")
     assert torch.equal(decode(lightness, color, "rgb"), decode(lightness / 2, color, "rgb"))
+
+
+def test_lightness_by_tables_is_what_networks_see() -> None:
+    batch = np.stack([GRID, GRID[::-1]])
+    seen, _ = encode(torch.from_numpy(batch.copy()).permute(0, 3, 1, 2), "lab")
+    by_tables = torch.from_numpy(lightness(batch))[:, None]
+    assert by_tables.dtype == torch.float32
+    torch.testing.assert_close(by_tables * 2 - 1, seen, rtol=0, atol=2e-6)
