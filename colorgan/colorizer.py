@@ -62,7 +62,7 @@ class Colorizer:
         step = Look(self._network)
         with torch.no_grad():
             features = step(example.to(self.dtype))
-        if look and step.encoder is not None:
+        if look and step.encoder is not None:  # otherwise there is nothing in it to be compiled
             self._look = compile_network(step, example, dtype=self.dtype)
         self._compiled_paint = compile_network(self._paint, *features, dtype=self.dtype)
 
@@ -107,10 +107,8 @@ class Colorizer:
         if self.config.color_space == "yuv":
             light, _ = lab.encode(batch, "yuv")
         else:  # to the last bit as a classifier of this view sees it
-            light = torch.from_numpy(lab.lightness(batch.permute(0, 2, 3, 1).cpu().numpy()))[
-                :, None
-            ]
-            light = light * 2 - 1
+            pixels = batch.permute(0, 2, 3, 1).cpu().numpy()
+            light = torch.from_numpy(lab.lightness(pixels))[:, None] * 2 - 1
         return self.paint(self._look(light.to(self.device, self.dtype)), noise)
 
     @torch.inference_mode()

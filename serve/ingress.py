@@ -196,11 +196,9 @@ class PhotographIngress:
         """The colours of a photograph, and its route where the router was asked."""
         route = painted = None
         squares: dict[int, Square] = {}
-        labels.photo_class = chosen.photo_class
-        if chosen.model != ASSEMBLED:
-            labels.model = chosen.model
-        elif chosen.photo_class != AUTO:
-            labels.model = chosen.photo_class
+        if chosen.model != ASSEMBLED or chosen.photo_class != AUTO:
+            labels.photo_class = chosen.photo_class
+            labels.model = chosen.photo_class if chosen.model == ASSEMBLED else chosen.model
         else:
             # While the router looks: the other class models mostly see squares of one size.
             router = await self._backend.router()
