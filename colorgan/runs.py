@@ -68,6 +68,7 @@ class ModelResult:
         images_per_second: mean over the epochs.
         val_l1: of the epoch whose state is published, in Lab units.
         val_psnr: of the same, in dB.
+        val_colorfulness: of the same, as a share of that of the originals.
         package: `model@version`.
         error: the cause of a failure, in a sentence.
         objective: what its generator learned by, in words.
@@ -85,6 +86,7 @@ class ModelResult:
     images_per_second: float | None = None
     val_l1: float | None = None
     val_psnr: float | None = None
+    val_colorfulness: float | None = None
     package: str | None = None
     error: str | None = None
     objective: str | None = None

@@ -138,7 +138,7 @@ class _Stopped(Exception):  # noqa: N818 - it reads as what it says
 
 
 def _errors(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: metrics.get(name) for name in ("val_l1", "val_psnr")}
+    return {name: metrics.get(name) for name in ("val_l1", "val_psnr", "val_colorfulness")}
 
 
 def _publish(
