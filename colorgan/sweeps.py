@@ -180,7 +180,8 @@ class EvaluatedEpoch:
         seconds: of training until then, all epochs together.
         val_l1: mean absolute error in a and b of Lab.
         val_psnr: PSNR in sRGB, in dB.
-        semantic: mean semantic score; None without a classifier, or without labels for a class.
+        semantic: mean semantic score of the photographs whose class has labels; None where there
+            are none, or no classifier.
         frechet: distance of the classifier's features from those of the originals; None without,
             and of few photographs.
         hue_frechet: the same after every colouring has been given its original's mean chroma.

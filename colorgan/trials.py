@@ -67,8 +67,8 @@ class Judge:
     def __call__(self, generator: Generator) -> dict[str, float | None]:
         """The mean semantic score and the Fréchet distances, as `EvaluatedEpoch` names them.
 
-        The score is None where a class has no labels, the distances where there are fewer
-        photographs than `FEWEST_PHOTOGRAPHS`.
+        The score is that of the photographs whose class has labels, None where none has; the
+        distances are None where there are fewer photographs than `FEWEST_PHOTOGRAPHS`.
         """
         colorizer = Colorizer(generator)
         colored: list[Pixels] = []
@@ -81,7 +81,7 @@ class Judge:
         features, probabilities = self._look(colored)
         pairs = zip(probabilities, self._labels, strict=True)
         scores = torch.cat([self._score(line[None], label) for line, label in pairs])
-        semantic = scores.mean().item()
+        semantic = scores.nanmean().item()
         found: dict[str, float | None] = {
             "semantic": semantic if math.isfinite(semantic) else None,
             "frechet": None,
