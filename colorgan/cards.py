@@ -20,6 +20,7 @@ from colorgan.hyperparameters import stored_objective
 from colorgan.models.architectures import ARCHITECTURES, Architecture, HeadConfig
 from colorgan.storage import Storage
 
+EMBEDDED_VERSION = "embedded-"  # begins the versions of the models that come with colorgan
 SCHEMA_VERSION = 2  # 1 had no `encoder`: all its packages are whole
 
 
@@ -96,6 +97,11 @@ class ModelCard:
     def reference(self) -> str:
         """The package's full name, `model@version`."""
         return f"{self.model}@{self.version}"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it comes with colorgan: see colorgan.embedded."""
+        return self.version.startswith(EMBEDDED_VERSION)
 
     @property
     def colors(self) -> bool:
@@ -180,7 +186,7 @@ def list_models(
 
     def listed(model: str) -> bool:
         published = storage.exists(f"models/{model}/latest.json")
-        return published or (on_fault is not None and bool(_complete(storage, model)))
+        return published or (on_fault is not None and bool(whole_versions(storage, model)))
 
     models = filter(listed, storage.folders("models"))
     return read_all(models, lambda model: find(storage, model), on_fault)
@@ -188,7 +194,7 @@ def list_models(
 
 def _no_model(storage: Storage, model: str) -> NotInStorage:
     missing = f"no model {model!r} in {storage.uri}: "
-    if _complete(storage, model):
+    if whole_versions(storage, model):
         versions = _versions(storage, model)
         return NotInStorage(f"{missing}models/{model}/latest.json is missing; {versions}")
     known = ", ".join(storage.folders("models"))
@@ -199,13 +205,13 @@ def _no_model(storage: Storage, model: str) -> NotInStorage:
 
 def _versions(storage: Storage, model: str) -> str:
     """Which packages of a model there are, and how to name one."""
-    complete = _complete(storage, model)
+    complete = whole_versions(storage, model)
     if not complete:
         return f"there is no whole package in models/{model} either"
     return f"there are {', '.join(complete)}; {model}@{complete[-1]} names one"
 
 
-def _complete(storage: Storage, model: str) -> list[str]:
+def whole_versions(storage: Storage, model: str) -> list[str]:
     """The versions of a model whose packages have been written to their end, the newest last."""
     folder = f"models/{model}"
     return [

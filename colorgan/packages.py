@@ -101,16 +101,8 @@ def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) ->
     """
     network = trained.network
     kind = next(name for name, made in _NETWORKS.items() if isinstance(network, made))
-    weights = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
-    }
-    encoder = _named_encoder(network)
-    if encoder:
-        own = f"{_encoder_of(network)[0]}."
-        weights = {
-            name: halved(tensor) for name, tensor in weights.items() if not name.startswith(own)
-        }
-    contents = {f"{kind}.safetensors": save(weights), **trained.extra}
+    weights, encoder = pack(network)
+    contents = {f"{kind}.safetensors": weights, **trained.extra}
     version = _version(storage, model, dataset, trained, contents[f"{kind}.safetensors"])
     folder = f"models/{model}/{version}"
     contents = {
@@ -153,6 +145,20 @@ def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) ->
     _written_first(storage, f"{folder}/model.json", card.to_json())
     _point(storage, model, version)
     return find(storage, f"{model}@{version}")
+
+
+def pack(network: Generator | RouterHead) -> tuple[bytes, NamedEncoder | None]:
+    """What a package holds of a network's weights: safetensors, and the encoder that it names."""
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
+    encoder = _named_encoder(network)
+    if encoder:
+        own = f"{_encoder_of(network)[0]}."
+        weights = {
+            name: halved(tensor) for name, tensor in weights.items() if not name.startswith(own)
+        }
+    return save(weights), encoder
 
 
 def _encoder_of(network: nn.Module) -> tuple[str, Features | None]:

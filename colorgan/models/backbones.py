@@ -46,7 +46,7 @@ def _efficientnet(name: str) -> nn.Module:
     try:
         import timm
     except ImportError:
-        raise ConfigError(f"{name} needs an extra: pip install 'colorgan[router]'") from None
+        raise ConfigError(f"{name} needs a package: pip install timm") from None
     network: nn.Module = timm.create_model(f"tf_{name}", pretrained=False)
     return network
 

