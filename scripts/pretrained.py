@@ -202,8 +202,8 @@ def describe(card: ModelCard, commit: str, photographs: Mapping[tuple[str, str],
         "",
         "## Training",
         "",
-        f"- Published {card.created}, by commit {commit}, colorgan {card.versions['colorgan']}, "
-        f"torch {card.versions['torch']}.",
+        f"- Published {card.created}, embedded at commit {commit}; colorgan "
+        f"{card.versions['colorgan']}, torch {card.versions['torch']}.",
         f"- Schedule: {card.epochs} epochs of {card.photographs} photographs{started}, phases "
         f"{training.get('phases')}, batches of {training.get('batch_size')}, learning rate "
         f"{training.get('learning_rate')}; {format_seconds(card.seconds)} on {card.device}.",

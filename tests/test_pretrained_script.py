@@ -65,8 +65,9 @@ def test_a_package_is_copied_without_its_pictures_under_a_version_that_tells(
     said = text.decode()
     count = scenes.count(["animals"], "train")
     assert f"| {scenes.manifest.source} | not stated | {count} |" in said
-    assert "val_l1 9.125" in said and made.objective in said and card.encoder
-    assert (card.encoder.sha256 in said and "1m15s" in said.replace(" ", "")) or "75" in said
+    assert "val_l1 9.125" in said and made.objective in said
+    assert card.encoder is not None and card.encoder.sha256 in said
+    assert "1 min 15 s on cpu" in said
     assert "## Limits" in said and "## Known biases" in said
 
 
