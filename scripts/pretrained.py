@@ -108,7 +108,8 @@ def _train(args: argparse.Namespace) -> int:
 def _run(*command: str) -> None:
     done = subprocess.run([sys.executable, *command], cwd=CHECKOUT)
     if done.returncode:
-        raise ColorganError(f"{' '.join(command[:4])} failed; its output above says why")
+        named = " ".join([word for word in command if word != "-m"][:4])
+        raise ColorganError(f"{named} failed; its output above says why")
 
 
 def _embed(args: argparse.Namespace) -> int:

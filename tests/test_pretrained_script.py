@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from PIL import Image
 from colorgan.cards import ModelCard, find
 from colorgan.cli import main as colorgan
 from colorgan.data.dataset import Dataset, open_dataset
-from colorgan.data.scenes import draw_scene
+from colorgan.data.scenes import CLASSES, draw_scene
 from colorgan.errors import ColorganError, NotInStorage
 from colorgan.evaluation.results import Contestant, Evaluation
 from colorgan.networks import create_generator
@@ -20,7 +22,7 @@ from colorgan.packages import Trained, load_generator, publish
 from colorgan.storage import open_storage
 from scripts import pretrained
 from scripts.pretrained import embed, main
-from tests.conftest import STAND_IN, stage_scenes
+from tests.conftest import CHECKOUT, STAND_IN, Jobs, stage_scenes
 
 
 def publish_stand_in(dataset: Dataset, model: str, seed: int = 0) -> ModelCard:
@@ -197,3 +199,29 @@ def test_embed_is_a_command(
     assert f"embedded animals@embedded-{card.version[:15]}: " in capsys.readouterr().out
     assert main(["embed", "cats", *where]) == 1
     assert "no model 'cats'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_one_command_stages_trains_evaluates_and_embeds(jobs: Jobs, tmp_path: Path) -> None:
+    for split, numbers in {"train": range(8), "val": range(8, 12), "test": range(12, 20)}.items():
+        for label in CLASSES:
+            folder = tmp_path / "photos" / split / label
+            folder.mkdir(parents=True)
+            for number in numbers:
+                scene = Image.fromarray(draw_scene(label, number, 256, 288))
+                scene.save(folder / f"{number}.png")
+    storage, into = tmp_path / "storage", tmp_path / "into"
+    command = [sys.executable, "scripts/pretrained.py", "train", str(tmp_path / "photos")]
+    command += ["--storage", str(storage), "--into", str(into), "--options"]
+    command += ["--epochs 1 --size 64 --width 8 --phases regression --device cpu"]
+    done = subprocess.run(
+        command, cwd=CHECKOUT, env=jobs.environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(open_storage(str(storage)).folders("models/general")) == 1, "it is trained once"
+    target = open_storage(str(into))
+    assert target.folders("models") == sorted((*CLASSES, "general"))
+    card = find(target, "animals")
+    said = target.get(f"models/animals/{card.version}/README.md").decode()
+    assert "## Measured" in said and "| general | " in said and card.encoder
+    assert find(target, "people").training["start_from"] == "general"
