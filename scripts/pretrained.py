@@ -133,7 +133,7 @@ def embed(
         storage: where the package and its dataset are.
         reference: of the package.
         folder: as colorgan/pretrained.
-        report: an evaluation in storage that measured it.
+        report: an evaluation in storage that measured it, before or after it was embedded.
         provenance: tables of photographs, with columns file, source and licence.
 
     Returns:
@@ -154,7 +154,8 @@ def embed(
     )
     dataset = open_dataset(storage, card.dataset["name"])
     about = describe(embedded, _commit(), _photographs(dataset, card, provenance))
-    about += _measured(storage, report, card) if report else ""
+    if report:
+        about += _measured(storage, report, card, {card.reference, embedded.reference})
     contents = {
         f"{card.kind}.safetensors": weights,
         "history.csv": storage.get(f"models/{card.model}/{card.version}/history.csv"),
@@ -264,11 +265,18 @@ def _photographs(
     return found
 
 
-def _measured(storage: Storage, name: str, card: ModelCard) -> str:
-    """What a report says of all its models on the photographs of one; in Markdown."""
+def _measured(storage: Storage, name: str, card: ModelCard, references: set[str]) -> str:
+    """What a report says of all its models on the photographs of one; in Markdown.
+
+    Args:
+        storage: where the report is.
+        name: its name.
+        card: of the model.
+        references: of it, as it was published and as it is embedded.
+    """
     report = open_report(storage, name)
     evaluation = report.evaluation
-    if card.reference not in {each for one in evaluation.contestants for each in one.packages}:
+    if references.isdisjoint(each for one in evaluation.contestants for each in one.packages):
         raise NotInStorage(f"report {name} did not measure {card.reference}: evaluate it first")
     of = _ALL_CLASSES if card.model == GENERAL else card.model
     document: dict[str, Any] = json.loads(storage.get(report.key("report.json")))
