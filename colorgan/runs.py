@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from colorgan.cards import ModelCard, find
 from colorgan.data.dataset import check_name
+from colorgan.embedded import with_embedded
 from colorgan.errors import ConfigError, Corrupt
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig, stored_config
 from colorgan.storage import Storage
@@ -208,4 +209,4 @@ def find_base(storage: Storage, run: str, reference: str) -> ModelCard:
                 f"the same --run first, or give a package, as {reference}@VERSION, or '' for none"
             )
         reference = result.package
-    return find(storage, reference)
+    return find(with_embedded(storage), reference)

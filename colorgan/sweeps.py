@@ -26,6 +26,7 @@ from colorgan.cards import find
 from colorgan.colorizer import grayscale
 from colorgan.data.dataset import Dataset, Row, check_name
 from colorgan.documents import read_document
+from colorgan.embedded import with_embedded
 from colorgan.errors import ColorganError, ConfigError, NotInStorage
 from colorgan.evaluation.evaluate import photo_id
 from colorgan.hyperparameters import TrainingConfig, stored_config
@@ -231,7 +232,7 @@ def create_sweep(storage: Storage, sweep: Sweep, rows: Sequence[Row]) -> bool:
         if base and "@" not in base:
             raise ConfigError(f"--start-from {base}: a trial wants a package, as {base}@VERSION")
         if base:
-            find(storage, base)
+            find(with_embedded(storage), base)
     key = sweep.key("sweep.json")
     if storage.exists(key):
         return _goes_on(storage, sweep)

@@ -16,6 +16,7 @@ from colorgan.colorizer import Colorizer
 from colorgan.data.batches import PhotoBank
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.mapping import batched
+from colorgan.embedded import with_embedded
 from colorgan.errors import ColorganError
 from colorgan.evaluation.evaluate import SemanticScore
 from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS, frechet_distance, hue_invariant
@@ -186,7 +187,8 @@ def _train(
     else:
         checkpoints.restore(training, inherit=bool(state.inherited))
     if not training.epoch and config.start_from:
-        training.start_from(load_generator(storage, find(storage, config.start_from)))
+        models = with_embedded(storage)
+        training.start_from(load_generator(models, find(models, config.start_from)))
     judge = Judge(dataset, sweep.model, val, sweep.classifier) if sweep.classifier else None
     evaluations = [
         each

@@ -142,6 +142,9 @@ def _run(args: argparse.Namespace) -> int:
             _say(f"note: every machine of the cluster must see {storage.uri}, or use s3://")
         for objective, of in by_objective(configs).items():
             _say(f"{', '.join(of)}: {objective}")
+        for model in waiting:
+            if "@" in configs[model].start_from:
+                _say(f"{model}: starts from {configs[model].start_from}")
         for result in results.values():
             if result:
                 _say(f"{result.model}: finished before, {result.package}")

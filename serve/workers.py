@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.cards import ModelCard
 from colorgan.colorizer import Colorizer
+from colorgan.embedded import with_embedded
 from colorgan.errors import ColorganError
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.models.classifiers import Classifier
@@ -78,7 +79,8 @@ class RouterWorker:
 
     def __init__(self, storage: str, config: RouterConfig, device: str, compile: bool) -> None:
         """Load the classifier, and run it once; raises ColorganError."""
-        self._router = open_router(config, open_storage(storage), choose_device(device))
+        models = with_embedded(open_storage(storage))
+        self._router = open_router(config, models, choose_device(device))
         classifier = self._router.classifier
         if compile:
             _compile(classifier)
@@ -99,7 +101,8 @@ class GeneratorWorker:
 
     def __init__(self, storage: str, card: ModelCard, device: str, compile: bool) -> None:
         """Load the generator of a package, and run it once; raises ColorganError."""
-        generator = load_generator(open_storage(storage), card, choose_device(device))
+        models = with_embedded(open_storage(storage))
+        generator = load_generator(models, card, choose_device(device))
         self._colorizer = Colorizer(generator)
         if compile:
             _compile(self._colorizer)

@@ -46,7 +46,7 @@ def _efficientnet(name: str) -> nn.Module:
     try:
         import timm
     except ImportError:
-        raise ConfigError(f"{name} needs an extra: pip install 'colorgan[router]'") from None
+        raise ConfigError(f"{name} needs a package: pip install timm") from None
     network: nn.Module = timm.create_model(f"tf_{name}", pretrained=False)
     return network
 
@@ -95,6 +95,7 @@ class Features(nn.Sequential):
     """A classifier's features of pictures; its running statistics are always kept.
 
     Attributes:
+        name: the backbone's.
         channels: that they have, from fine to coarse.
         strides: by how much each side is smaller than the picture's.
     """
@@ -107,6 +108,7 @@ class Features(nn.Sequential):
             classifier: the whole network with its weights; where it is None they are drawn, to be
                 replaced by those of a package.
         """
+        self.name = name
         backbone = find_backbone(name)
         whole = backbone.build() if classifier is None else classifier
         super().__init__(*backbone.layers(whole)[: backbone.taps[-1] + 1])

