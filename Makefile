@@ -2,13 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo serve test test-machines test-fast bench lint format clean
+.PHONY: demo serve pretrained test test-machines test-fast bench lint format clean
 
 demo: .venv/installed
 	$(BIN)/python jobs/demo.py $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 serve: .venv/installed
 	$(BIN)/python -m serve
+
+# The models that come with colorgan, of folders of photographs: PHOTOS="A B"; OPTIONS go to each
+# colorgan train, as OPTIONS="--epochs 40". Hours; the same command goes on where it was stopped.
+pretrained: .venv/installed
+	$(BIN)/python scripts/pretrained.py train $(PHOTOS) $(if $(OPTIONS),--options="$(OPTIONS)") \
+		$(foreach table,$(PROVENANCE),--provenance "$(table)")
 
 # The quick tests side by side, then those that share one Ray.
 test: test-fast
@@ -48,7 +54,7 @@ PIP_INSTALL = $(BIN)/python -m pip --disable-pip-version-check list --format fre
 	--constraint .venv/constraints.txt --editable
 
 .venv/installed: .venv/bin/python pyproject.toml
-	$(PIP_INSTALL) '.[judge,router]'
+	$(PIP_INSTALL) '.[judge]'
 	touch $@
 
 .venv/installed-dev: .venv/bin/python pyproject.toml

@@ -9,6 +9,7 @@ import torch
 from cluster.errors import cause
 from cluster.planning import Plan
 from colorgan.data.dataset import Row
+from colorgan.embedded import with_embedded
 from colorgan.errors import ColorganError
 from colorgan.evaluation.evaluate import Evaluator
 from colorgan.evaluation.results import Report, open_report
@@ -80,4 +81,4 @@ def _evaluate_block(
 def _evaluator(storage: str, report: str, router: RouterConfig, on_gpu: bool) -> Evaluator:
     """The evaluator of this process; a task after the first finds it loaded."""
     device = torch.device("cuda" if on_gpu else "cpu")
-    return Evaluator(open_report(open_storage(storage), report), router, device)
+    return Evaluator(open_report(with_embedded(open_storage(storage)), report), router, device)

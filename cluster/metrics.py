@@ -18,6 +18,8 @@ _GAUGES = {
     "colorgan_loss": "Mean loss of the last epoch, by kind",
     "colorgan_val_l1": "Mean absolute error in a and b on the validation photographs, Lab units",
     "colorgan_val_psnr": "PSNR on the validation photographs, dB",
+    "colorgan_val_colorfulness": "Colourfulness of the colourings, as a share of the originals'",
+    "colorgan_val_distance": "Fréchet distance of the colourings to the validation photographs",
     "colorgan_epoch_seconds": "Seconds of the last epoch, by what they went to",
     "colorgan_gpu_memory_bytes": "The most GPU memory that PyTorch has held",
 }
@@ -47,6 +49,10 @@ class TrainingMetrics:
             self._set("colorgan_loss", getattr(epoch, f"loss_{kind}"), kind=kind)
         self._set("colorgan_val_l1", epoch.val_l1)
         self._set("colorgan_val_psnr", epoch.val_psnr)
+        if epoch.val_colorfulness is not None:
+            self._set("colorgan_val_colorfulness", epoch.val_colorfulness)
+        if epoch.val_distance is not None:
+            self._set("colorgan_val_distance", epoch.val_distance)
         validation = epoch.seconds - epoch.data_seconds - epoch.step_seconds
         self._set("colorgan_epoch_seconds", epoch.data_seconds, stage="data")
         self._set("colorgan_epoch_seconds", epoch.step_seconds, stage="step")

@@ -107,7 +107,11 @@ class Assembly:
 
 
 def assemble(
-    config: RouterConfig, storage: Storage, wanted: Sequence[str] = (), way_out: str = ""
+    config: RouterConfig,
+    storage: Storage,
+    wanted: Sequence[str] = (),
+    way_out: str = "",
+    pins: Sequence[str] = (),
 ) -> Assembly:
     """Choose a router, and the latest package in storage for each of its classes.
 
@@ -116,12 +120,13 @@ def assemble(
         storage: where the packages are.
         wanted: see choose_router, as way_out.
         way_out: as there.
+        pins: packages to be taken instead of the latest of their class.
 
     Raises:
         NotInStorage: no router has a model of every class that it sends to.
         ColorganError: as choose_router.
     """
-    models = StoredModels(storage)
+    models = StoredModels(storage, pins)
     choice = choose_router(config, storage, models, wanted, way_out=way_out)
     return Assembly(choice, {name: models[name] for name in choice.classes})
 

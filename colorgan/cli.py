@@ -24,7 +24,10 @@ _COMMANDS = {
     "stage": ("make a dataset of photographs", "staging"),
     "datasets": ("list the datasets in storage, verify them, or show one", "datasets"),
     "train": ("train one model in this process", "training"),
-    "models": ("list the model packages in storage, or publish one of a sweep", "models"),
+    "models": (
+        "list the model packages in storage and the embedded ones, or publish one",
+        "models",
+    ),
     "jobs": ("list the cluster's jobs, print the log of one, or stop it", "jobs"),
     "train-router": ("train the router's head on a dataset's own classes", "routing"),
     "evaluate-router": ("count where the router sends photographs", "routing"),

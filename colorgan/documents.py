@@ -12,7 +12,11 @@ Item = TypeVar("Item")
 
 
 def read_document(
-    data: bytes, key: str, schema_version: int, build: Callable[[dict[str, Any]], Document]
+    data: bytes,
+    key: str,
+    schema_version: int,
+    build: Callable[[dict[str, Any]], Document],
+    oldest: int | None = None,
 ) -> Document:
     """Build an object from a document.
 
@@ -21,6 +25,7 @@ def read_document(
         key: where it is, for messages.
         schema_version: that this colorgan reads.
         build: makes the object from the document's fields.
+        oldest: version that can be read, too; that same one where None.
 
     Raises:
         ColorganError: the document has another version.
@@ -29,7 +34,7 @@ def read_document(
     with reading(key):
         fields: dict[str, Any] = json.loads(data)
         version = fields.get("schema_version")
-        if version != schema_version:
+        if version not in range(oldest or schema_version, schema_version + 1):
             raise ColorganError(
                 f"{key} has schema version {version}; this colorgan reads {schema_version}"
             )

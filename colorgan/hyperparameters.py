@@ -116,7 +116,8 @@ class TrainingConfig(GeneratorConfig):
     backbone: BackboneName = option("vgg16", "classifier below hypercolumn and a trained router")
     start_from: str = option(
         "",
-        "a model of the same run, or a package as general@VERSION, whose generator's weights to "
+        "a model of the same run, a package as general@VERSION, or `embedded`, the model of this "
+        "class, or else the general one, that comes with colorgan: whose generator's weights to "
         "begin with",
     )
     seed: NaturalNumber = option(0, "of the weights, the order, the crops and the dropout")

@@ -10,9 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
+from colorgan.models.backbones import Features
+from colorgan.models.projected import judged_places
+from colorgan.networks import Autocast
+
 _LOOKED_AT = 128  # px, by classifiers
 
 Logits = Sequence[Tensor]
+Seen = list[list[Tensor]]  # by classifier, its features from fine to coarse: (batch, channels, ...)
 
 
 def perceptual_distance(
@@ -96,12 +101,26 @@ CROSS_ENTROPY = AdversarialLoss(_cross_entropy, _not_saturating)  # Goodfellow e
 HINGE = AdversarialLoss(_hinge, _raise_logits)  # Lim and Ye 2017
 
 
-def looked_at(rgb: Tensor) -> Tensor:
-    """Pictures as classifiers look at them: large ones would cost more than all else."""
-    if rgb.shape[-1] <= _LOOKED_AT:
-        return rgb
-    size = (_LOOKED_AT, _LOOKED_AT)
-    return F.interpolate(rgb, size, mode="bilinear", antialias=True, align_corners=False)
+class FrozenClassifiers:
+    """The classifiers that losses see coloured pictures with."""
+
+    def __init__(self, networks: Sequence[Features], autocast: Autocast) -> None:
+        """Take the networks on their device, and the precision of their arithmetic."""
+        self.networks = tuple(networks)
+        self._autocast = autocast
+
+    def __call__(self, rgb: Tensor) -> Seen:
+        """What they see in (batch, 1 or 3, ...) pictures in [0, 1], gray or sRGB."""
+        if rgb.shape[-1] > _LOOKED_AT:  # which would cost more than all else
+            size = (_LOOKED_AT, _LOOKED_AT)
+            rgb = F.interpolate(rgb, size, mode="bilinear", antialias=True, align_corners=False)
+        with self._autocast():
+            return [network(rgb * 2 - 1) for network in self.networks]
+
+    def judged(self, lightness: Tensor) -> Seen:
+        """Of what they see in (batch, 1, ...) lightness in [-1, 1], what discriminators judge."""
+        seen = zip(self.networks, self((lightness + 1) / 2), strict=True)
+        return [[maps[place] for place in judged_places(network)] for network, maps in seen]
 
 
 def _blurred(channels: Tensor, size: int) -> Tensor:

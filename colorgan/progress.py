@@ -182,7 +182,8 @@ class Progress:
             self._say(
                 f"{model}: epoch {record.epoch}/{row.epochs}, loss D {record.loss_d:.3f} "
                 f"G {record.loss_gan:.3f} L1 {record.loss_l1:.4f}, validation L1 "
-                f"{record.val_l1:.2f}, PSNR {record.val_psnr:.1f} dB, "
+                f"{record.val_l1:.2f}, colour {share_in_words(record.val_colorfulness)}, "
+                f"PSNR {record.val_psnr:.1f} dB, "
                 f"{record.images_per_second:.1f} images/s, ETA {row.eta()}"
             )
 
@@ -199,17 +200,28 @@ class Progress:
         table = Table()
         table.add_column("model")
         table.add_column("state")
-        for heading in ("epoch", "loss D", "loss G", "L1", "val L1", "PSNR", "images/s", "ETA"):
+        for heading in (
+            "epoch",
+            "loss D",
+            "loss G",
+            "L1",
+            "val L1",
+            "colour",
+            "PSNR",
+            "images/s",
+            "ETA",
+        ):
             table.add_column(heading, justify="right")
         for model, row in self._rows.items():
             record = row.record
-            cells = [""] * 6
+            cells = [""] * 7
             if record:
                 cells = [
                     f"{record.loss_d:.3f}",
                     f"{record.loss_gan:.3f}",
                     f"{record.loss_l1:.4f}",
                     f"{record.val_l1:.2f}",
+                    share_in_words(record.val_colorfulness),
                     f"{record.val_psnr:.1f} dB",
                     f"{record.images_per_second:.1f}",
                 ]
@@ -217,6 +229,11 @@ class Progress:
             epoch = f"{row.done}/{row.epochs}{percent}"
             table.add_row(model, row.state, epoch, *cells, row.eta())
         return table
+
+
+def share_in_words(colorfulness: float | None) -> str:
+    """The colourfulness of colourings, as a share of that of the originals: 62 %."""
+    return "-" if colorfulness is None else f"{100 * colorfulness:.0f} %"
 
 
 def format_seconds(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """Which router to use, and whether it fits the models that there are; nothing is loaded here."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -77,21 +78,35 @@ class RouterConfig(Configuration):
 class StoredModels(Mapping[str, ModelCard]):
     """The latest package of every class in a storage, each read when it is asked for."""
 
-    def __init__(self, storage: Storage) -> None:
-        """List the models of a storage; raises StorageUnavailable."""
+    def __init__(self, storage: Storage, pins: Sequence[str] = ()) -> None:
+        """List the models of a storage.
+
+        Args:
+            storage: where they are.
+            pins: packages of classes, `animals@VERSION`, to be taken instead of the latest.
+
+        Raises:
+            ConfigError: a package is not of a class.
+            NotInStorage: there is no such package.
+            StorageUnavailable: the storage does not answer.
+        """
         others = (GENERAL, HYPERCOLUMN, ROUTER)
         self._storage = storage
+        self._pinned = {card.model: card for card in (find(storage, pin) for pin in pins)}
+        if wrong := [card for card in self._pinned.values() if card.model in others]:
+            raise ConfigError(f"{wrong[0].reference} is not the model of a class")
         self._names = [
             name
             for name in storage.folders("models")
             if name not in others and storage.exists(f"models/{name}/latest.json")
         ]
+        self._names += [name for name in self._pinned if name not in self._names]
 
     def __getitem__(self, name: str) -> ModelCard:
         """A class's package; raises KeyError, or Corrupt where its files cannot be read."""
         if name not in self._names:
             raise KeyError(name)
-        return find(self._storage, name)
+        return self._pinned.get(name) or find(self._storage, name)
 
     def __contains__(self, name: object) -> bool:
         """Whether the class has a model, without reading its package."""
@@ -144,8 +159,9 @@ def choose_router(
 
     A router fits where every class that it sends to has a model. `labels` and `head` name a router,
     which must fit. `auto` takes the one that fits. Where both fit, it takes the one that knows all
-    `wanted` classes; where that does not decide, `labels`, unless the head has other classes and is
-    no older than the models of the classes of `labels`: then the latest training decides.
+    `wanted` classes; where that does not decide, the one that needs fewer of the models that come
+    with colorgan, since one's own go before; and then `labels`, unless the head has other classes
+    and is no older than the models of the classes of `labels`: then the latest training decides.
 
     Args:
         config: what the user has asked for.
@@ -168,6 +184,9 @@ def choose_router(
             _why_none_fits(candidates, head, models or {}, where or storage.uri, way_out)
         )
     knowing = [each for each in fitting if {*wanted} <= {*each.classes}] or fitting
+    if len(knowing) > 1 and models is not None:
+        strangers = [_embedded_of(each, models) for each in knowing]
+        knowing = [each for each, n in zip(knowing, strangers, strict=True) if n == min(strangers)]
     if len(knowing) == 1:
         return knowing[0]
     labels, head = knowing
@@ -228,6 +247,15 @@ def _find_head(config: RouterConfig, storage: Storage) -> RouterChoice | None:
 
 def _fits(choice: RouterChoice, models: Mapping[str, ModelCard]) -> bool:
     return all(name in models for name in choice.classes)
+
+
+def _embedded_of(choice: RouterChoice, models: Mapping[str, ModelCard]) -> int:
+    """How many of the models that a router sends to come with colorgan."""
+    count = 0
+    for name in choice.classes:
+        with suppress(Corrupt):  # which is one's own, and is said when it is used
+            count += models[name].embedded
+    return count
 
 
 def _later(

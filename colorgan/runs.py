@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from colorgan.cards import ModelCard, find
 from colorgan.data.dataset import check_name
+from colorgan.embedded import with_embedded
 from colorgan.errors import ConfigError, Corrupt
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig, stored_config
 from colorgan.storage import Storage
@@ -68,6 +69,7 @@ class ModelResult:
         images_per_second: mean over the epochs.
         val_l1: of the epoch whose state is published, in Lab units.
         val_psnr: of the same, in dB.
+        val_colorfulness: of the same, as a share of that of the originals.
         package: `model@version`.
         error: the cause of a failure, in a sentence.
         objective: what its generator learned by, in words.
@@ -85,6 +87,7 @@ class ModelResult:
     images_per_second: float | None = None
     val_l1: float | None = None
     val_psnr: float | None = None
+    val_colorfulness: float | None = None
     package: str | None = None
     error: str | None = None
     objective: str | None = None
@@ -206,4 +209,4 @@ def find_base(storage: Storage, run: str, reference: str) -> ModelCard:
                 f"the same --run first, or give a package, as {reference}@VERSION, or '' for none"
             )
         reference = result.package
-    return find(storage, reference)
+    return find(with_embedded(storage), reference)

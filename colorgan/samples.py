@@ -2,10 +2,11 @@
 
 import hashlib
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.data.features import Looker
@@ -15,6 +16,7 @@ from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.pictures import scaled
 from colorgan.networks import Autocast
+from colorgan.objectives import FrozenClassifiers, Seen
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,15 @@ class Sample:
             generator writes a quarter of it.
         color: of the photographs, (batch, color_channels, ...) in [-1, 1], as large as the
             generator writes it while it learns.
+        seen: what the losses' classifiers see in the photographs; None where it is not known.
+        seen_gray: what discriminators judge of what they see in the lightness; the same.
     """
 
     gray: Tensor | list[Tensor]
     lightness: Tensor
     color: Tensor
+    seen: Seen | None = None
+    seen_gray: Seen | None = None
 
     @property
     def features(self) -> list[Tensor]:
@@ -40,14 +46,45 @@ class Sample:
         return [] if isinstance(self.gray, Tensor) else [each.detach() for each in self.gray]
 
 
+@dataclass(frozen=True)
+class Keep:
+    """Which of what the losses' classifiers see stands in rows.
+
+    Attributes:
+        real: what they see in the photographs.
+        gray: what discriminators judge of what they see in the lightness.
+    """
+
+    real: bool
+    gray: bool
+
+
 class Sampler:
     """Makes samples for one generator."""
 
-    def __init__(self, generator: Generator, space: ColorSpace, autocast: Autocast) -> None:
-        """Take the generator that learns, what it writes, and the precision of its arithmetic."""
+    def __init__(
+        self,
+        generator: Generator,
+        space: ColorSpace,
+        autocast: Autocast,
+        classifiers: FrozenClassifiers,
+        keep: Keep,
+    ) -> None:
+        """Take the networks.
+
+        Args:
+            generator: that learns.
+            space: what it writes.
+            autocast: the precision of its arithmetic.
+            classifiers: that the losses see with.
+            keep: which of what those see stands in rows.
+        """
         self._generator = generator
         self._space = space
         self._autocast = autocast
+        self._classifiers = classifiers
+        self._keep = keep
+        self._layouts: dict[int, _Layout] = {}
 
     def of_photographs(self, rgb: Tensor) -> Sample:
         """The sample of (batch, 3, side, side) uint8 sRGB."""
@@ -61,17 +98,25 @@ class Sampler:
 
     def of_rows(self, rows: Tensor, side: int) -> Sample:
         """The sample of the rows that `looker` computed of photographs of a side."""
-        maps, begin = [], 0
-        for channels, size in self._layout(side):
+        layout, begin = self._layout(side), 0
+
+        def take(shape: _Shape) -> Tensor:
+            nonlocal begin
+            channels, size = shape
             end = begin + channels * size * size
             # Pixel after pixel, as channels_last has it, so nothing is copied.
             each = rows[:, begin:end].view(len(rows), size, size, channels).permute(0, 3, 1, 2)
-            maps.append(each)
             begin = end
-        *gray, color, lightness = maps
-        if rows.dtype != torch.bfloat16:  # with that, networks compute
-            gray = [each.float() for each in gray]
-        return Sample(gray, lightness.float(), color.float())
+            # Networks compute with bfloat16, and with no other type of 16 bits.
+            return each if rows.dtype == torch.bfloat16 else each.float()
+
+        gray = [take(shape) for shape in layout.gray]
+        color, lightness = take(layout.color).float(), take(layout.lightness).float()
+        seen, judged = (
+            [[take(shape) for shape in network] for network in networks] or None
+            for networks in (layout.seen, layout.judged)
+        )
+        return Sample(gray, lightness, color, seen, judged)
 
     def looker(self, side: int, dtype: torch.dtype) -> Looker:
         """What computes rows of photographs of a side, in a type of 16 bits."""
@@ -79,32 +124,75 @@ class Sampler:
         @torch.inference_mode()
         def look(rgb: Tensor) -> Tensor:
             sample = self.of_photographs(rgb)
-            maps = [*sample.gray, sample.color, sample.lightness]
+            seen, judged = self._see(sample)
+            maps = [*sample.gray, sample.color, sample.lightness, *chain(*seen), *chain(*judged)]
             return torch.cat([each.permute(0, 2, 3, 1).flatten(1).to(dtype) for each in maps], 1)
 
-        length = sum(channels * size * size for channels, size in self._layout(side))
-        return Looker(look, length, dtype, f"1 {self._space} {self._fingerprint()}")
+        return Looker(look, self._layout(side).length, dtype, f"2 {self._space} {self._name()}")
 
-    def _layout(self, side: int) -> list[tuple[int, int]]:
-        """Channels and side of the maps in a row."""
-        generator = self._generator
-        assert isinstance(generator, EncoderUNetGenerator)
-        encoder, stride = generator.encoder, generator.stride
-        features = zip(encoder.channels[1:], encoder.strides[1:], strict=True)
-        return [
-            *((channels, side // each) for channels, each in features),
-            (generator.config.color_channels, side // stride),
-            (1, side // (stride // 2)),
-        ]
+    def _see(self, sample: Sample) -> tuple[Seen, Seen]:
+        """What classifiers see in the photographs and in their lightness, as far as it is kept."""
+        see = self._classifiers
+        seen = see(picture(sample, sample.color, self._space)) if self._keep.real else []
+        return seen, see.judged(sample.lightness) if self._keep.gray else []
 
-    def _fingerprint(self) -> str:
-        """SHA-256 (hex) of the encoder."""
+    @torch.no_grad()
+    def _layout(self, side: int) -> "_Layout":
+        """What stands in the row of a photograph of a side."""
+        if side not in self._layouts:
+            device = next(self._generator.parameters()).device
+            black = torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)
+            sample = self.of_photographs(black)
+            seen, judged = ([list(map(_shape, each)) for each in s] for s in self._see(sample))
+            self._layouts[side] = _Layout(
+                gray=list(map(_shape, sample.features)),
+                color=_shape(sample.color),
+                lightness=_shape(sample.lightness),
+                seen=seen,
+                judged=judged,
+            )
+        return self._layouts[side]
+
+    def _name(self) -> str:
+        """All that decides what stands in a row: networks by name and SHA-256 of their weights."""
         assert isinstance(self._generator, EncoderUNetGenerator)
-        digest = hashlib.sha256(self._generator.config.encoder.encode())
-        for name, tensor in self._generator.encoder.state_dict().items():
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
-        return digest.hexdigest()
+        names = [f"{self._generator.config.encoder} {_fingerprint(self._generator.encoder)}"]
+        if self._keep.real or self._keep.gray:
+            names += [_fingerprint(network) for network in self._classifiers.networks]
+        return " ".join([*names, f"{self._keep.real:d}{self._keep.gray:d}"])
+
+
+_Shape = tuple[int, int]  # channels and side
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The maps in a row, in their order; those of classifiers by classifier."""
+
+    gray: list[_Shape]
+    color: _Shape
+    lightness: _Shape
+    seen: list[list[_Shape]]
+    judged: list[list[_Shape]]
+
+    @property
+    def length(self) -> int:
+        """How many numbers a row has."""
+        shapes = [*self.gray, self.color, self.lightness, *chain(*self.seen), *chain(*self.judged)]
+        return sum(channels * size * size for channels, size in shapes)
+
+
+def _shape(maps: Tensor) -> _Shape:
+    return maps.shape[1], maps.shape[3]
+
+
+def _fingerprint(network: nn.Module) -> str:
+    """SHA-256 (hex) of a network's weights and their names."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+    return digest.hexdigest()
 
 
 def picture(sample: Sample, color: Tensor, space: ColorSpace) -> Tensor:

@@ -25,7 +25,6 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.hyperparameters import TrainingConfig
 from colorgan.images.color_spaces import ColorSpace
-from colorgan.models.backbones import Features
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.hypercolumn import HypercolumnNetwork
@@ -34,14 +33,13 @@ from colorgan.networks import Autocast
 from colorgan.objectives import (
     CROSS_ENTROPY,
     HINGE,
+    FrozenClassifiers,
+    Seen,
     chroma_distance,
-    looked_at,
     perceptual_distance,
 )
 from colorgan.phases import Moment
 from colorgan.samples import Sample, picture
-
-Seen = list[list[Tensor]]  # by classifier, its features from fine to coarse
 
 
 class Steps:
@@ -54,7 +52,7 @@ class Steps:
         config: TrainingConfig,
         generator: Generator,
         adam: torch.optim.Adam,
-        classifiers: Sequence[Features],
+        classifiers: FrozenClassifiers,
         autocast: Autocast,
         space: ColorSpace,
         compiled: bool,
@@ -65,7 +63,7 @@ class Steps:
             config: of the training.
             generator: that learns.
             adam: its optimiser.
-            classifiers: that the losses see with, frozen.
+            classifiers: that the losses see with.
             autocast: the precision of the networks' arithmetic.
             space: what the generator writes.
             compiled: whether to compile what learns.
@@ -147,7 +145,7 @@ class Steps:
         sample = self._enhanced(sample)
         with self._autocast():
             fake = self._generate(sample.gray)
-        real_picture, fake_picture = self._pictures(sample, fake, bool(self._classifiers))
+        real_picture, fake_picture = self._pictures(sample, fake, bool(self._classifiers.networks))
         loss_d = self._judge(real_picture, _detached(fake_picture))
         self._discriminators.requires_grad_(False)
         loss_gan = self._deceive(fake_picture)
@@ -195,7 +193,8 @@ class Steps:
         """A sample of more colourful photographs, where those are wanted."""
         if self._config.chroma == 1:
             return sample
-        return replace(sample, color=(sample.color * self._config.chroma).clamp(-1, 1))
+        color = (sample.color * self._config.chroma).clamp(-1, 1)
+        return replace(sample, color=color, seen=None)
 
     def _pictures(self, sample: Sample, fake: Tensor, seen: bool) -> tuple[Colored, Colored]:
         """The real and the generated pictures of a sample, with what classifiers see or without."""
@@ -205,8 +204,7 @@ class Steps:
         if seen:
             real_seen, fake_seen = self._see_real(sample), self._see_colors(sample, fake)
         if "features" in self._judges:
-            with torch.no_grad():
-                gray_seen = self._see((sample.lightness + 1) / 2)
+            gray_seen = self._see_gray(sample)
         gray = sample.features
         return (
             Colored(sample.lightness, sample.color, gray, real_seen, gray_seen),
@@ -215,16 +213,14 @@ class Steps:
 
     @torch.no_grad()
     def _see_real(self, sample: Sample) -> Seen:
-        return self._see_colors(sample, sample.color)
+        return sample.seen or self._see_colors(sample, sample.color)
+
+    @torch.no_grad()
+    def _see_gray(self, sample: Sample) -> Seen:
+        return sample.seen_gray or self._classifiers.judged(sample.lightness)
 
     def _see_colors(self, sample: Sample, color: Tensor) -> Seen:
-        return self._see(picture(sample, color, self._space))
-
-    def _see(self, rgb: Tensor) -> Seen:
-        """What the classifiers see in (batch, 1 or 3, ...) pictures in [0, 1]."""
-        light = looked_at(rgb) * 2 - 1
-        with self._autocast():
-            return [classifier(light) for classifier in self._classifiers]
+        return self._classifiers(picture(sample, color, self._space))
 
 
 _LOSSES = {"patches": CROSS_ENTROPY, "features": HINGE, "semantic": HINGE}

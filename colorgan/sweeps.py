@@ -26,6 +26,7 @@ from colorgan.cards import find
 from colorgan.colorizer import grayscale
 from colorgan.data.dataset import Dataset, Row, check_name
 from colorgan.documents import read_document
+from colorgan.embedded import with_embedded
 from colorgan.errors import ColorganError, ConfigError, NotInStorage
 from colorgan.evaluation.evaluate import photo_id
 from colorgan.hyperparameters import TrainingConfig, stored_config
@@ -180,7 +181,8 @@ class EvaluatedEpoch:
         seconds: of training until then, all epochs together.
         val_l1: mean absolute error in a and b of Lab.
         val_psnr: PSNR in sRGB, in dB.
-        semantic: mean semantic score; None without a classifier, or without labels for a class.
+        semantic: mean semantic score of the photographs whose class has labels; None where there
+            are none, or no classifier.
         frechet: distance of the classifier's features from those of the originals; None without,
             and of few photographs.
         hue_frechet: the same after every colouring has been given its original's mean chroma.
@@ -230,7 +232,7 @@ def create_sweep(storage: Storage, sweep: Sweep, rows: Sequence[Row]) -> bool:
         if base and "@" not in base:
             raise ConfigError(f"--start-from {base}: a trial wants a package, as {base}@VERSION")
         if base:
-            find(storage, base)
+            find(with_embedded(storage), base)
     key = sweep.key("sweep.json")
     if storage.exists(key):
         return _goes_on(storage, sweep)

@@ -13,6 +13,7 @@ from colorgan.checkpoints import Checkpoints
 from colorgan.colorizer import Colorizer, grayscale
 from colorgan.data.batches import PhotoBank
 from colorgan.data.dataset import HYPERCOLUMN, Dataset, open_dataset
+from colorgan.embedded import with_embedded
 from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import encode_png
 from colorgan.models.generator import Generator
@@ -65,7 +66,8 @@ def train_model(
     patiently(lambda: checkpoints.restore(training))
     if not training.epoch and spec.training.start_from:
         base = patiently(lambda: find_base(storage, spec.run, spec.training.start_from))
-        training.start_from(patiently(lambda: load_generator(storage, base)))
+        models = with_embedded(storage)
+        training.start_from(patiently(lambda: load_generator(models, base)))
         if base.run == spec.run:
             theirs = Checkpoints(storage, f"runs/{base.run}/{base.model}")
             training.oppose_with(patiently(theirs.files))
@@ -138,7 +140,7 @@ class _Stopped(Exception):  # noqa: N818 - it reads as what it says
 
 
 def _errors(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: metrics.get(name) for name in ("val_l1", "val_psnr")}
+    return {name: metrics.get(name) for name in ("val_l1", "val_psnr", "val_colorfulness")}
 
 
 def _publish(

@@ -46,9 +46,10 @@ from colorgan.networks import (
     generators_adam,
     seeded,
 )
+from colorgan.objectives import FrozenClassifiers
 from colorgan.phases import Phase, Schedule
 from colorgan.records import EpochRecord
-from colorgan.samples import Sample, Sampler
+from colorgan.samples import Keep, Sample, Sampler
 from colorgan.states import Snapshot, copied, read_files, tensors_of
 from colorgan.steps import Steps
 from colorgan.validation import Validated, Validation
@@ -109,36 +110,38 @@ class Training:
         self._space = config.architecture(model).color_space
         self._has_fixed_encoder = _has_fixed_encoder(config, model)
         self._create(model)
-        self._sampler = Sampler(self._learner, self._space, self._autocast)
         self._nearest: dict[str, Tensor] = {}  # the generator of the record with that distance
 
     def _create(self, model: str) -> None:
         """Draw the networks, and give them their optimisers."""
         config, device, speed = self.config, self._device, self._speed
         adversarial = any(phase.has_adversary for phase in self._phases)
-        loaded, seen = Classifiers(), []
+        loaded, networks = Classifiers(), []
         self._discriminators: nn.ModuleDict | None = None
         with seeded(config.seed, 0, device):
             self._learner = learner = create_generator(config, model, loaded)
             if isinstance(learner, EncoderUNetGenerator):
                 learner.encoder.requires_grad_(config.encoder_rate > 0)
             if config.sees_colors and not isinstance(learner, HypercolumnNetwork):
-                seen = [loaded.features(name).to(device) for name in config.perceptual_names]
+                networks = [loaded.features(name).to(device) for name in config.perceptual_names]
             # They draw their weights last, so those of the generator do not depend on them.
             if adversarial:
-                self._discriminators = create_discriminators(config, learner, seen)
+                self._discriminators = create_discriminators(config, learner, networks)
         self._validation = Validation(self._ruler(loaded))
-        layout = torch.contiguous_format
-        if speed.channels_last_on(device, self._has_fixed_encoder):
-            layout = torch.channels_last
+        channels_last = speed.channels_last_on(device, self._has_fixed_encoder)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
         learner.to(device, memory_format=layout)  # type: ignore[call-overload]
         fused, compiled = speed.fused_adam != "off", speed.compile == "on"
         self._adam_g = generators_adam(learner, config, fused)
         self.generator = learner
         if config.average:
             self.generator = copy.deepcopy(learner).requires_grad_(False)
+        classifiers = FrozenClassifiers(networks, self._autocast)
+        judges = self._discriminators or ()
+        keep = Keep(real=bool(networks) and config.chroma == 1, gray="features" in judges)
+        self._sampler = Sampler(learner, self._space, self._autocast, classifiers, keep)
         self._steps = Steps(
-            config, learner, self._adam_g, seen, self._autocast, self._space, compiled
+            config, learner, self._adam_g, classifiers, self._autocast, self._space, compiled
         )
         if self._discriminators is not None:
             self._discriminators.to(device, memory_format=layout)  # type: ignore[call-overload]
@@ -240,7 +243,7 @@ class Training:
                 f"{loss_gan}, L1 {loss_l1}): try a lower --learning-rate than "
                 f"{config.learning_rate}"
             )
-        validated = self._validate(moment.objective == "adversarial")
+        validated = self.validate(moment.objective == "adversarial")
         return EpochRecord(
             epoch=epoch,
             loss_d=loss_d,
@@ -273,13 +276,9 @@ class Training:
             [kept[name] for name in weights], [learned[name] for name in weights], 1 - decay
         )
 
-    def validate(self) -> tuple[float, float]:
-        """Mean ab L1 (Lab units) and mean PSNR (dB) over the validation photographs."""
-        validated = self._validate(distance=False)
-        return validated.l1, validated.psnr
-
     @torch.no_grad()
-    def _validate(self, distance: bool) -> Validated:
+    def validate(self, distance: bool = False) -> Validated:
+        """What the network that is kept makes of the validation photographs, with its distance."""
         self.generator.eval()
         size = self.config.batch_size
         if self._device.type == "cuda":  # which has room for many, without their gradients
@@ -404,9 +403,8 @@ class Training:
 
 def _is_nearest(record: EpochRecord, before: Sequence[EpochRecord]) -> bool:
     """Whether the photographs of an epoch are nearer the originals than those of all before."""
-    others = (other.val_distance for other in before)
-    distance = record.val_distance
-    return distance is not None and all(distance < o for o in others if o is not None)
+    distances = [each.val_distance for each in before if each.val_distance is not None]
+    return record.val_distance is not None and all(record.val_distance < d for d in distances)
 
 
 def load_banks(

@@ -16,6 +16,7 @@ from colorgan.colorizer import Colorizer
 from colorgan.data.batches import PhotoBank
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.mapping import batched
+from colorgan.embedded import with_embedded
 from colorgan.errors import ColorganError
 from colorgan.evaluation.evaluate import SemanticScore
 from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS, frechet_distance, hue_invariant
@@ -67,8 +68,8 @@ class Judge:
     def __call__(self, generator: Generator) -> dict[str, float | None]:
         """The mean semantic score and the Fréchet distances, as `EvaluatedEpoch` names them.
 
-        The score is None where a class has no labels, the distances where there are fewer
-        photographs than `FEWEST_PHOTOGRAPHS`.
+        The score is that of the photographs whose class has labels, None where none has; the
+        distances are None where there are fewer photographs than `FEWEST_PHOTOGRAPHS`.
         """
         colorizer = Colorizer(generator)
         colored: list[Pixels] = []
@@ -81,7 +82,7 @@ class Judge:
         features, probabilities = self._look(colored)
         pairs = zip(probabilities, self._labels, strict=True)
         scores = torch.cat([self._score(line[None], label) for line, label in pairs])
-        semantic = scores.mean().item()
+        semantic = scores.nanmean().item()
         found: dict[str, float | None] = {
             "semantic": semantic if math.isfinite(semantic) else None,
             "frechet": None,
@@ -186,7 +187,8 @@ def _train(
     else:
         checkpoints.restore(training, inherit=bool(state.inherited))
     if not training.epoch and config.start_from:
-        training.start_from(load_generator(storage, find(storage, config.start_from)))
+        models = with_embedded(storage)
+        training.start_from(load_generator(models, find(models, config.start_from)))
     judge = Judge(dataset, sweep.model, val, sweep.classifier) if sweep.classifier else None
     evaluations = [
         each

@@ -23,14 +23,17 @@ from cluster.job import add_process_options, check_at_least, run_job
 from cluster.planning import plan_training
 from colorgan.cli import add_storage_option
 from colorgan.data.dataset import SPLITS, check_name, list_datasets, open_dataset
+from colorgan.embedded import with_embedded
 from colorgan.errors import ConfigError, NotInStorage
-from colorgan.evaluation.evaluate import (
-    blocks_left,
+from colorgan.evaluation.contestants import (
     choose_evaluated_router,
-    choose_rows,
-    collect,
     default_models,
     find_contestants,
+)
+from colorgan.evaluation.evaluate import (
+    blocks_left,
+    choose_rows,
+    collect,
     missing_metrics,
     open_evaluation,
 )
@@ -61,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="[NAME=]MODEL[@VERSION]",
         nargs="+",
         help="assembled, general, hypercolumn, classes (default: those three, if they are there); "
-        "NAME= calls it otherwise, NAME=MODEL@VERSION,MODEL@VERSION,… is another assembled model",
+        "embedded, the models that come with colorgan; NAME= calls it otherwise, "
+        "NAME=MODEL@VERSION,MODEL@VERSION,… is another assembled model",
     )
     parser.add_argument(
         "--photographs",
@@ -78,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     check_at_least(0, args, "photographs", "retries")
-    storage = open_storage(storage_uri(args.storage))
+    storage = with_embedded(open_storage(storage_uri(args.storage)))
     router = parse(RouterConfig, args)
     manifests = list_datasets(storage)
     if not args.dataset and not manifests:

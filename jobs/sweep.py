@@ -161,7 +161,7 @@ def _space(args: argparse.Namespace) -> Space:
         space = read_space(args.grid, args.space)
     else:
         space = Space(PRESETS[args.preset].grid, {})
-    twice = given(TrainingConfig, args).keys() & space.varied
+    twice = given(TrainingConfig, args).keys() & {*space.grid, *space.drawn}
     if twice:
         raise ConfigError(f"--{min(twice).replace('_', '-')}: the sweep varies it already")
     return space

@@ -37,7 +37,7 @@ from colorgan.hyperparameters import SpeedConfig, TrainingConfig, by_objective
 from colorgan.models import EMBEDDED
 from colorgan.options import add_options, given, parse
 from colorgan.presets import DEFAULT_PRESET, PRESETS, Preset, find_preset
-from colorgan.progress import format_seconds
+from colorgan.progress import format_seconds, share_in_words
 from colorgan.router_choice import AUTO, HEAD, ROUTERS
 from colorgan.runs import (
     HeadResult,
@@ -142,6 +142,9 @@ def _run(args: argparse.Namespace) -> int:
             _say(f"note: every machine of the cluster must see {storage.uri}, or use s3://")
         for objective, of in by_objective(configs).items():
             _say(f"{', '.join(of)}: {objective}")
+        for model in waiting:
+            if "@" in configs[model].start_from:
+                _say(f"{model}: starts from {configs[model].start_from}")
         for result in results.values():
             if result:
                 _say(f"{result.model}: finished before, {result.package}")
@@ -228,7 +231,7 @@ def _summarize(
     table = Table()
     for heading in ("model", "status", "photographs", "epochs", "time", "device", "images/s"):
         table.add_column(heading)
-    for heading in ("val L1", "PSNR", "package"):
+    for heading in ("val L1", "PSNR", "colour", "package"):
         table.add_column(heading)
     for result in results:
         cells = [result.model, result.status]
@@ -241,6 +244,7 @@ def _summarize(
                 f"{result.images_per_second:.1f}",
                 f"{result.val_l1:.2f}",
                 f"{result.val_psnr:.1f} dB",
+                share_in_words(result.val_colorfulness),
                 result.package or "",
             ]
         table.add_row(*cells)

@@ -1,12 +1,13 @@
 """Where the API sends its work: the contract, and the backend that works in the same process."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from colorgan.cards import ModelCard, find, list_models
 from colorgan.data.dataset import GENERAL, HYPERCOLUMN, ROUTER
+from colorgan.embedded import embedded_note, with_embedded
 from colorgan.errors import NotInStorage
 from colorgan.router import Route
 from colorgan.router_choice import RouterConfig, choose_router
@@ -91,13 +92,14 @@ class Parts:
 def find_parts(config: ServeConfig) -> Parts:
     """The models to serve and a router that fits them: every start of the service begins with it.
 
-    A storage of general or hypercolumn models alone is served without an assembled model.
+    Where storage has no model of a class, the one that comes with colorgan is served. Where none
+    does, a storage of general or hypercolumn models alone is served without an assembled model.
 
     Raises:
         NotInStorage: there is no model, or no router sends to the class models that there are.
         ColorganError: as choose_router.
     """
-    storage = open_storage(config.storage)
+    storage = with_embedded(open_storage(config.storage))
     cards = find_cards(storage, config.models)
     wished = config.router
     pinned = [pin for pin in config.models if pin.partition("@")[0] == ROUTER]
@@ -105,10 +107,30 @@ def find_parts(config: ServeConfig) -> Parts:
         wished = replace(wished, head=pinned[-1])
     classes = {name: card for name, card in cards.items() if name not in (GENERAL, HYPERCOLUMN)}
     choice = choose_router(wished, storage, classes or None)
-    note = choice.note
+    cards = _needed(cards, choice.classes, config.models)
+    used = embedded_note(storage, cards.values(), routed=False)
+    note = "; ".join(filter(None, (choice.note, used)))
     if not classes:
         note = f"there is no class model: clients must ask for model={next(iter(cards))}"
     return Parts(cards, choice.config, note)
+
+
+def _needed(
+    cards: Mapping[str, ModelCard], classes: Collection[str], pins: Collection[str]
+) -> dict[str, ModelCard]:
+    """Packages without those that come with colorgan where a user's own are enough.
+
+    Embedded ones are those of the classes that the router sends to, and beside one of these the
+    general one.
+    """
+    wanted = {name for name in classes if name in cards}
+    if any(cards[name].embedded for name in wanted):
+        wanted.add(GENERAL)
+    return {
+        name: card
+        for name, card in cards.items()
+        if not card.embedded or name in wanted or card.reference in pins
+    }
 
 
 class LocalBackend:

@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.cards import ModelCard
 from colorgan.colorizer import Colorizer
+from colorgan.embedded import with_embedded
 from colorgan.errors import ColorganError
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.models.architectures import EncoderUNetConfig
@@ -109,7 +110,7 @@ class RouterWorker:
             device: see `choose_device`.
             compile: compile the networks.
         """
-        place, where = open_storage(storage), choose_device(device)
+        place, where = with_embedded(open_storage(storage)), choose_device(device)
         self._router = open_router(config, place, where)
         colorizers = {
             name: Colorizer(load_generator(place, cards[name], where))
@@ -153,7 +154,8 @@ class GeneratorWorker:
 
     def __init__(self, storage: str, card: ModelCard, device: str, compile: bool) -> None:
         """Load the generator of a package, and run it once; raises ColorganError."""
-        generator = load_generator(open_storage(storage), card, choose_device(device))
+        models = with_embedded(open_storage(storage))
+        generator = load_generator(models, card, choose_device(device))
         self._colorizer = Colorizer(generator)
         if compile:
             _compile(self._colorizer)

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,12 @@ from colorgan.cards import find
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.sources import SceneSource
 from colorgan.data.staging import StagingConfig, stage
+from colorgan.embedded import EmbeddedStorage
+from colorgan.hyperparameters import TrainingConfig
+from colorgan.networks import create_generator
+from colorgan.packages import Trained, publish
 from colorgan.storage import Storage, open_storage
+from scripts.pretrained import embed
 from tests.browser import browser, shoot  # noqa: F401 - fixtures of every test
 from tests.s3_server import S3Server, s3_server
 
@@ -39,6 +44,14 @@ def one_thread() -> None:
 def no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLORGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_embedded_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test says of an empty storage holds whatever models come with the checkout."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLORGAN_PRETRAINED", str(tmp_path_factory.mktemp("pretrained")))
         yield
 
 
@@ -78,6 +91,49 @@ def scenes(staged_scenes: Path, tmp_path: Path) -> Dataset:
     root = tmp_path / "storage"
     shutil.copytree(staged_scenes, root)
     return open_dataset(open_storage(str(root)), "scenes")
+
+
+# What stands in for the models that come with colorgan: as they are, but small and untrained.
+STAND_IN = TrainingConfig(
+    generator="encoder_unet",
+    encoder_rate=0.0,
+    norm="batch",
+    size=64,
+    width=8,
+    epochs=1,
+    phases="regression",
+)
+
+
+@pytest.fixture(scope="session")
+def stand_ins(staged_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as colorgan/pretrained, with a model of every class and a general one."""
+    folder, root = (tmp_path_factory.mktemp(name) for name in ("stand-ins", "origin"))
+    shutil.copytree(staged_scenes, root, dirs_exist_ok=True)
+    dataset = open_dataset(open_storage(str(root)), "scenes")
+    for seed, model in enumerate((*dataset.manifest.classes, "general")):
+        torch.manual_seed(seed)
+        trained = Trained(
+            create_generator(STAND_IN, model).eval(),
+            classes=dataset.model_classes(model),
+            training=asdict(STAND_IN),
+            metrics={"val_l1": 9.0, "val_psnr": 20.0},
+            seconds=1.0,
+            device="cpu",
+            epochs=1,
+            run="r",
+            extra={"history.csv": b"epoch\n1\n", "samples.png": b"a picture"},
+        )
+        card = publish(dataset.storage, model, dataset, trained)
+        embed(dataset.storage, card.reference, folder)
+    return folder
+
+
+@pytest.fixture
+def embedded(stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """The stand-ins come with colorgan, also in the processes that a test starts."""
+    monkeypatch.setenv("COLORGAN_PRETRAINED", str(stand_ins))
+    return EmbeddedStorage()
 
 
 @pytest.fixture(scope="session")

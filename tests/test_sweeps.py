@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from colorgan.cards import find
 from colorgan.cli import main
 from colorgan.colorizer import Colorizer
+from colorgan.data.batches import PhotoBank
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.errors import ConfigError, NotInStorage, TrainingDiverged
 from colorgan.evaluation.evaluate import photo_id
@@ -44,7 +46,7 @@ from colorgan.sweeps import (
     write_state,
 )
 from colorgan.training import Training, load_banks
-from colorgan.trials import run_trial
+from colorgan.trials import Judge, run_trial
 from tests.races import race
 
 CPU = torch.device("cpu")
@@ -272,6 +274,25 @@ def test_the_classifier_judges_what_the_generator_makes(
         evaluated.hue_frechet,
         evaluated.colorfulness,
     )
+
+
+def test_photographs_whose_class_has_no_labels_have_no_part_in_the_semantic_score(
+    scenes: Dataset,
+) -> None:
+    _, val = load_banks(scenes, "animals", TINY)
+    generator = UNetGenerator(TINY.architecture("animals"))
+    half = PhotoBank(val.pixels[:2])
+
+    def score(labels: tuple[str, ...], photographs: PhotoBank) -> float | None:
+        dataset = SimpleNamespace(
+            model_classes=lambda model: ("animals", "landscapes"),
+            rows=lambda classes, split: [SimpleNamespace(label=label) for label in labels],
+        )
+        return Judge(dataset, "general", photographs, EMBEDDED)(generator)["semantic"]  # type: ignore[arg-type]
+
+    some = ("animals", "animals", *["landscapes"] * (len(val) - 2))
+    assert score(some, val) == pytest.approx(score(some[:2], half), abs=1e-4)
+    assert score(("landscapes", "landscapes"), half) is None
 
 
 def test_tensorboard_finds_scalars_pictures_and_hyper_parameters(

@@ -77,7 +77,7 @@ def test_the_discriminator_sees_70_by_70_patches() -> None:
 def test_losses_fall_on_photographs_that_can_be_learned(scenes: Dataset) -> None:
     config = dataclasses.replace(SMALL, width=8, epochs=12, batch_size=2)
     training = Training(config, *load_banks(scenes, "animals", config), CPU)
-    before, _ = training.validate()
+    before = training.validate().l1
     records = list(training.run())
     assert records[-1].loss_l1 < 0.75 * records[0].loss_l1
     assert records[-1].val_l1 < 0.8 * before
@@ -132,7 +132,7 @@ def test_the_perceptual_term_alone_teaches_what_the_classifier_sees(scenes: Data
     )
     training = Training(config, *load_banks(scenes, "animals", config), CPU)
     steps = training._steps
-    (classifier,) = steps._classifiers
+    (classifier,) = steps._classifiers.networks
     frozen = {name: value.clone() for name, value in classifier.state_dict().items()}
     sample = training._sampler.of_photographs(next(training._val.in_order(3)))
 
@@ -237,7 +237,7 @@ def test_the_classifier_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(config, *banks(64), CPU)
     assert loaded == [EMBEDDED]
     # What is loaded into the encoder is not what the perceptual term sees with.
-    assert training._steps._classifiers[0] is not training._learner.encoder
+    assert training._steps._classifiers.networks[0] is not training._learner.encoder
 
 
 def test_an_epoch_leaves_the_callers_random_numbers_alone() -> None:

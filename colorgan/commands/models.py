@@ -7,6 +7,7 @@ from colorgan.cards import ModelCard, list_models
 from colorgan.cli import EXIT_FAULT, add_storage_option
 from colorgan.commands.text import print_errors, print_table
 from colorgan.documents import read_all, reading
+from colorgan.embedded import EmbeddedStorage
 from colorgan.errors import ColorganError
 from colorgan.models.architectures import HeadConfig
 from colorgan.storage import open_storage
@@ -34,6 +35,8 @@ def _models(args: argparse.Namespace) -> int:
     # One that is damaged must not hide the others.
     faults: list[ColorganError] = []
     cards = list_models(storage, faults.append)
+    has_own = bool(cards or faults)
+    cards += list_models(EmbeddedStorage(), faults.append)
     if args.json:
         print(json.dumps([json.loads(card.to_json()) for card in cards]))
     else:
@@ -41,8 +44,9 @@ def _models(args: argparse.Namespace) -> int:
         if rows:
             headings = ("model", "architecture", "dataset", "photographs", "epochs")
             print_table((*headings, "learned by", "on validation"), rows)
-        elif not faults:
-            print(f"no model in {storage.uri}: python jobs/train_all.py makes models")
+        if not has_own:
+            but = ", and those above come with colorgan" if rows else ""
+            print(f"no model in {storage.uri}: python jobs/train_all.py makes models{but}")
     print_errors(faults)
     return EXIT_FAULT if faults else 0
 

@@ -26,6 +26,7 @@ from colorgan.commands.pictures import (
 )
 from colorgan.commands.text import print_note, print_table, printable
 from colorgan.data.mapping import batched
+from colorgan.embedded import EMBEDDED_MODELS, embedded_note, open_embedded, with_embedded
 from colorgan.errors import ColorganError, ConfigError, ImageRejected
 from colorgan.files import NotWritten
 from colorgan.images.decoding import Photograph, Pixels, decode
@@ -34,7 +35,7 @@ from colorgan.options import add_options, parse
 from colorgan.packages import load_generator
 from colorgan.router import Route, open_router
 from colorgan.router_choice import RouterConfig, choose_lone_router
-from colorgan.storage import open_storage
+from colorgan.storage import Storage, open_storage
 from colorgan.training import choose_device
 
 ASSEMBLED = "assembled"
@@ -97,8 +98,9 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="MODEL",
         default=ASSEMBLED,
-        help=f"{ASSEMBLED}: each photograph by the model of its class (the default); or one model "
-        "for all: animals, animals@VERSION, general",
+        help=f"{ASSEMBLED}: each photograph by the model of its class (the default); "
+        f"{EMBEDDED_MODELS}: the same with the models that come with colorgan; or one model for "
+        "all: animals, animals@VERSION, general",
     )
     parser.add_argument(
         "--class", metavar="NAME", dest="photo_class", help="the class, instead of the router's"
@@ -165,14 +167,16 @@ def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
 
 def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[_Result]]:
     """What colours a batch, and says of each photograph how."""
-    storage, device = open_storage(args.storage), choose_device(args.device)
+    storage, device = _models_of(args), choose_device(args.device)
     if args.photo_class and args.model != ASSEMBLED:
         raise ConfigError(
             f"--class chooses a model instead of the router: drop --model {args.model}"
         )
     model = args.photo_class or args.model
-    if model != ASSEMBLED:
+    if model not in (ASSEMBLED, EMBEDDED_MODELS):
         card = find(storage, model)
+        if "@" not in model:
+            print_note(embedded_note(storage, [card], routed=False))
         colorizer = Colorizer(load_generator(storage, card, device))
         if args.compile:
             colorizer.compile()
@@ -187,6 +191,7 @@ def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[
     alone = "--model NAME colours with one model alone"
     assembly = assemble(parse(RouterConfig, args), storage, way_out=alone)
     print_note(assembly.choice.note)
+    print_note(embedded_note(storage, assembly.cards.values()))
     assembled, cards = assembly.load(storage, device), assembly.cards
     if args.compile:
         assembled.compile()
@@ -199,6 +204,12 @@ def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[
         ]
 
     return by_class
+
+
+def _models_of(args: argparse.Namespace) -> Storage:
+    """Where the models are: in storage, where it has none in colorgan, or there alone."""
+    own = open_storage(args.storage)
+    return open_embedded() if args.model == EMBEDDED_MODELS else with_embedded(own)
 
 
 def _words(route: Route) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from colorgan.assembled import assemble
 from colorgan.commands.text import print_note, print_table
 from colorgan.data.dataset import SPLITS, Dataset, check_name, open_dataset
+from colorgan.embedded import embedded_note, with_embedded
 from colorgan.errors import ConfigError
 from colorgan.evaluation.routing import (
     PEOPLE,
@@ -144,11 +145,12 @@ def prepare_misrouting(parser: argparse.ArgumentParser) -> None:
 
 def _misrouting(args: argparse.Namespace) -> int:
     report = check_name("report", args.report)
-    storage, device = open_storage(args.storage), choose_device(args.device)
+    storage, device = with_embedded(open_storage(args.storage)), choose_device(args.device)
     dataset = open_dataset(storage, args.dataset)
     assembly = assemble(parse(RouterConfig, args), storage, dataset.manifest.classes)
     _check_classes(dataset, assembly.choice)
     print_note(assembly.choice.note)
+    print_note(embedded_note(storage, assembly.cards.values()))
     assembled = assembly.load(storage, device)
     router, colorizers = assembled.router, assembled.colorizers
     observe = _progress("coloured")

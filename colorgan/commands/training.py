@@ -7,6 +7,7 @@ import torch
 
 from colorgan.bases import check_bases, plan_trainings
 from colorgan.data.dataset import open_dataset
+from colorgan.embedded import EMBEDDED_MODELS
 from colorgan.errors import ConfigError
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.options import add_options, given, parse
@@ -69,7 +70,9 @@ def _train(args: argparse.Namespace) -> int:
     check_bases(storage, run, configs)
     open_run(storage, run, dataset.manifest.fingerprint, configs)
     print(f"run {run}: {args.model} on {device_name(device)}, preset {args.preset}")
-    if own.start_from and args.model not in before and "start_from" not in overrides:
+    if overrides.get("start_from") == EMBEDDED_MODELS and own.start_from:
+        print(f"{args.model} starts from {own.start_from}, which comes with colorgan")
+    elif own.start_from and args.model not in before and "start_from" not in overrides:
         print(_base_line(args.model, own.start_from, own.start_from in configs))
     for model, config in configs.items():
         spec = ModelRun(

@@ -64,6 +64,7 @@ _KINDS: Mapping[str, str] = {
     "gray": "The photograph without colour: what doing nothing scores.",
     "original": "The photograph with its true colours: the upper end of the semantic score.",
     "assembled": "A router sends each photograph to the model of its class.",
+    "embedded": "The models that come with colorgan, each for its class.",
     "general": "One model that was trained on the photographs of all classes.",
     "hypercolumn": "A colouriser on the features of an ImageNet network (Dahl 2016).",
 }

@@ -112,6 +112,21 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, page: int | None = None) -
     return Photograph(pixels, alpha, raster.notes)
 
 
+def decode_image(image: Image.Image) -> Photograph:
+    """A picture of Pillow's in any mode, as `decode` gives that of a file.
+
+    Raises:
+        ImageRejected: its file is damaged, or its mode is not known.
+    """
+    try:
+        image.load()
+        raster = _upright(_convert(image, image.info.get("icc_profile"), None), ())
+    except (OSError, ValueError) as error:
+        raise ImageRejected("not an image", str(error)) from None
+    alpha = None if raster.alpha is None else np.asarray(raster.alpha)
+    return Photograph(np.asarray(raster.color.convert("RGB")), alpha)
+
+
 def decode_colors(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """What `decode` gives as `rgb`, as a picture of mode RGB, which Pillow works on without a copy.
 

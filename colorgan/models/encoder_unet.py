@@ -26,7 +26,9 @@ class EncoderUNetGenerator(nn.Module):
     """Lightness in, colour out: a classifier down to its coarsest features, a decoder back.
 
     Each step of the decoder doubles the side, takes the encoder's features of that side beside what
-    it has, and mixes both by two convolutions.
+    it has, and mixes both by two convolutions. Their activations are bounded: otherwise features
+    that are rare in training grow from step to step, a hundred times beyond the usual, and end in
+    garish colours that differ between machines.
 
     Attributes:
         stride: by how much the decoder's own side is smaller than the picture's.
@@ -104,6 +106,6 @@ def _mixed(before: int, after: int, norm: Norm) -> nn.Module:
         layers += [
             nn.Conv2d(channels, after, 3, padding=1, bias=False),
             normalization(norm, after),
-            nn.ReLU(),
+            nn.ReLU6(),
         ]
     return nn.Sequential(*layers)

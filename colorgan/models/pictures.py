@@ -19,7 +19,7 @@ class Colored:
             empty where the generator has no such encoder.
         seen: by classifier, its features of the coloured photographs, from fine to coarse; empty
             where no discriminator looks at them.
-        seen_gray: the same of the gray photographs.
+        seen_gray: the same of the gray photographs, of the features that are judged alone.
     """
 
     lightness: Tensor

@@ -4,7 +4,7 @@ import copy
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from colorgan.hyperparameters import cpu_has_bfloat16
 from colorgan.models.efficientnet_lite import fold_norms
@@ -46,3 +46,27 @@ def in_use(network: Network) -> Network:
         norm.float().load_state_dict(state)
     # Depthwise convolutions in bfloat16 are far slower in PyTorch's usual layout.
     return faster.to(memory_format=torch.channels_last)
+
+
+def halved(tensor: Tensor) -> Tensor:
+    """Weights as a package stores them: float16 where that is as good as float32, or unchanged.
+
+    The kernels are halved, which are nearly all of the bytes. What has one dimension stays as it
+    is: biases, and the statistics and scales of normalisations, whose variances may exceed what
+    float16 can hold. So does a kernel with a value of that kind, or with none that float16 can tell
+    from zero.
+
+    Values are rounded to odd (Boldo and Melquiond 2008, Emulation of FMA and correctly rounded
+    sums): what is inexact takes of its two neighbours the one whose last bit is 1. A network in use
+    rounds them once more, to bfloat16, and the outcome is then that of rounding float32 at once.
+    Rounded to the nearest, one in sixteen would differ.
+    """
+    if tensor.ndim < 2 or tensor.dtype != torch.float32:
+        return tensor
+    nearest = tensor.half()
+    bits = nearest.view(torch.int16)
+    toward_zero = bits - (nearest.float().abs() > tensor.abs()).to(torch.int16)
+    inexact = toward_zero.view(torch.float16).float() != tensor
+    rounded = torch.where(inexact, toward_zero | 1, toward_zero).view(torch.float16)
+    error, largest = (rounded.float() - tensor).abs().max(), tensor.abs().max()
+    return rounded if error <= largest * torch.finfo(torch.float16).eps else tensor

@@ -13,6 +13,11 @@ from colorgan.models.pictures import Colored
 STRIDES = (4, 8, 16)  # of the features that are judged
 
 
+def judged_places(classifier: Features) -> list[int]:
+    """Which of a classifier's features are judged."""
+    return [place for place, stride in enumerate(classifier.strides) if stride in STRIDES]
+
+
 class FeatureDiscriminator(nn.Module):
     """Judge what classifiers see in a coloured picture, given what they see in the gray one.
 
@@ -30,10 +35,7 @@ class FeatureDiscriminator(nn.Module):
             width: channels of each head.
         """
         super().__init__()
-        self._places = [
-            [place for place, stride in enumerate(each.strides) if stride in STRIDES]
-            for each in classifiers
-        ]
+        self._places = [judged_places(each) for each in classifiers]
         self.heads = nn.ModuleList(
             nn.ModuleList(_head(2 * each.channels[place], width) for place in places)
             for each, places in zip(classifiers, self._places, strict=True)
@@ -45,8 +47,9 @@ class FeatureDiscriminator(nn.Module):
         for heads, places, seen, gray in zip(
             self.heads, self._places, picture.seen, picture.seen_gray, strict=True
         ):
-            for head, place in zip(cast(nn.ModuleList, heads), places, strict=True):
-                logits.append(head(torch.cat([seen[place], gray[place]], dim=1)))
+            judged = [seen[place] for place in places]
+            for head, one, other in zip(cast(nn.ModuleList, heads), judged, gray, strict=True):
+                logits.append(head(torch.cat([one, other], dim=1)))
         return logits
 
 

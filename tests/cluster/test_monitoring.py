@@ -59,7 +59,7 @@ def training_series(monkeypatch: pytest.MonkeyPatch) -> dict[str, Series]:
     monkeypatch.setattr(cluster.metrics, "Gauge", Recorder)
     spec = SimpleNamespace(run="a-run", model="animals", training=SimpleNamespace(epochs=3))
     training = cluster.metrics.TrainingMetrics(cast(ModelRun, spec), torch.device("cpu"))
-    training.record(EpochRecord(1, 0.5, 0.9, 0.1, 9.0, 22.0, 30.0, 20.0, 3.0, 12.0))
+    training.record(EpochRecord(1, 0.5, 0.9, 0.1, 9.0, 22.0, 30.0, 20.0, 3.0, 12.0, 0.7, 8.0))
     training.saved(1.5)
     assert found.keys() == {f"ray_{name}" for name in cluster.metrics._GAUGES}
     return found

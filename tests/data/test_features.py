@@ -199,3 +199,35 @@ def test_a_base_model_with_another_encoder_is_looked_at_with_that(cache: Path) -
     expected = started._sampler.of_photographs(next(started._val.in_order(3)))
     for seen, wanted in zip(sample.features, expected.features, strict=True):
         torch.testing.assert_close(seen.float(), wanted.float(), rtol=0.05, atol=0.2)
+
+
+def test_rows_hold_what_the_losses_look_at(cache: Path) -> None:
+    config = dataclasses.replace(
+        SMALL, discriminators="features", chroma=1.0, lambda_perceptual=1.0, epochs=1
+    )
+    training = Training(config, bank(8, 0), bank(3, 1), CPU)
+    list(training.run())
+    assert training._rows
+    rows = training._sample(next(training._rows[1].in_order(3)))
+    photographs = training._sampler.of_photographs(next(training._val.in_order(3)))
+    steps = training._steps
+    seen, judged = steps._see_real(photographs), steps._see_gray(photographs)
+    assert rows.seen and rows.seen_gray and photographs.seen is None
+    for kept, computed in ((rows.seen, seen), (rows.seen_gray, judged)):
+        for maps, expected in zip(kept[0], computed[0], strict=True):
+            torch.testing.assert_close(maps.float(), expected.float(), rtol=0.02, atol=0.02)
+
+    enhanced = Training(dataclasses.replace(config, chroma=1.2), bank(8, 0), bank(3, 1), CPU)
+    list(enhanced.run())
+    assert enhanced._rows
+    sample = enhanced._sample(next(enhanced._rows[1].in_order(3)))
+    assert sample.seen is None and sample.seen_gray, "photographs of more chroma look otherwise"
+
+
+def test_a_regression_keeps_nothing_that_it_does_not_look_at(cache: Path) -> None:
+    config = dataclasses.replace(SMALL, phases="regression", lambda_perceptual=1.0, epochs=1)
+    training = Training(config, bank(8, 0), bank(3, 1), CPU)
+    list(training.run())
+    assert training._rows
+    sample = training._sample(next(training._rows[1].in_order(3)))
+    assert sample.seen is None and sample.seen_gray is None

@@ -12,17 +12,19 @@ from colorgan.cards import find
 from colorgan.colorizer import Colorizer, grayscale
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.errors import ConfigError, NotInStorage
+from colorgan.evaluation.contestants import (
+    choose_evaluated_router,
+    default_models,
+    find_contestants,
+)
 from colorgan.evaluation.evaluate import (
     BLOCK,
     Evaluator,
     SemanticScore,
     blocks_left,
-    choose_evaluated_router,
     choose_judge,
     choose_rows,
     collect,
-    default_models,
-    find_contestants,
     missing_metrics,
     open_evaluation,
     photo_id,

@@ -146,6 +146,7 @@ def test_the_summary_says_what_was_trained(finished_job: FinishedJob) -> None:
         assert (model["status"], model["error"]) == ("done", None)
         assert (model["photographs"], model["epochs"]) == (counts["train"], 16)
         assert model["val_l1"] > 0 and model["val_psnr"] > 0 and model["images_per_second"] > 0
+        assert 0 < model["val_colorfulness"] < 3
         assert model["device"] == "cpu" and model["node"]
     assert written["sum_seconds"] == pytest.approx(sum(m["seconds"] for m in models))
     span = max(m["ended"] for m in models) - min(m["started"] for m in models)

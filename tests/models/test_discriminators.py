@@ -1,6 +1,7 @@
 """Each discriminator: what it sees, and where its gradient goes."""
 
 import dataclasses
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from colorgan.models.classifiers import load_classifier
 from colorgan.models.pictures import Colored
 from colorgan.models.semantic import SemanticDiscriminator
 from colorgan.networks import create_discriminators, create_generator
+from colorgan.objectives import FrozenClassifiers
 from colorgan.phases import Moment
 from colorgan.training import Training
 from tests.test_phases import SMALL, bank
@@ -37,7 +39,7 @@ def test_its_gradient_reaches_the_generator_and_nothing_frozen(name: str) -> Non
         assert parameter.requires_grad != frozen
         assert (parameter.grad is None) == frozen, key
     assert training._learner.write.weight.grad.any()
-    for classifier in training._steps._classifiers:
+    for classifier in training._steps._classifiers.networks:
         assert all(parameter.grad is None for parameter in classifier.parameters())
 
 
@@ -108,7 +110,8 @@ def test_the_one_on_features_has_a_head_at_strides_4_8_and_16_of_each_classifier
     generator = create_generator(config, "animals")
     critic = create_discriminators(config, generator, classifiers)["features"]
     seen = [each(torch.rand(2, 3, 64, 64)) for each in classifiers]
-    logits = critic(Colored(torch.zeros(2, 1, 64, 64), torch.zeros(2, 2, 16, 16), (), seen, seen))
+    gray = FrozenClassifiers(classifiers, nullcontext).judged(torch.zeros(2, 1, 64, 64))
+    logits = critic(Colored(torch.zeros(2, 1, 64, 64), torch.zeros(2, 2, 16, 16), (), seen, gray))
     assert [each.shape for each in logits] == [(2, 1, s, s) for s in (16, 8, 4)] * 2
 
 
@@ -120,7 +123,7 @@ def test_two_classifiers_are_the_perceptual_term_together() -> None:
         perceptual="efficientnet_lite0+efficientnet_lite1",
     )
     training = Training(config, bank(4, 0), bank(3, 1), CPU)
-    first, second = training._steps._classifiers
+    first, second = training._steps._classifiers.networks
     expected = load_classifier("efficientnet_lite1").network.get_submodule("conv_stem").weight
     assert torch.equal(second[0].weight, expected)
     assert not torch.equal(first[0].weight, second[0].weight)

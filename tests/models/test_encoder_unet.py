@@ -54,6 +54,16 @@ def test_every_stage_of_the_encoder_reaches_the_picture() -> None:
         assert parameter.grad is not None and parameter.grad.any(), name
 
 
+def test_features_beyond_the_usual_do_not_grow_on_their_way() -> None:
+    network = EncoderUNetGenerator(EncoderUNetConfig(64, 4, "lab", "batch", EMBEDDED)).eval()
+    last: list[torch.Tensor] = []
+    network.write.register_forward_hook(lambda module, inputs, output: last.append(inputs[0]))
+    with torch.no_grad():
+        features = network.encode(torch.zeros(1, 1, 64, 64).uniform_(-1, 1))
+        network.decode([1e4 * each for each in features])
+    assert 0 < last[0].max() <= 6
+
+
 def test_it_begins_with_the_classifiers_own_features() -> None:
     classifier = load_classifier(EMBEDDED)
     network = EncoderUNetGenerator(

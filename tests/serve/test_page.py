@@ -247,8 +247,8 @@ def test_the_slider_follows_the_pointer_to_both_edges(page: Page, tmp_path: Path
 
 
 def test_a_sample_is_a_click_away(page: Page) -> None:
-    page.get_by_role("button", name="Sailing boat").click()
-    await_colours(card_of(page, "boat.jpg"))
+    page.get_by_role("button", name="Rocket").click()
+    await_colours(card_of(page, "rocket.jpg"))
 
 
 def test_a_pasted_photograph_is_coloured(page: Page) -> None:
@@ -456,7 +456,7 @@ def test_the_dark_scheme_has_its_own_colours(browser: Browser, server: str, shoo
 def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(page: Page) -> None:
     page.get_by_role("button", name="Bird").press("Enter")
     await_colours(card_of(page, "bird.jpg"))
-    page.get_by_role("button", name="Sailing boat").focus()
+    page.get_by_role("button", name="Rocket").focus()
     for control in ("slider", "remove", "radio", "select", "download", "compare"):
         page.keyboard.press("Tab")
         reached, outlined = page.evaluate(

@@ -1,0 +1,121 @@
+"""Who takes part in an evaluation: models by name, their packages, and a router for them."""
+
+from collections.abc import Sequence
+
+from colorgan.assembled import find_class_models
+from colorgan.cards import ModelCard, find
+from colorgan.data.dataset import GENERAL, HYPERCOLUMN, Dataset, check_name
+from colorgan.embedded import EMBEDDED_MODELS, EmbeddedStorage, open_embedded, own_storage
+from colorgan.errors import ConfigError, NotInStorage
+from colorgan.evaluation.results import ASSEMBLED, GRAY, ORIGINAL, Contestant
+from colorgan.models.architectures import HypercolumnConfig
+from colorgan.router_choice import RouterChoice, RouterConfig, choose_router
+from colorgan.storage import Storage
+
+
+def default_models(storage: Storage, classes: Sequence[str]) -> tuple[str, ...]:
+    """Which models to compare: assembled, general and hypercolumn, as far as storage has them.
+
+    Where it has none of them, they are those that come with colorgan.
+
+    Raises:
+        NotInStorage: there are none of these either.
+    """
+    there = set(own_storage(storage).folders("models"))
+    models = [ASSEMBLED] if there >= set(classes) else []
+    models += [name for name in (GENERAL, HYPERCOLUMN) if name in there]
+    if not models and EmbeddedStorage().folders("models"):
+        models = [EMBEDDED_MODELS]
+        models += [GENERAL] if set(classes) <= set(storage.folders("models")) else []
+    if not models:
+        raise NotInStorage(
+            f"no model in {storage.uri} to evaluate: python jobs/train_all.py makes some"
+        )
+    return tuple(models)
+
+
+def find_contestants(
+    storage: Storage, models: Sequence[str], classes: Sequence[str]
+) -> tuple[Contestant, ...]:
+    """The identities, and the packages behind some models' names.
+
+    Args:
+        storage: where the packages are.
+        models: `assembled`, `embedded`, or references as `cards.find` takes them. `embedded` is the
+            assembled model that comes with colorgan where it knows just these classes, and else its
+            general one. NAME=REFERENCE calls it otherwise, so that versions of a model can be
+            compared, and NAME=REFERENCE,REFERENCE,… is an assembled model of these.
+        classes: that an assembled model needs a model for.
+
+    Raises:
+        NotInStorage: a model is missing.
+        ConfigError: one is named twice, or does not colour, or an assembled one lacks a class.
+    """
+    identities = (Contestant(GRAY, ""), Contestant(ORIGINAL, ""))
+    contestants = (*identities, *(_contestant(storage, model, classes) for model in models))
+    names = [contestant.name for contestant in contestants]
+    if len(set(names)) < len(names):
+        raise ConfigError("two models of one name: NAME=MODEL@VERSION calls one otherwise")
+    return contestants
+
+
+def _contestant(storage: Storage, model: str, classes: Sequence[str]) -> Contestant:
+    called, _, packages = model.rpartition("=")
+    if packages == ASSEMBLED:
+        cards = list(find_class_models(storage, classes).values())
+    elif packages == EMBEDDED_MODELS:
+        cards = _embedded_cards(classes)
+        called = called or EMBEDDED_MODELS
+    else:
+        cards = [find(storage, reference) for reference in packages.split(",")]
+    for card in cards:
+        if not card.colors:
+            raise ConfigError(f"{card.reference} is a {card.kind}, not a model that colours")
+    assembled = packages == ASSEMBLED or len(cards) > 1
+    if assembled and sorted(card.model for card in cards) != sorted(classes):
+        raise ConfigError(f"{model}: an assembled model needs one model of {', '.join(classes)}")
+    name = check_name("model", called or (ASSEMBLED if assembled else cards[0].model))
+    return Contestant(name, ",".join(card.reference for card in cards), _note(cards))
+
+
+def _embedded_cards(classes: Sequence[str]) -> list[ModelCard]:
+    """The embedded models of some classes, or the general one where some have none."""
+    embedded = open_embedded()
+    there = set(embedded.folders("models")) - {GENERAL, HYPERCOLUMN}
+    names = classes if there and set(classes) == there else (GENERAL,)
+    return [find(embedded, name) for name in names]
+
+
+def choose_evaluated_router(
+    config: RouterConfig,
+    storage: Storage,
+    dataset: Dataset,
+    contestants: Sequence[Contestant],
+) -> RouterChoice | None:
+    """The router of the assembled models among some contestants; None where there is none.
+
+    Args:
+        config: which router.
+        storage: where the packages are.
+        dataset: whose photographs are to be coloured.
+        contestants: an assembled one has a package for each of the dataset's classes.
+
+    Raises:
+        NotInStorage: no router sends to these classes alone.
+        ColorganError: as choose_router.
+    """
+    routed = next((each for each in contestants if each.routed), None)
+    if routed is None:
+        return None
+    cards = {card.model: card for card in (find(storage, each) for each in routed.packages)}
+    where = f"dataset {dataset.manifest.name}"
+    alone = "--models without assembled compares the others"
+    return choose_router(config, storage, cards, dataset.manifest.classes, where, alone)
+
+
+def _note(cards: Sequence[ModelCard]) -> str:
+    config = cards[0].architecture
+    if isinstance(config, HypercolumnConfig):
+        return f"on {config.backbone}"
+    objectives = dict.fromkeys(card.objective for card in cards if card.objective)
+    return f"Learned by: {'; '.join(objectives)}." if objectives else ""
