@@ -11,6 +11,7 @@ from ray.util.metrics import Gauge
 from colorgan.records import EpochRecord
 from colorgan.runs import ModelRun
 
+# Ray takes no letters beyond ASCII.
 _GAUGES = {
     "colorgan_epoch": "Epochs done",
     "colorgan_epochs": "Epochs to do",
@@ -19,7 +20,7 @@ _GAUGES = {
     "colorgan_val_l1": "Mean absolute error in a and b on the validation photographs, Lab units",
     "colorgan_val_psnr": "PSNR on the validation photographs, dB",
     "colorgan_val_colorfulness": "Colourfulness of the colourings, as a share of the originals'",
-    "colorgan_val_distance": "Fréchet distance of the colourings to the validation photographs",
+    "colorgan_val_distance": "Frechet distance of the colourings to the validation photographs",
     "colorgan_epoch_seconds": "Seconds of the last epoch, by what they went to",
     "colorgan_gpu_memory_bytes": "The most GPU memory that PyTorch has held",
 }
