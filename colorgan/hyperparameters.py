@@ -103,6 +103,11 @@ class TrainingConfig(GeneratorConfig):
         1.0,
         "factor of the photographs' chroma, a and b of Lab, in the phases with an adversary",
     )
+    interpolation: Share = option(
+        1.0,
+        "weight of the generator as it is, in the mean with what it was before its adversary, that "
+        "is measured and published; below 1, fewer mistakes and fewer colours",
+    )
     publish: Literal["last", "nearest"] = option(
         "last",
         "the state that is published: the last one, or that of the epoch, of those that end in an "

@@ -99,6 +99,11 @@ class Moment:
     objective: Objective
     rate: float
 
+    @property
+    def has_adversary(self) -> bool:
+        """Whether the discriminators take part."""
+        return self.objective in ("critic", "adversarial")
+
 
 class Schedule:
     """The phase and the learning rate of every step of a training."""

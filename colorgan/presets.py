@@ -63,6 +63,7 @@ PRESETS: Mapping[str, Preset] = {
             discriminators="semantic:4+features:6",
             discriminator_width=48,
             lambda_perceptual=120.0,
+            interpolation=0.7,
             colorfulness=0.8,
             backbone=EMBEDDED,
             start_from=GENERAL,

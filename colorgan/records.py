@@ -51,3 +51,9 @@ def history_csv(history: Sequence[EpochRecord]) -> bytes:
     table.writerow([field.name for field in fields(EpochRecord)])
     table.writerows(asdict(record).values() for record in history)
     return text.getvalue().encode()
+
+
+def is_nearest(record: EpochRecord, before: Sequence[EpochRecord]) -> bool:
+    """Whether the photographs of an epoch are nearer the originals than those of all before."""
+    distances = [each.val_distance for each in before if each.val_distance is not None]
+    return record.val_distance is not None and all(record.val_distance < d for d in distances)

@@ -88,6 +88,20 @@ def tensors_of(
     return tensors
 
 
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under names with a prefix."""
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def of_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names have a prefix, without it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
 def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies on the CPU."""
     return {

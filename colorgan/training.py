@@ -8,7 +8,7 @@ training that goes on from a checkpoint continues as if it had never stopped.
 import copy
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -33,6 +33,7 @@ from colorgan.data.features import FeatureBank, look_once
 from colorgan.errors import ConfigError, TrainingDiverged
 from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images import lab
+from colorgan.interpolation import Interpolation
 from colorgan.models.architectures import HypercolumnConfig
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
@@ -48,9 +49,9 @@ from colorgan.networks import (
 )
 from colorgan.objectives import FrozenClassifiers
 from colorgan.phases import Phase, Schedule
-from colorgan.records import EpochRecord
+from colorgan.records import EpochRecord, is_nearest
 from colorgan.samples import Keep, Sample, Sampler
-from colorgan.states import Snapshot, copied, read_files, tensors_of
+from colorgan.states import Snapshot, copied, of_prefix, prefixed, read_files, tensors_of
 from colorgan.steps import Steps
 from colorgan.validation import Validated, Validation
 
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
 _DISCRIMINATOR = "discriminator"  # before the names of its tensors
 _NEAREST = "nearest."  # before the names of the tensors of the state that is nearest until now
+_BEFORE = "before."  # and of the state before the adversary
 _VALIDATION_BATCH = 64  # photographs that a GPU validates at a time, at least
 
 
@@ -111,6 +113,7 @@ class Training:
         self._has_fixed_encoder = _has_fixed_encoder(config, model)
         self._create(model)
         self._nearest: dict[str, Tensor] = {}  # the generator of the record with that distance
+        self._interpolation = Interpolation(config.interpolation)
 
     def _create(self, model: str) -> None:
         """Draw the networks, and give them their optimisers."""
@@ -188,8 +191,8 @@ class Training:
             self._look_once(prepare)
         while self.epoch < self.config.epochs:
             record = self._run_epoch(observe)
-            if _is_nearest(record, self.history):
-                self._nearest = copied(self.generator.state_dict())
+            if is_nearest(record, self.history):
+                self._nearest = copied(self.interpolated().state_dict())
             self.history.append(record)
             yield record
 
@@ -231,6 +234,8 @@ class Training:
                 waited += time.perf_counter() - asked
                 done = (epoch - 1) * steps + step
                 moment = schedule.at(done - 1)
+                if moment.has_adversary:
+                    self._interpolation.begin(self.generator)
                 totals += self._steps.take(moment, self._sample(batch)) * len(batch)
                 if config.average and moment.objective != "critic":
                     self._update_average(done)
@@ -278,8 +283,8 @@ class Training:
 
     @torch.no_grad()
     def validate(self, distance: bool = False) -> Validated:
-        """What the network that is kept makes of the validation photographs, with its distance."""
-        self.generator.eval()
+        """What the interpolated network makes of the validation photographs, with its distance."""
+        generator = self.interpolated().eval()
         size = self.config.batch_size
         if self._device.type == "cuda":  # which has room for many, without their gradients
             size = max(size, _VALIDATION_BATCH)
@@ -288,20 +293,20 @@ class Training:
         def pairs(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
             for rgb, row in zip(batches, rows, strict=False):
                 lightness, _ = lab.encode(rgb, self._space)
-                color = self._colors(lightness, row)
+                color = self._colors(generator, lightness, row)
                 yield lab.decode(lightness, color, self._space), rgb.float() / 255
 
         with closing(self._moved(self._val.in_order(size), self._val)) as batches:
             return self._validation(pairs(batches), distance)
 
-    def _colors(self, lightness: Tensor, rows: Tensor | None) -> Tensor:
-        """What the generator that is kept writes, as large as the lightness."""
+    def _colors(self, generator: Generator, lightness: Tensor, rows: Tensor | None) -> Tensor:
+        """What a generator writes, as large as the lightness."""
         with self._autocast():
             if rows is None:
-                colors: Tensor = self.generator(lightness)
+                colors: Tensor = generator(lightness)
                 return colors
-            assert isinstance(self.generator, EncoderUNetGenerator)
-            return scaled(self.generator.decode(self._sample(rows).features), lightness)
+            assert isinstance(generator, EncoderUNetGenerator)
+            return scaled(generator.decode(self._sample(rows).features), lightness)
 
     def _moved(self, batches: Batches, photographs: Photographs) -> Batches:
         """Batches of some photographs on the device."""
@@ -309,10 +314,14 @@ class Training:
             return batches
         return on_device(batches, self._device, self._speed.prefetch_on(self._device))
 
+    def interpolated(self) -> Generator:
+        """The network that an epoch is measured by, and that is published: see `interpolation`."""
+        return self._interpolation(self.generator)
+
     def published(self) -> tuple[Generator, EpochRecord]:
         """The network that is published, and the record of its epoch: see `publish`."""
         if self.config.publish == "last" or not self._nearest:
-            return self.generator, self.history[-1]
+            return self.interpolated(), self.history[-1]
         chosen = copy.deepcopy(self.generator)
         chosen.load_state_dict(self._nearest)
         measured = [record for record in self.history if record.val_distance is not None]
@@ -324,7 +333,8 @@ class Training:
             epoch=self.epoch,
             tensors={
                 **copied(self._tensors()),
-                **{_NEAREST + name: tensor for name, tensor in self._nearest.items()},
+                **prefixed(_NEAREST, self._nearest),
+                **prefixed(_BEFORE, self._interpolation.before),
             },
             state={
                 "config": asdict(self.config),
@@ -353,11 +363,8 @@ class Training:
             for name, tensor in ours.items():
                 tensor.copy_(tensors[name])
         self.history = history
-        self._nearest = {
-            name.removeprefix(_NEAREST): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(_NEAREST)
-        }
+        self._nearest = of_prefix(_NEAREST, tensors)
+        self._interpolation.before = of_prefix(_BEFORE, tensors)
         self._rows = None
 
     def start_from(self, generator: Generator) -> None:
@@ -399,12 +406,6 @@ class Training:
         if self._discriminators is not None:
             tensors |= tensors_of(_DISCRIMINATOR, self._discriminators, self._adam_d, stored)
         return tensors
-
-
-def _is_nearest(record: EpochRecord, before: Sequence[EpochRecord]) -> bool:
-    """Whether the photographs of an epoch are nearer the originals than those of all before."""
-    distances = [each.val_distance for each in before if each.val_distance is not None]
-    return record.val_distance is not None and all(record.val_distance < d for d in distances)
 
 
 def load_banks(

@@ -224,18 +224,18 @@ def _evaluate(
     photographs: Mapping[str, Any],
 ) -> EvaluatedEpoch:
     record = training.history[-1]
-    colorizer = Colorizer(training.generator)
+    generator = training.interpolated()
+    colorizer = Colorizer(generator)
     pictures = {}
     for photo, rgb in photographs.items():
         (pictures[photo],) = colorizer([rgb])
         key = sweep.picture_key(trial, record.epoch, photo)
         storage.put(key, encode_webp(pictures[photo]))
     weights = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in training.generator.state_dict().items()
+        name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()
     }
     storage.put(sweep.weights_key(trial, record.epoch), save(weights))
-    judged = judge(training.generator) if judge else {"semantic": None, "frechet": None}
+    judged = judge(generator) if judge else {"semantic": None, "frechet": None}
     evaluated = EvaluatedEpoch(
         epoch=record.epoch,
         seconds=sum(each.seconds for each in training.history),

@@ -30,6 +30,7 @@ SMALL = TrainingConfig(
     phases="regression:3+critic:2+adversarial:3",
     discriminators="semantic+features:0.5",
     chroma=1.2,
+    interpolation=0.7,
 )
 
 
@@ -246,7 +247,8 @@ def test_the_state_nearest_the_originals_is_published_also_after_a_restart() -> 
     training = train(config, val=24)
     next(training.run())
     files = training.snapshot().files()
-    expected = {name: each.clone() for name, each in training.generator.state_dict().items()}
+    kept = training.interpolated()
+    expected = {name: each.clone() for name, each in kept.state_dict().items()}
     list(training.run())
     first, second = (record.val_distance or 0.0 for record in training.history)
     assert 0 < first < second
@@ -260,7 +262,7 @@ def test_the_state_nearest_the_originals_is_published_also_after_a_restart() -> 
         assert not torch.equal(
             each.generator.state_dict()["write.weight"], expected["write.weight"]
         )
-    last = dataclasses.replace(config, publish="last", epochs=1)
+    last = dataclasses.replace(config, publish="last", epochs=1, interpolation=1.0)
     training = train(last, val=24)
     list(training.run())
     assert training.published() == (training.generator, training.history[-1])
@@ -305,3 +307,22 @@ def test_the_perceptual_term_is_in_every_phase_but_the_regression() -> None:
     records = list(training.run())
     assert looked == {"regression": 0, "perceptual": 4, "critic": 4, "adversarial": 4}
     assert [bool(record.loss_d) for record in records] == [False, False, True, True]
+
+
+def test_what_is_published_stands_between_the_regression_and_the_adversary() -> None:
+    def published(interpolation: float) -> tuple[dict[str, torch.Tensor], list[EpochRecord]]:
+        training = train(dataclasses.replace(SMALL, interpolation=interpolation))
+        list(training.run())
+        generator, record = training.published()
+        assert record == training.history[-1]
+        return generator.state_dict(), training.history
+
+    before, records = published(0.0)
+    after, mean = published(1.0)[0], published(0.7)[0]
+    assert not torch.equal(before["write.weight"], after["write.weight"])
+    for name, tensor in mean.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, 0.7 * after[name] + 0.3 * before[name])
+    # The adversary begins within the second of four epochs, and changes nothing that is published.
+    measured = [(record.val_l1, record.val_colorfulness) for record in records]
+    assert measured[1] == measured[2] == measured[3] != measured[0]

@@ -232,7 +232,7 @@ def test_the_classifier_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
         loaded.append(name)
         return load(name)
 
-    monkeypatch.setattr(classifiers, "load_classifier", count)
+    monkeypatch.setattr("colorgan.networks.load_classifier", count)
     config = find_preset("best").config("animals", {"size": 64, "width": 4, "epochs": 1})
     training = Training(config, *banks(64), CPU)
     assert loaded == [EMBEDDED]
