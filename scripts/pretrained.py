@@ -167,13 +167,18 @@ def embed(
     }
     embedded = replace(embedded, files=files)
     target = open_storage(str(folder))
-    target.delete(f"models/{card.model}")
-    others = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    mine = folder / "models" / card.model
+    others = sum(
+        path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_relative_to(mine)
+    )
     if others + _bytes_of(embedded) > LARGEST:
         raise ColorganError(
             f"{card.reference} does not fit: the packages in {folder} may have {LARGEST:,} bytes "
             f"together, the others have {others:,}, and it has {_bytes_of(embedded):,}"
         )
+    target.delete(f"models/{card.model}")
     for name, data in contents.items():
         target.put(f"models/{card.model}/{embedded.version}/{name}", data)
     target.put(f"models/{card.model}/{embedded.version}/model.json", embedded.to_json())
