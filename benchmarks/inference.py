@@ -172,7 +172,7 @@ def make_compiled(
     try:
         compiled: Callable[[Tensor], Tensor]
         if device == "cpu":
-            compiled = compile_network(generator, lightness[:1], dtype)
+            compiled = compile_network(generator, lightness[:1], dtype=dtype)
         else:
             # A GPU waits for Python at small batches, unless one graph starts all kernels.
             options = {"freezing": True, "triton.cudagraphs": True}
