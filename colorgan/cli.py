@@ -105,13 +105,17 @@ def _run(argv: Sequence[str]) -> int:
     return command(args)
 
 
+_STORAGE = "$COLORGAN_STORAGE, or artifacts/"
+
+
 def add_storage_option(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """Add the option --storage."""
+    own = default if default not in (None, argparse.SUPPRESS) else _STORAGE
     parser.add_argument(
         "--storage",
         metavar="URI",
         default=default,
-        help="a folder or s3://bucket/prefix (default: $COLORGAN_STORAGE, or artifacts/)",
+        help=f"a folder or s3://bucket/prefix (default: {own})",
     )
 
 

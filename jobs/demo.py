@@ -1,6 +1,8 @@
 """The whole story on this machine: stage photographs, train through `ray job submit`, colour, look.
 
-`make demo` runs it on the embedded scenes, `PHOTOS=folder make demo` on a folder of photographs.
+`make demo` runs it on drawn scenes, `PHOTOS=folder make demo` on a folder of photographs. It has a
+storage of its own, since models of scenes would otherwise colour photographs from then on. Its page
+also shows what the models that come with colorgan make of four photographs.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.local import local_ray
+from colorgan import load
 from colorgan.cards import ModelCard, find
 from colorgan.cli import EXIT_FAULT, add_storage_option, guarded
 from colorgan.colorizer import Colorizer, grayscale
@@ -33,6 +36,9 @@ from colorgan.progress import format_seconds
 from colorgan.storage import Storage, open_storage
 
 DATASET = "demo"
+STORAGE = "artifacts/demo"
+PHOTOGRAPHS = Path(__file__).parents[1] / "docs" / "photographs"  # that anyone may use
+PHOTOGRAPH_NAMES = ("chelsea", "rocket", "coffee", "astronaut")
 SCENES_PER_CLASS = 150
 # Photographs shown to the networks in all, over the epochs: minutes on two cores. Scenes are simple
 # enough to be learned from nothing; the preset `best` shows half of it to general first.
@@ -68,7 +74,7 @@ class Colored:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; returns its exit status."""
     parser = argparse.ArgumentParser(prog="demo.py", description=__doc__)
-    add_storage_option(parser)
+    add_storage_option(parser, STORAGE)
     parser.add_argument(
         "--photos", metavar="FOLDER", help="your photographs, a folder a class (default: scenes)"
     )
@@ -99,11 +105,11 @@ def _run(photos: str | None, storage: Storage) -> int:
     colored = [_color(storage, dataset, label) for label in classes]
     page, sheet = _report(storage, dataset, colored)
     _table(colored)
-    more = f"jobs/train_all.py --dataset {DATASET} --models {classes[0]} --epochs 40"
+    more = f"jobs/train_all.py --storage {storage.uri} --models {classes[0]} --epochs 40"
     print(
         f"\nDone in {format_seconds(time.monotonic() - started)}. Look at\n  {page}\n  {sheet}\n"
         "Try next\n"
-        "  .venv/bin/colorgan models\n"
+        f"  .venv/bin/colorgan models --storage {storage.uri}\n"
         "  .venv/bin/colorgan colorize YOUR_PHOTO.jpg -o colored.png\n"
         f"  .venv/bin/python {more}\n"
         "  PHOTOS=FOLDER make demo      (your photographs: FOLDER/CLASS/*.jpg)"
@@ -171,11 +177,23 @@ def _report(storage: Storage, dataset: Dataset, colored: list[Colored]) -> tuple
     columns = len(colored) if all(len(one.rows) >= SHEET_ROWS for one in colored) else 1
     sheet = encode_png(contact_sheet(headings, rows, columns=columns))
     storage.put("reports/demo/contact_sheet.png", sheet)
+    storage.put("reports/demo/photographs.png", _photographs())
     storage.put("reports/demo/index.html", _page(dataset, colored).encode())
     return (
         storage.location("reports/demo/index.html"),
         storage.location("reports/demo/contact_sheet.png"),
     )
+
+
+def _photographs() -> bytes:
+    """A PNG of photographs as the models that come with colorgan colour them."""
+    color = load(models="embedded")
+    rows = []
+    for name in PHOTOGRAPH_NAMES:
+        original = decode((PHOTOGRAPHS / f"{name}.jpg").read_bytes()).rgb
+        gray = grayscale(original)
+        rows.append(SheetRow(name, (gray, color(gray), original)))
+    return encode_png(contact_sheet(("grayscale", "coloured", "original"), rows, columns=2))
 
 
 def _cells(one: Colored) -> tuple[str, ...]:
@@ -234,6 +252,11 @@ was seen in training. L1 in ab is the mean absolute error of colour in CIE Lab: 
 <table><tr>{head}</tr>{body}</table>
 <p><img src="contact_sheet.png"
   alt="Rows of test photographs: grayscale, coloured by the model, original"></p>
+<h2>Real photographs</h2>
+<p>So the models that come with colorgan colour four photographs that they were not trained on. The
+colours are likely ones, not those that were there.</p>
+<p><img src="photographs.png"
+  alt="Four photographs: grayscale, coloured by the models that come with colorgan, original"></p>
 </html>
 """
 
