@@ -444,8 +444,8 @@ def test_the_dark_scheme_has_its_own_colours(browser: Browser, server: str, shoo
     grounds = {}
     for scheme in ("light", "dark"):
         with visit(browser, server, color_scheme=scheme) as page:
-            page.get_by_role("button", name="Horse").click()
-            await_colours(card_of(page, "horse.jpg"))
+            page.get_by_role("button", name="Portrait of a cat").click()
+            await_colours(card_of(page, "chelsea.jpg"))
             grounds[scheme] = page.locator("body").evaluate(
                 "body => getComputedStyle(body).backgroundColor.match(/\\d+/g).map(Number)"
             )
@@ -454,9 +454,9 @@ def test_the_dark_scheme_has_its_own_colours(browser: Browser, server: str, shoo
 
 
 def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(page: Page) -> None:
-    page.get_by_role("button", name="Bird").press("Enter")
-    await_colours(card_of(page, "bird.jpg"))
-    page.get_by_role("button", name="Rocket").focus()
+    page.get_by_role("button", name="Portrait of a cat").press("Enter")
+    await_colours(card_of(page, "chelsea.jpg"))
+    page.get_by_role("button", name="Cup of coffee").focus()
     for control in ("slider", "remove", "radio", "select", "download", "compare"):
         page.keyboard.press("Tab")
         reached, outlined = page.evaluate(
