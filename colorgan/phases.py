@@ -15,6 +15,7 @@ from typing import Literal, get_args
 from colorgan.errors import ConfigError
 
 Objective = Literal["regression", "perceptual", "critic", "adversarial"]
+_WITH_ADVERSARY: tuple[Objective, ...] = ("critic", "adversarial")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Phase:
     @property
     def has_adversary(self) -> bool:
         """Whether the discriminators take part."""
-        return self.objective in ("critic", "adversarial")
+        return self.objective in _WITH_ADVERSARY
 
     @property
     def has_perceptual_term(self) -> bool:
@@ -102,7 +103,7 @@ class Moment:
     @property
     def has_adversary(self) -> bool:
         """Whether the discriminators take part."""
-        return self.objective in ("critic", "adversarial")
+        return self.objective in _WITH_ADVERSARY
 
 
 class Schedule:
