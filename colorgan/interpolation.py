@@ -3,6 +3,8 @@
 A generator that learns against an adversary dares more colours, and makes more mistakes: a thing in
 two hues, a red face. The mean of its weights and of those that it had before is a network whose
 pictures lie between those of both (Wang et al. 2018, ESRGAN, section 3.4), at no cost in use.
+A training that begins with its adversary from random weights has nothing to go back to, and keeps
+what it learns.
 """
 
 import copy

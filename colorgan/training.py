@@ -113,7 +113,8 @@ class Training:
         self._has_fixed_encoder = _has_fixed_encoder(config, model)
         self._create(model)
         self._nearest: dict[str, Tensor] = {}  # the generator of the record with that distance
-        self._interpolation = Interpolation(config.interpolation)
+        knows = bool(config.start_from) or not self._phases[0].has_adversary
+        self._interpolation = Interpolation(config.interpolation if knows else 1.0)
 
     def _create(self, model: str) -> None:
         """Draw the networks, and give them their optimisers."""

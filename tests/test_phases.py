@@ -326,3 +326,9 @@ def test_what_is_published_stands_between_the_regression_and_the_adversary() -> 
     # The adversary begins within the second of four epochs, and changes nothing that is published.
     measured = [(record.val_l1, record.val_colorfulness) for record in records]
     assert measured[1] == measured[2] == measured[3] != measured[0]
+
+
+def test_random_weights_are_not_part_of_what_is_published() -> None:
+    training = train(dataclasses.replace(SMALL, phases="adversarial", epochs=1))
+    list(training.run())
+    assert training.published()[0] is training.generator
