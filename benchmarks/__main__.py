@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from benchmarks.face import Benchmark, add_options, run_all, settings_of
-from colorgan.cli import take_any_text
+from colorgan.commands.process import take_any_text
 
 # By name, what each is.
 BENCHMARKS = {

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.measure import Result, Rounds, Unavailable
-from colorgan.cli import guarded
+from colorgan.commands.process import guarded
 from colorgan.commands.text import print_table
 from colorgan.errors import ColorganError
 from colorgan.files import Input, check_outputs, write_file
-from colorgan.machine import about_machine
+from colorgan.system import about_machine
 
 Choice = TypeVar("Choice")
 

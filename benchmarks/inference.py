@@ -23,15 +23,15 @@ from torch import Tensor
 from benchmarks.children import Child, Facts, Work, settler
 from benchmarks.face import LATE, Settings, left_out, main_of, note
 from benchmarks.measure import Result, Unavailable, Variant, interleave
-from colorgan.colorizer import Colorizer
-from colorgan.compilation import compile_network
-from colorgan.data.dataset import GENERAL
 from colorgan.data.scenes import CLASSES, draw_scene
-from colorgan.hyperparameters import cpu_has_bfloat16
 from colorgan.images import lab
+from colorgan.inference.colorizer import Colorizer
+from colorgan.inference.compilation import compile_network
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.unet import UNetGenerator
-from colorgan.presets import PRESETS
+from colorgan.names import GENERAL
+from colorgan.system import cpu_has_bfloat16
+from colorgan.training.presets import PRESETS
 
 NAME = "inference"
 REFERENCE = "float32 eager"

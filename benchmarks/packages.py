@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.inference import make_generator
-from colorgan.cards import ModelCard
-from colorgan.data.dataset import GENERAL, SPLITS, Dataset, Manifest
+from colorgan.data.dataset import SPLITS, Dataset, Manifest
 from colorgan.data.scenes import CLASSES
 from colorgan.models.architectures import GeneratorConfig
-from colorgan.packages import Trained, publish
+from colorgan.names import GENERAL
+from colorgan.packages.card import ModelCard
+from colorgan.packages.weights import Trained, publish
 from colorgan.storage import open_storage
 
 # What the packages claim to have been trained on.

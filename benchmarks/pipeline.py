@@ -20,14 +20,14 @@ from benchmarks.face import Settings, main_of, note
 from benchmarks.inference import forward, make_generator, report_config
 from benchmarks.measure import Result, Variant, interleave
 from benchmarks.photographs import large_photograph, photographs
-from colorgan.assembled import AssembledColorizer
 from colorgan.classes import PhotoClasses
-from colorgan.colorizer import Colorizer, prepare, recombine
 from colorgan.images import lab
 from colorgan.images.decoding import decode, encode_png
+from colorgan.inference.assembled import AssembledColorizer
+from colorgan.inference.colorizer import Colorizer, prepare, recombine
+from colorgan.inference.router import LabelRouter
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.classifiers import load_classifier
-from colorgan.router import LabelRouter
 
 NAME = "pipeline"
 REFERENCE = "classifier and generator alone"

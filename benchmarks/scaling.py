@@ -36,10 +36,10 @@ from benchmarks.packages import publish_untrained, spread
 from benchmarks.training_step import make_ours, make_reference
 from colorgan.classes import imagenet_labels
 from colorgan.evaluation.statistics import PowerLaw, fit_power_law
-from colorgan.hyperparameters import SpeedConfig
+from colorgan.inference.router_choice import RouterConfig
 from colorgan.models.architectures import GeneratorConfig
-from colorgan.presets import PRESETS
-from colorgan.router_choice import RouterConfig
+from colorgan.training.config import SpeedConfig
+from colorgan.training.presets import PRESETS
 
 NAME = "scaling"
 OURS = "colorgan"

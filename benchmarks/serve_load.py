@@ -40,15 +40,15 @@ from benchmarks.packages import publish_untrained, spread
 from benchmarks.photographs import photographs
 from cluster.local import free_ports
 from colorgan import options
-from colorgan.assembled import AssembledColorizer, find_class_models, load_assembled
-from colorgan.cli import add_storage_option
+from colorgan.commands.process import add_storage_option
 from colorgan.data.scenes import CLASSES
 from colorgan.errors import ColorganError
 from colorgan.images.decoding import decode, encode_png
+from colorgan.inference.assembled import AssembledColorizer, find_class_models, load_assembled
+from colorgan.inference.router import open_router
+from colorgan.inference.router_choice import RouterConfig
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.options import option
-from colorgan.router import open_router
-from colorgan.router_choice import RouterConfig
 from colorgan.storage import open_storage
 from serve.config import Limits
 

@@ -31,12 +31,12 @@ from colorgan.data.batches import JITTER
 from colorgan.data.scenes import CLASSES
 from colorgan.data.sources import SceneSource
 from colorgan.data.staging import StagingConfig, stage
-from colorgan.hyperparameters import SpeedConfig
-from colorgan.presets import PRESETS
-from colorgan.runs import ModelRun
 from colorgan.storage import Storage, open_storage
-from colorgan.train import train_model
-from colorgan.training import choose_device
+from colorgan.system import choose_device
+from colorgan.training.config import SpeedConfig
+from colorgan.training.model_run import train_model
+from colorgan.training.presets import PRESETS
+from colorgan.training.runs import ModelRun
 
 NAME = "train_all"
 AT_ONCE = "three processes at once"

@@ -22,12 +22,12 @@ from benchmarks.face import LATE, Settings, left_out, main_of, note
 from benchmarks.measure import Result, Unavailable, interleave
 from benchmarks.reference_step import ReferenceTraining
 from colorgan.data.batches import JITTER, PhotoBank
-from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images import lab
 from colorgan.images.decoding import Pixels
-from colorgan.presets import PRESETS
-from colorgan.records import EpochRecord
-from colorgan.training import Training
+from colorgan.training.config import SpeedConfig, TrainingConfig
+from colorgan.training.loop import Training
+from colorgan.training.presets import PRESETS
+from colorgan.training.records import EpochRecord
 
 NAME = "training_step"
 REFERENCE = "reference step, float32"

@@ -9,11 +9,11 @@ import torch
 from cluster.errors import cause
 from cluster.planning import Plan
 from colorgan.data.dataset import Row
-from colorgan.embedded import with_embedded
 from colorgan.errors import ColorganError
 from colorgan.evaluation.evaluate import Evaluator
 from colorgan.evaluation.results import Report, open_report
-from colorgan.router_choice import RouterConfig
+from colorgan.inference.router_choice import RouterConfig
+from colorgan.packages.embedded import with_embedded
 from colorgan.storage import open_storage
 
 

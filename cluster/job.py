@@ -4,7 +4,7 @@ import argparse
 import signal
 from collections.abc import Callable, Sequence
 
-from colorgan.cli import guarded, take_any_text
+from colorgan.commands.process import guarded, take_any_text
 from colorgan.data.dataset import Dataset, list_datasets, open_dataset
 from colorgan.data.sources import SourceConfig, find_source
 from colorgan.data.staging import StagingConfig, stage

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import torch
 from ray.util.metrics import Gauge
 
-from colorgan.records import EpochRecord
-from colorgan.runs import ModelRun
+from colorgan.training.records import EpochRecord
+from colorgan.training.runs import ModelRun
 
 # Ray takes no letters beyond ASCII.
 _GAUGES = {

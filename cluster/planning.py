@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from colorgan.errors import ConfigError
-from colorgan.memory import keep_buffers
+from colorgan.system import keep_buffers
 
 # Three models on two cores are worth training at once; thirty are not.
 _MODELS_PER_CPU = 4

@@ -8,14 +8,15 @@ import torch
 
 from cluster.errors import cause
 from cluster.planning import Plan
-from colorgan.cards import ModelCard
-from colorgan.data.dataset import ROUTER, Dataset, open_dataset
+from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.errors import ColorganError, Corrupt
 from colorgan.models.classifiers import load_classifier
-from colorgan.router_training import HeadTrainingConfig, train_router
-from colorgan.runs import HeadResult
+from colorgan.names import ROUTER
+from colorgan.packages.card import ModelCard
 from colorgan.storage import Storage, open_storage
-from colorgan.training import device_name
+from colorgan.system import device_name
+from colorgan.training.router_head import HeadTrainingConfig, train_router
+from colorgan.training.runs import HeadResult
 
 
 def fit_head(

@@ -13,9 +13,9 @@ from cluster.errors import cause
 from cluster.planning import Plan
 from cluster.queue import Queue
 from colorgan.errors import ColorganError
-from colorgan.progress import Progress, RunProgress, write_progress
-from colorgan.runs import ModelResult, ModelRun
 from colorgan.storage import Storage
+from colorgan.training.progress import Progress, RunProgress, write_progress
+from colorgan.training.runs import ModelResult, ModelRun
 
 # What stopping may take; RAY_JOB_STOP_WAIT_TIME_S, after which Ray kills a job, should be longer.
 _STOP_SECONDS = 100.0

@@ -15,8 +15,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from cluster.errors import cause
 from cluster.planning import Plan
 from colorgan.errors import ColorganError
-from colorgan.records import EpochRecord
-from colorgan.runs import ModelResult, ModelRun, Wish
+from colorgan.training.records import EpochRecord
+from colorgan.training.runs import ModelResult, ModelRun, Wish
 
 _ASK_SECONDS = 1.0  # how often a training tells how far it is, and hears what is wished of it
 
@@ -131,7 +131,7 @@ def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
     import torch
 
     from cluster.metrics import TrainingMetrics
-    from colorgan.train import train_model
+    from colorgan.training.model_run import train_model
 
     plan.settle()
     node = ray.util.get_node_ip_address()

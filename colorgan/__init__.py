@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:
-    from colorgan.loaded import LoadedModels
+from colorgan.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from colorgan.inference.loaded import LoadedModels
+
+__all__ = ["__version__", "load"]
 
 
 def load(
@@ -39,6 +41,6 @@ def load(
         NotInStorage: there is no such model, or not one of every class.
         ColorganError: a model cannot be read, or the device is not there.
     """
-    from colorgan.loaded import load_models  # PyTorch takes seconds to import
+    from colorgan.inference.loaded import load_models  # PyTorch takes seconds to import
 
     return load_models(storage, models, device)

@@ -9,8 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from colorgan.data.dataset import check_class
 from colorgan.errors import ConfigError
+from colorgan.names import check_class
 
 
 @dataclass(frozen=True)

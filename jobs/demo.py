@@ -21,19 +21,19 @@ from rich.table import Table
 
 from cluster.local import local_ray
 from colorgan import load
-from colorgan.cards import ModelCard, find
-from colorgan.cli import EXIT_FAULT, add_storage_option, guarded
-from colorgan.colorizer import Colorizer, grayscale
+from colorgan.commands.process import EXIT_FAULT, add_storage_option, guarded
 from colorgan.data.dataset import Dataset
 from colorgan.data.sources import SourceConfig, find_source
 from colorgan.data.staging import StagingConfig, StagingProgress, stage
 from colorgan.errors import ColorganError
-from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
-from colorgan.evaluation.metrics import ab_l1, psnr
+from colorgan.images.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import Pixels, decode, encode_png
-from colorgan.packages import load_generator
-from colorgan.progress import format_seconds
+from colorgan.inference.colorizer import Colorizer, grayscale
+from colorgan.metrics import ab_l1, psnr
+from colorgan.packages.card import ModelCard, find
+from colorgan.packages.weights import load_generator
 from colorgan.storage import Storage, open_storage
+from colorgan.training.progress import format_seconds
 
 DATASET = "demo"
 STORAGE = "artifacts/demo"

@@ -21,9 +21,8 @@ import colorgan
 from cluster.connection import cluster_nodes, connected, storage_uri
 from cluster.job import add_process_options, check_at_least, run_job
 from cluster.planning import plan_training
-from colorgan.cli import add_storage_option
-from colorgan.data.dataset import SPLITS, check_name, list_datasets, open_dataset
-from colorgan.embedded import with_embedded
+from colorgan.commands.process import add_storage_option
+from colorgan.data.dataset import SPLITS, list_datasets, open_dataset
 from colorgan.errors import ConfigError, NotInStorage
 from colorgan.evaluation.contestants import (
     choose_evaluated_router,
@@ -39,11 +38,13 @@ from colorgan.evaluation.evaluate import (
 )
 from colorgan.evaluation.report import write_report
 from colorgan.evaluation.results import Evaluation, Report, no_labels
-from colorgan.evaluation.survey import survey_frames
+from colorgan.inference.router_choice import RouterConfig
+from colorgan.names import check_name
 from colorgan.options import add_options, parse
-from colorgan.progress import format_seconds
-from colorgan.router_choice import RouterConfig
+from colorgan.packages.embedded import with_embedded
 from colorgan.storage import open_storage
+from colorgan.survey import survey_frames
+from colorgan.training.progress import format_seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:

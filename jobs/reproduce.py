@@ -21,15 +21,17 @@ from pathlib import Path
 from cluster.connection import storage_uri
 from cluster.job import add_process_options, choose_dataset, run_job
 from cluster.local import local_ray
-from colorgan.cli import EXIT_INTERRUPTED, add_storage_option
-from colorgan.data.dataset import GENERAL, HYPERCOLUMN, Dataset
+from colorgan.commands.process import EXIT_INTERRUPTED, add_storage_option
+from colorgan.data.dataset import Dataset
 from colorgan.errors import ColorganError
 from colorgan.evaluation.results import ASSEMBLED
-from colorgan.machine import about_machine
-from colorgan.progress import format_seconds
-from colorgan.reproduction.analyses import ANALYSES, class_packages, package_of, publish_trials
-from colorgan.reproduction.page import write_page
-from colorgan.reproduction.plan import (
+from colorgan.names import GENERAL, HYPERCOLUMN
+from colorgan.storage import Storage, open_storage
+from colorgan.system import about_machine, choose_device
+from colorgan.training.progress import format_seconds
+from jobs.reproduction.analyses import ANALYSES, class_packages, package_of, publish_trials
+from jobs.reproduction.page import write_page
+from jobs.reproduction.plan import (
     SCALES,
     Reproduction,
     Step,
@@ -43,9 +45,7 @@ from colorgan.reproduction.plan import (
     training_steps,
     write_record,
 )
-from colorgan.reproduction.sections import BEST, BEST_GENERAL, make_sections
-from colorgan.storage import Storage, open_storage
-from colorgan.training import choose_device
+from jobs.reproduction.sections import BEST, BEST_GENERAL, make_sections
 
 _STOP_SECONDS = 150.0  # a job that is told to end keeps its trainings' last epochs
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from cluster.connection import cluster_nodes, connected, storage_uri
 from cluster.job import add_address_option, check_at_least, run_job
-from colorgan.cli import add_storage_option
+from colorgan.commands.process import add_storage_option
 from colorgan.commands.staging import add_stage_options, run_stage
 from colorgan.data.mapping import Mapper
 from colorgan.storage import open_storage

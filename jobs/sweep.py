@@ -26,27 +26,15 @@ from cluster.connection import cluster_nodes, connected, storage_uri
 from cluster.job import add_training_options, check_at_least, run_job
 from cluster.planning import plan_training
 from cluster.trainer import Trainer
-from colorgan.bases import plan_trainings
-from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option
-from colorgan.data.dataset import (
-    GENERAL,
-    HYPERCOLUMN,
-    Dataset,
-    check_name,
-    list_datasets,
-    open_dataset,
-)
+from colorgan.commands.process import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option
+from colorgan.data.dataset import Dataset, list_datasets, open_dataset
 from colorgan.errors import ColorganError, ConfigError, NotInStorage
 from colorgan.evaluation.evaluate import photo_id
-from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.models import EMBEDDED
+from colorgan.names import GENERAL, HYPERCOLUMN, check_name
 from colorgan.options import add_options, given, parse
-from colorgan.presets import find_preset
-from colorgan.progress import format_seconds
-from colorgan.publishing import publish_epoch
-from colorgan.runs import ModelRun, finished_result, new_run_name, open_run, run_configs
 from colorgan.storage import Storage, open_storage
-from colorgan.sweeps import (
+from colorgan.sweeps.documents import (
     METRICS,
     EvaluatedEpoch,
     Sweep,
@@ -60,6 +48,12 @@ from colorgan.sweeps import (
     shown_rows,
     write_results,
 )
+from colorgan.sweeps.publishing import publish_epoch
+from colorgan.training.bases import plan_trainings
+from colorgan.training.config import SpeedConfig, TrainingConfig
+from colorgan.training.presets import find_preset
+from colorgan.training.progress import format_seconds
+from colorgan.training.runs import ModelRun, finished_result, new_run_name, open_run, run_configs
 from tune.space import PRESETS, Space, read_space
 
 

@@ -22,24 +22,20 @@ from cluster.connection import cluster_nodes, connected, storage_uri
 from cluster.job import add_training_options, check_at_least, choose_dataset, run_job
 from cluster.planning import Plan, plan_training
 from cluster.trainer import Trainer
-from colorgan.bases import check_bases, plan_trainings
 from colorgan.classes import PhotoClasses
-from colorgan.cli import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option
-from colorgan.data.dataset import (
-    GENERAL,
-    HYPERCOLUMN,
-    ROUTER,
-    Dataset,
-    check_name,
-)
+from colorgan.commands.process import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option
+from colorgan.data.dataset import Dataset
 from colorgan.errors import ColorganError
-from colorgan.hyperparameters import SpeedConfig, TrainingConfig, by_objective
+from colorgan.inference.router_choice import AUTO, HEAD, ROUTERS
 from colorgan.models import EMBEDDED
+from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER, check_name
 from colorgan.options import add_options, given, parse
-from colorgan.presets import DEFAULT_PRESET, PRESETS, Preset, find_preset
-from colorgan.progress import format_seconds, share_in_words
-from colorgan.router_choice import AUTO, HEAD, ROUTERS
-from colorgan.runs import (
+from colorgan.storage import Storage, open_storage, retry_transient
+from colorgan.training.bases import check_bases, plan_trainings
+from colorgan.training.config import SpeedConfig, TrainingConfig, by_objective
+from colorgan.training.presets import DEFAULT_PRESET, PRESETS, Preset, find_preset
+from colorgan.training.progress import format_seconds, share_in_words
+from colorgan.training.runs import (
     HeadResult,
     ModelResult,
     ModelRun,
@@ -48,7 +44,6 @@ from colorgan.runs import (
     open_run,
     run_configs,
 )
-from colorgan.storage import Storage, open_storage, patiently
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -227,7 +222,7 @@ def _summarize(
     }
     key = f"runs/{run}/summary.json"
     content = (json.dumps(summary, indent=2) + "\n").encode()
-    patiently(lambda: storage.put(key, content))
+    retry_transient(lambda: storage.put(key, content))
     table = Table()
     for heading in ("model", "status", "photographs", "epochs", "time", "device", "images/s"):
         table.add_column(heading)

@@ -8,8 +8,8 @@ import io
 import statistics
 import sys
 
-from colorgan.presets import PRESETS
 from colorgan.storage import open_storage
+from colorgan.training.presets import PRESETS
 
 
 def main() -> int:

@@ -21,14 +21,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from colorgan.cards import EMBEDDED_VERSION, ModelCard, StoredFile, find
-from colorgan.cli import add_storage_option, guarded
-from colorgan.data.dataset import GENERAL, Dataset, list_datasets, open_dataset
+from colorgan.commands.process import add_storage_option, guarded
+from colorgan.data.dataset import Dataset, list_datasets, open_dataset
 from colorgan.errors import ColorganError, ConfigError, NotInStorage
 from colorgan.evaluation.results import open_report
-from colorgan.packages import load_generator, pack
-from colorgan.progress import format_seconds
+from colorgan.names import GENERAL
+from colorgan.packages.card import EMBEDDED_VERSION, ModelCard, StoredFile, find
+from colorgan.packages.weights import load_generator, pack
 from colorgan.storage import Storage, open_storage
+from colorgan.training.progress import format_seconds
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PRETRAINED = CHECKOUT / "colorgan" / "pretrained"

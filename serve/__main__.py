@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cluster.connection import connected
-from colorgan.cli import add_storage_option, guarded
+from colorgan.commands.process import add_storage_option, guarded
 from colorgan.errors import ColorganError, ConfigError
-from colorgan.memory import keep_buffers
-from colorgan.router_choice import AUTO, ROUTERS, RouterConfig
+from colorgan.inference.router_choice import AUTO, ROUTERS, RouterConfig
 from colorgan.storage import open_storage
+from colorgan.system import keep_buffers
+from colorgan.web.listening import address, listen, reserved, run_server
 from serve.backend import LocalBackend, find_parts
 from serve.config import ServeConfig
-from serve.listening import address, listen, reserved, run_server
 
 if TYPE_CHECKING:
     from ray.serve.schema import ServeStatus

@@ -4,6 +4,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
@@ -11,11 +12,12 @@ from fastapi.responses import FileResponse, Response
 
 import colorgan
 from colorgan.storage import Storage
+from colorgan.web.methods import answer_head_and_options
+from colorgan.web.pages import PAGE_HEADERS, PageFiles, mount_shared_files
+from colorgan.web.problems import PROBLEMS, Problem, answer_with_problems
 from serve.backend import Backend
 from serve.config import Limits
 from serve.ingress import PhotographIngress
-from serve.methods import answer_head_and_options
-from serve.pages import PAGE, PAGE_HEADERS, PageFiles
 from serve.parameters import (
     FORMATS,
     ColorizeParameters,
@@ -23,11 +25,12 @@ from serve.parameters import (
     described_body,
     described_parameters,
 )
-from serve.problems import PROBLEMS, Problem, answer_with_problems
 from serve.survey import create_survey_routes
 from tune.dashboard import create_sweep_routes, mount_sweep_files
 
 API_KEY = "COLORGAN_API_KEY"
+
+_PAGE = Path(__file__).parent / "page"
 
 _NOTE = {
     "X-Colorgan-Note": {
@@ -140,9 +143,10 @@ def create_api(backend: Backend, limits: Limits, storage: Storage | None = None)
 
     @api.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
+        return FileResponse(_PAGE / "index.html", headers=PAGE_HEADERS)
 
-    api.mount("/page", PageFiles(directory=PAGE), name="page")
+    mount_shared_files(api)
+    api.mount("/page", PageFiles(directory=_PAGE), name="page")
     return api
 
 

@@ -20,9 +20,9 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from colorgan.memory import keep_buffers
-from colorgan.router import Route
+from colorgan.inference.router import Route
 from colorgan.storage import open_storage
+from colorgan.system import keep_buffers
 from serve.api import create_api
 from serve.backend import Busy, find_parts
 from serve.config import Limits, ServeConfig

@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from colorgan.cards import ModelCard, find, list_models
-from colorgan.data.dataset import GENERAL, HYPERCOLUMN, ROUTER
-from colorgan.embedded import embedded_note, with_embedded
 from colorgan.errors import NotInStorage
-from colorgan.router import Route
-from colorgan.router_choice import RouterConfig, choose_router
+from colorgan.inference.router import Route
+from colorgan.inference.router_choice import RouterConfig, choose_router
+from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER
+from colorgan.packages.card import ModelCard, find, list_models
+from colorgan.packages.embedded import embedded_note, with_embedded
 from colorgan.storage import Storage, open_storage
 from serve.config import ServeConfig
 from serve.workers import (

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from colorgan.images.decoding import MAX_PIXELS
-from colorgan.router_choice import RouterConfig
+from colorgan.inference.router_choice import RouterConfig
 
 
 class _Strict(BaseModel):

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from colorgan.cli import guarded
+from colorgan.commands.process import guarded
 from colorgan.errors import ColorganError, ConfigError
 from serve.backend import Parts, find_parts
 from serve.config import ServeConfig

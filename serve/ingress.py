@@ -13,11 +13,12 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from colorgan.colorizer import prepare, recombine
 from colorgan.errors import ImageRejected
 from colorgan.images.decoding import Photograph, Pixels
 from colorgan.images.encoding import check_size, encode
-from colorgan.router import Route
+from colorgan.inference.colorizer import prepare, recombine
+from colorgan.inference.router import Route
+from colorgan.web.problems import CLIENT_GONE, Problem
 from serve.backend import Backend, Busy
 from serve.config import Limits
 from serve.metrics import Metrics
@@ -30,7 +31,6 @@ from serve.parameters import (
     acceptable_formats,
     read_parameters,
 )
-from serve.problems import CLIENT_GONE, Problem
 from serve.uploads import Upload, decode_photograph, read_upload
 from serve.workers import ModelInfo, Painted, Routed, Square
 

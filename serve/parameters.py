@@ -6,8 +6,8 @@ from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from colorgan.colorizer import VIVID
-from serve.problems import Problem
+from colorgan.inference.colorizer import VIVID
+from colorgan.web.problems import Problem
 
 ASSEMBLED = "assembled"
 AUTO = "auto"

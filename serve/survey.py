@@ -24,7 +24,8 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.evaluation.results import Report, open_report
-from colorgan.evaluation.survey import (
+from colorgan.storage import Storage
+from colorgan.survey import (
     Survey,
     answered_questions,
     is_participant,
@@ -34,8 +35,7 @@ from colorgan.evaluation.survey import (
     record_answer,
     tally,
 )
-from colorgan.storage import Storage
-from serve.problems import PROBLEMS, Problem
+from colorgan.web.problems import PROBLEMS, Problem
 
 COOKIE = "colorgan-participant"
 MAX_BODY = 4096

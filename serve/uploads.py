@@ -9,8 +9,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from colorgan.errors import ImageRejected
 from colorgan.images.decoding import Photograph, decode
+from colorgan.web.problems import Problem
 from serve.parameters import FILE
-from serve.problems import Problem
 
 _FORM_BYTES = 10_000  # that the headers and boundaries of a form's parts may take
 _FORM_PARTS = 16

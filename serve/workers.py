@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from colorgan.cards import ModelCard
-from colorgan.colorizer import Colorizer
-from colorgan.embedded import with_embedded
 from colorgan.errors import ColorganError
 from colorgan.images.color_spaces import ColorSpace
+from colorgan.inference.colorizer import Colorizer
+from colorgan.inference.one_pass import OnePass
+from colorgan.inference.router import Route, open_router
+from colorgan.inference.router_choice import RouterConfig
 from colorgan.models.architectures import EncoderUNetConfig
 from colorgan.models.view import View
-from colorgan.one_pass import OnePass
-from colorgan.packages import load_generator
-from colorgan.router import Route, open_router
-from colorgan.router_choice import RouterConfig
+from colorgan.packages.card import ModelCard
+from colorgan.packages.embedded import with_embedded
+from colorgan.packages.weights import load_generator
 from colorgan.storage import open_storage
-from colorgan.training import choose_device
+from colorgan.system import choose_device
 
 Square = npt.NDArray[np.uint8]
 

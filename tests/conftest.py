@@ -14,15 +14,15 @@ import pytest
 import torch
 
 from cluster.local import LocalRay, local_ray
-from colorgan.cards import find
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.sources import SceneSource
 from colorgan.data.staging import StagingConfig, stage
-from colorgan.embedded import EmbeddedStorage
-from colorgan.hyperparameters import TrainingConfig
-from colorgan.networks import create_generator
-from colorgan.packages import Trained, publish
+from colorgan.packages.card import find
+from colorgan.packages.embedded import EmbeddedStorage
+from colorgan.packages.weights import Trained, publish
 from colorgan.storage import Storage, open_storage
+from colorgan.training.config import TrainingConfig
+from colorgan.training.networks import create_generator
 from scripts.pretrained import embed
 from tests.browser import browser, shoot  # noqa: F401 - fixtures of every test
 from tests.s3_server import S3Server, s3_server

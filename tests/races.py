@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 # Once a session, and not in every process: they take seconds to import.
-_PRELOADED = ["boto3", "colorgan.sweeps", "colorgan.evaluation.survey"]
+_PRELOADED = ["boto3", "colorgan.sweeps.documents", "colorgan.survey"]
 _PATIENCE_S = 120.0  # for a process to start, or to come to the next round
 
 

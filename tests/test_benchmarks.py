@@ -29,12 +29,12 @@ from benchmarks.measure import (
 from benchmarks.reference_step import ReferenceTraining
 from colorgan.data.batches import PhotoBank
 from colorgan.evaluation.statistics import fit_power_law
-from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.images import lab
-from colorgan.machine import about_machine
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.precision import fastest_dtype
-from colorgan.training import Training
+from colorgan.system import about_machine
+from colorgan.training.config import SpeedConfig, TrainingConfig
+from colorgan.training.loop import Training
 
 ONCE = Rounds(1, 1, turn=0.0)
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colorgan.cards import find
 from colorgan.cli import main
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.images.decoding import encode_png
-from colorgan.runs import finished_result
+from colorgan.packages.card import find
 from colorgan.storage import open_storage
+from colorgan.training.runs import finished_result
 from tests.conftest import CHECKOUT
-from tests.test_packages import damage, publish_animals
+from tests.packages.test_packages import damage, publish_animals
 from tests.web_server import bad_web, ok, status
 
 SMALL = (
@@ -101,7 +101,7 @@ def test_what_is_downloaded_dropped_and_missing_is_said(
 def test_an_interrupted_training_goes_on_with_its_run(
     scenes: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from colorgan import progress
+    from colorgan.training import progress
 
     note = progress.Progress.epoch
 

@@ -11,7 +11,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchvision.models import alexnet
 
 from colorgan.errors import ColorganError
-from colorgan.evaluation.metrics import (
+from colorgan.images.lab import lab_to_rgb, rgb_to_lab
+from colorgan.metrics import (
     FEWEST_PHOTOGRAPHS,
     PairedFrechet,
     ab_l1,
@@ -25,7 +26,6 @@ from colorgan.evaluation.metrics import (
     psnr,
     ssim,
 )
-from colorgan.images.lab import lab_to_rgb, rgb_to_lab
 
 
 def pictures(seed: int) -> Tensor:

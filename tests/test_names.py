@@ -11,8 +11,8 @@ import pytest
 from colorgan.commands.text import print_table, printable
 from colorgan.data.dataset import Dataset
 from tests.conftest import CHECKOUT
+from tests.packages.test_packages import publish_animals
 from tests.test_cli import photograph
-from tests.test_packages import publish_animals
 
 NAMES = [
     *("Größe.png", "café.jpg", "naïve façade.PNG", "夏の写真.png", "фото.jpeg", "صورة.png"),

@@ -14,7 +14,7 @@ from colorgan.data.fetching import FetchConfig
 from colorgan.data.sources import SourceConfig
 from colorgan.data.staging import StagingConfig
 from colorgan.errors import ConfigError
-from colorgan.hyperparameters import SpeedConfig, TrainingConfig, stored_config
+from colorgan.inference.router import RouterConfig
 from colorgan.models.architectures import (
     EncoderUNetConfig,
     GeneratorConfig,
@@ -22,9 +22,9 @@ from colorgan.models.architectures import (
     HypercolumnConfig,
 )
 from colorgan.options import add_options, check_value, choices_of, parse
-from colorgan.presets import PRESETS
-from colorgan.router import RouterConfig
-from colorgan.router_training import HeadTrainingConfig
+from colorgan.training.config import SpeedConfig, TrainingConfig, stored_config
+from colorgan.training.presets import PRESETS
+from colorgan.training.router_head import HeadTrainingConfig
 from serve.config import Limits, ServeConfig
 
 NAN, INFINITY = math.nan, math.inf

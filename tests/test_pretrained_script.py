@@ -11,15 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from colorgan.cards import ModelCard, find
 from colorgan.cli import main as colorgan
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.scenes import CLASSES, draw_scene
 from colorgan.errors import ColorganError, NotInStorage
 from colorgan.evaluation.results import Contestant, Evaluation
-from colorgan.networks import create_generator
-from colorgan.packages import Trained, load_generator, publish
+from colorgan.packages.card import ModelCard, find
+from colorgan.packages.weights import Trained, load_generator, publish
 from colorgan.storage import open_storage
+from colorgan.training.networks import create_generator
 from scripts import pretrained
 from scripts.pretrained import embed, main
 from tests.conftest import CHECKOUT, STAND_IN, Jobs, stage_scenes
@@ -77,7 +77,7 @@ def test_a_whole_package_is_made_slim(
     scenes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("colorgan.packages._named_encoder", lambda network: None)
+        patch.setattr("colorgan.packages.weights._named_encoder", lambda network: None)
         card = publish_stand_in(scenes, "animals")
     made = embed(scenes.storage, card.reference, tmp_path)
     weights = "encoder_unet.safetensors"

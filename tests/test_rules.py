@@ -38,7 +38,7 @@ def test_no_line_of_the_library_imports_ray() -> None:
 def test_colouring_does_without_what_takes_as_long_to_import_as_pytorch() -> None:
     code = (
         "import sys, colorgan.commands.photographs\n"
-        "colorgan.router.load_classifier()\n"
+        "colorgan.inference.router.load_classifier()\n"
         "print({'torchvision', 'timm', 'torch._dynamo', 'pandas', 'matplotlib'} & {*sys.modules})"
     )
     assert python(code) == "set()"
@@ -47,7 +47,12 @@ def test_colouring_does_without_what_takes_as_long_to_import_as_pytorch() -> Non
 @pytest.mark.parametrize(
     "module",
     [
-        *("colorgan.cli", "colorgan.presets", "colorgan.runs", "colorgan.progress"),
+        *(
+            "colorgan.cli",
+            "colorgan.training.presets",
+            "colorgan.training.runs",
+            "colorgan.training.progress",
+        ),
         *(f"colorgan.commands.{name}" for name in ("datasets", "jobs", "models", "staging")),
         *("jobs.train_all", "jobs.stage_data", "cluster.training"),
     ],

@@ -19,10 +19,10 @@ from fastapi import APIRouter, FastAPI
 from fastapi.params import Depends
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
-from colorgan.cli import add_storage_option, guarded
+from colorgan.commands.process import add_storage_option, guarded
 from colorgan.errors import ColorganError, ConfigError, NotInStorage
 from colorgan.storage import Storage, open_storage
-from colorgan.sweeps import (
+from colorgan.sweeps.documents import (
     METRICS,
     Sweep,
     list_sweeps,
@@ -30,10 +30,10 @@ from colorgan.sweeps import (
     read_history,
     read_state,
 )
-from serve.listening import address, listen, reserved, run_server
-from serve.methods import answer_head_and_options
-from serve.pages import PAGE, PAGE_HEADERS, PageFiles
-from serve.problems import PROBLEMS, Problem, answer_with_problems
+from colorgan.web.listening import address, listen, reserved, run_server
+from colorgan.web.methods import answer_head_and_options
+from colorgan.web.pages import PAGE_HEADERS, PageFiles, mount_shared_files
+from colorgan.web.problems import PROBLEMS, Problem, answer_with_problems
 
 _FILES = Path(__file__).parent / "page"
 # Plotly writes styles into the page.
@@ -286,7 +286,7 @@ def create_dashboard(storage: Storage, home: str = "/sweeps") -> FastAPI:
     answer_head_and_options(api)
     api.include_router(create_sweep_routes(storage))
     mount_sweep_files(api)
-    api.mount("/page", PageFiles(directory=PAGE), name="page")
+    mount_shared_files(api)
 
     @api.get("/", include_in_schema=False)
     def root() -> RedirectResponse:

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from colorgan.data.dataset import GENERAL
 from colorgan.errors import ConfigError
-from colorgan.hyperparameters import TrainingConfig
+from colorgan.names import GENERAL
 from colorgan.options import check_value
-from colorgan.sweeps import TrialPlan
+from colorgan.sweeps.documents import TrialPlan
+from colorgan.training.config import TrainingConfig
 
 # What may change while a training goes on: nothing that decides the networks or the photographs.
 CHANGEABLE = (

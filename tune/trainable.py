@@ -23,9 +23,8 @@ from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining, TrialSch
 from cluster.errors import cause
 from cluster.planning import Plan
 from colorgan.errors import ColorganError
-from colorgan.hyperparameters import SpeedConfig
 from colorgan.storage import Storage, open_storage
-from colorgan.sweeps import (
+from colorgan.sweeps.documents import (
     METRICS,
     EvaluatedEpoch,
     Sweep,
@@ -34,7 +33,8 @@ from colorgan.sweeps import (
     read_state,
     write_state,
 )
-from colorgan.trials import run_trial
+from colorgan.sweeps.trial import run_trial
+from colorgan.training.config import SpeedConfig
 from tune.space import Space
 
 SCHEDULERS = ("none", "asha", "pbt")

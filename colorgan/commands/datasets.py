@@ -16,26 +16,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from colorgan.cli import EXIT_FAULT, add_storage_option
+from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.text import print_errors, print_table, printable
-from colorgan.data.dataset import (
-    SPLITS,
-    Dataset,
-    Manifest,
-    Shard,
-    check_name,
-    list_datasets,
-    open_dataset,
-)
+from colorgan.data.dataset import SPLITS, Dataset, Manifest, Shard, list_datasets, open_dataset
 from colorgan.data.verification import manifest_key, verify
-from colorgan.documents import read_all, reading
 from colorgan.errors import ColorganError, ConfigError, Corrupt, ImageRejected
-from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
 from colorgan.files import check_outputs, write_file
+from colorgan.images.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import Pixels, decode
 from colorgan.images.encoding import encode, find_format, suffixes
-from colorgan.progress import format_seconds
+from colorgan.names import check_name
 from colorgan.storage import open_storage
+from colorgan.storage.documents import read_all, reading
+from colorgan.training.progress import format_seconds
 
 _LOOKERS = 8  # small reads at a time
 _LINE_SECONDS = 5.0  # between lines of progress

@@ -17,11 +17,11 @@ from urllib.parse import quote
 
 import requests
 
-from colorgan.cli import EXIT_FAULT, add_storage_option
+from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.text import print_table
 from colorgan.errors import ColorganError, ConfigError
-from colorgan.progress import ModelProgress, RunProgress, format_seconds, read_progress
 from colorgan.storage import open_storage
+from colorgan.training.progress import ModelProgress, RunProgress, format_seconds, read_progress
 
 _DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")

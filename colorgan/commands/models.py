@@ -3,14 +3,15 @@
 import argparse
 import json
 
-from colorgan.cards import ModelCard, list_models
-from colorgan.cli import EXIT_FAULT, add_storage_option
+from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.text import print_errors, print_table
-from colorgan.documents import read_all, reading
-from colorgan.embedded import EmbeddedStorage
 from colorgan.errors import ColorganError
 from colorgan.models.architectures import HeadConfig
+from colorgan.packages.card import ModelCard, list_models
+from colorgan.packages.embedded import EmbeddedStorage
 from colorgan.storage import open_storage
+from colorgan.storage.documents import read_all, reading
+from colorgan.training.config import stored_objective
 
 
 def prepare_models(parser: argparse.ArgumentParser) -> None:
@@ -59,14 +60,14 @@ def _row(card: ModelCard) -> tuple[str, ...]:
             card.dataset["name"],
             str(card.photographs),
             str(card.epochs or "-"),
-            card.objective or "-",
+            stored_objective(card) or "-",
             _quality(card),
         )
 
 
 def _publish(args: argparse.Namespace) -> int:
     # It brings PyTorch, which takes a second or two to import.
-    from colorgan.publishing import publish_epoch
+    from colorgan.sweeps.publishing import publish_epoch
 
     card = publish_epoch(open_storage(args.storage), args.sweep, args.trial, args.epoch)
     print(f"{card.reference}: {_quality(card)}, {card.epochs} epochs of {card.run}")

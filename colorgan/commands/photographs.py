@@ -12,10 +12,6 @@ from typing import TypeVar
 
 import torch
 
-from colorgan.assembled import assemble
-from colorgan.cards import find
-from colorgan.cli import EXIT_FAULT
-from colorgan.colorizer import VIVID, Colorizer
 from colorgan.commands.pictures import (
     Outputs,
     Source,
@@ -24,19 +20,23 @@ from colorgan.commands.pictures import (
     check_page,
     plan_outputs,
 )
+from colorgan.commands.process import EXIT_FAULT
 from colorgan.commands.text import print_note, print_table, printable
 from colorgan.data.mapping import batched
-from colorgan.embedded import EMBEDDED_MODELS, embedded_note, open_embedded, with_embedded
 from colorgan.errors import ColorganError, ConfigError, ImageRejected
 from colorgan.files import NotWritten
 from colorgan.images.decoding import Photograph, Pixels, decode
 from colorgan.images.encoding import check_size, encode
+from colorgan.inference.assembled import assemble
+from colorgan.inference.colorizer import VIVID, Colorizer
+from colorgan.inference.router import Route, open_router
+from colorgan.inference.router_choice import RouterConfig, choose_lone_router
 from colorgan.options import add_options, parse
-from colorgan.packages import load_generator
-from colorgan.router import Route, open_router
-from colorgan.router_choice import RouterConfig, choose_lone_router
+from colorgan.packages.card import find
+from colorgan.packages.embedded import EMBEDDED_MODELS, embedded_note, open_embedded, with_embedded
+from colorgan.packages.weights import load_generator
 from colorgan.storage import Storage, open_storage
-from colorgan.training import choose_device
+from colorgan.system import choose_device
 
 ASSEMBLED = "assembled"
 

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from colorgan.assembled import assemble
 from colorgan.commands.text import print_note, print_table
-from colorgan.data.dataset import SPLITS, Dataset, check_name, open_dataset
-from colorgan.embedded import embedded_note, with_embedded
+from colorgan.data.dataset import SPLITS, Dataset, open_dataset
 from colorgan.errors import ConfigError
 from colorgan.evaluation.routing import (
     PEOPLE,
@@ -28,14 +26,17 @@ from colorgan.evaluation.routing import (
     turns_table,
 )
 from colorgan.images.decoding import encode_png
+from colorgan.inference.assembled import assemble
+from colorgan.inference.router import open_router
+from colorgan.inference.router_choice import RouterChoice, RouterConfig, choose_router
 from colorgan.models.classifiers import load_classifier
+from colorgan.names import check_name
 from colorgan.options import add_options, parse
-from colorgan.progress import format_seconds
-from colorgan.router import open_router
-from colorgan.router_choice import RouterChoice, RouterConfig, choose_router
-from colorgan.router_training import HeadTrainingConfig, train_router
+from colorgan.packages.embedded import embedded_note, with_embedded
 from colorgan.storage import open_storage
-from colorgan.training import choose_device, device_name
+from colorgan.system import choose_device, device_name
+from colorgan.training.progress import format_seconds
+from colorgan.training.router_head import HeadTrainingConfig, train_router
 
 
 def prepare_train_router(parser: argparse.ArgumentParser) -> None:

@@ -28,8 +28,8 @@ from colorgan.data.sources.files import expand
 from colorgan.data.staging import Staged, StagingConfig, StagingProgress, stage
 from colorgan.errors import ConfigError
 from colorgan.options import add_options, parse
-from colorgan.progress import format_seconds
 from colorgan.storage import Storage, open_storage
+from colorgan.training.progress import format_seconds
 
 _LISTED = 100  # candidates that were left out, on standard output
 _LINE_SECONDS = 5.0  # between lines of progress where there is no terminal

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from colorgan.cli import EXIT_FAULT, add_storage_option
+from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.text import print_errors, print_table, printable
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.evaluation.results import open_report
-from colorgan.evaluation.survey import (
+from colorgan.files import check_outputs, write_file
+from colorgan.storage import open_storage
+from colorgan.survey import (
     CONFIDENCE,
     MODELS,
     Survey,
@@ -25,8 +27,6 @@ from colorgan.evaluation.survey import (
     read_answers,
     tally,
 )
-from colorgan.files import check_outputs, write_file
-from colorgan.storage import open_storage
 
 
 def prepare_survey(parser: argparse.ArgumentParser) -> None:

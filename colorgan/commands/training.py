@@ -5,15 +5,18 @@ import sys
 
 import torch
 
-from colorgan.bases import check_bases, plan_trainings
 from colorgan.data.dataset import open_dataset
-from colorgan.embedded import EMBEDDED_MODELS
 from colorgan.errors import ConfigError
-from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.options import add_options, given, parse
-from colorgan.presets import DEFAULT_PRESET, PRESETS, find_preset
-from colorgan.progress import Progress, format_seconds
-from colorgan.runs import (
+from colorgan.packages.embedded import EMBEDDED_MODELS
+from colorgan.storage import open_storage
+from colorgan.system import choose_device, device_name
+from colorgan.training.bases import check_bases, plan_trainings
+from colorgan.training.config import SpeedConfig, TrainingConfig
+from colorgan.training.model_run import train_model
+from colorgan.training.presets import DEFAULT_PRESET, PRESETS, find_preset
+from colorgan.training.progress import Progress, format_seconds
+from colorgan.training.runs import (
     ModelResult,
     ModelRun,
     find_base,
@@ -22,9 +25,6 @@ from colorgan.runs import (
     open_run,
     run_configs,
 )
-from colorgan.storage import open_storage
-from colorgan.train import train_model
-from colorgan.training import choose_device, device_name
 
 
 def prepare_train(parser: argparse.ArgumentParser) -> None:

@@ -29,7 +29,7 @@ from typing import BinaryIO, cast
 
 from colorgan.data.mapping import Stopped
 from colorgan.errors import ColorganError, ConfigError, Corrupt, StorageUnavailable
-from colorgan.storage import Storage, patiently
+from colorgan.storage import Storage, retry_transient
 
 _AHEAD = 4  # shards that are downloaded while one is read
 _AHEAD_IN_MEMORY = 1  # the same, where no disk takes them
@@ -109,7 +109,7 @@ def _through_cache(storage: Storage, shards: Sequence[StoredShard]) -> Files:
             return future.result()
         except StorageUnavailable:
             # Waiting is for the reader's own thread, which can be interrupted.
-            return patiently(lambda: fetch(shard))
+            return retry_transient(lambda: fetch(shard))
 
     try:
         for shard in shards:

@@ -8,7 +8,6 @@ of every shard, which a reader verifies.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -20,9 +19,10 @@ import pyarrow.parquet as pq
 
 from colorgan.data.cache import StoredShard, open_shards
 from colorgan.data.splits import nothing_in, way_out
-from colorgan.documents import read_all, read_document
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
+from colorgan.names import GENERAL, HYPERCOLUMN, check_name
 from colorgan.storage import Storage
+from colorgan.storage.documents import read_all, read_document
 
 Key = TypeVar("Key", str, int)
 
@@ -31,15 +31,6 @@ _FACTS = ("label", "split", "source", "width", "height", "sha256")  # in the ord
 _BATCH = 64  # rows that are Python objects at a time
 SPLITS = ("train", "val", "test")
 Balance = Literal["none", "classes", "sources"]  # what has equal shares of an epoch
-GENERAL = "general"  # the model that trains on every class
-HYPERCOLUMN = "hypercolumn"  # the baseline, which trains on every class, too
-ROUTER = "router"  # the model that sends photographs to the class models
-# Keys that a class cannot have, in any case: other models, and files that lie beside the folders of
-# the models or the classes.
-RESERVED_NAMES = (
-    *(GENERAL, ROUTER, HYPERCOLUMN, "assembled", "auto", "gray", "original", "unsure"),
-    *("run.json", "summary.json", "manifest.json", "dropped.csv"),
-)
 
 # Hugging Face datasets reads the column `image` as its Image feature by this encoding and metadata.
 _FEATURES = {
@@ -320,28 +311,6 @@ def even_shares(counts: Mapping[Key, int], wanted: int) -> dict[Key, int]:
         )
         shares[label] += 1
     return shares
-
-
-def is_key(name: str) -> bool:
-    """Whether a name is fit for a key in storage."""
-    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None
-
-
-def check_name(kind: str, name: str) -> str:
-    """Return a name that is fit for a key in storage; raises ConfigError for any other."""
-    if not is_key(name):
-        raise ConfigError(
-            f"{kind} {name!r} is not a name: use up to 100 letters, digits, '-', '_' and '.', "
-            "the first a letter or digit"
-        )
-    return name
-
-
-def check_class(name: str) -> str:
-    """Return a name that may be a class's key; raises ConfigError for any other."""
-    if check_name("class", name).lower() in RESERVED_NAMES:
-        raise ConfigError(f"{name!r} cannot be a class: colorgan keeps that name; use another")
-    return name
 
 
 def open_dataset(storage: Storage, name: str) -> Dataset:

@@ -38,7 +38,7 @@ from colorgan.images.decoding import (
     shrink,
 )
 from colorgan.options import Configuration, Count, Share, Weight, option
-from colorgan.storage import Storage, open_storage, patiently
+from colorgan.storage import Storage, open_storage, retry_transient
 
 # Candidates of a chunk. What is downloaded may keep its chunk waiting for minutes.
 CHUNK = 64
@@ -316,7 +316,7 @@ def _write(storage: Storage, key: str, found: list[tuple[Facts, bytes]]) -> pa.T
         for table in tables:
             writer.write_table(table)
     piece = sink.getvalue().to_pybytes()
-    patiently(lambda: storage.put(key, piece))
+    retry_transient(lambda: storage.put(key, piece))
     return pa.concat_tables([table.select(_FACTS) for table in tables])
 
 
@@ -328,7 +328,7 @@ def _read_facts(storage: Storage, key: str) -> pa.Table | None:
             return piece.read(_FACTS)
 
     try:
-        return patiently(read)
+        return retry_transient(read)
     except (NotInStorage, pa.ArrowException):
         return None
 

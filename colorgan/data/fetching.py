@@ -29,9 +29,9 @@ from aiohttp.abc import AbstractResolver
 from pydantic import Field
 from yarl import URL
 
-from colorgan import __version__
 from colorgan.errors import ColorganError, ImageRejected
 from colorgan.options import Configuration, Count, NaturalNumber, option
+from colorgan.version import __version__
 
 Read = TypeVar("Read")
 Reader = Callable[[aiohttp.ClientResponse, asyncio.Timeout], Awaitable[Read]]

@@ -10,8 +10,8 @@ from pathlib import PurePath
 
 from slugify import GERMAN, slugify
 
-from colorgan.data.dataset import RESERVED_NAMES, check_class, is_key
 from colorgan.errors import ConfigError
+from colorgan.names import RESERVED_NAMES, check_class, is_key
 
 _LONGEST = 100  # characters of a key
 _UNSAFE = r"[^-a-z0-9_.]+"

@@ -18,7 +18,7 @@ from colorgan.data.examination import open_piece
 from colorgan.data.mapping import batched
 from colorgan.data.selection import Place
 from colorgan.errors import Corrupt
-from colorgan.storage import Storage, open_storage, patiently
+from colorgan.storage import Storage, open_storage, retry_transient
 
 _READ_AHEAD = 4  # pieces
 # JPEGs do not compress further; small row groups let a reader stream a large shard.
@@ -97,9 +97,9 @@ def _write(storage: Storage, folder: str, plan: ShardPlan, pool: ThreadPoolExecu
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
         key = f"{folder}/{plan.key}"
-        if not patiently(lambda: storage.matches(key, path)):
-            patiently(lambda: storage.put_file(key, path))
-            if not patiently(lambda: storage.matches(key, path)):
+        if not retry_transient(lambda: storage.matches(key, path)):
+            retry_transient(lambda: storage.put_file(key, path))
+            if not retry_transient(lambda: storage.matches(key, path)):
                 raise Corrupt(f"{key} is not in {storage.uri} as it was sent: stage again")
         rows = len(plan.photographs)
         return Shard(plan.key, plan.label, plan.split, rows, path.stat().st_size, digest)
@@ -116,7 +116,7 @@ def _read(storage: Storage, plan: ShardPlan, pool: ThreadPoolExecutor) -> Iterat
 
     def read(part: tuple[str, int, list[int]]) -> pa.Table:
         piece, group, rows = part
-        table = patiently(lambda: _read_group(storage, piece, group))
+        table = retry_transient(lambda: _read_group(storage, piece, group))
         return table if rows == list(range(len(table))) else table.take(rows)
 
     for some in batched(parts, _READ_AHEAD):

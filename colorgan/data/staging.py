@@ -19,7 +19,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from colorgan.data.dataset import SPLITS, Dataset, Manifest, Shard, StagedSource, check_name
+from colorgan.data.dataset import SPLITS, Dataset, Manifest, Shard, StagedSource
 from colorgan.data.drawing import Drawing, Group, open_groups
 from colorgan.data.examination import Examination, ExaminationConfig, Piece
 from colorgan.data.fetching import FetchConfig
@@ -30,8 +30,9 @@ from colorgan.data.selection import LARGEST_DISTANCE, Dropped, Selection
 from colorgan.data.shards import ShardPlan, ShardWriting, plan_shards
 from colorgan.data.sources.candidates import Source
 from colorgan.errors import ColorganError, ConfigError
+from colorgan.names import check_name
 from colorgan.options import Count, option
-from colorgan.storage import Storage, patiently
+from colorgan.storage import Storage, retry_transient
 
 _LISTED = 50  # origins and licences that a manifest tells apart
 
@@ -168,17 +169,17 @@ def stage(
 
     plans = plan_shards(selection.kept, config.shard_mib * 2**20)
     # Nobody may read the old shards and the new ones as one dataset.
-    patiently(lambda: storage.delete(f"{folder}/manifest.json"))
+    retry_transient(lambda: storage.delete(f"{folder}/manifest.json"))
     shards = []
     for shard in _written(mapper, ShardWriting(storage.uri, folder), plans):
         shards.append(shard)
         progress.shards = (len(shards), len(plans))
         observe(progress)
     manifest = _manifest(name, names, sources, config, groups, selection, shards)
-    patiently(lambda: _delete_others(storage, folder, manifest))
-    patiently(lambda: storage.put(f"{folder}/dropped.csv", _dropped_csv(selection.dropped)))
-    patiently(lambda: storage.put(f"{folder}/manifest.json", manifest.to_json()))
-    patiently(lambda: storage.delete(pieces))
+    retry_transient(lambda: _delete_others(storage, folder, manifest))
+    retry_transient(lambda: storage.put(f"{folder}/dropped.csv", _dropped_csv(selection.dropped)))
+    retry_transient(lambda: storage.put(f"{folder}/manifest.json", manifest.to_json()))
+    retry_transient(lambda: storage.delete(pieces))
     return Staged(
         Dataset(storage, manifest),
         selection.dropped,

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from colorgan.data.dataset import Manifest, Shard
 from colorgan.errors import ColorganError, Corrupt, NotInStorage, StorageUnavailable
-from colorgan.storage import Storage, patiently
+from colorgan.storage import Storage, retry_transient
 
 _BESIDE = ("manifest.json", "dropped.csv")  # files of a dataset that are no shards
 _PART = 16 * 2**20  # bytes that one request asks a storage for
@@ -115,7 +115,7 @@ def _damaged(
         try:
             return future.result()
         except StorageUnavailable:
-            return patiently(lambda: examine(shard))
+            return retry_transient(lambda: examine(shard))
 
     try:
         futures = [pool.submit(examine, shard) for shard in shards]

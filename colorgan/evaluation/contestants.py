@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 
-from colorgan.assembled import find_class_models
-from colorgan.cards import ModelCard, find
-from colorgan.data.dataset import GENERAL, HYPERCOLUMN, Dataset, check_name
-from colorgan.embedded import EMBEDDED_MODELS, EmbeddedStorage, open_embedded, own_storage
+from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, NotInStorage
 from colorgan.evaluation.results import ASSEMBLED, GRAY, ORIGINAL, Contestant
+from colorgan.inference.assembled import find_class_models
+from colorgan.inference.router_choice import RouterChoice, RouterConfig, choose_router
 from colorgan.models.architectures import HypercolumnConfig
-from colorgan.router_choice import RouterChoice, RouterConfig, choose_router
+from colorgan.names import GENERAL, HYPERCOLUMN, check_name
+from colorgan.packages.card import ModelCard, find
+from colorgan.packages.embedded import EMBEDDED_MODELS, EmbeddedStorage, open_embedded, own_storage
 from colorgan.storage import Storage
+from colorgan.training.config import stored_objective
 
 
 def default_models(storage: Storage, classes: Sequence[str]) -> tuple[str, ...]:
@@ -117,5 +119,5 @@ def _note(cards: Sequence[ModelCard]) -> str:
     config = cards[0].architecture
     if isinstance(config, HypercolumnConfig):
         return f"on {config.backbone}"
-    objectives = dict.fromkeys(card.objective for card in cards if card.objective)
+    objectives = dict.fromkeys(filter(None, map(stored_objective, cards)))
     return f"Learned by: {'; '.join(objectives)}." if objectives else ""

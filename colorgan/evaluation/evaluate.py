@@ -12,24 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from colorgan.cards import find
 from colorgan.classes import PhotoClasses, imagenet_labels
-from colorgan.colorizer import Colorizer, grayscale
 from colorgan.data.dataset import (
     Dataset,
     Row,
     even_shares,
 )
 from colorgan.errors import ColorganError, ConfigError
-from colorgan.evaluation.metrics import (
-    ab_l1,
-    ab_rmse,
-    colorfulness,
-    hue_invariant,
-    load_lpips,
-    psnr,
-    ssim,
-)
 from colorgan.evaluation.results import (
     GRAY,
     IDENTITIES,
@@ -39,11 +28,22 @@ from colorgan.evaluation.results import (
 )
 from colorgan.evaluation.sets import FEATURES, describe_sets
 from colorgan.images.decoding import Pixels, decode, encode_webp
+from colorgan.inference.colorizer import Colorizer, grayscale
+from colorgan.inference.router import Router, open_router
+from colorgan.inference.router_choice import RouterConfig
+from colorgan.metrics import (
+    ab_l1,
+    ab_rmse,
+    colorfulness,
+    hue_invariant,
+    load_lpips,
+    psnr,
+    ssim,
+)
 from colorgan.models import EMBEDDED, JUDGE
 from colorgan.models.classifiers import Classifier, installed, load_classifier
-from colorgan.packages import load_generator
-from colorgan.router import Router, open_router
-from colorgan.router_choice import RouterConfig
+from colorgan.packages.card import find
+from colorgan.packages.weights import load_generator
 from colorgan.storage import Storage
 
 BLOCK = 12  # photographs: what a task colours, and what an interruption costs at most

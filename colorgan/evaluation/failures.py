@@ -10,12 +10,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
-from colorgan.evaluation.metrics import colorfulness
 from colorgan.evaluation.results import GRAY, ORIGINAL, Report
 from colorgan.evaluation.statistics import colorers
+from colorgan.images.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import Pixels
 from colorgan.images.lab import rgb_to_lab
+from colorgan.metrics import colorfulness
 
 _SIDE = 64  # px of the shorter side: patches are larger than its pixels, textures are not
 _SMOOTH = 3.0  # Lab units of lightness a pixel of that size: less is no edge

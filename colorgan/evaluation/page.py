@@ -9,8 +9,8 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 
 def render(template: str, **context: Any) -> str:
-    """Fill in a template of this package, or of `colorgan.reproduction`."""
-    packages = ("colorgan.evaluation", "colorgan.reproduction")
+    """Fill in a template of this package, or of `jobs.reproduction`."""
+    packages = ("colorgan.evaluation", "jobs.reproduction")
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, "") for package in packages]),
         autoescape=True,

@@ -12,10 +12,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from colorgan.colorizer import Colorizer, grayscale
 from colorgan.data.dataset import Dataset
-from colorgan.evaluation.metrics import ab_l1
 from colorgan.images.decoding import Pixels, decode, resize_short_side
+from colorgan.inference.colorizer import Colorizer, grayscale
+from colorgan.metrics import ab_l1
 
 _SIDE = 128  # px: colours have no finer detail, and many pairs are compared
 

@@ -14,7 +14,6 @@ from PIL import Image, UnidentifiedImageError
 
 from colorgan.errors import ColorganError, Corrupt
 from colorgan.evaluation.figures import color_of, draw_figures, draw_votes
-from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS
 from colorgan.evaluation.page import data_uri, enumerated, photograph_count, render
 from colorgan.evaluation.results import (
     ASSEMBLED,
@@ -54,6 +53,7 @@ from colorgan.evaluation.tables import (
     to_csv,
     to_markdown,
 )
+from colorgan.metrics import FEWEST_PHOTOGRAPHS
 
 GALLERY = 300  # photographs; a page of more is too heavy for a phone
 _THUMBNAIL = 256

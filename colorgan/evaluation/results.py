@@ -16,10 +16,10 @@ from typing import Any
 
 import pandas as pd
 
-from colorgan.data.dataset import check_name
-from colorgan.documents import read_document
 from colorgan.errors import NotInStorage
+from colorgan.names import check_name
 from colorgan.storage import Storage
+from colorgan.storage.documents import read_document
 
 SCHEMA_VERSION = 1
 

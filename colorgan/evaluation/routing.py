@@ -12,14 +12,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from colorgan.colorizer import Colorizer, grayscale
 from colorgan.data.dataset import Dataset
 from colorgan.data.mapping import batched
-from colorgan.evaluation.contact_sheet import SheetRow, contact_sheet
-from colorgan.evaluation.metrics import ab_l1
+from colorgan.images.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import Pixels, decode
-from colorgan.router import UNSURE, LabelRouter, Route, Router
-from colorgan.router_training import embed
+from colorgan.inference.colorizer import Colorizer, grayscale
+from colorgan.inference.router import UNSURE, LabelRouter, Route, Router
+from colorgan.metrics import ab_l1
+from colorgan.training.router_head import embed
 
 PEOPLE = "people"
 _BATCH = 8

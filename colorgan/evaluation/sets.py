@@ -8,11 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from colorgan.evaluation.metrics import (
-    FEWEST_PHOTOGRAPHS,
-    PairedFrechet,
-    colorfulness_ratio,
-)
 from colorgan.evaluation.results import GRAY, ORIGINAL, Report
 from colorgan.evaluation.statistics import (
     RESAMPLES,
@@ -20,6 +15,11 @@ from colorgan.evaluation.statistics import (
     contestants_of,
     groups,
     values_of,
+)
+from colorgan.metrics import (
+    FEWEST_PHOTOGRAPHS,
+    PairedFrechet,
+    colorfulness_ratio,
 )
 
 # The columns of a part that hold a classifier's features of a picture, and of the same with its

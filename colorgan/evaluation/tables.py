@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS
 from colorgan.evaluation.results import METRICS, Evaluation
 from colorgan.evaluation.sets import MEANINGS
 from colorgan.evaluation.statistics import (
@@ -19,6 +18,7 @@ from colorgan.evaluation.statistics import (
     contestants_of,
     groups,
 )
+from colorgan.metrics import FEWEST_PHOTOGRAPHS
 from colorgan.models import JUDGE
 
 # Mean semantic scores of the 2018 report, on its own photographs with its own classifier.

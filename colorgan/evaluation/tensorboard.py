@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from colorgan.images.decoding import Pixels
-from colorgan.records import EpochRecord
+from colorgan.training.records import EpochRecord
 
 
 def write_events(

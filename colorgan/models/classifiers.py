@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from colorgan.compilation import compile_network
 from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.models import EMBEDDED, JUDGE
 from colorgan.models.backbones import tapped
@@ -40,6 +39,9 @@ _LITE = {
 
 # torchvision's files for DenseNet have a dot more in some names than its network.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
+
+
+Compiler = Callable[..., Callable[..., Any]]
 
 
 @dataclass(frozen=True)
@@ -135,11 +137,18 @@ class Classifier:
         self.dtype = fastest_dtype(self.device)
         self._observed = in_use(self._observed)
 
-    def compile(self) -> None:
-        """Compile the network on a CPU; raises ColorganError."""
+    def compile(self, compiler: Compiler) -> None:
+        """Compile the network on a CPU.
+
+        Args:
+            compiler: `compile_network` of colorgan.inference.compilation.
+
+        Raises:
+            ColorganError: the compiler cannot do it.
+        """
         if self.device.type == "cpu":
             example = torch.zeros(1, 3, self.view.side, self.view.side)
-            self._compiled = compile_network(self._observed, example, dtype=self.dtype)
+            self._compiled = compiler(self._observed, example, dtype=self.dtype)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the weights: what was trained on their features needs the same ones."""

@@ -6,8 +6,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from colorgan.hyperparameters import cpu_has_bfloat16
 from colorgan.models.efficientnet_lite import fold_norms
+from colorgan.system import cpu_has_bfloat16
 
 Network = TypeVar("Network", bound=nn.Module)
 

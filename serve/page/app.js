@@ -1,6 +1,6 @@
-import { Api } from "./api.js";
+import { Api } from "/shared/api.js";
 import { Card } from "./card.js";
-import { askForKey } from "./key.js";
+import { askForKey } from "/shared/key.js";
 import { Queue } from "./queue.js";
 
 const UPLOADS_AT_ONCE = 2;

@@ -1,4 +1,4 @@
-import { Failure } from "./api.js";
+import { Failure } from "/shared/api.js";
 
 const AUTO = "auto";
 const FIRST_SPLIT = 38;

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from cluster.local import LocalRay, free_ports, local_ray
-from colorgan.cards import list_models
-from colorgan.checkpoints import Checkpoints
+from colorgan.packages.card import list_models
 from colorgan.storage import Storage, open_storage
+from colorgan.training.checkpoints import Checkpoints
 from tests.conftest import CHECKOUT, SMALL, stage_scenes, summary
 
 pytestmark = pytest.mark.slow

@@ -26,9 +26,9 @@ import requests
 import yaml
 
 from cluster.local import free_ports
-from colorgan.cards import list_models
-from colorgan.checkpoints import Checkpoints
+from colorgan.packages.card import list_models
 from colorgan.storage import Storage, open_storage
+from colorgan.training.checkpoints import Checkpoints
 from tests import machines
 from tests.conftest import CHECKOUT, SMALL, history_epochs, stage_scenes, summary
 from tests.machines import HOST, Machine, Network

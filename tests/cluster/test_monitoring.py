@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 
-from colorgan.records import EpochRecord
-from colorgan.runs import ModelRun
+from colorgan.training.records import EpochRecord
+from colorgan.training.runs import ModelRun
 from serve.metrics import Metrics
 from tests.conftest import CHECKOUT
 

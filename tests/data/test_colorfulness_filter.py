@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from colorgan import metrics
 from colorgan.data import staging
 from colorgan.data.sources import FolderSource
 from colorgan.data.staging import StagingConfig
 from colorgan.errors import ConfigError
-from colorgan.evaluation import metrics
 from colorgan.images.colorfulness import colorfulness
 from colorgan.images.decoding import Pixels
 from colorgan.storage import Storage

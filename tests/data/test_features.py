@@ -11,9 +11,9 @@ import torch
 
 from colorgan.data.batches import PhotoBank
 from colorgan.data.features import Looker, look_once
-from colorgan.hyperparameters import SpeedConfig, TrainingConfig
-from colorgan.training import Training
-from tests.test_phases import SMALL, bank, losses
+from colorgan.training.config import SpeedConfig, TrainingConfig
+from colorgan.training.loop import Training
+from tests.training.test_phases import SMALL, bank, losses
 
 CPU = torch.device("cpu")
 GROUPS = [("animals", 0)] * 300 + [("people", 0)] * 40

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from colorgan.data.dataset import RESERVED_NAMES
 from colorgan.data.naming import ClassNames, class_key, class_name, readable
 from colorgan.data.splits import nothing_in, split_named
 from colorgan.errors import ConfigError
+from colorgan.names import RESERVED_NAMES
 
 UNDECODABLE = os.fsdecode(b"Stra\xdfe")
 

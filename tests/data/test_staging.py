@@ -13,14 +13,7 @@ import pytest
 from PIL import Image
 
 from colorgan.data import drawing, examination, shards, staging
-from colorgan.data.dataset import (
-    RESERVED_NAMES,
-    SPLITS,
-    Dataset,
-    Row,
-    list_datasets,
-    open_dataset,
-)
+from colorgan.data.dataset import SPLITS, Dataset, Row, list_datasets, open_dataset
 from colorgan.data.examination import split_of
 from colorgan.data.selection import Dropped
 from colorgan.data.sources import FolderSource, SceneSource, Source
@@ -28,6 +21,7 @@ from colorgan.data.sources.candidates import FileCandidate
 from colorgan.data.staging import StagingConfig, StagingProgress
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.images.decoding import Pixels, content_hash, decode
+from colorgan.names import RESERVED_NAMES
 from colorgan.storage import Storage, open_storage
 from tests.s3_server import S3Server
 

@@ -8,8 +8,6 @@ import pandas as pd
 import pytest
 import torch
 
-from colorgan.cards import find
-from colorgan.colorizer import Colorizer, grayscale
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.errors import ConfigError, NotInStorage
 from colorgan.evaluation.contestants import (
@@ -29,17 +27,19 @@ from colorgan.evaluation.evaluate import (
     open_evaluation,
     photo_id,
 )
-from colorgan.evaluation.metrics import FEWEST_PHOTOGRAPHS, ab_l1
 from colorgan.evaluation.results import Evaluation, Report, open_report
 from colorgan.evaluation.statistics import ALL_CLASSES
-from colorgan.hyperparameters import TrainingConfig
 from colorgan.images.decoding import decode
+from colorgan.inference.colorizer import Colorizer, grayscale
+from colorgan.inference.router_choice import RouterConfig
+from colorgan.metrics import FEWEST_PHOTOGRAPHS, ab_l1
 from colorgan.models import EMBEDDED, JUDGE
 from colorgan.models.unet import UNetGenerator
-from colorgan.packages import Trained, load_generator, publish
-from colorgan.router_choice import RouterConfig
+from colorgan.packages.card import find
+from colorgan.packages.weights import Trained, load_generator, publish
+from colorgan.training.config import TrainingConfig
+from tests.inference.test_router_choice import put_card
 from tests.serve.conftest import publish_untrained
-from tests.test_router_choice import put_card
 
 MODELS = ("assembled", "general")
 

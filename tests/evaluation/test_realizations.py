@@ -1,8 +1,8 @@
 import torch
 
-from colorgan.colorizer import Colorizer
 from colorgan.data.dataset import Dataset
 from colorgan.evaluation.realizations import realize
+from colorgan.inference.colorizer import Colorizer
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.unet import UNetGenerator
 

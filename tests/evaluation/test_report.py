@@ -23,9 +23,9 @@ from colorgan.evaluation.sets import describe_sets, read_sets
 from colorgan.evaluation.statistics import analyze
 from colorgan.evaluation.tables import summary_table, to_csv
 from colorgan.models import EMBEDDED, JUDGE
-from colorgan.reproduction.plan import Reproduction
-from colorgan.reproduction.sections import models_section
 from colorgan.storage import Storage, open_storage
+from jobs.reproduction.plan import Reproduction
+from jobs.reproduction.sections import models_section
 from tests.browser import fits, visit
 
 EVIL = '<img src="https://example.org/x.png" onerror="alert(1)"></script><!--.jpg'

@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from colorgan.colorizer import Colorizer
 from colorgan.data.dataset import Dataset
 from colorgan.evaluation.routing import (
     REPORT,
@@ -22,11 +21,12 @@ from colorgan.evaluation.routing import (
     plot_confusions,
     turns_table,
 )
+from colorgan.inference.colorizer import Colorizer
+from colorgan.inference.router import Route
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.classifiers import load_classifier
 from colorgan.models.unet import UNetGenerator
-from colorgan.router import Route
-from tests.test_router import label_router
+from tests.inference.test_router import label_router
 
 CLASSES = ("animals", "people", "vehicles")
 SURE = {"tabby": 0.9}
@@ -58,7 +58,7 @@ def test_a_router_is_counted_in_gray_and_in_colour_with_and_without_the_rule(
 
 
 def test_gray_and_colour_are_what_the_router_is_shown(scenes: Dataset) -> None:
-    from colorgan.router_training import embed
+    from colorgan.training.router_head import embed
 
     classifier = load_classifier()
     gray, color = (

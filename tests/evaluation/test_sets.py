@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from colorgan.evaluation.metrics import frechet_distance
 from colorgan.evaluation.sets import FEATURES, MEANINGS, describe_sets
 from colorgan.evaluation.statistics import ALL_CLASSES
+from colorgan.metrics import frechet_distance
 
 CHOSEN = {"original": 0.0, "gray": 2.0, "assembled": 0.4, "general": 1.0}
 

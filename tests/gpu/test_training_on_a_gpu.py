@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from colorgan.data.batches import JITTER, PhotoBank
-from colorgan.data.dataset import HYPERCOLUMN
-from colorgan.hyperparameters import SpeedConfig, TrainingConfig
 from colorgan.models import EMBEDDED
-from colorgan.records import EpochRecord
-from colorgan.training import Training
+from colorgan.names import HYPERCOLUMN
+from colorgan.training.config import SpeedConfig, TrainingConfig
+from colorgan.training.loop import Training
+from colorgan.training.records import EpochRecord
 
 CPU = torch.device("cpu")
 SIDE = 64

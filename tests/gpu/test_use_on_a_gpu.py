@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from colorgan.colorizer import Colorizer
 from colorgan.data.scenes import CLASSES, draw_scene
 from colorgan.images.decoding import Pixels
+from colorgan.inference.colorizer import Colorizer
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import EncoderUNetConfig, GeneratorConfig
 from colorgan.models.classifiers import load_classifier

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from colorgan.data.dataset import HYPERCOLUMN, Dataset
+from colorgan.data.dataset import Dataset
 from colorgan.evaluation.evaluate import BLOCK
 from colorgan.evaluation.results import METRICS, open_report
-from colorgan.evaluation.survey import create_survey, new_participant, record_answer
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import HypercolumnConfig
 from colorgan.models.hypercolumn import HypercolumnNetwork
-from colorgan.packages import Trained, publish
+from colorgan.names import HYPERCOLUMN
+from colorgan.packages.weights import Trained, publish
+from colorgan.survey import create_survey, new_participant, record_answer
 from jobs import evaluate
 from tests.conftest import Jobs
 from tests.serve.conftest import publish_untrained

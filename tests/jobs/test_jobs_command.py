@@ -11,8 +11,8 @@ import pytest
 
 from cluster.local import LocalRay
 from colorgan.cli import main
-from colorgan.progress import ModelProgress, RunProgress, read_progress, write_progress
 from colorgan.storage import Storage
+from colorgan.training.progress import ModelProgress, RunProgress, read_progress, write_progress
 from tests.conftest import CHECKOUT
 
 WORDS = "colours ü"

@@ -8,9 +8,9 @@ import time
 import pandas as pd
 import pytest
 
-from colorgan.cards import find
 from colorgan.data.dataset import Dataset
-from colorgan.reproduction.plan import SCALES
+from colorgan.packages.card import find
+from jobs.reproduction.plan import SCALES
 from tests.conftest import Jobs
 
 pytestmark = pytest.mark.slow

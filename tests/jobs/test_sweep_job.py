@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from colorgan.cards import find
 from colorgan.data.dataset import Dataset
-from colorgan.hyperparameters import TrainingConfig
-from colorgan.presets import find_preset
-from colorgan.sweeps import open_sweep, read_history, read_state, sweep_table
-from colorgan.training import Training, load_banks
+from colorgan.packages.card import find
+from colorgan.sweeps.documents import open_sweep, read_history, read_state, sweep_table
+from colorgan.training.config import TrainingConfig
+from colorgan.training.loop import Training, load_banks
+from colorgan.training.presets import find_preset
 from jobs import sweep as job
 from tests.conftest import SIZES, Job, Jobs, processes
 

@@ -21,15 +21,15 @@ from PIL import Image
 
 from cluster.local import LocalRay
 from colorgan import cli
-from colorgan.cards import find, list_models
-from colorgan.colorizer import Colorizer
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.scenes import draw_scene
 from colorgan.data.sources import FolderSource
 from colorgan.data.staging import StagingConfig, stage
 from colorgan.images.decoding import decode, is_grayscale
+from colorgan.inference.colorizer import Colorizer
 from colorgan.models import EMBEDDED
-from colorgan.packages import load_generator, load_head
+from colorgan.packages.card import find, list_models
+from colorgan.packages.weights import load_generator, load_head
 from colorgan.storage import Storage, open_storage
 from jobs import train_all
 from tests.conftest import CHECKOUT, SMALL, Job, Jobs, history_epochs, stage_scenes, summary

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import nn
 from torchvision import models
 
-from colorgan.colorizer import grayscale, prepare
 from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.images.lab import encode
+from colorgan.inference.colorizer import grayscale, prepare
 from colorgan.models import EMBEDDED, JUDGE
 from colorgan.models.backbones import Features
 from colorgan.models.classifiers import Classifier, installed, load_classifier

@@ -6,16 +6,16 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from colorgan.hyperparameters import TrainingConfig
 from colorgan.models.backbones import Features
 from colorgan.models.classifiers import load_classifier
 from colorgan.models.pictures import Colored
 from colorgan.models.semantic import SemanticDiscriminator
-from colorgan.networks import create_discriminators, create_generator
-from colorgan.objectives import FrozenClassifiers
-from colorgan.phases import Moment
-from colorgan.training import Training
-from tests.test_phases import SMALL, bank
+from colorgan.training.config import TrainingConfig
+from colorgan.training.loop import Training
+from colorgan.training.networks import create_discriminators, create_generator
+from colorgan.training.objectives import FrozenClassifiers
+from colorgan.training.phases import Moment
+from tests.training.test_phases import SMALL, bank
 
 CPU = torch.device("cpu")
 CONFIG = dataclasses.replace(SMALL, phases="adversarial", lambda_l1=0.0, epochs=1)

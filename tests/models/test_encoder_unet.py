@@ -5,18 +5,18 @@ import dataclasses
 import pytest
 import torch
 
-from colorgan.cards import find
-from colorgan.colorizer import Colorizer
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError
-from colorgan.hyperparameters import TrainingConfig
 from colorgan.images.decoding import decode
+from colorgan.inference.colorizer import Colorizer
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import BACKBONES, EncoderUNetConfig
 from colorgan.models.classifiers import load_classifier
 from colorgan.models.encoder_unet import EncoderUNetGenerator
-from colorgan.packages import Trained, load_generator, publish
-from colorgan.training import Training, load_banks
+from colorgan.packages.card import find
+from colorgan.packages.weights import Trained, load_generator, publish
+from colorgan.training.config import TrainingConfig
+from colorgan.training.loop import Training, load_banks
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(

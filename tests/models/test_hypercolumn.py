@@ -5,19 +5,20 @@ import pytest
 import torch
 from torchvision.models import vgg16
 
-from colorgan.cards import find
-from colorgan.colorizer import Colorizer
-from colorgan.data.dataset import HYPERCOLUMN, Dataset
+from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError
-from colorgan.evaluation.metrics import ab_l1
-from colorgan.hyperparameters import TrainingConfig
 from colorgan.images.lab import decode, encode
+from colorgan.inference.colorizer import Colorizer
+from colorgan.metrics import ab_l1
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import BACKBONES, HypercolumnConfig
 from colorgan.models.classifiers import load_classifier
 from colorgan.models.hypercolumn import HypercolumnNetwork
-from colorgan.packages import Trained, load_generator, publish
-from colorgan.training import Training, load_banks
+from colorgan.names import HYPERCOLUMN
+from colorgan.packages.card import find
+from colorgan.packages.weights import Trained, load_generator, publish
+from colorgan.training.config import TrainingConfig
+from colorgan.training.loop import Training, load_banks
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(

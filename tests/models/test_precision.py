@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from colorgan.colorizer import Colorizer
 from colorgan.data.scenes import draw_scene
+from colorgan.inference.colorizer import Colorizer
 from colorgan.models import precision
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.classifiers import load_classifier

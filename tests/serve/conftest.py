@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from colorgan.cards import ModelCard
 from colorgan.data.dataset import open_dataset
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.unet import UNetGenerator
-from colorgan.packages import Trained, publish
+from colorgan.packages.card import ModelCard
+from colorgan.packages.weights import Trained, publish
 from colorgan.storage import Storage, open_storage
 from tests.conftest import CHECKOUT
 

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from colorgan.cards import find
 from colorgan.data.scenes import draw_scene
 from colorgan.images.lab import rgb_to_lab
+from colorgan.packages.card import find
 from colorgan.storage import Storage
 from tests.serve.conftest import local_server
 

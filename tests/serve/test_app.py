@@ -21,15 +21,15 @@ import pytest
 import yaml
 
 from cluster.local import LocalRay
-from colorgan.cards import ModelCard, find
-from colorgan.evaluation.survey import create_survey, read_answers
+from colorgan.packages.card import ModelCard, find
 from colorgan.storage import Storage, open_storage
+from colorgan.survey import create_survey, read_answers
 from serve.config import ServeConfig
 from serve.deploy import main
 from tests.conftest import CHECKOUT, processes
-from tests.evaluation.test_survey import write_report
 from tests.serve.conftest import MODELS, publish_untrained
 from tests.serve.test_api import encoded, opened, picture
+from tests.test_survey import write_report
 
 pytestmark = pytest.mark.slow
 
@@ -124,7 +124,8 @@ def service(
     (application,) = config["applications"]
     classes = folder / "classes.toml"
     classes.write_text(CLASSES)
-    application["args"] |= {"storage": storage.uri, "compile": False}  # tests/test_compilation.py
+    # tests/inference/test_compilation.py compiles.
+    application["args"] |= {"storage": storage.uri, "compile": False}
     application["args"]["router"]["classes"] = str(classes)
     application["deployments"] = [
         deployment

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from colorgan.cards import ModelCard, find
 from colorgan.errors import ColorganError, NotInStorage
-from colorgan.router_choice import RouterConfig
+from colorgan.inference.router_choice import RouterConfig
+from colorgan.packages.card import ModelCard, find
 from colorgan.storage import Storage, open_storage
 from serve.__main__ import main
 from serve.backend import find_cards

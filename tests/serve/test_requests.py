@@ -16,10 +16,10 @@ import uvicorn
 from PIL import Image
 
 from colorgan.storage import Storage
+from colorgan.web.listening import listen, reserved
 from serve.api import API_KEY, create_api
 from serve.backend import LocalBackend
 from serve.config import Limits, ServeConfig
-from serve.listening import listen, reserved
 
 Parts = list[tuple[str, Any]]
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from colorgan.cards import ModelCard, find
-from colorgan.colorizer import prepare
 from colorgan.data.dataset import open_dataset
+from colorgan.inference.colorizer import prepare
+from colorgan.inference.router_choice import RouterConfig
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import EncoderUNetConfig
 from colorgan.models.classifiers import load_classifier
 from colorgan.models.encoder_unet import EncoderUNetGenerator
-from colorgan.packages import Trained, publish
-from colorgan.router_choice import RouterConfig
+from colorgan.packages.card import ModelCard, find
+from colorgan.packages.weights import Trained, publish
 from colorgan.storage import Storage, open_storage
 from serve.backend import find_cards
 from serve.workers import GeneratorWorker, RouterWorker

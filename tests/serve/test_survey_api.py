@@ -19,18 +19,18 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Response, expect
 
 from colorgan.evaluation.results import Report
-from colorgan.evaluation.survey import (
+from colorgan.storage import Storage
+from colorgan.survey import (
     Survey,
     close_survey,
     create_survey,
     read_answers,
 )
-from colorgan.storage import Storage
 from serve.survey import COOKIE, MAX_BODY
 from tests.browser import Shoot, fits, visit
-from tests.evaluation.test_survey import CLASSES, MODELS, write_report
 from tests.serve.conftest import local_server
 from tests.serve.test_api import problem
+from tests.test_survey import CLASSES, MODELS, write_report
 
 pytestmark = pytest.mark.slow
 

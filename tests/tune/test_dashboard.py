@@ -13,13 +13,13 @@ import uvicorn
 from playwright.sync_api import Browser, Page, expect
 
 from colorgan.data.dataset import Dataset
-from colorgan.hyperparameters import SpeedConfig
 from colorgan.storage import Storage
-from colorgan.sweeps import Sweep, read_state, write_state
-from colorgan.trials import run_trial
+from colorgan.sweeps.documents import Sweep, read_state, write_state
+from colorgan.sweeps.trial import run_trial
+from colorgan.training.config import SpeedConfig
 from tests.browser import Shoot, fits, visit
 from tests.serve.conftest import local_server, publish_untrained
-from tests.test_sweeps import begin
+from tests.sweeps.test_sweeps import begin
 from tune.dashboard import create_dashboard, describe, main, timing
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from colorgan.errors import ConfigError
-from colorgan.hyperparameters import TrainingConfig
+from colorgan.training.config import TrainingConfig
 from tune.space import PRESETS, read_space
 
 CONFIG = TrainingConfig()

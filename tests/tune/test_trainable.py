@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from colorgan.sweeps import EvaluatedEpoch
+from colorgan.sweeps.documents import EvaluatedEpoch
 from jobs.sweep import _number
 from tune.trainable import _evaluated
 

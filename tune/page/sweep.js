@@ -1,5 +1,5 @@
-import { Api } from "/page/api.js";
-import { askForKey } from "/page/key.js";
+import { Api } from "/shared/api.js";
+import { askForKey } from "/shared/key.js";
 import { cell, duration, number, setting } from "./text.js";
 
 const BASE = location.pathname.replace(/\/+$/, "");

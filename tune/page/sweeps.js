@@ -1,5 +1,5 @@
-import { Api } from "/page/api.js";
-import { askForKey } from "/page/key.js";
+import { Api } from "/shared/api.js";
+import { askForKey } from "/shared/key.js";
 import { cell } from "./text.js";
 
 const byId = (id) => document.getElementById(id);

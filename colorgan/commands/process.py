@@ -1,0 +1,82 @@
+"""What all commands and jobs share as processes: exit statuses, error messages, --storage."""
+
+import argparse
+import errno
+import io
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TextIO
+
+from colorgan.commands.text import printable
+from colorgan.errors import ColorganError, ConfigError
+
+EXIT_FAULT = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+_STORAGE = "$COLORGAN_STORAGE, or artifacts/"
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command and turn the errors that a user can mend into one sentence and a status."""
+    # Pillow warns of large pictures and of odd EXIF; decoding has limits and verdicts of its own.
+    warnings.filterwarnings("ignore", module="PIL")
+    take_any_text()
+    try:
+        status = command()
+        # The interpreter would do it last, where it can only complain of a full disk.
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
+    except ColorganError as error:
+        lines = str(error).split("\n")
+        print("error: " + "\n".join(map(printable, lines)), file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAULT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone, as in `colorgan models | head`: nobody is left to tell.
+        _discard(sys.stdout, sys.stderr)
+        return EXIT_FAULT
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = printable(error.filename or "standard output")
+        print(f"error: cannot write {where}: {error.strerror}", file=sys.stderr)
+        _discard(sys.stdout)
+        return EXIT_FAULT
+
+
+def take_any_text() -> None:
+    """Let standard output and error print every text: what their encoding lacks is escaped.
+
+    A file's name may be no text at all, and a terminal's encoding ASCII; neither may end a command.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _discard(*streams: TextIO) -> None:
+    """Drop what streams still hold: the interpreter would fail on it at its end."""
+    for stream in streams:
+        with suppress(OSError, ValueError):
+            descriptor = stream.fileno()
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, descriptor)
+            os.close(null)
+
+
+def add_storage_option(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Add the option --storage."""
+    own = default if default not in (None, argparse.SUPPRESS) else _STORAGE
+    parser.add_argument(
+        "--storage",
+        metavar="URI",
+        default=default,
+        help=f"a folder or s3://bucket/prefix (default: {own})",
+    )

@@ -1,0 +1,1 @@
+"""Colouring photographs with trained networks: one generator, or several behind a router."""

@@ -1,0 +1,243 @@
+"""Colouring photographs of any size with a trained generator."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from colorgan.images import lab
+from colorgan.images.color_spaces import ColorSpace
+from colorgan.images.decoding import Pixels, resize_square
+from colorgan.inference.compilation import compile_network
+from colorgan.models.backbones import same_weights
+from colorgan.models.classifiers import Classifier
+from colorgan.models.encoder_unet import EncoderUNetGenerator
+from colorgan.models.generator import Generator, Look, Paint
+from colorgan.models.precision import fastest_dtype, in_use
+from colorgan.models.view import whole_lightness
+
+VIVID = 2.0  # the largest vividness that is of use
+
+# Full-resolution colour is put together in strips of about so many pixels, to bound the memory.
+_STRIP_PIXELS = 2_000_000
+_LONGEST = 65_536  # pixels in a row
+
+
+class Colorizer:
+    """Colours photographs: any size in, the same size out.
+
+    The generator sees the whole photograph as a square of its own size. In the colour space `lab`
+    its a and b are scaled back up and joined to the photograph's own lightness, which stays sharp
+    at full resolution, as in `yuv` U and V are to its luma; in `rgb` its picture itself is scaled.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        """Take a finished network, on the device where it is to work.
+
+        It computes in the type that is fastest there; see `colorgan.models.precision`.
+        """
+        self.generator = generator.eval()
+        self.config = generator.config
+        self.device = next(generator.parameters()).device
+        self.dtype = fastest_dtype(self.device)
+        self._network = in_use(generator)
+        self._look: Callable[..., Sequence[Tensor]] = Look(self._network)
+        self._paint = Paint(self._network)
+        self._compiled_paint: Callable[..., Tensor] | None = None
+
+    def compile(self, look: bool = True) -> None:
+        """Compile the generator on a CPU; on another device it stays as it is.
+
+        Args:
+            look: compile both of its steps, and not `paint` alone.
+
+        Raises:
+            ColorganError: it cannot be compiled.
+        """
+        if self.device.type != "cpu":
+            return
+        example = torch.zeros(1, 1, self.config.size, self.config.size)
+        step = Look(self._network)
+        with torch.no_grad():
+            features = step(example.to(self.dtype))
+        if look and step.encoder is not None:  # otherwise there is nothing in it to be compiled
+            self._look = compile_network(step, example, dtype=self.dtype)
+        self._compiled_paint = compile_network(self._paint, *features, dtype=self.dtype)
+
+    def __call__(
+        self, photographs: Sequence[Pixels], noise: bool = False, vividness: float = 1.0
+    ) -> list[Pixels]:
+        """Colour photographs as one batch; each one's colours depend on itself alone.
+
+        Args:
+            photographs: (height, width, 3) uint8 sRGB each, of any sizes; any colour that they
+                have is ignored.
+            noise: keep the generator's dropout, for another colouring every time.
+            vividness: see `recombine`.
+
+        Returns:
+            (height, width, 3) uint8 sRGB each, of the same sizes.
+        """
+        if not photographs:
+            return []
+        colors = self.generate_all(photographs, noise)
+        return [
+            recombine(photograph, color, self.config.color_space, vividness)
+            for photograph, color in zip(photographs, colors, strict=True)
+        ]
+
+    def generate_all(self, photographs: Sequence[Pixels], noise: bool = False) -> Tensor:
+        """As `generate`, of (height, width, 3) uint8 photographs of any sizes, at least one."""
+        batch = torch.stack([prepare(photograph, self.config.size) for photograph in photographs])
+        return self.generate(batch, noise)
+
+    @torch.inference_mode()
+    def generate(self, batch: Tensor, noise: bool = False) -> Tensor:
+        """Invent the colours of prepared photographs.
+
+        Args:
+            batch: (batch, 3, size, size) uint8 sRGB; any colour in it is ignored.
+            noise: keep the generator's dropout.
+
+        Returns:
+            (batch, color channels, size, size) float32 in [-1, 1], on the CPU.
+        """
+        if self.config.color_space == "yuv":
+            light, _ = lab.encode(batch, "yuv")
+        else:  # to the last bit as a classifier of this view sees it
+            pixels = batch.permute(0, 2, 3, 1).cpu().numpy()
+            light = torch.from_numpy(lab.lightness(pixels))[:, None] * 2 - 1
+        return self.paint(self._look(light.to(self.device, self.dtype)), noise)
+
+    @torch.inference_mode()
+    def paint(self, features: Sequence[Tensor], noise: bool = False) -> Tensor:
+        """Invent the colours of photographs that an encoder has looked at.
+
+        Args:
+            features: what the generator's own encoder, or one that `sees_alike` says to be the
+                same, returns for the photographs; see `Look`.
+            noise: as that of `generate`.
+
+        Returns:
+            As `generate`.
+        """
+        color: Tensor
+        if self._compiled_paint and not noise:
+            color = self._compiled_paint(*features)
+        else:
+            color = self._paint(*features, noise=noise)
+        return color.cpu()
+
+    def sees_alike(self, classifier: Classifier) -> bool:
+        """Whether a classifier's `maps` are what the generator's own encoder would see.
+
+        That takes the same weights, the same square of the photograph and the same arithmetic.
+        """
+        generator = self.generator
+        return (
+            isinstance(generator, EncoderUNetGenerator)
+            and generator.config.encoder == classifier.name
+            and classifier.view == whole_lightness(self.config.size)
+            and (classifier.device, classifier.dtype) == (self.device, self.dtype)
+            and same_weights(generator.encoder, classifier.name, classifier.network)
+        )
+
+
+def prepare(photograph: Pixels, size: int) -> Tensor:
+    """What a generator sees of a (height, width, 3) photograph: (3, size, size) uint8."""
+    return torch.from_numpy(resize_square(photograph, size).copy()).permute(2, 0, 1)
+
+
+def recombine(
+    photograph: Pixels, color: Tensor, color_space: ColorSpace, vividness: float = 1.0
+) -> Pixels:
+    """Join a photograph and its invented colours at the photograph's own size.
+
+    Args:
+        photograph: (height, width, 3) uint8 sRGB; any colour that it has is ignored.
+        color: (color channels, size, size) floating point in [-1, 1], as `generate` returns it.
+        color_space: that the generator writes.
+        vividness: what the chroma is multiplied by: 0 is gray, 1 what the generator invented, and
+            VIVID the most that is of use.
+
+    Returns:
+        (height, width, 3) uint8 sRGB.
+    """
+    height, width = photograph.shape[:2]
+    if width > _LONGEST:  # one row of it would be more than a strip
+        turned = recombine(
+            photograph.transpose(1, 0, 2), color.transpose(1, 2), color_space, vividness
+        )
+        return np.ascontiguousarray(turned.transpose(1, 0, 2))
+    if color_space != "rgb":
+        color = (color * vividness).clamp(-1, 1)
+    stretched = _Stretched(color, height, width)
+    out = np.empty((height, width, 3), np.uint8)
+    for strip in _strips(height, width):
+        full = stretched.rows(strip)
+        if color_space == "lab":
+            out[strip] = lab.recolor(photograph[strip], full.numpy())
+            continue
+        pixels = torch.from_numpy(np.array(photograph[strip])).permute(2, 0, 1)[None]
+        lightness, _ = lab.encode(pixels, color_space)
+        colored = lab.decode(lightness, full[None], color_space)
+        if color_space == "rgb" and vividness != 1:
+            channels = lab.rgb_to_lab(colored)
+            channels[:, 1:] *= vividness
+            colored = lab.lab_to_rgb(channels)
+        out[strip] = _to_pixels(colored[0])
+    return out
+
+
+def grayscale(rgb: Pixels) -> Pixels:
+    """A photograph's lightness L alone, as a neutral gray picture: (height, width, 3) uint8."""
+    pixels = rgb.reshape(-1, 1, 3)
+    out = np.empty_like(pixels)
+    for strip in _strips(*pixels.shape[:2]):
+        out[strip] = lab.recolor(pixels[strip], np.zeros((2, *pixels[strip].shape[:2]), np.float32))
+    return out.reshape(rgb.shape)
+
+
+def _strips(height: int, width: int) -> Iterator[slice]:
+    """A picture's rows, some at a time."""
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))
+
+
+class _Stretched:
+    """Colours at a photograph's size, of which only those rows exist that are asked for."""
+
+    def __init__(self, color: Tensor, height: int, width: int) -> None:
+        """Take (channels, size, size) float32 colours, and the size to scale them to in pixels."""
+        size = color.shape[1]
+        lines = min(height, size)
+        # Antialiasing is of use where the photograph is smaller than what the generator saw. One
+        # direction after the other: at once, PyTorch 2.14 is wrong for what is one pixel wide.
+        if lines < size:
+            color = _interpolate(color, lines, size)
+        self._lines = _interpolate(color, lines, width)
+        self._step = lines / height
+
+    def rows(self, strip: slice) -> Tensor:
+        """(channels, rows, width) float32: bilinear between the lines that there are."""
+        if self._step == 1:
+            return self._lines[:, strip]
+        last = self._lines.shape[1] - 1
+        place = ((torch.arange(strip.start, strip.stop) + 0.5) * self._step - 0.5).clamp(0, last)
+        above = place.long()
+        share = (place - above)[:, None]
+        return torch.lerp(self._lines[:, above], self._lines[:, (above + 1).clamp(max=last)], share)
+
+
+def _interpolate(color: Tensor, height: int, width: int) -> Tensor:
+    """(channels, …, …) colours scaled bilinearly, with antialiasing."""
+    scaled: Tensor = F.interpolate(color[None], (height, width), mode="bilinear", antialias=True)[0]
+    return scaled
+
+
+def _to_pixels(rgb: Tensor) -> Pixels:
+    """(3, height, width) sRGB in [0, 1] as (height, width, 3) uint8."""
+    return (rgb.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()

@@ -1,0 +1,117 @@
+"""What `colorgan.load` returns: models that are ready to colour photographs in a program."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, overload
+
+import numpy as np
+from PIL import Image
+
+from colorgan.errors import ConfigError
+from colorgan.images.decoding import Photograph, Pixels, decode, decode_image
+from colorgan.inference.assembled import AssembledColorizer, assemble
+from colorgan.inference.colorizer import VIVID, Colorizer
+from colorgan.inference.router_choice import RouterConfig
+from colorgan.packages.card import find
+from colorgan.packages.embedded import EMBEDDED_MODELS, open_embedded, with_embedded
+from colorgan.packages.weights import load_generator
+from colorgan.storage import Storage, open_storage
+from colorgan.system import choose_device
+
+File = str | os.PathLike[str] | bytes
+
+
+class LoadedModels:
+    """Colours photographs however they come; many threads may use it at once.
+
+    Attributes:
+        packages: the references of the packages by model, as {"animals": "animals@VERSION"}. A
+            version that begins with `embedded-` comes with colorgan.
+    """
+
+    def __init__(
+        self, colorizer: Colorizer | AssembledColorizer, packages: Mapping[str, str]
+    ) -> None:
+        """Take finished networks; `load_models` does."""
+        self._colorizer = colorizer
+        self.packages = dict(packages)
+
+    @overload
+    def __call__(self, photograph: Pixels, vividness: float = 1.0) -> Pixels: ...
+
+    @overload
+    def __call__(self, photograph: File | Image.Image, vividness: float = 1.0) -> Image.Image: ...
+
+    def __call__(
+        self, photograph: File | Image.Image | Pixels, vividness: float = 1.0
+    ) -> Image.Image | Pixels:
+        """Colour a photograph; any colour that it has is ignored.
+
+        Args:
+            photograph: a file's path, its bytes, a picture of Pillow's, or uint8 sRGB or gray of
+                shape (height, width, 3), (height, width, 1) or (height, width).
+            vividness: what the chroma is multiplied by, from 0, which is gray, to 2.
+
+        Returns:
+            The colouring at the photograph's own size and upright: of an array (height, width, 3)
+            uint8 sRGB; otherwise a picture of mode RGB, or RGBA where the photograph has opacity.
+
+        Raises:
+            ConfigError: the array has another shape or type, or the vividness is out of range.
+            ImageRejected: it is no picture that can be read.
+            OSError: the file cannot be read.
+        """
+        if not 0 <= vividness <= VIVID:
+            raise ConfigError(f"vividness {vividness} does not lie between 0 and {VIVID:g}")
+        if isinstance(photograph, np.ndarray):
+            return self._color(_pixels(photograph), vividness)
+        opened = _open(photograph)
+        picture = Image.fromarray(self._color(opened.rgb, vividness))
+        if opened.alpha is not None:
+            picture.putalpha(Image.fromarray(opened.alpha))
+        return picture
+
+    def _color(self, rgb: Pixels, vividness: float) -> Pixels:
+        if isinstance(self._colorizer, Colorizer):
+            return self._colorizer([rgb], vividness=vividness)[0]
+        return self._colorizer([rgb], vividness)[0].rgb
+
+
+def load_models(
+    storage: str | None = None,
+    models: str | Sequence[str] | None = None,
+    device: Literal["auto", "cpu", "gpu"] = "auto",
+) -> LoadedModels:
+    """Load models to colour with; see `colorgan.load`."""
+    own = open_storage(storage)
+    chosen: Storage = open_embedded() if models == EMBEDDED_MODELS else with_embedded(own)
+    place = choose_device(device)
+    if isinstance(models, str) and models != EMBEDDED_MODELS:
+        card = find(chosen, models)
+        colorizer = Colorizer(load_generator(chosen, card, place))
+        return LoadedModels(colorizer, {card.model: card.reference})
+    pins = () if isinstance(models, str) else models or ()
+    way_out = "models='NAME' colours with one model alone"
+    assembly = assemble(RouterConfig(), chosen, way_out=way_out, pins=pins)
+    packages = {name: card.reference for name, card in assembly.cards.items()}
+    return LoadedModels(assembly.load(chosen, place), packages)
+
+
+def _open(photograph: File | Image.Image) -> Photograph:
+    if isinstance(photograph, Image.Image):
+        return decode_image(photograph)
+    data = photograph if isinstance(photograph, bytes) else Path(photograph).read_bytes()
+    return decode(data)
+
+
+def _pixels(array: Pixels) -> Pixels:
+    """An array as (height, width, 3); raises ConfigError where it is no photograph."""
+    shape = array.shape
+    whole = array[..., None] if array.ndim == 2 else array
+    if array.dtype != np.uint8 or whole.ndim != 3 or whole.shape[2] not in (1, 3) or not array.size:
+        raise ConfigError(
+            f"an array of shape {shape} and type {array.dtype} is no photograph: give uint8 of "
+            "shape (height, width, 3) or (height, width)"
+        )
+    return np.ascontiguousarray(np.broadcast_to(whole, (*whole.shape[:2], 3)))

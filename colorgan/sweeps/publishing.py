@@ -1,0 +1,98 @@
+"""A trial's generator, as it was after an evaluated epoch, as a model package."""
+
+from dataclasses import asdict
+
+from safetensors.torch import load
+
+from colorgan.data.batches import PhotoBank
+from colorgan.data.dataset import open_dataset
+from colorgan.errors import Corrupt, NotInStorage
+from colorgan.images.contact_sheet import SheetRow, contact_sheet
+from colorgan.images.decoding import decode, encode_png
+from colorgan.names import HYPERCOLUMN
+from colorgan.packages.card import ModelCard
+from colorgan.packages.weights import Trained, publish
+from colorgan.storage import Storage
+from colorgan.sweeps.documents import Sweep, open_sweep, read_history, read_state
+from colorgan.training.config import SpeedConfig
+from colorgan.training.networks import create_generator
+from colorgan.training.records import history_csv
+from colorgan.training.vividness import enlivened
+
+
+def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelCard:
+    """Publish a trial's generator, as it was after an evaluated epoch, as a model package.
+
+    The same epoch of a trial is published once; after that, its package is returned.
+
+    Args:
+        storage: where the sweep is, and the package goes.
+        name: the sweep's.
+        trial: the trial's.
+        epoch: an evaluated one.
+
+    Raises:
+        NotInStorage: there is no such sweep, trial or evaluated epoch.
+        Corrupt: the weights cannot be read.
+    """
+    sweep = open_sweep(storage, name)
+    state = read_state(storage, sweep, sweep.trial(trial).name)
+    history = read_history(storage, sweep, trial)
+    evaluated = next((each for each in history.evaluations if each.epoch == epoch), None)
+    if evaluated is None:
+        known = ", ".join(str(each.epoch) for each in history.evaluations) or "none yet"
+        raise NotInStorage(
+            f"trial {trial!r} of sweep {name!r} was not evaluated after epoch {epoch}: "
+            f"there are {known}"
+        )
+    config = sweep.config(state.values)
+    generator = create_generator(config, sweep.model)
+    key = sweep.weights_key(trial, epoch)
+    try:
+        generator.load_state_dict(load(storage.get(key)))
+    except NotInStorage:
+        raise
+    except Exception as error:  # safetensors and PyTorch have each their own
+        raise Corrupt(f"{key} cannot be read: {error}") from None
+    dataset = open_dataset(storage, sweep.dataset["name"])
+    records = [record for record in history.epochs if record.epoch <= epoch]
+    metrics = {**asdict(records[-1]), **evaluated.judged}
+    if config.colorfulness and sweep.model != HYPERCOLUMN:  # as `train_model` publishes it
+        limit = int(SpeedConfig().photo_memory_gib * 2**30)
+        classes = dataset.model_classes(sweep.model)
+        val = PhotoBank.load(dataset, classes, "val", config.size, limit)
+        generator, record, factor = enlivened(generator, records[-1], val, config.colorfulness)
+        metrics |= {**asdict(record), "vividness": factor}
+    return publish(
+        storage,
+        sweep.model,
+        dataset,
+        Trained(
+            generator,
+            classes=dataset.model_classes(sweep.model),
+            training=asdict(config),
+            metrics={name: value for name, value in metrics.items() if value is not None},
+            seconds=evaluated.seconds,
+            device=state.device,
+            epochs=epoch,
+            objective=config.objective(sweep.model, epoch),
+            run=f"{name}/{trial}",
+            folder=sweep.key("trials", trial, "epochs", f"{epoch:05d}"),
+            extra={
+                "history.csv": history_csv(records),
+                "samples.png": _samples(storage, sweep, trial, epoch),
+            },
+        ),
+    )
+
+
+def _samples(storage: Storage, sweep: Sweep, trial: str, epoch: int) -> bytes:
+    rows = []
+    for photo in sweep.photographs:
+        keys = (
+            sweep.photograph_key(photo, "gray"),
+            sweep.picture_key(trial, epoch, photo),
+            sweep.photograph_key(photo, "original"),
+        )
+        rows.append(SheetRow("", [decode(storage.get(key)).rgb for key in keys]))
+    return encode_png(contact_sheet(("grayscale", "coloured", "original"), rows, columns=2))

@@ -1,0 +1,1 @@
+"""Training the networks: configurations, objectives, the loop, checkpoints, and runs."""

@@ -1,0 +1,309 @@
+"""Everything that a user can set of a training; it can be read without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from colorgan.data.dataset import Balance
+from colorgan.errors import ConfigError
+from colorgan.models import EMBEDDED
+from colorgan.models.architectures import (
+    BACKBONES,
+    DISCRIMINATORS,
+    BackboneName,
+    EncoderUNetConfig,
+    GeneratorConfig,
+    HypercolumnConfig,
+)
+from colorgan.names import HYPERCOLUMN
+from colorgan.options import Configuration, Count, NaturalNumber, Share, Weight, option
+from colorgan.packages.card import ModelCard
+from colorgan.system import cpu_has_bfloat16
+from colorgan.training.phases import Phase, in_words, parse_phases, parse_terms, reached, renamed
+
+if TYPE_CHECKING:
+    import torch
+
+Choice = Literal["auto", "on", "off"]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class TrainingConfig(GeneratorConfig):
+    """Everything that decides a training's result: the generator's architecture and these.
+
+    Raises:
+        ConfigError: a value cannot be used.
+    """
+
+    phases: str = option(
+        "adversarial",
+        "what is learned one after the other, with relative lengths, as "
+        "regression:12+critic:1+adversarial:6: the generator by L1 alone, the discriminators "
+        "alone, both against each other; or perceptual, the generator by L1 and the perceptual "
+        "term",
+    )
+    generator: Literal["unet", "encoder_unet"] = option(
+        "unet", "the paper's U-Net, or one whose encoder is a classifier that knows ImageNet"
+    )
+    encoder: BackboneName = option(EMBEDDED, "that classifier")
+    discriminators: str = option(
+        "patches",
+        "one or more, joined by +, each with a weight or 1, as features:2+semantic: patches of the "
+        "picture (pix2pix's PatchGAN), features of the colored picture that frozen classifiers "
+        "see, or the colors beside what the encoder sees in the gray picture (semantic)",
+    )
+    discriminator_width: Count = option(64, "channels of a discriminator's first layer (ndf)")
+    epochs: Count = option(200, "passes over the training photographs")
+    batch_size: Count = option(5, "photographs a step")
+    photographs: NaturalNumber = option(
+        0, "maximum number of training photographs, balanced across classes; 0 means all"
+    )
+    balance: Balance = option(
+        "none",
+        "what has an equal expected share of an epoch, whose photographs are then drawn with "
+        "replacement: the classes, or the classes and in each of them its sources",
+    )
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = option(2e-4, "of Adam, for all networks")
+    encoder_rate: Share = option(
+        1.0, "share of the learning rate that a pretrained encoder has; with 0 it stays as it is"
+    )
+    adversarial_rate: Share = option(
+        1.0, "share of the learning rate that the generator has in adversarial phases"
+    )
+    discriminator_rate: Rate = option(
+        1.0, "learning rate of the discriminators, as a multiple of --learning-rate"
+    )
+    decay_share: Share = option(
+        0.0,
+        "share of each phase's steps, the last ones, over which its learning rate falls to zero",
+    )
+    average: Decay = option(
+        0.0,
+        "decay, a step, of a running average of the generator's weights, which is kept in their "
+        "place, as 0.999; 0 is none",
+    )
+    beta1: Decay = option(0.5, "Adam's first-moment decay")
+    lambda_l1: Weight = option(100.0, "weight of the L1 term in the generator's loss")
+    lambda_perceptual: Weight = option(
+        0.0, "weight of the distance in classifiers' features in the generator's loss"
+    )
+    perceptual: str = option(
+        "",
+        "the classifiers whose features the perceptual term and the discriminator `features` use, "
+        "joined by +, as efficientnet_lite0+efficientnet_lite1; the encoder's if empty",
+    )
+    lambda_adversary: Weight = option(
+        1.0, "weight of the adversary in the generator's loss, beside each discriminator's own"
+    )
+    chroma: Annotated[float, Field(ge=1)] = option(
+        1.0,
+        "factor of the photographs' chroma, a and b of Lab, in the phases with an adversary",
+    )
+    interpolation: Share = option(
+        1.0,
+        "weight of the generator as it is, in the mean with what it was before its adversary, that "
+        "is measured and published; below 1, fewer mistakes and fewer colours",
+    )
+    publish: Literal["last", "nearest"] = option(
+        "last",
+        "the state that is published: the last one, or that of the epoch, of those that end in an "
+        "adversarial phase, with the lowest Fréchet distance on the validation photographs",
+    )
+    colorfulness: Share = option(
+        0.0,
+        "raise the chroma of what is published until the validation photographs are this share as "
+        "colourful as they were, or their L1 has grown by a twentieth; 0 leaves it as learned",
+    )
+    backbone: BackboneName = option("vgg16", "classifier below hypercolumn and a trained router")
+    start_from: str = option(
+        "",
+        "a model of the same run, a package as general@VERSION, or `embedded`, the model of this "
+        "class, or else the general one, that comes with colorgan: whose generator's weights to "
+        "begin with",
+    )
+    seed: NaturalNumber = option(0, "of the weights, the order, the crops and the dropout")
+
+    def check(self) -> None:
+        """Check what the fields' types cannot say; raises ConfigError."""
+        self.architecture("")
+        _ = self.phase_list, self.perceptual_names
+        names = [name for name, _ in self.discriminator_weights]
+        if len(names) > len({*names}):
+            raise ConfigError(f"--discriminators {self.discriminators!r} names one twice")
+        if "semantic" in names and self.generator != "encoder_unet":
+            raise ConfigError("--discriminators semantic needs --generator encoder_unet")
+        if (self.chroma != 1 or self.colorfulness) and self.color_space != "lab":
+            raise ConfigError("--chroma and --colorfulness need --color-space lab")
+
+    def replaced(self, values: Mapping[str, Any]) -> TrainingConfig:
+        """This configuration with other values, by the names of any version; raises ConfigError."""
+        changes: dict[str, Any] = renamed(values)
+        return replace(self, **changes)
+
+    @property
+    def phase_list(self) -> tuple[Phase, ...]:
+        """The phases of the training; their shares add up to 1."""
+        return parse_phases(self.phases)
+
+    @property
+    def discriminator_weights(self) -> list[tuple[str, float]]:
+        """The discriminators that the phases with an adversary have, and their weights."""
+        return parse_terms("--discriminators", self.discriminators, DISCRIMINATORS)
+
+    @property
+    def perceptual_names(self) -> tuple[str, ...]:
+        """The classifiers whose features the losses look at."""
+        if not self.perceptual:
+            return (self.encoder,)
+        return tuple(name for name, _ in parse_terms("--perceptual", self.perceptual, BACKBONES))
+
+    @property
+    def has_adversary(self) -> bool:
+        """Whether discriminators take part in any phase."""
+        return any(phase.has_adversary for phase in self.phase_list)
+
+    @property
+    def sees_colors(self) -> bool:
+        """Whether a loss looks at the features that classifiers have of a coloured picture."""
+        names = [name for name, _ in self.discriminator_weights]
+        perceptual = any(phase.has_perceptual_term for phase in self.phase_list)
+        perceptual = perceptual and self.lambda_perceptual > 0
+        return perceptual or (self.has_adversary and "features" in names)
+
+    @property
+    def has_fixed_encoder(self) -> bool:
+        """Whether the generator stands on a classifier's features that no step changes."""
+        return self.generator == "encoder_unet" and self.encoder_rate == 0
+
+    def objective(self, model: str, epochs: int | None = None) -> str:
+        """What a model's generator learns by, in words.
+
+        Args:
+            model: its name.
+            epochs: how many are done; all of them where None.
+        """
+        if model == HYPERCOLUMN:
+            return "distance of U and V, as they are and blurred"
+        progress = 1.0 if epochs is None else min(1.0, epochs / self.epochs)
+        phases = reached(self.phase_list, progress)
+        terms = {"L1": self.lambda_l1}
+        if any(phase.has_perceptual_term for phase in phases):
+            terms["perceptual term"] = self.lambda_perceptual
+        words = [f"{name} (weight {weight:g})" for name, weight in terms.items() if weight]
+        if not any(phase.has_adversary for phase in phases):
+            return ", ".join([*words, "no adversary"])
+        words += [
+            f"adversary on {name} (weight {self.lambda_adversary * weight:g})"
+            for name, weight in self.discriminator_weights
+        ]
+        return f"{', '.join(words)}; {in_words(phases, progress)}"
+
+    def architecture(self, model: str) -> GeneratorConfig | EncoderUNetConfig | HypercolumnConfig:
+        """The part that decides the architecture of a model's network."""
+        if model == HYPERCOLUMN:
+            return HypercolumnConfig(self.size, self.width, self.backbone)
+        if self.generator == "encoder_unet":
+            return EncoderUNetConfig(
+                self.size, self.width, self.color_space, self.norm, self.encoder
+            )
+        return GeneratorConfig(
+            **{field.name: getattr(self, field.name) for field in fields(GeneratorConfig)}
+        )
+
+
+@dataclass(frozen=True)
+class SpeedConfig(Configuration):
+    """How a training runs on its device; `auto` is what was measured to be fastest there."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = option(
+        "auto",
+        "of the networks' arithmetic; auto is bfloat16 where the device has it",
+    )
+    channels_last: Choice = option(
+        "auto",
+        "memory layout of the networks; auto is on for a GPU, and with features that are kept",
+    )
+    keep_features: Choice = option(
+        "auto",
+        "on a CPU, compute the features of an encoder that does not learn once, and keep them in "
+        "the cache; auto is on",
+    )
+    fused_adam: Choice = option("auto", "Adam's fused kernel; auto is on")
+    compile: Choice = option("auto", "torch.compile; auto is off")
+    prefetch: Choice = option(
+        "auto", "prepare the next batch while the device works; auto is on for a GPU"
+    )
+    photo_memory_gib: Weight = option(
+        4.0, "decoded photographs beyond this go to a memory-mapped file, in GiB"
+    )
+
+    gpu_photo_share: Share = option(
+        0.3,
+        "photographs stay on the GPU, and are cropped there, where they take at most this share of "
+        "its free memory; others come batch by batch",
+    )
+
+    def bfloat16_on(self, device: torch.device) -> bool:
+        """Whether the networks compute in bfloat16 on the device."""
+        if self.precision != "auto":
+            return self.precision == "bfloat16"
+        if device.type == "cuda":
+            import torch
+
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return cpu_has_bfloat16()
+
+    def prefetch_on(self, device: torch.device) -> bool:
+        """Whether the next batch is prepared while the device works."""
+        return self.prefetch == "on" or (self.prefetch == "auto" and device.type == "cuda")
+
+    def keeps_features_on(self, device: torch.device) -> bool:
+        """Whether the features of an encoder that does not learn are kept for the device."""
+        return self.keep_features != "off" and device.type == "cpu"
+
+    def channels_last_on(self, device: torch.device, fixed_encoder: bool) -> bool:
+        """Whether the networks use the channels_last layout on the device."""
+        if self.channels_last != "auto":
+            return self.channels_last == "on"
+        return device.type == "cuda" or (fixed_encoder and self.keeps_features_on(device))
+
+
+def stored_config(fields_of: Mapping[str, Any]) -> TrainingConfig:
+    """A configuration from a document that any version of colorgan wrote.
+
+    An option that is newer than the document has its default, which changes nothing; one that has
+    another name today is read as that, and one that is gone is left out.
+
+    Raises:
+        ConfigError: a value cannot be used.
+    """
+    names = {field.name for field in fields(TrainingConfig)}
+    known: dict[str, Any] = renamed(fields_of)
+    return TrainingConfig(**{name: value for name, value in known.items() if name in names})
+
+
+def stored_objective(card: ModelCard) -> str:
+    """What a stored model has learned by, for people; empty where its card does not say it.
+
+    Older cards hold the hyper-parameters from which it follows, and not the objective itself.
+    """
+    if card.objective or not card.training or not card.colors:
+        return card.objective
+    try:
+        return stored_config(card.training).objective(card.model, card.epochs)
+    except ConfigError:
+        return ""
+
+
+def by_objective(configs: Mapping[str, TrainingConfig]) -> dict[str, list[str]]:
+    """The models that learn by each objective, in words."""
+    found: dict[str, list[str]] = {}
+    for model, config in configs.items():
+        found.setdefault(config.objective(model), []).append(model)
+    return found

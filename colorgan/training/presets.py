@@ -1,0 +1,100 @@
+"""Named sets of hyper-parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from colorgan.errors import ConfigError
+from colorgan.models import EMBEDDED
+from colorgan.names import GENERAL, HYPERCOLUMN
+from colorgan.training.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A training for every model.
+
+    Attributes:
+        description: what it is for.
+        training: the hyper-parameters, the same for every model.
+        epochs: by model, where they differ from the training's own.
+        fine_tuning: overrides for a model that starts from a base model.
+    """
+
+    description: str
+    training: TrainingConfig
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    fine_tuning: Mapping[str, Any] = field(default_factory=dict)
+
+    def config(self, model: str, overrides: Mapping[str, Any]) -> TrainingConfig:
+        """A model's hyper-parameters, with a user's own over the preset's; raises ConfigError."""
+        own = {"epochs": self.epochs[model]} if model in self.epochs else {}
+        config = replace(self.training, **{**own, **overrides})
+        other = model == HYPERCOLUMN and not config.start_from.startswith(f"{HYPERCOLUMN}@")
+        if other or model == config.start_from:
+            config = replace(config, start_from="")
+        return replace(config, **{**self.fine_tuning, **overrides}) if config.start_from else config
+
+
+PRESETS: Mapping[str, Preset] = {
+    "report": Preset(
+        "the best models of the 2018 report, conditional GANs for a GPU: 256 px, 350, 200 and 300 "
+        "epochs",
+        TrainingConfig(epochs=300),
+        {"animals": 350, "vehicles": 200, "people": 300, GENERAL: 120},
+    ),
+    "best": Preset(
+        "conditional GANs on a pretrained encoder: general first, by L1 and a perceptual term, "
+        "then against its adversary; each class from that, against its own",
+        TrainingConfig(
+            generator="encoder_unet",
+            encoder_rate=0.0,
+            norm="batch",
+            size=224,
+            width=32,
+            batch_size=16,
+            phases="regression:14+critic:0.3+adversarial:5.7",
+            epochs=20,
+            learning_rate=1e-3,
+            adversarial_rate=0.4,
+            discriminator_rate=0.4,
+            decay_share=0.7,
+            average=0.998,
+            discriminators="semantic:4+features:6",
+            discriminator_width=48,
+            lambda_perceptual=120.0,
+            interpolation=0.7,
+            colorfulness=0.8,
+            backbone=EMBEDDED,
+            start_from=GENERAL,
+        ),
+        fine_tuning={
+            "phases": "critic:0.2+adversarial:8.8",
+            "epochs": 9,
+            "adversarial_rate": 0.3,
+        },
+    ),
+    "small": Preset(
+        "conditional GANs in minutes on a CPU: 128 px, width 24, 14 epochs in small, long steps",
+        TrainingConfig(
+            size=128,
+            width=24,
+            discriminator_width=24,
+            batch_size=2,
+            epochs=14,
+            learning_rate=4e-4,
+            decay_share=0.5,
+            backbone=EMBEDDED,
+        ),
+    ),
+}
+
+
+DEFAULT_PRESET = "best"
+
+
+def find_preset(name: str) -> Preset:
+    """A preset by its name; raises ConfigError."""
+    if name not in PRESETS:
+        raise ConfigError(f"no preset {name!r}: there are {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,223 @@
+"""Training the router's head: a dataset's own classes from a frozen classifier's features."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from colorgan.data.dataset import Dataset
+from colorgan.data.mapping import batched
+from colorgan.errors import ColorganError, ConfigError
+from colorgan.images.decoding import decode
+from colorgan.models.architectures import HeadConfig
+from colorgan.models.classifiers import Classifier
+from colorgan.models.head import RouterHead
+from colorgan.names import ROUTER
+from colorgan.options import Configuration, Count, option
+from colorgan.packages.card import ModelCard
+from colorgan.packages.weights import Trained, publish
+from colorgan.storage import Storage
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class HeadTrainingConfig(Configuration):
+    """How to train a head."""
+
+    penalties: str = option(
+        "1e-4,1e-3,1e-2,1e-1", "weights of the L2 penalty to try; the validation split chooses"
+    )
+    steps: Count = option(200, "at most so many steps of L-BFGS for each")
+
+    def check(self) -> None:
+        """Check the penalties; raises ConfigError."""
+        values = self.penalty_values
+        if not values or not all(math.isfinite(value) and value >= 0 for value in values):
+            raise ConfigError(f"--penalties {self.penalties} are not numbers with commas between")
+
+    @property
+    def penalty_values(self) -> tuple[float, ...]:
+        """The penalties as numbers; none where they cannot be read."""
+        try:
+            return tuple(float(value) for value in self.penalties.split(","))
+        except ValueError:
+            return ()
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What a classifier makes of photographs whose classes are known.
+
+    Attributes:
+        features: (photographs, features) float32.
+        probabilities: (photographs, 1000) float32, of the ImageNet labels.
+        targets: (photographs,) int64, the places of their classes.
+    """
+
+    features: Tensor
+    probabilities: Tensor
+    targets: Tensor
+
+
+def embed(
+    classifier: Classifier,
+    dataset: Dataset,
+    classes: Sequence[str],
+    split: str,
+    gray: bool = True,
+    observe: Callable[[int], None] = lambda done: None,
+) -> Embedded:
+    """Classify a split once.
+
+    Args:
+        classifier: what to classify with.
+        dataset: where the photographs are.
+        classes: whose photographs to read; their order gives the targets.
+        split: train, val or test.
+        gray: whether the classifier sees them without colour.
+        observe: called with the number of photographs that are done.
+
+    Raises:
+        ColorganError: there is no such photograph, or one cannot be read.
+    """
+    rows = dataset.rows(classes, split)
+
+    def prepare(image: bytes) -> Tensor:
+        return classifier.view(decode(image).rgb, gray)
+
+    features: list[Tensor] = []
+    probabilities: list[Tensor] = []
+    targets: list[int] = []
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for batch in batched(rows, BATCH):
+            seen, likely = classifier(
+                torch.stack(list(pool.map(prepare, [r.image for r in batch])))
+            )
+            features.append(seen)
+            probabilities.append(likely)
+            targets += [classes.index(row.label) for row in batch]
+            observe(len(targets))
+    if not targets:
+        raise ColorganError(
+            f"dataset {dataset.manifest.name} has no photograph of {', '.join(classes)} in the "
+            f"split {split}"
+        )
+    return Embedded(torch.cat(features), torch.cat(probabilities), torch.tensor(targets))
+
+
+def train_router(
+    storage: Storage,
+    dataset: Dataset,
+    classifier: Classifier,
+    config: HeadTrainingConfig,
+    device: str,
+    run: str = "",
+    observe: Callable[[str, int], None] = lambda split, done: None,
+) -> ModelCard:
+    """Train a head and publish it as the model `router`; raises and takes what `train_head` does.
+
+    Args:
+        storage: where the package goes.
+        dataset: see `train_head`, as the rest.
+        classifier: as there.
+        config: as there.
+        device: as there.
+        run: the run's name, for the package's record.
+        observe: as there.
+    """
+    trained = train_head(classifier, dataset, config, device, observe)
+    folder = f"runs/{run}/{ROUTER}" if run else ""
+    return publish(storage, ROUTER, dataset, replace(trained, run=run, folder=folder))
+
+
+def train_head(
+    classifier: Classifier,
+    dataset: Dataset,
+    config: HeadTrainingConfig,
+    device: str,
+    observe: Callable[[str, int], None] = lambda split, done: None,
+) -> Trained:
+    """Fit a head to the training split, choose its penalty and calibrate it on the validation one.
+
+    It is multinomial logistic regression on standardised features with an L2 penalty, and a
+    temperature on its logits (Guo et al. 2017, "On Calibration of Modern Neural Networks", 4.2).
+
+    Args:
+        classifier: whose features to use; its weights stay as they are.
+        dataset: whose classes to tell apart; of a single class the head sends everything there.
+        config: the hyper-parameters.
+        device: that the classifier works on, in words.
+        observe: called with a split and the number of its photographs that are classified.
+
+    Raises:
+        ColorganError: a class has no photograph in the training split, or the validation split
+            has none at all.
+    """
+    started = time.monotonic()
+    classes = dataset.manifest.classes
+    for label in classes:
+        if not dataset.count((label,), "train"):
+            raise ColorganError(f"class {label!r} has no photograph in the split train")
+    train = embed(classifier, dataset, classes, "train", observe=partial(observe, "train"))
+    val = embed(classifier, dataset, classes, "val", observe=partial(observe, "val"))
+    mean, std = train.features.mean(dim=0), train.features.std(dim=0).clamp(min=1e-6)
+    inputs, held_out = (train.features - mean) / std, (val.features - mean) / std
+    best_loss, penalty = float("inf"), 0.0
+    weight, bias = torch.empty(0), torch.empty(0)
+    for candidate in config.penalty_values:
+        fitted = _fit(inputs, train.targets, len(classes), candidate, config.steps)
+        loss = float(F.cross_entropy(held_out @ fitted[0].T + fitted[1], val.targets))
+        if loss < best_loss:
+            best_loss, penalty, (weight, bias) = loss, candidate, fitted
+    logits = held_out @ weight.T + bias
+    temperature = _temperature(logits, val.targets)
+    head = RouterHead(
+        HeadConfig(classifier.name, classifier.fingerprint(), inputs.shape[1], classes, temperature)
+    )
+    with torch.no_grad():  # the standardisation becomes part of the layer
+        head.linear.weight.copy_(weight / std)
+        head.linear.bias.copy_(bias - weight @ (mean / std))
+    return Trained(
+        head,
+        classes=classes,
+        training={**asdict(config), "penalty": penalty},
+        metrics={
+            "val_accuracy": float((logits.argmax(dim=1) == val.targets).float().mean()),
+            "val_cross_entropy": float(F.cross_entropy(logits / temperature, val.targets)),
+        },
+        seconds=time.monotonic() - started,
+        device=device,
+    )
+
+
+def _fit(
+    inputs: Tensor, targets: Tensor, classes: int, penalty: float, steps: int
+) -> tuple[Tensor, Tensor]:
+    """Weight (classes, features) and bias (classes,) of logistic regression."""
+    weight = torch.zeros(classes, inputs.shape[1], requires_grad=True)
+    bias = torch.zeros(classes, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        fit = F.cross_entropy(inputs @ weight.T + bias, targets)
+        value = fit + penalty * weight.square().sum() / 2
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    return weight.detach(), bias.detach()
+
+
+def _temperature(logits: Tensor, targets: Tensor) -> float:
+    """The temperature under which the logits' probabilities fit the targets best."""
+    candidates = torch.logspace(-1, 1, 201)
+    losses = torch.stack([F.cross_entropy(logits / t, targets) for t in candidates])
+    return float(candidates[losses.argmin()])

@@ -1,0 +1,212 @@
+"""A run: the training of one or more models on one dataset, kept in storage so that it can go on.
+
+runs/<run>/run.json                the options it was started with
+runs/<run>/<model>/…               checkpoints and history
+runs/<run>/<model>/result.json     written once the model is published
+runs/<run>/progress.json           how far it is, while a job of the cluster works on it
+"""
+
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from colorgan.errors import ConfigError, Corrupt
+from colorgan.names import check_name
+from colorgan.packages.card import ModelCard, find
+from colorgan.packages.embedded import with_embedded
+from colorgan.storage import Storage
+from colorgan.training.config import SpeedConfig, TrainingConfig, stored_config
+
+# What may be asked of a training between two steps: to keep its last epoch, since its machine may
+# be about to go; or to keep it and stop.
+Wish = Literal["save", "stop"]
+
+
+@dataclass(frozen=True)
+class ModelRun:
+    """One model's part of a run: all that a process anywhere needs to train it.
+
+    Attributes:
+        storage: the storage's URI.
+        dataset: the dataset's name.
+        run: the run's name.
+        model: a class, or `general`.
+        training: what to train.
+        speed: how to use the device.
+        checkpoint_every: epochs between checkpoints.
+    """
+
+    storage: str
+    dataset: str
+    run: str
+    model: str
+    training: TrainingConfig
+    speed: SpeedConfig
+    checkpoint_every: int
+
+    @property
+    def folder(self) -> str:
+        """The model's folder in storage."""
+        return f"runs/{self.run}/{self.model}"
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """What came of a model's part of a run; `package` is empty unless `status` is "done".
+
+    Attributes:
+        model: a class, or `general`.
+        status: "done", "stopped" or "failed".
+        photographs: in the training split.
+        epochs: done.
+        started: when this job's training of it began, in seconds since the Unix epoch.
+        ended: when it ended.
+        seconds: spent training, over all jobs that trained it.
+        device: that it was trained on.
+        node: address of the machine.
+        images_per_second: mean over the epochs.
+        val_l1: of the epoch whose state is published, in Lab units.
+        val_psnr: of the same, in dB.
+        val_colorfulness: of the same, as a share of that of the originals.
+        package: `model@version`.
+        error: the cause of a failure, in a sentence.
+        objective: what its generator learned by, in words.
+    """
+
+    model: str
+    status: str
+    photographs: int | None = None
+    epochs: int | None = None
+    started: float | None = None
+    ended: float | None = None
+    seconds: float | None = None
+    device: str | None = None
+    node: str | None = None
+    images_per_second: float | None = None
+    val_l1: float | None = None
+    val_psnr: float | None = None
+    val_colorfulness: float | None = None
+    package: str | None = None
+    error: str | None = None
+    objective: str | None = None
+
+
+@dataclass(frozen=True)
+class HeadResult:
+    """What came of the router's head in a run: `router` in summary.json.
+
+    Attributes:
+        status: "done", "stopped" or "failed".
+        classifier: whose features it stands on.
+        classes: that it sends to.
+        package: `router@version`.
+        val_accuracy: share of the validation photographs that it sends to their class.
+        error: the cause of a failure, in a sentence.
+    """
+
+    status: str
+    classifier: str
+    classes: tuple[str, ...]
+    package: str | None = None
+    val_accuracy: float | None = None
+    error: str | None = None
+
+
+def new_run_name(kind: str) -> str:
+    """A name that no run has had: the kind, the time (UTC), and a few random digits."""
+    return f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def open_run(
+    storage: Storage, run: str, fingerprint: str, models: dict[str, TrainingConfig]
+) -> bool:
+    """Start a run, or go on with one of the same options.
+
+    A run may be given further models later; those that it has keep their options.
+
+    Args:
+        storage: where runs are kept.
+        run: the run's name.
+        fingerprint: of the dataset.
+        models: the hyper-parameters of each model.
+
+    Returns:
+        Whether the run had been started before.
+
+    Raises:
+        ConfigError: it was started with other options; the message names those that differ.
+    """
+    key = f"runs/{check_name('run', run)}/run.json"
+    options: dict[str, Any] = {"dataset": fingerprint}
+    configs = {model: asdict(config) for model, config in models.items()}
+    known = {model: asdict(config) for model, config in run_configs(storage, run).items()}
+    going_on = storage.exists(key)
+    if going_on:
+        before: dict[str, Any] = json.loads(storage.get(key))
+        del before["models"]
+        differences = _differences(before, options)
+        for model in known.keys() & configs.keys():
+            found = _differences(known[model], configs[model])
+            differences += [f"{model}: {difference}" for difference in found]
+        if differences:
+            raise ConfigError(
+                f"run {run!r} was started with other options ({'; '.join(differences)}): "
+                "give the same ones to go on with it, or another --run"
+            )
+    storage.put(key, (json.dumps({**options, "models": known | configs}, indent=2)).encode())
+    return going_on
+
+
+def run_configs(storage: Storage, run: str) -> dict[str, TrainingConfig]:
+    """The hyper-parameters that a run was started with, by model; none of a new run.
+
+    Raises:
+        Corrupt: they cannot be read.
+    """
+    key = f"runs/{check_name('run', run)}/run.json"
+    if not storage.exists(key):
+        return {}
+    try:
+        models: dict[str, Any] = json.loads(storage.get(key))["models"]
+        return {model: stored_config(fields) for model, fields in models.items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise Corrupt(f"{key} cannot be read: choose another --run") from None
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [
+        f"{name} was {before.get(name)}, is {now.get(name)}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+
+
+def finished_result(storage: Storage, run: str, model: str) -> ModelResult | None:
+    """The result of a model that the run has trained and published already."""
+    key = f"runs/{run}/{model}/result.json"
+    if not storage.exists(key):
+        return None
+    try:
+        return ModelResult(**json.loads(storage.get(key)))
+    except (ValueError, TypeError):
+        raise Corrupt(f"{key} cannot be read: choose another --run") from None
+
+
+def find_base(storage: Storage, run: str, reference: str) -> ModelCard:
+    """The package that a training starts from: one by its name, or that of a model of the run.
+
+    Raises:
+        ConfigError: the run has not trained that model.
+        NotInStorage: there is no such package.
+    """
+    if "@" not in reference:
+        result = finished_result(storage, run, reference)
+        if not (result and result.package):
+            raise ConfigError(
+                f"--start-from {reference}: run {run!r} has not trained it; train {reference} with "
+                f"the same --run first, or give a package, as {reference}@VERSION, or '' for none"
+            )
+        reference = result.package
+    return find(with_embedded(storage), reference)

@@ -1,0 +1,242 @@
+"""What a training does in a step of each of its phases.
+
+The objective of a pix2pix conditional GAN (Isola et al. 2017, section 3.1), for lightness x and
+colour y:
+
+    G* = arg min_G max_D  E[log D(x, y)] + E[log(1 - D(x, G(x)))]  +  lambda * E[|y - G(x)|]
+
+A perceptual term can be added, the distance of G(x) and y in the features of classifiers (Johnson
+et al. 2016, section 3.2), and other discriminators can take the place of D, by a hinge loss. A
+`regression` is by L1 alone, and `perceptual` by both distances; a `critic` phase lets the
+discriminators alone learn, from what the generator writes, so that its adversarial phase begins
+against judges who know it (NoGAN, J. Antic 2019).
+
+The hypercolumn baseline (Dahl 2016) has one objective: the distance of U and V, as they are and
+blurred.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from colorgan.images.color_spaces import ColorSpace
+from colorgan.models.encoder_unet import EncoderUNetGenerator
+from colorgan.models.generator import Generator
+from colorgan.models.hypercolumn import HypercolumnNetwork
+from colorgan.models.pictures import Colored
+from colorgan.training.config import TrainingConfig
+from colorgan.training.networks import Autocast
+from colorgan.training.objectives import (
+    CROSS_ENTROPY,
+    HINGE,
+    FrozenClassifiers,
+    Seen,
+    chroma_distance,
+    perceptual_distance,
+)
+from colorgan.training.phases import Moment
+from colorgan.training.samples import Sample, picture
+
+
+class Steps:
+    """The steps of one training; each returns the losses of the discriminators, of the generator
+    against them, and by L1, as (3,) without a gradient.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        generator: Generator,
+        adam: torch.optim.Adam,
+        classifiers: FrozenClassifiers,
+        autocast: Autocast,
+        space: ColorSpace,
+        compiled: bool,
+    ) -> None:
+        """Take the networks on their device.
+
+        Args:
+            config: of the training.
+            generator: that learns.
+            adam: its optimiser.
+            classifiers: that the losses see with.
+            autocast: the precision of the networks' arithmetic.
+            space: what the generator writes.
+            compiled: whether to compile what learns.
+        """
+        self._config = config
+        self._generator = generator
+        self._adam = adam
+        self._classifiers = classifiers
+        self._autocast = autocast
+        self._space = space
+        self._discriminators: nn.ModuleDict | None = None
+        self._compile: Callable[[Callable[..., Any]], Callable[..., Any]]
+        self._compile = torch.compile if compiled else _as_it_is
+        learns = generator.decode if isinstance(generator, EncoderUNetGenerator) else generator
+        self._generate = self._compile(learns)
+
+    def oppose(self, discriminators: nn.ModuleDict, adam: torch.optim.Adam) -> None:
+        """Give the generator its adversary, on the same device."""
+        self._discriminators, self._adam_d = discriminators, adam
+        # Compiled, a step of spectral normalisation overwrites what the gradient of another needs.
+        self._judges: dict[str, Callable[[Colored], list[Tensor]]] = {
+            name: self._compile(each) if name == "patches" else each
+            for name, each in discriminators.items()
+        }
+
+    def take(self, moment: Moment, sample: Sample) -> Tensor:
+        """Take a step, at the learning rate of its moment."""
+        config = self._config
+        adversarial = moment.objective == "adversarial"
+        self._set_rate(self._adam, moment.rate * (config.adversarial_rate if adversarial else 1))
+        if self._discriminators is not None:
+            self._set_rate(self._adam_d, moment.rate)
+        if isinstance(self._generator, HypercolumnNetwork):
+            return self.hypercolumn(sample)
+        if moment.objective == "critic":
+            return self.critic(sample)
+        if adversarial:
+            return self.adversarial(sample)
+        return self.regression(sample, moment.objective == "perceptual")
+
+    def _set_rate(self, adam: torch.optim.Adam, rate: float) -> None:
+        for group in adam.param_groups:
+            group["lr"] = self._config.learning_rate * rate * group["share"]
+
+    def hypercolumn(self, sample: Sample) -> Tensor:
+        """One step of the hypercolumns."""
+        with self._autocast():
+            fake = self._generate(sample.gray)
+        loss = chroma_distance(fake.float(), sample.color)
+        self._learn(loss)
+        return _losses(l1=loss)
+
+    def regression(self, sample: Sample, perceptual: bool) -> Tensor:
+        """One step of the generator without its adversary, by L1 and by the perceptual term."""
+        with self._autocast():
+            fake = self._generate(sample.gray)
+        loss = F.l1_loss(fake.float(), sample.color)
+        seen: tuple[Seen, Seen] = ([], [])
+        if perceptual:
+            seen = self._see_colors(sample, fake), self._see_real(sample)
+        self._learn(self._content(loss, *seen))
+        return _losses(l1=loss)
+
+    def critic(self, sample: Sample) -> Tensor:
+        """One step of the discriminators alone, on what the generator would be used for."""
+        sample = self._enhanced(sample)
+        self._generator.eval()
+        with torch.no_grad():
+            with self._autocast():
+                fake = self._generate(sample.gray)
+            real_picture, fake_picture = self._pictures(sample, fake, "features" in self._judges)
+        self._generator.train()
+        loss = F.l1_loss(fake.float(), sample.color)
+        return _losses(self._judge(real_picture, fake_picture), l1=loss)
+
+    def adversarial(self, sample: Sample) -> Tensor:
+        """One step of the discriminators, and one of the generator against them."""
+        assert self._discriminators is not None
+        sample = self._enhanced(sample)
+        with self._autocast():
+            fake = self._generate(sample.gray)
+        real_picture, fake_picture = self._pictures(sample, fake, bool(self._classifiers.networks))
+        loss_d = self._judge(real_picture, _detached(fake_picture))
+        self._discriminators.requires_grad_(False)
+        loss_gan = self._deceive(fake_picture)
+        loss_l1 = F.l1_loss(fake.float(), sample.color)
+        content = self._content(loss_l1, fake_picture.seen, real_picture.seen)
+        self._learn(self._config.lambda_adversary * loss_gan + content)
+        self._discriminators.requires_grad_(True)
+        return _losses(loss_d, loss_gan, l1=loss_l1)
+
+    def _learn(self, loss: Tensor) -> None:
+        self._adam.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._adam.step()
+
+    def _content(
+        self, l1: Tensor, seen: Sequence[Sequence[Tensor]], wanted: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        """All that the generator's loss has besides the adversary's part."""
+        content = self._config.lambda_l1 * l1
+        if self._config.lambda_perceptual and wanted:
+            content = content + self._config.lambda_perceptual * perceptual_distance(seen, wanted)
+        return content
+
+    def _judge(self, real: Colored, fake: Colored) -> Tensor:
+        """A step of the discriminators; the sum of their losses."""
+        losses = []
+        with self._autocast():
+            for name, judge in self._judges.items():
+                losses.append(_LOSSES[name].judge(judge(real), judge(fake)))
+        loss = torch.stack(losses).sum()
+        self._adam_d.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._adam_d.step()
+        return loss
+
+    def _deceive(self, fake: Colored) -> Tensor:
+        """The generator's loss against all discriminators."""
+        losses = []
+        with self._autocast():
+            for name, weight in self._config.discriminator_weights:
+                losses.append(weight * _LOSSES[name].deceive(self._judges[name](fake)))
+        return torch.stack(losses).sum()
+
+    def _enhanced(self, sample: Sample) -> Sample:
+        """A sample of more colourful photographs, where those are wanted."""
+        if self._config.chroma == 1:
+            return sample
+        color = (sample.color * self._config.chroma).clamp(-1, 1)
+        return replace(sample, color=color, seen=None)
+
+    def _pictures(self, sample: Sample, fake: Tensor, seen: bool) -> tuple[Colored, Colored]:
+        """The real and the generated pictures of a sample, with what classifiers see or without."""
+        real_seen: Seen = []
+        fake_seen: Seen = []
+        gray_seen: Seen = []
+        if seen:
+            real_seen, fake_seen = self._see_real(sample), self._see_colors(sample, fake)
+        if "features" in self._judges:
+            gray_seen = self._see_gray(sample)
+        gray = sample.features
+        return (
+            Colored(sample.lightness, sample.color, gray, real_seen, gray_seen),
+            Colored(sample.lightness, fake, gray, fake_seen, gray_seen),
+        )
+
+    @torch.no_grad()
+    def _see_real(self, sample: Sample) -> Seen:
+        return sample.seen or self._see_colors(sample, sample.color)
+
+    @torch.no_grad()
+    def _see_gray(self, sample: Sample) -> Seen:
+        return sample.seen_gray or self._classifiers.judged(sample.lightness)
+
+    def _see_colors(self, sample: Sample, color: Tensor) -> Seen:
+        return self._classifiers(picture(sample, color, self._space))
+
+
+_LOSSES = {"patches": CROSS_ENTROPY, "features": HINGE, "semantic": HINGE}
+
+
+def _losses(judge: Tensor | None = None, deceive: Tensor | None = None, *, l1: Tensor) -> Tensor:
+    nothing = l1.detach() * 0
+    each = [nothing if loss is None else loss for loss in (judge, deceive)]
+    return torch.stack([*each, l1]).detach()
+
+
+def _detached(picture: Colored) -> Colored:
+    """A picture from which no gradient goes back to the generator."""
+    seen = [[each.detach() for each in features] for features in picture.seen]
+    return replace(picture, color=picture.color.detach(), seen=seen)
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function

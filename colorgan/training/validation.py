@@ -1,0 +1,72 @@
+"""How a training's network colours the validation photographs: what an epoch's record says."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from colorgan.metrics import (
+    FEWEST_PHOTOGRAPHS,
+    ab_l1,
+    colorfulness,
+    colorfulness_ratio,
+    frechet_distance,
+    psnr,
+)
+from colorgan.models.classifiers import Classifier
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What was measured; see `colorgan.training.records.EpochRecord`."""
+
+    l1: float
+    psnr: float
+    colorfulness: float | None
+    distance: float | None
+
+
+class Validation:
+    """Measures colourings of one split; what it sees in the originals is kept."""
+
+    def __init__(self, classifier: Classifier | None) -> None:
+        """Take the classifier whose pooled features the Fréchet distance compares, or none."""
+        self._classifier = classifier
+        self._originals: Tensor | None = None
+
+    @torch.no_grad()
+    def __call__(self, pairs: Iterable[tuple[Tensor, Tensor]], distance: bool) -> Validated:
+        """Measure colourings.
+
+        Args:
+            pairs: batches of colourings and their originals, (batch, 3, side, side) sRGB in
+                [0, 1]; the same photographs in the same order in every call.
+            distance: whether to compute the Fréchet distance, where that can be.
+        """
+        distance = distance and self._classifier is not None
+        numbers, ours, theirs = [], [], []
+        for colored, original in pairs:
+            measured = (ab_l1, psnr)
+            each = [metric(colored, original) for metric in measured]
+            each += [colorfulness(rgb) for rgb in (colored, original)]
+            numbers.append(torch.stack(each, dim=1))
+            if distance:
+                ours.append(self._pooled(colored))
+                if self._originals is None:
+                    theirs.append(self._pooled(original))
+        if theirs:
+            self._originals = torch.cat(theirs)
+        table = torch.cat(numbers).cpu()
+        l1, ratio = table[:, :2].mean(dim=0).tolist()
+        found = None
+        if distance and self._originals is not None and len(table) >= FEWEST_PHOTOGRAPHS:
+            found = frechet_distance(torch.cat(ours), self._originals)
+        colorful = colorfulness_ratio(table[:, 2], table[:, 3])
+        return Validated(l1, ratio, colorful if math.isfinite(colorful) else None, found)
+
+    def _pooled(self, rgb: Tensor) -> Tensor:
+        assert self._classifier is not None
+        features, _ = self._classifier((rgb * 255).round().to(torch.uint8))
+        return features

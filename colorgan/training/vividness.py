@@ -1,0 +1,133 @@
+"""How vivid a generator that is published is: as colourful as photographs, as far as that pays.
+
+Who minimises an error writes paler colours than there are, since the mean of what may be is pale
+(Blau and Michaeli 2018, the perception-distortion trade-off). So the last layer of a trained
+generator, before its tanh, is multiplied by a factor; strong colours grow less than weak ones.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from colorgan.data.batches import PhotoBank
+from colorgan.images import lab
+from colorgan.images.colorfulness import colorfulness
+from colorgan.inference.colorizer import Colorizer
+from colorgan.metrics import ab_l1
+from colorgan.models.encoder_unet import EncoderUNetGenerator
+from colorgan.models.generator import Generator
+from colorgan.models.unet import UNetGenerator
+from colorgan.training.records import EpochRecord
+from colorgan.training.validation import Validation
+
+MOST = 1.5  # the largest factor
+_DEARER = 1.05  # the validation L1 may grow by this
+_LOOKED_AT = 112  # px, which are enough to measure colourfulness
+_BATCH = 32  # photographs
+_HALVINGS = 10  # of the interval of factors
+
+
+class Colorings:
+    """Colourings of validation photographs, to try factors on."""
+
+    def __init__(self, generator: Generator, photographs: PhotoBank) -> None:
+        """Colour photographs, of the size that the generator takes."""
+        written, originals = [], []
+        for color, original in _colored(generator, photographs):
+            written.append(_small(color).clamp(-0.999, 0.999).atanh())
+            originals.append(_small(original))
+        self._written, self._originals = torch.cat(written), torch.cat(originals)
+        self._lightness = lab.rgb_to_lab(self._originals)[:, :1] / 50 - 1
+        self._colorfulness = max(colorfulness(self._originals).mean().item(), 1e-6)
+
+    def measure(self, factor: float) -> tuple[float, float]:
+        """The mean L1 in ab (Lab units) and the colourfulness ratio with a factor."""
+        colored = lab.decode(self._lightness, torch.tanh(self._written * factor), "lab")
+        ratio = colorfulness(colored).mean().item() / self._colorfulness
+        return ab_l1(colored, self._originals).mean().item(), ratio
+
+
+def best_factor(colorings: Colorings, wanted: float) -> float:
+    """The factor from 1 to MOST that brings the colourfulness ratio nearest to what is wanted.
+
+    It is smaller where the L1 would grow by more than a twentieth.
+
+    Args:
+        colorings: of the validation photographs.
+        wanted: the ratio of the mean colourfulness to that of the originals.
+    """
+    allowed = colorings.measure(1.0)[0] * _DEARER
+
+    def fits(factor: float) -> bool:
+        l1, ratio = colorings.measure(factor)
+        return ratio <= wanted and l1 <= allowed
+
+    low, high = 1.0, MOST
+    if fits(high):
+        return high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def enlivened(
+    generator: Generator, record: EpochRecord, photographs: PhotoBank, wanted: float
+) -> tuple[Generator, EpochRecord, float]:
+    """A copy of a trained generator that is as vivid as `best_factor` says.
+
+    Args:
+        generator: writes a and b of Lab by a tanh.
+        record: of its epoch.
+        photographs: of the validation split, of the size that the generator takes.
+        wanted: see `best_factor`.
+
+    Returns:
+        The copy, the record with what the copy makes of the photographs, and the factor.
+    """
+    factor = best_factor(Colorings(generator, photographs), wanted)
+    vivid = copy.deepcopy(generator)
+    last = _last_layer(vivid)
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter.mul_(factor)
+    measured = Validation(None)(_pairs(vivid, photographs), distance=False)
+    record = replace(
+        record,
+        val_l1=measured.l1,
+        val_psnr=measured.psnr,
+        val_colorfulness=measured.colorfulness,
+    )
+    return vivid, record, factor
+
+
+def _last_layer(generator: Generator) -> nn.Module:
+    if isinstance(generator, EncoderUNetGenerator):
+        return generator.write
+    assert isinstance(generator, UNetGenerator)
+    return generator.up[-1]
+
+
+def _colored(generator: Generator, photographs: PhotoBank) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of colours in [-1, 1], and of the originals in [0, 1]."""
+    colorizer = Colorizer(generator)
+    for rgb in photographs.in_order(_BATCH):
+        yield colorizer.generate(rgb), rgb.float() / 255
+
+
+def _pairs(generator: Generator, photographs: PhotoBank) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of colourings and of the originals, sRGB in [0, 1]."""
+    for color, original in _colored(generator, photographs):
+        lightness = lab.rgb_to_lab(original)[:, :1] / 50 - 1
+        yield lab.decode(lightness, color, "lab"), original
+
+
+def _small(channels: Tensor) -> Tensor:
+    if channels.shape[-1] <= _LOOKED_AT:
+        return channels
+    size = (_LOOKED_AT, _LOOKED_AT)
+    return F.interpolate(channels, size, mode="bilinear", antialias=True, align_corners=False)

@@ -1,0 +1,104 @@
+"""Errors as RFC 9457 problem documents: never a stack trace, never a 500 for bad input."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from colorgan.web.methods import allowed_methods
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+CLIENT_GONE = 499  # what nginx calls a client that went away
+
+
+class Problem(Exception):  # noqa: N818 - the RFC's own word
+    """An answer that is not what the client hoped for.
+
+    Attributes:
+        status: of HTTP.
+        detail: what is wrong, and the way out, in a sentence.
+        headers: further ones.
+    """
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        if status in (429, 503):
+            self.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
+
+    def response(self) -> Response:
+        """The problem document."""
+        title = HTTPStatus(self.status).phrase
+        content = {"type": "about:blank", "title": title, "status": self.status}
+        return JSONResponse(
+            {**content, "detail": self.detail}, self.status, self.headers, MEDIA_TYPE
+        )
+
+
+def answer_with_problems(api: FastAPI) -> None:
+    """Let every error of an API be a problem document."""
+
+    @api.exception_handler(Problem)
+    async def problem(request: Request, error: Problem) -> Response:
+        return error.response()
+
+    @api.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(allowed_methods(api.routes, request.scope))
+        return Problem(error.status_code, str(error.detail), headers).response()
+
+    @api.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_GONE)  # which nobody reads
+
+    @api.exception_handler(RequestValidationError)
+    async def validation(request: Request, error: RequestValidationError) -> Response:
+        faults = [f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors()]
+        return Problem(422, "; ".join(faults)).response()
+
+    @api.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> Response:
+        logging.getLogger("colorgan.serve").exception("an error that nobody expected")
+        return Problem(500, "the server failed at this request; its log says why").response()
+
+
+PROBLEMS: dict[int | str, dict[str, object]] = {
+    status: {
+        "description": description,
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "title", "status", "detail"],
+                    "properties": {
+                        "type": {"type": "string"},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                    },
+                }
+            }
+        },
+    }
+    for status, description in (
+        (400, "Not an image, or a damaged one"),
+        (401, "The API key is missing or wrong"),
+        (406, "Accept takes no format that there is"),
+        (408, "The body did not arrive in time"),
+        (413, "Too many bytes or pixels"),
+        (415, "A type that is not supported"),
+        (422, "A bad parameter"),
+        (503, "Too busy; Retry-After says when to come back"),
+        (504, "It took too long"),
+    )
+}
