@@ -33,7 +33,7 @@ from colorgan.training.config import TrainingConfig
 # What may change while a training goes on: nothing that decides the networks or the photographs.
 CHANGEABLE = (
     *("batch_size", "learning_rate", "adversarial_rate", "discriminator_rate", "beta1"),
-    *("lambda_l1", "lambda_adversary"),
+    *("lambda_l1", "lambda_adversary", "lambda_coherence"),
 )
 _TRIALS = "trials"  # of a file: what each of them changes
 

@@ -93,6 +93,11 @@ class TrainingConfig(GeneratorConfig):
     lambda_perceptual: Weight = option(
         0.0, "weight of the distance in classifiers' features in the generator's loss"
     )
+    lambda_coherence: Weight = option(
+        0.0,
+        "weight of the color differences between places of a colored picture that its photograph "
+        "has not, in the generator's loss in adversarial phases",
+    )
     perceptual: str = option(
         "",
         "the classifiers whose features the perceptual term and the discriminator `features` use, "
@@ -195,6 +200,8 @@ class TrainingConfig(GeneratorConfig):
         terms = {"L1": self.lambda_l1}
         if any(phase.has_perceptual_term for phase in phases):
             terms["perceptual term"] = self.lambda_perceptual
+        if any(phase.objective == "adversarial" for phase in phases):
+            terms["coherence"] = self.lambda_coherence
         words = [f"{name} (weight {weight:g})" for name, weight in terms.items() if weight]
         if not any(phase.has_adversary for phase in phases):
             return ", ".join([*words, "no adversary"])

@@ -15,6 +15,8 @@ from colorgan.models.projected import judged_places
 from colorgan.training.networks import Autocast
 
 _LOOKED_AT = 128  # px, by classifiers
+_COMPARED = 28  # px, the side at which the colours of places are compared
+_OFFSETS = (1, 2, 4, 8)  # px, how far those places lie apart
 
 Logits = Sequence[Tensor]
 Seen = list[list[Tensor]]  # by classifier, its features from fine to coarse: (batch, channels, ...)
@@ -38,6 +40,36 @@ def perceptual_distance(
         for one, other in zip(these, those, strict=True)
     ]
     return torch.stack(distances).mean()
+
+
+def incoherence(fake: Tensor, real: Tensor) -> Tensor:
+    """By how much colours differ between two places where those of the photograph do not.
+
+        mean over places p and offsets d of  max(0, |G(x)(p + d) - G(x)(p)| - |y(p + d) - y(p)|)
+
+    An adversary asks for colours where L1 has none to give, and each part of a thing may get a
+    colour of its own. This term does not mind which colour a thing has, but that it has two.
+
+    Args:
+        fake: (batch, channels, side, side) of a side of 2 px or more.
+        real: the same of what it should be.
+    """
+    side = min(_COMPARED, fake.shape[-1])
+    fake, real = F.adaptive_avg_pool2d(fake, side), F.adaptive_avg_pool2d(real, side)
+    excesses = [
+        F.relu(_steps(fake, offset, along) - _steps(real, offset, along)).mean()
+        for offset in _OFFSETS
+        if offset < side
+        for along in (2, 3)
+    ]
+    return torch.stack(excesses).mean()
+
+
+def _steps(channels: Tensor, offset: int, along: int) -> Tensor:
+    """Euclidean distances of the colours that lie `offset` pixels apart along a dimension."""
+    count = channels.shape[along] - offset
+    difference = channels.narrow(along, offset, count) - channels.narrow(along, 0, count)
+    return (difference.square().sum(dim=1) + 1e-6).sqrt()
 
 
 def chroma_distance(fake: Tensor, real: Tensor) -> Tensor:

@@ -6,10 +6,11 @@ colour y:
     G* = arg min_G max_D  E[log D(x, y)] + E[log(1 - D(x, G(x)))]  +  lambda * E[|y - G(x)|]
 
 A perceptual term can be added, the distance of G(x) and y in the features of classifiers (Johnson
-et al. 2016, section 3.2), and other discriminators can take the place of D, by a hinge loss. A
-`regression` is by L1 alone, and `perceptual` by both distances; a `critic` phase lets the
-discriminators alone learn, from what the generator writes, so that its adversarial phase begins
-against judges who know it (NoGAN, J. Antic 2019).
+et al. 2016, section 3.2), and a penalty for colours that differ where y has one; and other
+discriminators can take the place of D, by a hinge loss. A `regression` is by L1 alone, and
+`perceptual` by both distances; a `critic` phase lets the discriminators alone learn, from what the
+generator writes, so that its adversarial phase begins against judges who know it (NoGAN, J. Antic
+2019).
 
 The hypercolumn baseline (Dahl 2016) has one objective: the distance of U and V, as they are and
 blurred.
@@ -36,6 +37,7 @@ from colorgan.training.objectives import (
     FrozenClassifiers,
     Seen,
     chroma_distance,
+    incoherence,
     perceptual_distance,
 )
 from colorgan.training.phases import Moment
@@ -151,6 +153,9 @@ class Steps:
         loss_gan = self._deceive(fake_picture)
         loss_l1 = F.l1_loss(fake.float(), sample.color)
         content = self._content(loss_l1, fake_picture.seen, real_picture.seen)
+        if self._config.lambda_coherence:
+            coherence = incoherence(fake.float(), sample.color)
+            content = content + self._config.lambda_coherence * coherence
         self._learn(self._config.lambda_adversary * loss_gan + content)
         self._discriminators.requires_grad_(True)
         return _losses(loss_d, loss_gan, l1=loss_l1)

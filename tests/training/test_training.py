@@ -16,6 +16,7 @@ from colorgan.models.unet import UNetGenerator
 from colorgan.system import choose_device
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.loop import Training, load_banks
+from colorgan.training.objectives import incoherence
 from colorgan.training.presets import find_preset
 from colorgan.training.records import EpochRecord
 from colorgan.training.states import TENSORS
@@ -160,6 +161,22 @@ def test_the_adversary_waits_for_the_regression_to_end() -> None:
         assert untouched == waits
 
 
+def test_the_coherence_term_keeps_colours_from_differing_where_the_photographs_do_not() -> None:
+    rng = np.random.default_rng(0)
+    gray = [
+        PhotoBank(rng.integers(0, 256, (n, 32, 32, 1)).repeat(3, 3).astype("u1")) for n in (8, 2)
+    ]
+    config = dataclasses.replace(SMALL, lambda_l1=0.0, learning_rate=2e-3, epochs=4)
+    found = []
+    for weight in (0.0, 10000.0):
+        training = Training(dataclasses.replace(config, lambda_coherence=weight), *gray, CPU)
+        list(training.run())
+        with torch.no_grad():
+            color = training.generator.eval()(torch.rand(4, 1, 32, 32) * 2 - 1)
+        found.append(incoherence(color, torch.zeros_like(color)).item())
+    assert found[1] < 0.5 * found[0]
+
+
 def test_the_average_is_of_all_steps_weights_and_is_what_is_kept() -> None:
     config = dataclasses.replace(SCHEDULED, epochs=2)
     training = train(config)
@@ -301,7 +318,7 @@ def test_progress_within_an_epoch_ends_at_one() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("lambda_perceptual", -1.0),
+        *(("lambda_perceptual", -1.0), ("lambda_coherence", -1.0)),
         *(("size", 100), ("width", 0), ("epochs", 0), ("batch_size", 0), ("lambda_l1", -1.0)),
         *(("adversarial_rate", 1.5), ("average", 1.0), ("decay_share", -0.1)),
         *(("discriminator_rate", 0.0), ("chroma", 0.9), ("lambda_adversary", -1.0)),
