@@ -52,6 +52,7 @@ class EncoderUNetConfig(Configuration):
         color_space: what it writes.
         norm: normalisation of the decoder.
         encoder: the classifier below; one of BACKBONES.
+        attention: whether its decoder has self-attention.
     """
 
     size: int
@@ -59,6 +60,7 @@ class EncoderUNetConfig(Configuration):
     color_space: Literal["lab", "rgb"]
     norm: Norm
     encoder: BackboneName
+    attention: bool = False  # older packages do not say it
 
     def check(self) -> None:
         """Check the size; raises ConfigError."""

@@ -20,6 +20,8 @@ from colorgan.models.pictures import scaled
 from colorgan.models.unet import normalization
 
 _WIDEST = 4  # times `width`, of the coarsest steps
+_ATTENTIVE = 1  # the step, counted from 0, that self-attention follows: an eighth of the side
+_COMPARED = 64  # channels in which self-attention compares places
 
 
 class EncoderUNetGenerator(nn.Module):
@@ -53,6 +55,9 @@ class EncoderUNetGenerator(nn.Module):
             _mixed(coarse + beside, fine, config.norm)
             for (fine, coarse), beside in zip(pairwise(wide), channels, strict=False)
         )
+        if config.attention:
+            place = -2 - _ATTENTIVE
+            self.attention = SelfAttention(wide[place], channels[place])
         self.write = nn.Conv2d(config.width, config.color_channels, 3, padding=1)
 
     def forward(self, lightness: Tensor, noise: bool = False) -> Tensor:
@@ -97,7 +102,51 @@ class EncoderUNetGenerator(nn.Module):
                 x = F.dropout(x, 0.2, training=self.training or noise)
             skip = skips.pop()
             x = mix(torch.cat([scaled(x, skip), skip], dim=1))
+            if step == _ATTENTIVE and self.config.attention:
+                x = self.attention(x, skip)
         return torch.tanh(self.write(x))
+
+
+class SelfAttention(nn.Module):
+    """What the places of a picture tell each other (Zhang et al. 2019, section 3).
+
+    For maps x, with a query q, a key k and a value v at every place:
+
+        y_i = x_i + gain * W (sum over j of softmax_j(q_i . k_j / sqrt(channels)) v_j)
+
+    Convolutions see a neighbourhood; so the door of a car may get another colour than its bonnet.
+    Here both see each other. Keys and values are pooled to half the side. The gain is 0 at first.
+    """
+
+    def __init__(self, channels: int, beside: int) -> None:
+        """Build the layer.
+
+        Args:
+            channels: of the maps.
+            beside: of the encoder's features, by which places are compared, too.
+        """
+        super().__init__()
+        self.compare = nn.Conv2d(channels + beside, 2 * _COMPARED, 1)
+        self.value = nn.Conv2d(channels, _COMPARED, 1)
+        self.write = nn.Conv2d(_COMPARED, channels, 1)
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, features: Tensor) -> Tensor:
+        """Let places see each other.
+
+        Args:
+            x: (batch, channels, height, width) maps.
+            features: (batch, beside, height, width) of the encoder.
+
+        Returns:
+            The maps, (batch, channels, height, width).
+        """
+        query, key = self.compare(torch.cat([x, features], dim=1)).chunk(2, dim=1)
+        pooled = (F.max_pool2d(key, 2), F.max_pool2d(self.value(x), 2))
+        query, key, value = (maps.flatten(2).transpose(1, 2)[:, None] for maps in (query, *pooled))
+        seen = F.scaled_dot_product_attention(query, key, value)[:, 0].transpose(1, 2)
+        written: Tensor = self.write(seen.reshape(len(x), -1, *x.shape[2:]))
+        return x + self.gain * written
 
 
 def _mixed(before: int, after: int, norm: Norm) -> nn.Module:

@@ -52,6 +52,9 @@ class TrainingConfig(GeneratorConfig):
         "unet", "the paper's U-Net, or one whose encoder is a classifier that knows ImageNet"
     )
     encoder: BackboneName = option(EMBEDDED, "that classifier")
+    attention: Literal["on", "off"] = option(
+        "off", "self-attention in the decoder of encoder_unet: each place sees all others"
+    )
     discriminators: str = option(
         "patches",
         "one or more, joined by +, each with a weight or 1, as features:2+semantic: patches of the "
@@ -217,7 +220,12 @@ class TrainingConfig(GeneratorConfig):
             return HypercolumnConfig(self.size, self.width, self.backbone)
         if self.generator == "encoder_unet":
             return EncoderUNetConfig(
-                self.size, self.width, self.color_space, self.norm, self.encoder
+                self.size,
+                self.width,
+                self.color_space,
+                self.norm,
+                self.encoder,
+                self.attention == "on",
             )
         return GeneratorConfig(
             **{field.name: getattr(self, field.name) for field in fields(GeneratorConfig)}

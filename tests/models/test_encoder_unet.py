@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError
@@ -12,7 +13,7 @@ from colorgan.inference.colorizer import Colorizer
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import BACKBONES, EncoderUNetConfig
 from colorgan.models.classifiers import load_classifier
-from colorgan.models.encoder_unet import EncoderUNetGenerator
+from colorgan.models.encoder_unet import EncoderUNetGenerator, SelfAttention
 from colorgan.packages.card import find
 from colorgan.packages.weights import Trained, load_generator, publish
 from colorgan.training.config import TrainingConfig
@@ -143,3 +144,38 @@ def test_an_encoder_that_is_none_is_named() -> None:
         TrainingConfig(lambda_perceptual=1.0, encoder="resnet18")
     with pytest.raises(ConfigError, match="encoder resnet18: there are vgg16"):
         TrainingConfig(generator="encoder_unet", encoder="resnet18")
+
+
+def test_attention_changes_nothing_at_first_and_then_lets_all_places_see_each_other() -> None:
+    torch.manual_seed(0)
+    layer = SelfAttention(8, 4)
+    maps, features = torch.randn(2, 8, 6, 4), torch.randn(2, 4, 6, 4)
+    assert torch.equal(layer(maps, features), maps)
+    with torch.no_grad():
+        layer.gain.fill_(1.0)
+    maps.requires_grad_()
+    layer(maps, features)[0, :, 0, 0].square().sum().backward()
+    assert maps.grad is not None
+    assert maps.grad[0, :, 4:, 2:].any()  # the corner opposite
+    assert not maps.grad[1].any()  # but not in another photograph
+
+
+def test_attention_is_the_softmax_of_the_published_equation() -> None:
+    torch.manual_seed(0)
+    layer = SelfAttention(8, 4)
+    with torch.no_grad():
+        layer.gain.fill_(0.5)
+        maps, features = torch.randn(1, 8, 4, 4), torch.randn(1, 4, 4, 4)
+        query, key = layer.compare(torch.cat([maps, features], 1)).chunk(2, 1)
+        value = F.max_pool2d(layer.value(maps), 2).flatten(2)[0]
+        scores = query.flatten(2)[0].T @ F.max_pool2d(key, 2).flatten(2)[0] / 64**0.5
+        seen = (scores.softmax(dim=1) @ value.T).T.reshape(1, 64, 4, 4)
+        torch.testing.assert_close(layer(maps, features), maps + 0.5 * layer.write(seen))
+
+
+def test_a_network_with_attention_uses_it_and_one_of_before_has_none() -> None:
+    config = EncoderUNetConfig(64, 4, "lab", "instance", EMBEDDED, attention=True)
+    network = EncoderUNetGenerator(config)
+    network(torch.randn(1, 1, 64, 64)).square().sum().backward()
+    assert network.attention.gain.grad
+    assert not hasattr(generator(), "attention")
