@@ -59,7 +59,8 @@ def test_a_preset_that_is_none_is_named() -> None:
         (
             *("best", GENERAL, {}),
             "L1 (weight 100), perceptual term (weight 120), coherence (weight 400), "
-            "adversary on semantic (weight 4), adversary on features (weight 6); regression 74 %, critic 2 %, adversarial 25 %",
+            "adversary on semantic (weight 4), adversary on features (weight 6); regression 74 %, "
+            "critic 2 %, adversarial 25 %",
         ),
         (
             *("best", "animals", {"phases": "regression+perceptual"}),
