@@ -5,7 +5,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -137,7 +137,7 @@ def main_of(name: str, run: Benchmark, doc: str | None, argv: Sequence[str] | No
 
 
 def run_all(
-    benchmarks: dict[str, Callable[[], Benchmark]],
+    benchmarks: Mapping[str, Callable[[], Benchmark]],
     settings: Settings,
     path: Path | None,
     overwrite: bool = False,
@@ -163,7 +163,7 @@ def run_all(
 
 
 def _run_all(
-    benchmarks: dict[str, Callable[[], Benchmark]],
+    benchmarks: Mapping[str, Callable[[], Benchmark]],
     settings: Settings,
     path: Path | None,
     overwrite: bool,

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -175,7 +176,7 @@ def make_compiled(
             compiled = compile_network(generator, lightness[:1], dtype=dtype)
         else:
             # A GPU waits for Python at small batches, unless one graph starts all kernels.
-            options = {"freezing": True, "triton.cudagraphs": True}
+            options: dict[str, Any] = {"freezing": True, "triton.cudagraphs": True}
             compiled = torch.compile(generator.to(dtype), options=options)
         color = forward(compiled, ready)
     except Exception as error:  # on a GPU inductor's, the compiler's and the linker's own

@@ -116,7 +116,7 @@ class ReferenceTraining:
         says_fake = self._judge(torch.cat([lightness, fake.detach()], dim=1), 0.0)
         says_real = self._judge(torch.cat([lightness, color], dim=1), 1.0)
         loss_d = 0.5 * (says_fake + says_real)
-        loss_d.backward()
+        loss_d.backward()  # type: ignore[no-untyped-call]
         self._adam_d.step()
 
         self.discriminator.requires_grad_(False)

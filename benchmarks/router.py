@@ -84,7 +84,7 @@ def _measure(classifier: Classifier, paths: Sequence[Path], rounds: Rounds) -> l
 
 def _bare(classifier: Classifier, ready: torch.Tensor) -> float:
     started = time.perf_counter()
-    for batch in ready.split(BATCH):
+    for batch in torch.split(ready, BATCH):
         classifier(batch)
     return time.perf_counter() - started
 

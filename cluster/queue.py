@@ -167,8 +167,14 @@ class _Actor:
     def __init__(self) -> None:
         self._line = Line()
 
-    def ask(self, *arguments: Any) -> dict[str, str]:
-        answer = self._line.ask(*arguments, now=time.monotonic())
+    def ask(
+        self,
+        run: str,
+        held: Sequence[Place],
+        wanted: Sequence[Place],
+        nodes: Sequence[NodeResources],
+    ) -> dict[str, str]:
+        answer = self._line.ask(run, held, wanted, nodes, time.monotonic())
         if self._line.empty:
             import ray
 

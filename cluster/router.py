@@ -91,7 +91,8 @@ def fit_router(
         raise ColorganError(f"the router could not be trained: {cause(error)}") from None
     if isinstance(outcome, ColorganError):
         raise outcome
-    return outcome
+    card: ModelCard = outcome
+    return card
 
 
 @ray.remote

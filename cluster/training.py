@@ -26,7 +26,6 @@ _SETTINGS = {"RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0"}
 Event = tuple[str, str, Any]  # model, kind, value
 
 
-@ray.remote(num_cpus=0, concurrency_groups={"board": 1})
 class TrainingHost:
     """Runs the controllers of a job's trainings, and collects what these report for the driver."""
 
@@ -67,10 +66,14 @@ def start_host(trainings: int) -> Any:
     """
     here = ray.get_runtime_context().get_node_id()
     settings = {name: value for name, value in os.environ.items() if name.startswith("RAY_TRAIN_")}
-    return TrainingHost.options(
-        max_concurrency=trainings,
-        scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
-    ).remote(_SETTINGS | settings)
+    return (
+        ray.remote(num_cpus=0, concurrency_groups={"board": 1})(TrainingHost)
+        .options(
+            max_concurrency=trainings,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
+        )
+        .remote(_SETTINGS | settings)
+    )
 
 
 def fit(spec: ModelRun, plan: Plan, host: Any, retries: int) -> ModelResult:
@@ -120,8 +123,8 @@ def fit(spec: ModelRun, plan: Plan, host: Any, retries: int) -> ModelResult:
     except Exception as error:  # one model's failure, whatever it is, must not stop the others
         return ModelResult(model=spec.model, status="failed", error=cause(error))
     if outcome is None:
-        error = f"Ray Train ended without a result for {spec.model}"
-        return ModelResult(model=spec.model, status="failed", error=error)
+        cut = f"Ray Train ended without a result for {spec.model}"
+        return ModelResult(model=spec.model, status="failed", error=cut)
     return ModelResult(**outcome)
 
 

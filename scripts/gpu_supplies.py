@@ -115,11 +115,13 @@ def _pack(folders: list[Path], count: int, target: Path) -> None:
 
 def _small(numbered: tuple[int, Path]) -> tuple[str, bytes]:
     number, path = numbered
-    with Image.open(path) as image:
-        image = image.convert("RGB")
+    with Image.open(path) as file:
+        image = file.convert("RGB")
     scale = _SIDE / min(image.size)
     if scale < 1:
-        image = image.resize([round(side * scale) for side in image.size], Image.Resampling.LANCZOS)
+        width, height = image.size
+        size = (round(width * scale), round(height * scale))
+        image = image.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=_QUALITY)
     return f"{path.parent.name}/{number:05d}.webp", buffer.getvalue()
@@ -127,7 +129,8 @@ def _small(numbered: tuple[int, Path]) -> tuple[str, bytes]:
 
 def _download(python: str, folder: Path) -> int:
     """Download the wheels, and cut those in pieces that are too large; returns the exit status."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
+    command += [str(folder)]
     command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python]
     for platform in _PLATFORMS:
         command += ["--platform", platform]

@@ -216,7 +216,7 @@ def describe(card: ModelCard, commit: str, photographs: Mapping[tuple[str, str],
         f"{training.get('phases')}, batches of {training.get('batch_size')}, learning rate "
         f"{training.get('learning_rate')}; {format_seconds(card.seconds)} on {card.device}.",
         f"- Learned by: {card.objective}.",
-        f"- Network: {card.kind}, {card.architecture.size} px, width {card.architecture.width}",
+        f"- Network: {card.kind}, {training.get('size')} px, width {training.get('width')}",
     ]
     if card.encoder:
         lines[-1] += (
@@ -230,7 +230,7 @@ def describe(card: ModelCard, commit: str, photographs: Mapping[tuple[str, str],
     lines += ["| source | licence | photographs |", "| --- | --- | ---: |"]
     for (source, licence), count in sorted(photographs.items(), key=lambda item: -item[1]):
         lines.append(f"| {source} | {licence} | {count} |")
-    limits = [limit.format(size=card.architecture.size) for limit in _LIMITS]
+    limits = [limit.format(size=training.get("size")) for limit in _LIMITS]
     for heading, facts in (("Limits", limits), ("Known biases", _BIASES)):
         lines += ["", f"## {heading}", "", *(f"- {fact}" for fact in facts)]
     return "\n".join(lines) + "\n"

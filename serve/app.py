@@ -88,6 +88,7 @@ class WorkerDeployment:
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.0)
     async def classify(self, photographs: list[Square]) -> list[Route]:
         """Route squares alone; the router's replicas only."""
+        assert isinstance(self._worker, RouterWorker)
         return await asyncio.to_thread(self._worker.classify, photographs)
 
     async def check_health(self) -> None:
@@ -116,15 +117,18 @@ class HandleBackend:
 
     async def classify(self, photograph: Square) -> Route:
         """Route a photograph on a replica."""
-        return await _ask(self._router.classify, photograph)
+        route: Route = await _ask(self._router.classify, photograph)
+        return route
 
     async def route(self, photograph: Square) -> Routed:
         """Route a photograph, and colour it where the router can, on a replica."""
-        return await _ask(self._router.work, photograph)
+        routed: Routed = await _ask(self._router.work, photograph)
+        return routed
 
     async def paint(self, model: str, photograph: Square) -> Painted:
         """Colour a photograph on a replica."""
-        return await _ask(self._generators[model].work, photograph)
+        painted: Painted = await _ask(self._generators[model].work, photograph)
+        return painted
 
     async def _infos(self) -> tuple[RouterInfo, dict[str, ModelInfo]]:
         if self._known is None or time.monotonic() - self._known[0] > _INFO_SECONDS:
@@ -195,7 +199,9 @@ def build(config: ServeConfig) -> serve.Application:
     storage, parts = open_storage(config.storage), find_parts(config)
     # A replica that is replaced answers what it has begun: Serve's own 20 s would cut some off.
     drain_s = config.limits.request_timeout_s + _ANSWER_SECONDS
-    worker = WorkerDeployment.options(graceful_shutdown_timeout_s=drain_s)
+    worker = WorkerDeployment.options(  # type: ignore[attr-defined]
+        graceful_shutdown_timeout_s=drain_s
+    )
     how = (config.device, config.compile)
     router = worker.options(name="router").bind(
         RouterWorker, config.threads, storage.uri, parts.router, parts.cards, *how
@@ -206,5 +212,7 @@ def build(config: ServeConfig) -> serve.Application:
         )
         for name, card in parts.cards.items()
     }
-    ingress = Ingress.options(graceful_shutdown_timeout_s=drain_s)
+    ingress = Ingress.options(  # type: ignore[attr-defined]
+        graceful_shutdown_timeout_s=drain_s
+    )
     return ingress.bind(config.limits, router, generators, storage.uri)

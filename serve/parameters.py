@@ -128,7 +128,7 @@ def acceptable_formats(accept: str) -> list[Format]:
 
 def _ranges(accept: str) -> dict[str, float]:
     """The media ranges of an Accept header, each with its q; what cannot be read is left out."""
-    ranges = {}
+    ranges: dict[str, float] = {}
     for part in accept.split(","):
         media_range, *parameters = (each.strip().lower() for each in part.split(";"))
         quality = 1.0
@@ -180,7 +180,8 @@ def _schemas(kind: type[Parameters]) -> dict[str, dict[str, Any]]:
     """Each parameter's JSON schema, without the titles and the null that no client can send."""
     schemas = {}
     for name, schema in kind.model_json_schema()["properties"].items():
-        present = next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), {})
+        kinds = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+        present = kinds[0] if kinds else {}
         merged = {**schema, **present}
         if merged.get("default") is None:
             merged.pop("default", None)
