@@ -32,6 +32,8 @@ from colorgan.training.progress import format_seconds
 from jobs.reproduction.analyses import ANALYSES, class_packages, package_of, publish_trials
 from jobs.reproduction.page import write_page
 from jobs.reproduction.plan import (
+    BEST,
+    BEST_GENERAL,
     SCALES,
     Reproduction,
     Step,
@@ -45,7 +47,7 @@ from jobs.reproduction.plan import (
     training_steps,
     write_record,
 )
-from jobs.reproduction.sections import BEST, BEST_GENERAL, make_sections
+from jobs.reproduction.sections import make_sections
 
 _STOP_SECONDS = 150.0  # a job that is told to end keeps its trainings' last epochs
 
