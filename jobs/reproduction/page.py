@@ -37,6 +37,7 @@ def write_page(
     storage.put(reproduction.key("results.md"), markdown.encode())
     page = render(
         "reproduction.html.j2",
+        templates="jobs.reproduction",
         reproduction=reproduction,
         facts=facts,
         records=records,
