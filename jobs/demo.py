@@ -17,7 +17,7 @@ from cluster.local import local_ray
 from colorgan.commands.process import EXIT_FAULT, add_storage_option, guarded
 from colorgan.data.dataset import Dataset
 from colorgan.data.sources import SourceConfig, find_source
-from colorgan.data.staging import StagingConfig, StagingProgress, stage
+from colorgan.data.staging import Execution, StagingConfig, StagingProgress, stage
 from colorgan.storage import Storage, open_storage
 from colorgan.training.progress import format_seconds
 from jobs.demonstration.coloring import color_test_photographs
@@ -91,7 +91,8 @@ def _stage(photos: str | None, storage: Storage) -> Dataset:
             usable = ", ".join(f"{label} {count}" for label, count in progress.usable.items())
             print(f"{progress.examined.total()} of {progress.known}: {usable}", flush=True)
 
-    staged = stage(source, storage, DATASET, replace=True, observe=observe)
+    execution = Execution(observe=observe)
+    staged = stage(source, storage, DATASET, replace=True, execution=execution)
     for drop in staged.dropped:
         print(f"dropped {drop.source}: {drop.reason}")
     dataset = staged.dataset

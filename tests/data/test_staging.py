@@ -18,7 +18,7 @@ from colorgan.data.examination import split_of
 from colorgan.data.selection import Dropped
 from colorgan.data.sources import FolderSource, SceneSource, Source
 from colorgan.data.sources.candidates import FileCandidate
-from colorgan.data.staging import StagingConfig, StagingProgress
+from colorgan.data.staging import Execution, StagingConfig, StagingProgress
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.images.decoding import Pixels, content_hash, decode
 from colorgan.names import RESERVED_NAMES
@@ -307,7 +307,14 @@ def test_a_restaging_that_fails_leaves_the_old_dataset_whole(storage: Storage, p
     stage(FolderSource(pets), storage, "pets", SMALL)
     before = {key: storage.get(key) for key in storage.list()}
     with pytest.raises(KeyboardInterrupt):
-        stage(FolderSource(pets), storage, "pets", SMALL, replace=True, observe=stop_after(5))
+        stage(
+            FolderSource(pets),
+            storage,
+            "pets",
+            SMALL,
+            replace=True,
+            execution=Execution(observe=stop_after(5)),
+        )
     (pets / "unicorns").mkdir()
     with pytest.raises(ColorganError, match="unicorns"):
         stage(FolderSource(pets), storage, "pets", SMALL, replace=True)
@@ -321,7 +328,13 @@ def test_an_interrupted_staging_shows_nothing_and_goes_on_from_what_it_has(
     monkeypatch.setattr(drawing, "CHUNK", 4)
     expected, _ = stage(FolderSource(pets), storage, "expected", SMALL)
     with pytest.raises(KeyboardInterrupt):
-        stage(FolderSource(pets), storage, "pets", SMALL, observe=stop_after(after))
+        stage(
+            FolderSource(pets),
+            storage,
+            "pets",
+            SMALL,
+            execution=Execution(observe=stop_after(after)),
+        )
     assert [manifest.name for manifest in list_datasets(storage)] == ["expected"]
     pieces = {key: storage.get(key) for key in storage.list("staging/pets")}
     assert len(pieces) >= after // 4
@@ -340,7 +353,9 @@ def test_an_interrupted_staging_shows_nothing_and_goes_on_from_what_it_has(
 def test_a_file_that_was_mended_is_examined_again(storage: Storage, pets: Path) -> None:
     (pets / "cats" / "new.png").write_text("not yet a photograph")
     with pytest.raises(KeyboardInterrupt):
-        stage(FolderSource(pets), storage, "pets", SMALL, observe=stop_after(21))
+        stage(
+            FolderSource(pets), storage, "pets", SMALL, execution=Execution(observe=stop_after(21))
+        )
     save(pixels(90), pets / "cats" / "new.png")
     dataset, dropped = stage(FolderSource(pets), storage, "pets", SMALL)
     assert len(all_rows(dataset)) == 21
@@ -349,7 +364,9 @@ def test_a_file_that_was_mended_is_examined_again(storage: Storage, pets: Path) 
 
 def test_a_damaged_piece_is_made_again(storage: Storage, pets: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        stage(FolderSource(pets), storage, "pets", SMALL, observe=stop_after(1))
+        stage(
+            FolderSource(pets), storage, "pets", SMALL, execution=Execution(observe=stop_after(1))
+        )
     for key in storage.list("staging/pets"):
         storage.put(key, storage.get(key)[:-20])
     dataset, _ = stage(FolderSource(pets), storage, "pets", SMALL)
@@ -429,8 +446,10 @@ def test_the_observer_sees_every_chunk_and_shard(
         storage,
         "pets",
         ALL_TRAIN,
-        observe=lambda p: seen.append(
-            (p.examined.total(), p.usable.total(), p.rejected.total(), p.shards[0])
+        execution=Execution(
+            observe=lambda p: seen.append(
+                (p.examined.total(), p.usable.total(), p.rejected.total(), p.shards[0])
+            )
         ),
     )
     assert seen[0] == (0, 0, 0, 0)
