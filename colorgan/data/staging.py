@@ -2,10 +2,11 @@
 
     candidates --examine--> pieces in storage --select--> photographs --write--> shards, manifest
 
-Candidates are examined in chunks, by threads of this process or on a cluster (`Mapper`); what comes
-of a chunk is kept in storage as a piece. Then the order of the candidates decides what is taken,
-which needs their facts and none of their pictures. Where a number is wanted and not reached, more
-candidates are drawn, and so on. At last shards are written from the pieces, and the manifest.
+Candidates are examined in chunks, by threads of this process or by other processes (`Mapper`);
+what comes of a chunk is kept in storage as a piece. Then the order of the candidates decides what
+is taken, which needs their facts and none of their pictures. Where a number is wanted and not
+reached, more candidates are drawn, and so on. At last shards are written from the pieces, and the
+manifest.
 """
 
 import csv
