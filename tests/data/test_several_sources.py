@@ -16,7 +16,7 @@ from colorgan.data.staging import Execution, StagingConfig
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.images.decoding import content_hash
 from colorgan.storage import Storage
-from tests.data.test_staging import (
+from tests.data.photographs import (
     ALL_TRAIN,
     SMALL,
     all_rows,
