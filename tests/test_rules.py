@@ -40,3 +40,16 @@ def test_colouring_does_without_what_takes_as_long_to_import_as_pytorch() -> Non
 def test_what_needs_no_network_answers_without_loading_pytorch(module: str) -> None:
     code = f"import sys, {module}; print('torch' in sys.modules)"
     assert python(code) == "False"
+
+
+PYTHON_FILES = sorted(
+    path
+    for folder in ("benchmarks", "cluster", "colorgan", "jobs", "scripts", "serve", "tests", "tune")
+    for path in (CHECKOUT / folder).rglob("*.py")
+)
+
+
+def test_no_python_file_has_more_than_450_lines() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in PYTHON_FILES}
+    assert len(lengths) > 300
+    assert {path: length for path, length in lengths.items() if length > 450} == {}
