@@ -1,5 +1,6 @@
 """The rules that give the house its shape."""
 
+import ast
 import subprocess
 import sys
 
@@ -53,3 +54,15 @@ def test_no_python_file_has_more_than_450_lines() -> None:
     lengths = {path: len(path.read_text().splitlines()) for path in PYTHON_FILES}
     assert len(lengths) > 300
     assert {path: length for path, length in lengths.items() if length > 450} == {}
+
+
+def test_no_function_outside_the_tests_has_more_than_70_lines() -> None:
+    long = {
+        f"{path.relative_to(CHECKOUT)}: {function.name}"
+        for path in PYTHON_FILES
+        if path.relative_to(CHECKOUT).parts[0] != "tests"
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (function.end_lineno or 0) - function.lineno >= 70
+    }
+    assert long == set()
