@@ -1,33 +1,42 @@
 """The command `colorgan`: a thin face over the library.
 
 Only the module of the command that is asked for is imported, so that `--help` and commands without
-networks don't wait for PyTorch.
+networks don't wait for PyTorch. Other packages add commands by entry points: see `Command`.
 """
 
 import argparse
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import entry_points
 
+from colorgan.commands.command import Command
 from colorgan.commands.process import add_storage_option, guarded
+from colorgan.errors import ConfigError
 from colorgan.system import keep_buffers
 from colorgan.version import __version__
 
+GROUP = "colorgan.commands"  # of the entry points by which other packages add commands
+
 _COMMANDS = {
-    "stage": ("make a dataset of photographs", "staging"),
-    "datasets": ("list the datasets in storage, verify them, or show one", "datasets"),
-    "train": ("train one model in this process", "training"),
-    "models": (
-        "list the model packages in storage and the embedded ones, or publish one",
-        "models",
-    ),
-    "jobs": ("list the cluster's jobs, print the log of one, or stop it", "jobs"),
-    "train-router": ("train the router's head on a dataset's own classes", "routing"),
-    "evaluate-router": ("count where the router sends photographs", "routing"),
-    "misrouting": ("measure what a wrong turn of the router costs", "routing"),
-    "survey": ("ask people which colouring looks most natural", "survey"),
-    "classify": ("say which class photographs are of", "photographs"),
-    "colorize": ("colour photographs", "photographs"),
+    name: Command(help, f"colorgan.commands.{module}", "prepare_" + name.replace("-", "_"))
+    for name, module, help in (
+        ("stage", "staging", "make a dataset of photographs"),
+        ("datasets", "datasets", "list the datasets in storage, verify them, or show one"),
+        ("train", "training", "train one model in this process"),
+        (
+            "models",
+            "models",
+            "list the model packages in storage and the embedded ones, or publish one",
+        ),
+        ("train-router", "routing", "train the router's head on a dataset's own classes"),
+        ("evaluate-router", "routing", "count where the router sends photographs"),
+        ("misrouting", "routing", "measure what a wrong turn of the router costs"),
+        ("survey", "survey", "ask people which colouring looks most natural"),
+        ("classify", "photographs", "say which class photographs are of"),
+        ("colorize", "photographs", "colour photographs"),
+    )
 }
 
 
@@ -49,11 +58,35 @@ def _parser(first: Sequence[str]) -> argparse.ArgumentParser:
         description="Colour black-and-white photographs with class-specific conditional GANs.",
     )
     parser.add_argument("--version", action="version", version=f"colorgan {__version__}")
+    known = _known_commands(first)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, (help, module) in _COMMANDS.items():
+    for name, known_command in known.items():
+        help = known_command.help
         command = commands.add_parser(name, help=help, description=help.capitalize() + ".")
         if list(first) == [name]:
             add_storage_option(command)
-            prepare = "prepare_" + name.replace("-", "_")
-            getattr(importlib.import_module(f"colorgan.commands.{module}"), prepare)(command)
+            module = importlib.import_module(known_command.module)
+            getattr(module, known_command.prepare)(command)
     return parser
+
+
+def _known_commands(first: Sequence[str]) -> Mapping[str, Command]:
+    """The commands by name; those of other packages are looked for only where they matter.
+
+    Raises:
+        ConfigError: what should be a command is none.
+    """
+    if set(first) & set(_COMMANDS):
+        return _COMMANDS
+    known = dict(_COMMANDS)
+    for point in entry_points(group=GROUP):
+        # Metadata may be older or newer than the code, as in a checkout of another version.
+        with suppress(ImportError, AttributeError):
+            known.setdefault(point.name, point.load())
+    for name in first:
+        if not name.startswith("-") and name not in known:
+            raise ConfigError(
+                f"no command {name!r}: choose of {', '.join(known)}; a command of a newer version "
+                "is there when colorgan is installed again (pip install -e . in a checkout)"
+            )
+    return known

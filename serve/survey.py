@@ -14,12 +14,11 @@ import logging
 import random
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Request
-from fastapi.params import Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
@@ -35,7 +34,9 @@ from colorgan.survey import (
     record_answer,
     tally,
 )
+from colorgan.web.pages import PAGE_HEADERS
 from colorgan.web.problems import PROBLEMS, Problem
+from serve.access import GUARDED
 
 COOKIE = "colorgan-participant"
 MAX_BODY = 4096
@@ -60,6 +61,8 @@ def _documented(descriptions: Mapping[int, str]) -> Problems:
 
 _FAULTS = _documented({404: "There is no such survey", 503: "Storage does not answer"})
 _BAD_TOKEN = _documented({422: "No token that this participant was given"})
+# What a browser kept would be old at the next display: the tokens are new, the order another.
+_FLEETING = {**PAGE_HEADERS, "Cache-Control": "private, no-store"}
 _BODY = {
     "required": True,
     "content": {
@@ -76,102 +79,14 @@ _BODY = {
     },
 }
 
-
-def create_survey_routes(
-    storage: Storage, page_headers: Mapping[str, str], guarded: Sequence[Depends]
-) -> APIRouter:
-    """The survey's routes. They are open to people without the API key, but for the results.
-
-    Args:
-        storage: where surveys, answers and reports are.
-        page_headers: of everything that a browser shows.
-        guarded: what lets in who has the API key, where one is set.
-    """
-    routes = APIRouter()
-    surveys = _Surveys(storage)
-    # What a browser kept would be old at the next display: the tokens are new, the order another.
-    fleeting = {**page_headers, "Cache-Control": "private, no-store"}
-
-    @routes.get("/survey/{survey}", include_in_schema=False)
-    async def page(survey: str) -> FileResponse:
-        await _in_thread(surveys.open, survey)
-        return FileResponse(_PAGE, headers=dict(page_headers))
-
-    # Not the page sets the cookie: a browser that comes from elsewhere, as by a link in an e-mail,
-    # asks for the page without its SameSite=Strict cookies, and would be taken for somebody new.
-    @routes.get("/survey/{survey}/questions", responses=_FAULTS)
-    async def questions(request: Request, survey: str) -> JSONResponse:
-        """What a participant has not answered; open to people without the API key.
-
-        Each question has a token a picture, in an order that is another at every display.
-        """
-        participant = _participant(request) or new_participant()
-        remaining = await _in_thread(surveys.remaining, survey, participant)
-        response = JSONResponse(remaining, headers=fleeting)
-        response.set_cookie(
-            COOKIE,
-            participant,
-            max_age=_COOKIE_SECONDS,
-            path=f"/survey/{survey}",
-            secure=request.url.scheme == "https",
-            httponly=True,
-            samesite="strict",
-        )
-        return response
-
-    @routes.get(
-        "/survey/{survey}/pictures/{token}",
-        response_class=Response,
-        responses={
-            200: {
-                "description": "The picture",
-                "content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}},
-            },
-            **_FAULTS,
-            **_BAD_TOKEN,
-        },
-    )
-    async def picture(request: Request, survey: str, token: str) -> Response:
-        """One picture, for the participant whose token it is; open without the API key."""
-        data = await _in_thread(surveys.picture, survey, _participant(request), token)
-        return Response(data, headers=fleeting, media_type="image/webp")
-
-    @routes.post(
-        "/survey/{survey}/answers",
-        responses={
-            **_FAULTS,
-            **_BAD_TOKEN,
-            **_documented({409: "The survey is closed", 413: "Too many bytes"}),
-        },
-        openapi_extra={"requestBody": _BODY},
-    )
-    async def answer(request: Request, survey: str) -> JSONResponse:
-        """Answer a question; open to people without the API key.
-
-        The first answer counts; `counted` says whether this one does, also of two at the same time.
-        The same answer, sent again, counts as before. When it is answered, the answer is stored.
-        """
-        question, token = _read_answer(await _read_body(request))
-        arguments = (survey, _participant(request), question, token)
-        counted = await _in_thread(surveys.answer, *arguments)
-        return JSONResponse({"question": question, "counted": counted}, headers=fleeting)
-
-    @routes.get(
-        "/survey/{survey}/results",
-        responses={**_FAULTS, 401: PROBLEMS[401]},
-        dependencies=list(guarded),
-    )
-    async def results(survey: str) -> JSONResponse:
-        """The votes until now; wants the API key where one is set, and is open where none is."""
-        return JSONResponse(await _in_thread(surveys.results, survey), headers=fleeting)
-
-    return routes
+routes = APIRouter()
 
 
-class _Surveys:
-    """What asks storage, and so belongs into a thread."""
+class Surveys:
+    """The surveys of a storage. Each method waits for storage, so it is called in a thread."""
 
     def __init__(self, storage: Storage) -> None:
+        """Take the storage of the surveys, the answers and the reports."""
         self._storage = storage
         self._reports: dict[str, Report] = {}
 
@@ -183,6 +98,7 @@ class _Surveys:
             raise Problem(404, "there is no survey at this address") from None
 
     def remaining(self, name: str, participant: str) -> dict[str, Any]:
+        """The questions that a participant has not answered, with a token for each picture."""
         survey = self.open(name)
         answered = answered_questions(self._storage, survey, participant)
         remaining = [
@@ -198,6 +114,7 @@ class _Surveys:
         }
 
     def picture(self, name: str, participant: str, token: str) -> bytes:
+        """The picture of a token, as WebP; raises Problem 404 or 422."""
         survey = self.open(name)
         number, model = _recognise(survey, participant, token)
         if survey.report not in self._reports:
@@ -205,6 +122,7 @@ class _Surveys:
         return self._reports[survey.report].picture(survey.questions[number - 1].photo, model)
 
     def answer(self, name: str, participant: str, question: int, token: str) -> bool:
+        """Store an answer; returns whether it counts. Raises Problem 404, 409 or 422."""
         survey = self.open(name)
         if survey.closed:
             raise Problem(409, "this survey is closed and takes no more answers")
@@ -214,9 +132,98 @@ class _Surveys:
         return record_answer(self._storage, survey, participant, question, model, token)
 
     def results(self, name: str) -> dict[str, Any]:
+        """The votes until now."""
         survey = self.open(name)
         counted = tally(survey, read_answers(self._storage, survey))
         return {"survey": survey.name, "closed": bool(survey.closed), **counted.to_dict()}
+
+
+async def _surveys(request: Request) -> Surveys:
+    """The surveys of the application: see `serve.api.create_api`."""
+    surveys: Surveys = request.app.state.surveys
+    return surveys
+
+
+SurveysOfApi = Annotated[Surveys, Depends(_surveys)]
+
+
+@routes.get("/survey/{survey}", include_in_schema=False)
+async def page(survey: str, surveys: SurveysOfApi) -> FileResponse:
+    """The page of a survey; raises Problem 404."""
+    await _in_thread(surveys.open, survey)
+    return FileResponse(_PAGE, headers=PAGE_HEADERS)
+
+
+# Not the page sets the cookie: a browser that comes from elsewhere, as by a link in an e-mail,
+# asks for the page without its SameSite=Strict cookies, and would be taken for somebody new.
+@routes.get("/survey/{survey}/questions", responses=_FAULTS)
+async def questions(request: Request, surveys: SurveysOfApi, survey: str) -> JSONResponse:
+    """What a participant has not answered; open to people without the API key.
+
+    Each question has a token a picture, in an order that is another at every display.
+    """
+    participant = _participant(request) or new_participant()
+    remaining = await _in_thread(surveys.remaining, survey, participant)
+    response = JSONResponse(remaining, headers=_FLEETING)
+    response.set_cookie(
+        COOKIE,
+        participant,
+        max_age=_COOKIE_SECONDS,
+        path=f"/survey/{survey}",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+    return response
+
+
+@routes.get(
+    "/survey/{survey}/pictures/{token}",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The picture",
+            "content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **_FAULTS,
+        **_BAD_TOKEN,
+    },
+)
+async def picture(request: Request, surveys: SurveysOfApi, survey: str, token: str) -> Response:
+    """One picture, for the participant whose token it is; open without the API key."""
+    data = await _in_thread(surveys.picture, survey, _participant(request), token)
+    return Response(data, headers=_FLEETING, media_type="image/webp")
+
+
+@routes.post(
+    "/survey/{survey}/answers",
+    responses={
+        **_FAULTS,
+        **_BAD_TOKEN,
+        **_documented({409: "The survey is closed", 413: "Too many bytes"}),
+    },
+    openapi_extra={"requestBody": _BODY},
+)
+async def answer(request: Request, surveys: SurveysOfApi, survey: str) -> JSONResponse:
+    """Answer a question; open to people without the API key.
+
+    The first answer counts; `counted` says whether this one does, also of two at the same time.
+    The same answer, sent again, counts as before. When it is answered, the answer is stored.
+    """
+    question, token = _read_answer(await _read_body(request))
+    arguments = (survey, _participant(request), question, token)
+    counted = await _in_thread(surveys.answer, *arguments)
+    return JSONResponse({"question": question, "counted": counted}, headers=_FLEETING)
+
+
+@routes.get(
+    "/survey/{survey}/results",
+    responses={**_FAULTS, 401: PROBLEMS[401]},
+    dependencies=GUARDED,
+)
+async def results(survey: str, surveys: SurveysOfApi) -> JSONResponse:
+    """The votes until now; wants the API key where one is set, and is open where none is."""
+    return JSONResponse(await _in_thread(surveys.results, survey), headers=_FLEETING)
 
 
 async def _in_thread(work: Callable[..., Result], *arguments: Any) -> Result:

@@ -25,7 +25,7 @@ from colorgan.data.fetching import FetchConfig, Fetcher
 from colorgan.data.mapping import Mapper, ThreadMapper
 from colorgan.data.sources import SourceConfig, find_sources
 from colorgan.data.sources.files import expand
-from colorgan.data.staging import Staged, StagingConfig, StagingProgress, stage
+from colorgan.data.staging import Execution, Staged, StagingConfig, StagingProgress, stage
 from colorgan.errors import ConfigError
 from colorgan.options import add_options, parse
 from colorgan.storage import Storage, open_storage
@@ -100,10 +100,8 @@ def run_stage(args: argparse.Namespace, storage: Storage, mapper: Callable[[int]
                 args.dataset,
                 config,
                 per_class=wanted.per_class,
-                fetching=fetching,
                 replace=args.replace,
-                mapper=workers,
-                observe=display.show,
+                execution=Execution(workers, fetching, display.show),
             )
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from what it has", file=sys.stderr)

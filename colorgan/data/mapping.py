@@ -1,4 +1,4 @@
-"""Doing the same to many things at once: the face that this process and a cluster share."""
+"""Doing the same to many things at once, in this process or in others."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator

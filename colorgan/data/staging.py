@@ -2,17 +2,18 @@
 
     candidates --examine--> pieces in storage --select--> photographs --write--> shards, manifest
 
-Candidates are examined in chunks, by threads of this process or on a cluster (`Mapper`); what comes
-of a chunk is kept in storage as a piece. Then the order of the candidates decides what is taken,
-which needs their facts and none of their pictures. Where a number is wanted and not reached, more
-candidates are drawn, and so on. At last shards are written from the pieces, and the manifest.
+Candidates are examined in chunks, by threads of this process or by other processes (`Mapper`);
+what comes of a chunk is kept in storage as a piece. Then the order of the candidates decides what
+is taken, which needs their facts and none of their pictures. Where a number is wanted and not
+reached, more candidates are drawn, and so on. At last shards are written from the pieces, and the
+manifest.
 """
 
 import csv
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Annotated
@@ -104,6 +105,25 @@ class Staged:
     notes: tuple[str, ...] = ()
 
 
+def _tell_nobody(progress: StagingProgress) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What does the work of a staging, and who is told how far it is.
+
+    Attributes:
+        mapper: does the work; threads of this process by default.
+        fetching: how to download.
+        observe: called with one object that changes.
+    """
+
+    mapper: Mapper = field(default_factory=ThreadMapper)
+    fetching: FetchConfig = field(default_factory=FetchConfig)
+    observe: Callable[[StagingProgress], None] = _tell_nobody
+
+
 def stage(
     sources: Source | Sequence[Source],
     storage: Storage,
@@ -111,10 +131,8 @@ def stage(
     config: StagingConfig | None = None,
     *,
     per_class: int = 0,
-    fetching: FetchConfig | None = None,
     replace: bool = False,
-    mapper: Mapper | None = None,
-    observe: Callable[[StagingProgress], None] = lambda progress: None,
+    execution: Execution | None = None,
 ) -> Staged:
     """Write the photographs of a source, or of several, as one dataset.
 
@@ -132,10 +150,8 @@ def stage(
         config: checks, sizes and shares; the defaults where None.
         per_class: photographs a class (in each split that sources have), taken evenly of the
             sources that have the class; 0 takes all.
-        fetching: how to download; the defaults where None.
         replace: write over a dataset of that name.
-        mapper: does the work; threads of this process where None.
-        observe: called with one object that changes.
+        execution: what does the work; the defaults where None.
 
     Raises:
         ColorganError: the dataset exists already, or a class has no photograph that can be used.
@@ -143,38 +159,19 @@ def stage(
     """
     sources = list(sources) if isinstance(sources, Sequence) else [sources]
     names = _class_names(sources)
-    config, mapper = config or StagingConfig(), mapper or ThreadMapper()
-    folder = _free_folder(storage, name, replace)
-    pieces = f"staging/{name}"
-    downloads = any(source.downloads for source in sources)
-    work = Examination(
-        storage.uri, (fetching or FetchConfig()).share(mapper.workers) if downloads else None
-    )
+    config, execution = config or StagingConfig(), execution or Execution()
+    folder, pieces = _free_folder(storage, name, replace), f"staging/{name}"
     progress = StagingProgress(per_class)
-    observe(progress)
+    execution.observe(progress)
     groups = open_groups(sources, _checks(config), config.hold_out)
     drawing = Drawing(groups, pieces, per_class)
-    chunks, selected = drawing.draw(), None
-    while chunks or drawing.state != selected:
-        progress.known += sum(len(chunk.candidates) for chunk in chunks)
-        for piece in mapper.map(work, chunks):
-            drawing.put(piece)
-            progress.add(piece)
-            observe(progress)
-        # The last drawing may find nothing but what was listed before, or share anew.
-        selected = drawing.state
-        selection = drawing.select(config.near_duplicate_bits)
-        chunks = drawing.draw()
+    downloads = any(source.downloads for source in sources)
+    fetching = execution.fetching.share(execution.mapper.workers) if downloads else None
+    examination = Examination(storage.uri, fetching)
+    selection = _examine(drawing, examination, config.near_duplicate_bits, execution, progress)
     _check_classes(names, selection, storage, pieces)
-
     plans = plan_shards(selection.kept, config.shard_mib * 2**20)
-    # Nobody may read the old shards and the new ones as one dataset.
-    retry_transient(lambda: storage.delete(f"{folder}/manifest.json"))
-    shards = []
-    for shard in _written(mapper, ShardWriting(storage.uri, folder), plans):
-        shards.append(shard)
-        progress.shards = (len(shards), len(plans))
-        observe(progress)
+    shards = _write_shards(storage, folder, plans, execution, progress)
     manifest = _manifest(name, names, sources, config, groups, selection, shards)
     retry_transient(lambda: _delete_others(storage, folder, manifest))
     retry_transient(lambda: storage.put(f"{folder}/dropped.csv", _dropped_csv(selection.dropped)))
@@ -189,6 +186,47 @@ def stage(
     )
 
 
+def _examine(
+    drawing: Drawing,
+    examination: Examination,
+    near_duplicate_bits: int,
+    execution: Execution,
+    progress: StagingProgress,
+) -> Selection:
+    """Examine candidates until there are as many photographs as are wanted, or no more of them."""
+    chunks, selected = drawing.draw(), None
+    while chunks or drawing.state != selected:
+        progress.known += sum(len(chunk.candidates) for chunk in chunks)
+        for piece in execution.mapper.map(examination, chunks):
+            drawing.put(piece)
+            progress.add(piece)
+            execution.observe(progress)
+        # The last drawing may find nothing but what was listed before, or share anew.
+        selected = drawing.state
+        selection = drawing.select(near_duplicate_bits)
+        chunks = drawing.draw()
+    return selection
+
+
+def _write_shards(
+    storage: Storage,
+    folder: str,
+    plans: Sequence[ShardPlan],
+    execution: Execution,
+    progress: StagingProgress,
+) -> list[Shard]:
+    """Write the shards in place of those of an older dataset; they come in any order."""
+    # Nobody may read the old shards and the new ones as one dataset.
+    retry_transient(lambda: storage.delete(f"{folder}/manifest.json"))
+    source_of = {plan.key: plan.photographs[0].source for plan in plans}
+    shards = []
+    for shard in execution.mapper.map(ShardWriting(storage.uri, folder), plans):
+        shards.append(replace(shard, source_index=source_of[shard.key]))
+        progress.shards = (len(shards), len(plans))
+        execution.observe(progress)
+    return shards
+
+
 def _free_folder(storage: Storage, name: str, replace: bool) -> str:
     """The folder of a new dataset; raises ColorganError where there is one that is not replaced."""
     folder = f"datasets/{check_name('dataset', name)}"
@@ -198,13 +236,6 @@ def _free_folder(storage: Storage, name: str, replace: bool) -> str:
             "or choose another name"
         )
     return folder
-
-
-def _written(mapper: Mapper, writing: ShardWriting, plans: Sequence[ShardPlan]) -> Iterator[Shard]:
-    """The shards as they are written, in any order, each with its photographs' source."""
-    source_of = {plan.key: plan.photographs[0].source for plan in plans}
-    for shard in mapper.map(writing, plans):
-        yield replace(shard, source_index=source_of[shard.key])
 
 
 def _checks(config: StagingConfig) -> ExaminationConfig:

@@ -8,9 +8,15 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 
-def render(template: str, **context: Any) -> str:
-    """Fill in a template of this package, or of `jobs.reproduction`."""
-    packages = ("colorgan.evaluation", "jobs.reproduction")
+def render(template: str, *, templates: str = "colorgan.evaluation", **context: Any) -> str:
+    """Fill in a template.
+
+    Args:
+        template: its file.
+        templates: the package that has it; it may include the templates of this package.
+        context: the template's variables.
+    """
+    packages = (templates, "colorgan.evaluation")
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, "") for package in packages]),
         autoescape=True,

@@ -33,8 +33,7 @@ from colorgan.storage import Storage
 from colorgan.sweeps.documents import open_sweep, read_history
 from colorgan.sweeps.publishing import publish_epoch
 from colorgan.training.runs import finished_result
-from jobs.reproduction.plan import SCALES, Reproduction
-from jobs.reproduction.sections import (
+from jobs.reproduction.files import (
     CONFUSION,
     FAILURES,
     FAILURES_SHEET,
@@ -43,8 +42,8 @@ from jobs.reproduction.sections import (
     ROUTING_SHEET,
     TRIALS,
     TURNS,
-    trial_name,
 )
+from jobs.reproduction.plan import SCALES, Reproduction, trial_name
 
 _HYBRID_FROM = 0.05  # what a second class must score, as the report's rule for the first
 _WORST = 4  # photographs of each model

@@ -6,7 +6,7 @@ from colorgan.evaluation.page import data_uri, render
 from colorgan.evaluation.tables import to_csv, to_markdown
 from colorgan.storage import Storage
 from jobs.reproduction.plan import SCALES, Reproduction, StepRecord
-from jobs.reproduction.sections import Section
+from jobs.reproduction.sections.section import Section
 
 
 def write_page(
@@ -37,6 +37,7 @@ def write_page(
     storage.put(reproduction.key("results.md"), markdown.encode())
     page = render(
         "reproduction.html.j2",
+        templates="jobs.reproduction",
         reproduction=reproduction,
         facts=facts,
         records=records,

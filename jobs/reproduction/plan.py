@@ -17,6 +17,7 @@ from colorgan.storage import Storage
 from colorgan.storage.documents import read_document
 
 SCHEMA_VERSION = 1
+BEST, BEST_GENERAL = "best", "best-general"
 
 
 @dataclass(frozen=True)
@@ -239,6 +240,11 @@ class StepRecord:
     seconds: float
 
 
+def trial_name(part: str, value: object) -> str:
+    """What a trial is called in the comparison of all trials, as `sizes-128`."""
+    return f"{part}-{value}"
+
+
 def sweep_steps(reproduction: Reproduction) -> list[Step]:
     """The steps that vary one hyper-parameter of one class each."""
     scale = SCALES[reproduction.scale]
@@ -272,7 +278,7 @@ def training_steps(reproduction: Reproduction) -> list[Step]:
         _training(reproduction, "classes", classes, plain),
         lone(GENERAL),
         lone(HYPERCOLUMN, **backbone),
-        _training(reproduction, "best", classes, {"preset": "best", **scale.best}),
+        _training(reproduction, BEST, classes, {"preset": BEST, **scale.best}),
     ]
 
 
@@ -283,8 +289,8 @@ def later_general_step(reproduction: Reproduction, general: str) -> Step:
         reproduction: whose.
         general: the package from which the class models started.
     """
-    best = {"preset": "best", **SCALES[reproduction.scale].best, "start-from": general}
-    return _training(reproduction, "best-general", (GENERAL,), best)
+    best = {"preset": BEST, **SCALES[reproduction.scale].best, "start-from": general}
+    return _training(reproduction, BEST_GENERAL, (GENERAL,), best)
 
 
 def evaluation_step(

@@ -14,7 +14,7 @@ from colorgan.commands import datasets
 from colorgan.data.dataset import Dataset, Manifest
 from colorgan.images.decoding import Pixels, encode_png
 from colorgan.storage import Storage, open_storage
-from tests.data.test_cache import Layout, cut, flip, use, write_dataset
+from tests.data.cache.datasets import Layout, cut, flip, use, write_dataset
 from tests.s3_server import S3Server
 
 LAYOUT: Layout = {

@@ -14,7 +14,7 @@ from colorgan.data import fetching
 from colorgan.data.dataset import SPLITS, Row
 from colorgan.data.fetching import FetchConfig
 from colorgan.data.sources.url_lists import UrlListSource
-from colorgan.data.staging import Staged, StagingConfig, stage
+from colorgan.data.staging import Execution, Staged, StagingConfig, stage
 from colorgan.images.decoding import decode
 from colorgan.storage import Storage, open_storage
 from tests import web_server as web
@@ -156,7 +156,9 @@ def lists(server: BadWeb, tmp_path: Path) -> Lists:
 
 def sample(lists: Lists, storage: Storage, name: str, wanted: int, seed: int = 3) -> Staged:
     source = UrlListSource(str(lists.folder), seed)
-    return stage(source, storage, name, CONFIG, per_class=wanted, fetching=FETCHING)
+    return stage(
+        source, storage, name, CONFIG, per_class=wanted, execution=Execution(fetching=FETCHING)
+    )
 
 
 def rows(staged: Staged) -> list[Row]:

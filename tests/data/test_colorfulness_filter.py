@@ -18,7 +18,7 @@ from colorgan.images.colorfulness import colorfulness
 from colorgan.images.decoding import Pixels
 from colorgan.storage import Storage
 from tests.conftest import CHECKOUT
-from tests.data.test_staging import all_rows, pixels, save
+from tests.data.photographs import all_rows, pixels, save
 
 
 def toned(seed: int, chroma: float) -> Pixels:

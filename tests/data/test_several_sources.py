@@ -12,11 +12,11 @@ from colorgan.data import drawing, staging
 from colorgan.data.dataset import SPLITS, Dataset, open_dataset
 from colorgan.data.examination import split_of
 from colorgan.data.sources import FolderSource, SceneSource, Source, SourceConfig, find_sources
-from colorgan.data.staging import StagingConfig
+from colorgan.data.staging import Execution, StagingConfig
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.images.decoding import content_hash
 from colorgan.storage import Storage
-from tests.data.test_staging import (
+from tests.data.photographs import (
     ALL_TRAIN,
     SMALL,
     all_rows,
@@ -219,7 +219,9 @@ def test_an_interrupted_staging_of_several_sources_goes_on(
     sources = [FolderSource(first), FolderSource(second)]
     whole = staging.stage(sources, storage, "whole", HOLD_OUT).dataset
     with pytest.raises(KeyboardInterrupt):
-        staging.stage(sources, storage, "both", HOLD_OUT, observe=stop_after(30))
+        staging.stage(
+            sources, storage, "both", HOLD_OUT, execution=Execution(observe=stop_after(30))
+        )
     kept = len(storage.list("staging/both"))
     assert kept >= 15
     again = staging.stage(sources, storage, "both", HOLD_OUT).dataset

@@ -23,7 +23,7 @@ from colorgan.data.sources.candidates import FileCandidate
 from colorgan.errors import ColorganError, ImageRejected
 from colorgan.images.decoding import content_hash
 from colorgan.storage import Storage
-from tests.data.test_staging import (
+from tests.data.photographs import (
     ALL_TRAIN,
     SMALL,
     all_rows,

@@ -2,9 +2,8 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,88 +11,26 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from colorgan.data import drawing, examination, shards, staging
-from colorgan.data.dataset import SPLITS, Dataset, Row, list_datasets, open_dataset
+from colorgan.data import drawing, staging
+from colorgan.data.dataset import SPLITS, list_datasets, open_dataset
 from colorgan.data.examination import split_of
-from colorgan.data.selection import Dropped
-from colorgan.data.sources import FolderSource, SceneSource, Source
+from colorgan.data.sources import FolderSource, SceneSource
 from colorgan.data.sources.candidates import FileCandidate
-from colorgan.data.staging import StagingConfig, StagingProgress
-from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
-from colorgan.images.decoding import Pixels, content_hash, decode
-from colorgan.names import RESERVED_NAMES
+from colorgan.data.staging import Execution, StagingConfig
+from colorgan.errors import ColorganError, ConfigError
+from colorgan.images.decoding import content_hash, decode
 from colorgan.storage import Storage, open_storage
-from tests.s3_server import S3Server
-
-SMALL = StagingConfig(size=32, min_side=24, val_share=0.25, test_share=0.25)
-ALL_TRAIN = StagingConfig(size=32, min_side=24, val_share=0, test_share=0)
-
-
-def pixels(seed: int, height: int = 40, width: int = 60) -> Pixels:
-    cells = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(cells).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def save(picture: Pixels, path: Path, container: str = "PNG") -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path, container)
-
-
-def photographs(folder: Path, count: int, first: int = 0) -> Path:
-    for number in range(first, first + count):
-        save(pixels(number), folder / f"{number:03}.png")
-    return folder
-
-
-def all_rows(dataset: Dataset) -> list[Row]:
-    classes = dataset.manifest.classes
-    return [row for split in SPLITS for row in dataset.rows(classes, split)]
-
-
-def splits(dataset: Dataset) -> dict[str, str]:
-    return {row.sha256: row.split for row in all_rows(dataset)}
-
-
-def stage(
-    source: Source, storage: Storage, name: str, config: StagingConfig, **options: Any
-) -> tuple[Dataset, list[Dropped]]:
-    staged = staging.stage(source, storage, name, config, **options)
-    return staged.dataset, staged.dropped
-
-
-def stop_after(count: int) -> Callable[[StagingProgress], None]:
-    """Stops a staging that has examined so many candidates, or more."""
-
-    def observe(progress: StagingProgress) -> None:
-        if progress.examined.total() >= count:
-            raise KeyboardInterrupt
-
-    return observe
-
-
-@pytest.fixture
-def pets(tmp_path: Path) -> Path:
-    """A folder of two classes, ten photographs each."""
-    photographs(tmp_path / "pets" / "dogs", 10, first=50)
-    photographs(tmp_path / "pets" / "cats", 10)
-    return tmp_path / "pets"
-
-
-@pytest.fixture
-def s3_storage(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
-    for name, value in s3.environment().items():
-        monkeypatch.setenv(name, value)
-    return open_storage(f"s3://{s3.new_bucket()}/some/prefix")
-
-
-@pytest.fixture(params=["storage", "s3_storage"], ids=["local", "s3"])
-def any_storage(request: pytest.FixtureRequest) -> Storage:
-    found: Storage = request.getfixturevalue(request.param)
-    return found
+from tests.data.photographs import (
+    ALL_TRAIN,
+    SMALL,
+    all_rows,
+    names,
+    photographs,
+    pixels,
+    save,
+    splits,
+    stage,
+)
 
 
 def test_a_folder_becomes_a_dataset(any_storage: Storage, pets: Path) -> None:
@@ -265,16 +202,6 @@ def test_the_splits_have_their_shares() -> None:
     assert counts.total() == 4000
 
 
-@pytest.fixture
-def split_pets(tmp_path: Path) -> Path:
-    root = tmp_path / "split"
-    photographs(root / "train" / "cats", 3)
-    photographs(root / "val" / "cats", 2, first=10)
-    photographs(root / "test" / "cats", 1, first=20)
-    photographs(root / "train" / "dogs", 2, first=30)
-    return root
-
-
 def test_a_split_that_exists_is_kept(storage: Storage, split_pets: Path) -> None:
     dataset, _ = stage(FolderSource(split_pets), storage, "pets", SMALL)
     assert dataset.manifest.counts == {
@@ -288,98 +215,6 @@ def test_a_split_that_exists_is_kept(storage: Storage, split_pets: Path) -> None
 def test_a_split_that_exists_was_not_salted(storage: Storage, split_pets: Path) -> None:
     dataset, _ = stage(FolderSource(split_pets), storage, "pets", SMALL)
     assert dataset.manifest.split_seed is None
-
-
-def test_an_existing_dataset_is_written_over_only_when_told(storage: Storage, pets: Path) -> None:
-    stage(FolderSource(pets), storage, "pets", SMALL)
-    photographs(pets / "cats", 1, first=90)
-    with pytest.raises(ColorganError, match=r"'pets' exists in .*--replace"):
-        stage(FolderSource(pets), storage, "pets", SMALL)
-    assert len(all_rows(open_dataset(storage, "pets"))) == 20
-    stage(FolderSource(pets), storage, "pets", ALL_TRAIN, replace=True)
-    dataset = open_dataset(storage, "pets")
-    assert len(all_rows(dataset)) == 21
-    shards = [f"datasets/pets/{shard.key}" for shard in dataset.manifest.shards]
-    assert [key for key in storage.list() if key.endswith(".parquet")] == shards
-
-
-def test_a_restaging_that_fails_leaves_the_old_dataset_whole(storage: Storage, pets: Path) -> None:
-    stage(FolderSource(pets), storage, "pets", SMALL)
-    before = {key: storage.get(key) for key in storage.list()}
-    with pytest.raises(KeyboardInterrupt):
-        stage(FolderSource(pets), storage, "pets", SMALL, replace=True, observe=stop_after(5))
-    (pets / "unicorns").mkdir()
-    with pytest.raises(ColorganError, match="unicorns"):
-        stage(FolderSource(pets), storage, "pets", SMALL, replace=True)
-    assert {key: storage.get(key) for key in storage.list()} == before
-
-
-@pytest.mark.parametrize("after", [1, 13, 20])
-def test_an_interrupted_staging_shows_nothing_and_goes_on_from_what_it_has(
-    storage: Storage, pets: Path, after: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(drawing, "CHUNK", 4)
-    expected, _ = stage(FolderSource(pets), storage, "expected", SMALL)
-    with pytest.raises(KeyboardInterrupt):
-        stage(FolderSource(pets), storage, "pets", SMALL, observe=stop_after(after))
-    assert [manifest.name for manifest in list_datasets(storage)] == ["expected"]
-    pieces = {key: storage.get(key) for key in storage.list("staging/pets")}
-    assert len(pieces) >= after // 4
-
-    written = []
-    put = storage.put
-    monkeypatch.setattr(storage, "put", lambda key, data: (written.append(key), put(key, data)))
-    monkeypatch.setattr(examination, "open_storage", lambda uri: storage)
-    dataset, _ = stage(FolderSource(pets), storage, "pets", SMALL)
-    assert not pieces.keys() & set(written)
-    assert len([key for key in written if key.startswith("staging/")]) == 6 - len(pieces)
-    assert dataset.manifest.fingerprint == expected.manifest.fingerprint
-    assert storage.list("staging") == []
-
-
-def test_a_file_that_was_mended_is_examined_again(storage: Storage, pets: Path) -> None:
-    (pets / "cats" / "new.png").write_text("not yet a photograph")
-    with pytest.raises(KeyboardInterrupt):
-        stage(FolderSource(pets), storage, "pets", SMALL, observe=stop_after(21))
-    save(pixels(90), pets / "cats" / "new.png")
-    dataset, dropped = stage(FolderSource(pets), storage, "pets", SMALL)
-    assert len(all_rows(dataset)) == 21
-    assert dropped == []
-
-
-def test_a_damaged_piece_is_made_again(storage: Storage, pets: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        stage(FolderSource(pets), storage, "pets", SMALL, observe=stop_after(1))
-    for key in storage.list("staging/pets"):
-        storage.put(key, storage.get(key)[:-20])
-    dataset, _ = stage(FolderSource(pets), storage, "pets", SMALL)
-    assert len(all_rows(dataset)) == 20
-
-
-@pytest.mark.parametrize("replace", [False, True])
-def test_an_upload_that_breaks_off_shows_no_half_of_a_dataset(
-    storage: Storage, pets: Path, monkeypatch: pytest.MonkeyPatch, replace: bool
-) -> None:
-    if replace:
-        stage(FolderSource(pets), storage, "pets", ALL_TRAIN)
-    put_file = storage.put_file
-    monkeypatch.setattr(shards, "open_storage", lambda uri: storage)
-
-    def full(key: str, path: Path) -> None:
-        if "dogs" in key:
-            raise ColorganError("no space left")
-        put_file(key, path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(storage, "put_file", full)
-        with pytest.raises(ColorganError, match="no space left"):
-            stage(FolderSource(pets), storage, "pets", SMALL, replace=replace)
-    assert list_datasets(storage) == []
-    with pytest.raises(NotInStorage):
-        open_dataset(storage, "pets")
-    dataset, _ = stage(FolderSource(pets), storage, "pets", ALL_TRAIN)
-    assert len(all_rows(dataset)) == 20
-    assert len([key for key in storage.list() if key.endswith(".parquet")]) == 2
 
 
 def test_a_full_shard_is_followed_by_the_next(storage: Storage, tmp_path: Path) -> None:
@@ -429,132 +264,16 @@ def test_the_observer_sees_every_chunk_and_shard(
         storage,
         "pets",
         ALL_TRAIN,
-        observe=lambda p: seen.append(
-            (p.examined.total(), p.usable.total(), p.rejected.total(), p.shards[0])
+        execution=Execution(
+            observe=lambda p: seen.append(
+                (p.examined.total(), p.usable.total(), p.rejected.total(), p.shards[0])
+            )
         ),
     )
     assert seen[0] == (0, 0, 0, 0)
     assert seen == sorted(seen)
     assert len(seen) == 1 + 6 + 2
     assert seen[-1] == (21, 20, 1, 2)
-
-
-def cut(data: bytes) -> bytes:
-    return data[:-10]
-
-
-def flip(data: bytes) -> bytes:
-    middle = len(data) // 2
-    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
-
-
-@pytest.mark.parametrize("damage", [cut, flip])
-def test_a_damaged_shard_is_named(scenes: Dataset, damage: Callable[[bytes], bytes]) -> None:
-    key = "datasets/scenes/people/train-00000.parquet"
-    scenes.storage.put(key, damage(scenes.storage.get(key)))
-    with pytest.raises(Corrupt, match=f"{key} does not match its checksum"):
-        list(scenes.rows(("people",), "train"))
-    assert list(scenes.rows(("animals",), "train"))
-
-
-def test_a_shard_that_is_gone_is_named(scenes: Dataset) -> None:
-    key = "datasets/scenes/people/train-00000.parquet"
-    scenes.storage.delete(key)
-    with pytest.raises(NotInStorage, match=key):
-        list(scenes.rows(("people",), "train"))
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema_version": 1}', b"\xff\xfe"])
-def test_a_damaged_manifest_is_named(scenes: Dataset, content: bytes) -> None:
-    scenes.storage.put("datasets/scenes/manifest.json", content)
-    with pytest.raises(Corrupt, match=r"manifest\.json cannot be read"):
-        open_dataset(scenes.storage, "scenes")
-
-
-def test_a_manifest_of_another_version_is_refused(scenes: Dataset) -> None:
-    key = "datasets/scenes/manifest.json"
-    fields = json.loads(scenes.storage.get(key)) | {"schema_version": 2}
-    scenes.storage.put(key, json.dumps(fields).encode())
-    with pytest.raises(ColorganError, match="schema version 2"):
-        open_dataset(scenes.storage, "scenes")
-
-
-def test_a_manifest_is_read_as_it_was_written(scenes: Dataset) -> None:
-    key = "datasets/scenes/manifest.json"
-    assert scenes.manifest.to_json() == scenes.storage.get(key)
-    assert open_dataset(scenes.storage, "scenes").manifest == scenes.manifest
-
-
-def test_an_unknown_dataset_is_answered_with_those_there_are(storage: Storage, pets: Path) -> None:
-    with pytest.raises(NotInStorage, match=r"no dataset 'pats' in .*there is none yet"):
-        open_dataset(storage, "pats")
-    for name in ("pets", "beasts"):
-        stage(FolderSource(pets), storage, name, SMALL)
-    with pytest.raises(NotInStorage, match="there are beasts, pets") as error:
-        open_dataset(storage, "pats")
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "name", ["../x", "a/b", "", ".", "..", ".a", "-a", "a b", "a\n", "x" * 101]
-)
-def test_names_that_are_none(storage: Storage, pets: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="is not a name"):
-        open_dataset(storage, name)
-    with pytest.raises(ConfigError, match="is not a name"):
-        stage(FolderSource(pets), storage, name, SMALL)
-    assert storage.list() == []
-
-
-def test_the_classes_that_a_model_trains_on(scenes: Dataset) -> None:
-    assert scenes.model_classes("people") == ("people",)
-    assert scenes.model_classes("general") == ("animals", "people", "vehicles")
-    with pytest.raises(ConfigError, match="animals, people, vehicles, general"):
-        scenes.model_classes("plants")
-
-
-def test_a_folder_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for name in ("missing", "file"):
-        with pytest.raises(ConfigError, match=f"{name} is not a folder"):
-            FolderSource(tmp_path / name)
-
-
-@pytest.mark.parametrize("inside", [(), ("train",), ("train", "val", "test"), (".git",)])
-def test_a_folder_without_classes(tmp_path: Path, inside: tuple[str, ...]) -> None:
-    save(pixels(0), tmp_path / "in" / "photo.png")
-    for name in inside:
-        (tmp_path / "in" / name).mkdir()
-    with pytest.raises(ConfigError, match="holds no folder a class"):
-        FolderSource(tmp_path / "in")
-
-
-@pytest.mark.parametrize("parent", ["", "train"])
-@pytest.mark.parametrize("name", [*RESERVED_NAMES, "General", "Auto!", "Général"])
-def test_classes_whose_names_cannot_be_used(tmp_path: Path, parent: str, name: str) -> None:
-    photographs(tmp_path / "in" / parent / "cats", 1)
-    photographs(tmp_path / "in" / parent / name, 1, first=1)
-    with pytest.raises(ConfigError, match=r"colorgan keeps"):
-        FolderSource(tmp_path / "in")
-
-
-def names(source: FolderSource) -> list[str]:
-    return [
-        f"{candidate.label}/{candidate.path.stem}"
-        for label in source.classes
-        for candidate in source.candidates(label)
-    ]
-
-
-def test_without_a_seed_files_are_sorted_by_path(pets: Path) -> None:
-    assert names(FolderSource(pets)) == sorted(names(FolderSource(pets)))
-
-
-def test_the_order_follows_from_the_seed_and_not_from_where_the_folder_is(pets: Path) -> None:
-    one = names(FolderSource(pets, seed=1))
-    assert sorted(one) == names(FolderSource(pets)) != one
-    assert names(FolderSource(pets, seed=2)) != one
-    assert names(FolderSource(pets.rename(pets.with_name("beasts")), seed=1)) == one
 
 
 @pytest.mark.parametrize("chunk", [3, 64])
@@ -615,26 +334,6 @@ def test_so_many_of_each_split_that_exists(storage: Storage, split_pets: Path) -
         "cats": {"train": 1, "val": 1, "test": 1},
         "dogs": {"train": 1, "val": 0, "test": 0},
     }
-
-
-def test_files_in_folders_of_a_class_belong_to_it(pets: Path) -> None:
-    photographs(pets / "cats" / "more" / "still more", 1, first=80)
-    assert "cats/080" in names(FolderSource(pets))
-
-
-def test_hidden_files_are_skipped(pets: Path) -> None:
-    before = names(FolderSource(pets))
-    save(pixels(0), pets / "cats" / ".hidden.png")
-    (pets / "cats" / ".DS_Store").write_bytes(b"")
-    photographs(pets / ".trash", 1)
-    assert names(FolderSource(pets)) == before
-    assert FolderSource(pets).classes == ("cats", "dogs")
-
-
-def test_files_in_hidden_folders_are_skipped(pets: Path) -> None:
-    before = names(FolderSource(pets))
-    photographs(pets / "cats" / ".thumbnails", 1, first=80)
-    assert names(FolderSource(pets)) == before
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from colorgan.evaluation.tables import summary_table, to_csv
 from colorgan.models import EMBEDDED, JUDGE
 from colorgan.storage import Storage, open_storage
 from jobs.reproduction.plan import Reproduction
-from jobs.reproduction.sections import models_section
+from jobs.reproduction.sections.models import models_section
 from tests.browser import fits, visit
 
 EVIL = '<img src="https://example.org/x.png" onerror="alert(1)"></script><!--.jpg'

@@ -13,7 +13,7 @@ from colorgan.data.sources import FolderSource, SceneSource
 from colorgan.data.staging import StagingConfig, stage
 from colorgan.storage import Storage, open_storage
 from tests.conftest import Jobs
-from tests.data.test_staging import photographs
+from tests.data.photographs import photographs
 from tests.s3_server import S3Server
 
 pytestmark = pytest.mark.slow

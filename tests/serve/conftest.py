@@ -12,14 +12,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from playwright.sync_api import Browser, Page
 
 from colorgan.data.dataset import open_dataset
+from colorgan.evaluation.results import Report
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.unet import UNetGenerator
 from colorgan.packages.card import ModelCard
 from colorgan.packages.weights import Trained, publish
 from colorgan.storage import Storage, open_storage
+from tests.browser import visit
 from tests.conftest import CHECKOUT
+from tests.survey.reports import write_report
 
 MODELS = ("animals", "people", "vehicles", "general")
 
@@ -76,3 +80,21 @@ def server(models: Storage) -> Iterator[str]:
     """The address of a server of untrained models."""
     with local_server(models) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def report(models: Storage) -> Report:
+    """In the storage of the session's server."""
+    return write_report(models, "autumn-report", size=(320, 240))
+
+
+@pytest.fixture
+def page(browser: Browser, server: str) -> Iterator[Page]:
+    with visit(browser, server) as page:
+        yield page
+
+
+@pytest.fixture
+def failing_page(browser: Browser, server: str) -> Iterator[Page]:
+    with visit(browser, server, failures=True) as page:
+        yield page

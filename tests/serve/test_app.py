@@ -29,7 +29,7 @@ from serve.deploy import main
 from tests.conftest import CHECKOUT, processes
 from tests.serve.conftest import MODELS, publish_untrained
 from tests.serve.test_api import encoded, opened, picture
-from tests.test_survey import write_report
+from tests.survey.reports import write_report
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,8 @@ from PIL import Image
 
 from colorgan.storage import Storage
 from colorgan.web.listening import listen, reserved
-from serve.api import API_KEY, create_api
+from serve.access import API_KEY
+from serve.api import create_api
 from serve.backend import LocalBackend
 from serve.config import Limits, ServeConfig
 

@@ -1,73 +1,21 @@
+"""What every kind of storage does."""
+
 from __future__ import annotations
 
 import errno
 import os
 import pickle
-import socket
-import subprocess
-import sys
 import threading
-import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
+from colorgan.errors import ColorganError, ConfigError, NotInStorage
 from colorgan.storage import Storage, open_storage, s3
 from tests.s3_server import LISTING, S3Server
-
-LARGE = 20 << 20
-
-
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """None of the AWS settings of the person who runs the tests."""
-    for name in os.environ:
-        if name.startswith("AWS_") or name == "COLORGAN_STORAGE":
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-
-@pytest.fixture(scope="module")
-def shared_bucket(s3: S3Server) -> str:
-    return s3.new_bucket()
-
-
-@pytest.fixture
-def credentials(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    _use(monkeypatch, s3)
-
-
-@pytest.fixture
-def bucket(s3: S3Server, credentials: None) -> str:
-    return s3.new_bucket()
-
-
-@pytest.fixture
-def local(tmp_path: Path) -> Storage:
-    return open_storage(str(tmp_path / "storage"))
-
-
-@pytest.fixture(params=["local", "s3"])
-def storage(request: pytest.FixtureRequest) -> Storage:
-    if request.param == "local":
-        return request.getfixturevalue("local")
-    request.getfixturevalue("credentials")
-    bucket = request.getfixturevalue("shared_bucket")
-    return open_storage(f"s3://{bucket}/{uuid.uuid4().hex}/prefix")
-
-
-@pytest.fixture(scope="module")
-def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("large") / "large.bin"
-    path.write_bytes(os.urandom(LARGE))
-    return path
+from tests.storage.conftest import LARGE
+from tests.storage.servers import written
 
 
 def test_what_was_put_is_got(storage: Storage) -> None:
@@ -148,7 +96,7 @@ def test_more_keys_than_one_answer_holds(storage: Storage, monkeypatch: pytest.M
 
 
 def test_keys_that_lead_elsewhere_are_refused(storage: Storage, tmp_path: Path) -> None:
-    path = _file(tmp_path, b"content")
+    path = written(tmp_path, b"content")
     uses: dict[str, Callable[[str], object]] = {
         "put": lambda key: storage.put(key, b""),
         "put_file": lambda key: storage.put_file(key, path),
@@ -175,15 +123,8 @@ def test_large_files_there_and_back(storage: Storage, large_file: Path, tmp_path
     back = tmp_path / "new folder" / "back.bin"
     assert back.read_bytes() == large_file.read_bytes()
     assert list(back.parent.iterdir()) == [back]
-    storage.put_file("shards/large.bin", _file(tmp_path, b"small now"))
+    storage.put_file("shards/large.bin", written(tmp_path, b"small now"))
     assert storage.get("shards/large.bin") == b"small now"
-
-
-def test_large_files_go_to_s3_in_parts(s3: S3Server, bucket: str, large_file: Path) -> None:
-    open_storage(f"s3://{bucket}").put_file("large.bin", large_file)
-    head = s3.client().head_object(Bucket=bucket, Key="large.bin")
-    assert head["ContentLength"] == LARGE
-    assert head["ETag"].strip('"').endswith("-3")
 
 
 def test_an_object_is_read_in_parts(storage: Storage, large_file: Path) -> None:
@@ -278,7 +219,7 @@ def test_a_write_that_fails_changes_nothing(
         during.append(local.list())
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    source = _file(tmp_path, b"new")
+    source = written(tmp_path, b"new")
     target = tmp_path / "target"
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ColorganError, match=r"cannot write a/b to .*: No space left on device"):
@@ -329,27 +270,6 @@ def test_where_storage_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bucket_may_be_named_with_or_without_a_folder(s3: S3Server, bucket: str) -> None:
-    whole, folder = open_storage(f"s3://{bucket}/"), open_storage(f"S3://{bucket}/a/b/")
-    assert whole.uri == f"s3://{bucket}"
-    assert folder.uri == f"s3://{bucket}/a/b"
-    whole.put("x", b"")
-    folder.put("y", b"")
-    assert whole.list() == ["a/b/y", "x"]
-    assert folder.list() == ["y"]
-    assert whole.folders() == ["a"]
-
-
-def test_markers_of_folders_are_no_keys(s3: S3Server, bucket: str) -> None:
-    storage = open_storage(f"s3://{bucket}/root")
-    client = s3.client()
-    for key in ("root/", "root/a/", "root/a/b"):
-        client.put_object(Bucket=bucket, Key=key, Body=b"")
-    assert storage.list() == storage.list("a") == ["a/b"]
-    storage.delete("a")
-    assert storage.folders() == []
-
-
 def test_pyarrow_finds_what_is_stored(storage: Storage) -> None:
     from pyarrow import fs
 
@@ -363,171 +283,6 @@ def test_pyarrow_finds_what_is_stored(storage: Storage) -> None:
     assert storage.get("a/c") == b"from pyarrow"
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "gs://bucket/x",
-        "https://me:pass-w0rd@host/x",
-        "file://host/x",
-        "s3://",
-        "s3://me:pass-w0rd@b",
-    ],
-)
-def test_addresses_of_other_kinds_are_refused(address: str) -> None:
-    with pytest.raises(ConfigError, match="s3://bucket/prefix") as error:
-        open_storage(address)
-    assert "pass-w0rd" not in str(error.value)
-
-
 def test_a_file_is_no_storage(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a file: name a folder"):
-        open_storage(str(_file(tmp_path, b"")))
-
-
-def test_a_missing_bucket(s3: S3Server, bucket: str) -> None:
-    words = _refused_quickly("s3://no-such-bucket/x")
-    assert f"no bucket no-such-bucket at {s3.endpoint}" in words
-    assert "create it" in words
-
-
-@pytest.mark.parametrize("wrong", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
-def test_wrong_credentials(
-    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, wrong: str
-) -> None:
-    monkeypatch.setenv(wrong, "not-the-right-one")
-    words = _refused_quickly(f"s3://{bucket}/x")
-    assert f"{s3.endpoint} refuses these credentials for bucket {bucket}" in words
-    assert "check AWS_ACCESS_KEY_ID" in words
-    assert s3.secret_key not in words
-    assert "not-the-right-one" not in words
-
-
-def test_no_credentials(s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    words = _refused_quickly(f"s3://{bucket}/x")
-    assert f"no credentials for bucket {bucket} at {s3.endpoint}; set AWS_ACCESS_KEY_ID" in words
-
-
-def test_an_endpoint_that_is_not_there(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-        _use(monkeypatch, S3Server(f"http://me:pass-w0rd@127.0.0.1:{port}"))
-        words = _refused_quickly("s3://bucket/x")
-    assert f"cannot reach http://127.0.0.1:{port}" in words
-    assert "AWS_ENDPOINT_URL" in words
-    assert "pass-w0rd" not in words
-
-
-def test_a_secret_with_a_line_end_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    _use(monkeypatch, S3Server("http://127.0.0.1:9"))
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "pass-w0rd\nmore")
-    assert "pass-w0rd" not in _refused_quickly("s3://bucket/x")
-
-
-def test_an_endpoint_that_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    _use(monkeypatch, S3Server("minio"))
-    assert "AWS_ENDPOINT_URL is not" in _refused_quickly("s3://bucket/x")
-
-
-def test_a_bucket_that_vanishes_later(s3: S3Server, bucket: str, tmp_path: Path) -> None:
-    storage = open_storage(f"s3://{bucket}/x")
-    s3.client().delete_bucket(Bucket=bucket)
-    for use in (
-        lambda: storage.put("a", b""),
-        lambda: storage.put_file("a", _file(tmp_path, b"")),
-        lambda: storage.get("a"),
-        lambda: storage.list(),
-        lambda: storage.folders(),
-        lambda: storage.delete("a"),
-    ):
-        with pytest.raises(ColorganError, match=f"no bucket {bucket} at ") as error:
-            use()
-        assert not isinstance(error.value, NotInStorage)
-        assert "\n" not in str(error.value)
-
-
-def test_a_server_that_is_busy_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    with _faulty_server(busy=1) as endpoint:
-        _use(monkeypatch, S3Server(endpoint))
-        assert open_storage("s3://bucket").get("key") == b"content"
-
-
-def test_content_that_was_changed_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    with _faulty_server({"x-amz-checksum-crc32": "AAAAAA=="}) as endpoint:
-        _use(monkeypatch, S3Server(endpoint))
-        storage = open_storage("s3://bucket")
-        with pytest.raises(Corrupt, match="cannot read key in s3://bucket: the checksum does not"):
-            storage.get("key")
-
-
-def test_content_that_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    with _faulty_server({"Content-Length": "700"}) as endpoint:
-        _use(monkeypatch, S3Server(endpoint))
-        storage = open_storage("s3://bucket")
-        with pytest.raises(ColorganError, match="cannot read key in s3://bucket: "):
-            storage.get("key")
-
-
-def test_local_storage_needs_no_boto3(tmp_path: Path) -> None:
-    program = (
-        "import sys; sys.modules['boto3'] = sys.modules['botocore'] = None\n"
-        "from colorgan.storage import open_storage\n"
-        f"s = open_storage({str(tmp_path)!r}); s.put('a', b'x'); assert s.get('a') == b'x'\n"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-
-
-def _file(folder: Path, content: bytes) -> Path:
-    path = folder / "a local file"
-    path.write_bytes(content)
-    return path
-
-
-def _use(monkeypatch: pytest.MonkeyPatch, server: S3Server) -> None:
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-
-
-def _refused_quickly(uri: str) -> str:
-    start = time.monotonic()
-    with pytest.raises(ColorganError) as error:
-        open_storage(uri)
-    assert time.monotonic() - start < 5
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-@contextmanager
-def _faulty_server(headers: dict[str, str] | None = None, busy: int = 0) -> Iterator[str]:
-    """A server that has every object, with ``headers`` that do not fit the content, and that
-    answers so many reads with 503 first."""
-    refusals = iter(range(busy))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-
-        def do_GET(self) -> None:
-            if next(refusals, None) is not None:
-                self.send_error(503)
-                return
-            self.send_response(200)
-            for name, value in ({"Content-Length": "7"} | (headers or {})).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(b"content")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+        open_storage(str(written(tmp_path, b"")))

@@ -37,6 +37,18 @@ class _Species:
     surface: str = "fur"
 
 
+@dataclass(frozen=True)
+class _Bird:
+    """A kind of bird, measured in its body's length."""
+
+    back: Colour
+    breast: Colour
+    wing: Colour
+    beak: Colour
+    leg: float
+    neck: float
+
+
 _TAILS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "hanging": ((-0.5, 0.0, 0.025), (-0.57, -0.2, 0.02), (-0.55, -0.4, 0.03)),
     "bushy": ((-0.48, 0.0, 0.05), (-0.7, -0.06, 0.09), (-0.95, -0.1, 0.05)),
@@ -67,13 +79,13 @@ _SPECIES: tuple[_Species, ...] = (
              0.06, "stub"),
 )
 
-# Back, breast, wing and beak of a robin, a parrot, a flamingo, a duck, a hen; leg and neck.
-_BIRDS: tuple[tuple[Colour, Colour, Colour, Colour, float, float], ...] = (
-    ((126, 98, 68), (208, 104, 50), (106, 82, 58), (84, 70, 58), 0.18, 0.12),
-    ((72, 140, 56), (206, 190, 72), (52, 110, 62), (70, 62, 58), 0.12, 0.14),
-    ((234, 158, 150), (240, 178, 170), (224, 128, 124), (80, 62, 60), 0.75, 0.5),
-    ((136, 112, 80), (194, 174, 142), (108, 88, 64), (214, 164, 58), 0.12, 0.28),
-    ((178, 96, 46), (196, 124, 66), (142, 74, 40), (216, 172, 84), 0.26, 0.2),
+_BIRDS: tuple[_Bird, ...] = (
+    # Robin, parrot, flamingo, duck, hen.
+    _Bird((126, 98, 68), (208, 104, 50), (106, 82, 58), (84, 70, 58), 0.18, 0.12),
+    _Bird((72, 140, 56), (206, 190, 72), (52, 110, 62), (70, 62, 58), 0.12, 0.14),
+    _Bird((234, 158, 150), (240, 178, 170), (224, 128, 124), (80, 62, 60), 0.75, 0.5),
+    _Bird((136, 112, 80), (194, 174, 142), (108, 88, 64), (214, 164, 58), 0.12, 0.28),
+    _Bird((178, 96, 46), (196, 124, 66), (142, 74, 40), (216, 172, 84), 0.26, 0.2),
 )
 # fmt: on
 
@@ -95,10 +107,10 @@ def paint_animals(scene: Scene) -> None:
         draw_snow(scene, horizon)
     scene.defocus(0.002 + 0.014 * close)
     if scene.happens(0.24):
-        back, breast, wing, beak, leg, neck = scene.pick(_BIRDS)
-        size = (0.3 + 0.4 * close) / (0.6 + 0.5 * (leg + neck))
-        frame = _stand(scene, 0.5, size, horizon, leg + neck + 0.6)
-        _bird(scene, frame, scene.vary(back), breast, wing, beak, leg, neck)
+        bird = scene.pick(_BIRDS)
+        size = (0.3 + 0.4 * close) / (0.6 + 0.5 * (bird.leg + bird.neck))
+        frame = _stand(scene, 0.5, size, horizon, bird.leg + bird.neck + 0.6)
+        _draw_bird(scene, frame, bird)
         return
     kind, herd = scene.pick(_SPECIES), 2 if close < 0.35 else 1
     for number in range(herd):
@@ -184,17 +196,9 @@ def _muzzle(scene: Scene, frame: Frame, kind: _Species, coat: Colour, x: float, 
     scene.paint(frame, [glint], (235, 235, 235))
 
 
-def _bird(
-    scene: Scene,
-    frame: Frame,
-    back: Colour,
-    breast: Colour,
-    wing: Colour,
-    beak: Colour,
-    leg: float,
-    neck: float,
-) -> None:
+def _draw_bird(scene: Scene, frame: Frame, bird: _Bird) -> None:
     """Draw a standing bird from its side."""
+    back, leg, neck = scene.vary(bird.back), bird.leg, bird.neck
     _cast_shadow(scene, frame, 0.35)
     feet = limb((-0.05, leg, 0.02), (-0.04, 0.0, 0.016), (0.05, 0.0, 0.014))
     feet += limb((0.06, leg, 0.02), (0.07, 0.0, 0.016), (0.16, 0.0, 0.014))
@@ -204,10 +208,10 @@ def _bird(
     plumage += limb((0.22, mid + 0.1, 0.17), (x - 0.04, (mid + y) / 2 + 0.05, 0.085), (x, y, 0.12))
     plumage += limb((-0.28, mid - 0.08, 0.12), (-0.72, mid - 0.22, 0.05))
     low = frame.row(mid - 0.1)
-    under = Blend(breast, scene.descent(low - 0.3 * frame.size, low))
+    under = Blend(bird.breast, scene.descent(low - 0.3 * frame.size, low))
     scene.paint(frame, plumage, back, "feather", 0.14, blend=under)
     folded = smooth(".2,.14 -.1,.16 -.6,-.16 -.2,-.16 .15,-.04", 3)
-    scene.paint(frame, [moved(folded, 0.0, mid)], wing, "quill", 0.06)
+    scene.paint(frame, [moved(folded, 0.0, mid)], bird.wing, "quill", 0.06)
     bill = polygon(".08,.06 .2,.03 .28,-.02 .08,-.05")
-    scene.paint(frame, [moved(bill, x, y)], beak, bulge=0.03)
+    scene.paint(frame, [moved(bill, x, y)], bird.beak, bulge=0.03)
     scene.paint(frame, [ellipse(x + 0.04, y + 0.03, 0.026, 0.026)], (24, 18, 16))

@@ -68,6 +68,17 @@ class Blend:
     where: Field
 
 
+@dataclass(frozen=True)
+class Finish:
+    """How a coat of paint takes the light: how much it shines, and how much of it is seen."""
+
+    gloss: float = 0.0
+    opacity: float = 1.0
+
+
+MATT = Finish()
+
+
 class Scene:
     """A picture being drawn: its planes of colour, its light and its sources of chance.
 
@@ -164,8 +175,7 @@ class Scene:
         surface: str = "smooth",
         bulge: float = 0.0,
         *,
-        gloss: float = 0.0,
-        opacity: float = 1.0,
+        finish: Finish = MATT,
         blend: Blend | None = None,
     ) -> None:
         """Paint a union of shapes, shaded as if its edge were rounded over `bulge`."""
@@ -188,11 +198,11 @@ class Scene:
             coat = coat * (1 + self.texture(surface)[rows, columns])
         if radius >= _FLAT:
             coat = coat * (1 + np.float32(self.contrast) * relief)
-            if gloss:
+            if finish.gloss:
                 shine = np.maximum(relief - np.float32(0.35), 0)
-                coat += shine * shine * np.float32(255 * gloss)
+                coat += shine * shine * np.float32(255 * finish.gloss)
         region = self.planes[:, rows, columns]
-        alpha = np.asarray(mask) * np.float32(opacity / 255)
+        alpha = np.asarray(mask) * np.float32(finish.opacity / 255)
         region += (coat - region) * alpha
 
     def darken(self, frame: Frame, shapes: Sequence[Shape], strength: float, blur: float) -> None:

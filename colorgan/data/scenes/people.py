@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from colorgan.data.scenes.canvas import Blend, Frame, Scene, as_field, shaded, smoothstep
+from colorgan.data.scenes.canvas import Blend, Finish, Frame, Scene, as_field, shaded, smoothstep
 from colorgan.data.scenes.rooms import draw_room, draw_street
 from colorgan.data.scenes.shapes import (
     Colour,
@@ -191,10 +191,12 @@ def _head(scene: Scene, frame: Frame, turn: float, skin: Colour, hair: Colour, l
 def _features(scene: Scene, frame: Frame, turn: float, skin: Colour, hair: Colour) -> None:
     """Draw what a face shows only near by: shadows about the eyes and nose, cheeks, brows."""
     flush = (min(255.0, skin[0] * 1.02), skin[1] * 0.82, skin[2] * 0.8)
-    scene.paint(frame, mirrored([ellipse(0.03, 0.9, 0.014, 0.011)]), flush, opacity=0.35)
+    scene.paint(
+        frame, mirrored([ellipse(0.03, 0.9, 0.014, 0.011)]), flush, finish=Finish(opacity=0.35)
+    )
     shadows = [*mirrored([ellipse(0.022, 0.941, 0.014, 0.006)]), ellipse(0, 0.896, 0.01, 0.005)]
     scene.darken(frame, shadows, 0.3, 0.004 * frame.size)
     ridge = limb((turn * 0.3, 0.925, 0.005), (turn * 0.3, 0.903, 0.008))
-    scene.paint(frame, ridge, skin, bulge=0.012, opacity=0.6)
+    scene.paint(frame, ridge, skin, bulge=0.012, finish=Finish(opacity=0.6))
     brow = limb((0.011, 0.944, 0.0022), (0.022, 0.948, 0.003), (0.034, 0.944, 0.002))
     scene.paint(frame, mirrored(brow), shaded(hair, 0.7))

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from colorgan.data.scenes.canvas import PICTURE, Blend, Frame, Scene, as_field, shaded, smoothstep
+from colorgan.data.scenes.canvas import (
+    PICTURE,
+    Blend,
+    Finish,
+    Frame,
+    Scene,
+    as_field,
+    shaded,
+    smoothstep,
+)
 from colorgan.data.scenes.shapes import Colour, Shape, box, ellipse, limb, mirrored, moved, polygon
 
 # Each wall has its pattern: cream, ochre, terracotta, sage, rose.
@@ -50,7 +59,7 @@ def _wallpaper(scene: Scene, pattern: str, colour: Colour, floor: float) -> None
         marks += [box(x, floor - 0.3, x + 0.006, floor) for x in columns[::2]]
     if marks:
         darker = (colour[0] * 0.82, colour[1] * 0.74, colour[2] * 0.68)
-        scene.paint(PICTURE, marks, darker, "wall", opacity=0.7)
+        scene.paint(PICTURE, marks, darker, "wall", finish=Finish(opacity=0.7))
 
 
 def _planks(scene: Scene, floor: float) -> None:
@@ -58,7 +67,7 @@ def _planks(scene: Scene, floor: float) -> None:
     grain = 0.18 * scene.noise(0.02, 0.13) + 0.1 * scene.noise(0.006, 0.05)
     shade = (1 + grain) * (0.8 + 0.3 * scene.descent(floor, 1.0))
     scene.fill(floor, 1.0, scene.vary((156, 104, 60), 0.15), as_field(shade))
-    scene.paint(PICTURE, _seams(scene, floor, 0.1, 0.2), (74, 48, 30), opacity=0.7)
+    scene.paint(PICTURE, _seams(scene, floor, 0.1, 0.2), (74, 48, 30), finish=Finish(opacity=0.7))
     scene.paint(PICTURE, [box(0, floor - 0.03, scene.aspect, floor)], (224, 208, 180), "wall")
     scene.darken(PICTURE, [box(0, floor, scene.aspect, floor + 0.015)], 0.5, 0.01)
 
@@ -106,11 +115,11 @@ def _sofa(scene: Scene, x: float, floor: float) -> None:
     frame, leather = Frame(x, floor + 0.06, 0.5), scene.vary((136, 76, 44), 0.15)
     scene.darken(frame, [box(-0.8, -0.05, 0.8, 0.1)], 0.6, 0.03)
     back, arms = box(-0.75, 0.05, 0.75, 0.72, 0.1), mirrored([box(0.7, 0.0, 0.92, 0.5, 0.08)])
-    scene.paint(frame, [back], leather, "leather", 0.09, gloss=0.2)
+    scene.paint(frame, [back], leather, "leather", 0.09, finish=Finish(gloss=0.2))
     for left in (-0.7, 0.01):
         seat = [box(left, 0.1, left + 0.69, 0.36, 0.05)]
-        scene.paint(frame, seat, leather, "leather", 0.06, gloss=0.2)
-    scene.paint(frame, arms, leather, "leather", 0.08, gloss=0.2)
+        scene.paint(frame, seat, leather, "leather", 0.06, finish=Finish(gloss=0.2))
+    scene.paint(frame, arms, leather, "leather", 0.08, finish=Finish(gloss=0.2))
 
 
 def _lamp(scene: Scene, x: float, floor: float) -> None:
@@ -139,7 +148,9 @@ def _painting(scene: Scene, x: float, floor: float) -> None:
     """Draw a small landscape in a gilt frame on the wall."""
     frame = Frame(x, floor * 0.4, 0.34)
     scene.darken(frame, [box(-0.5, -0.45, 0.5, 0.38)], 0.4, 0.02)
-    scene.paint(frame, [box(-0.5, -0.4, 0.5, 0.4)], (164, 124, 58), "wood", 0.04, gloss=0.3)
+    scene.paint(
+        frame, [box(-0.5, -0.4, 0.5, 0.4)], (164, 124, 58), "wood", 0.04, finish=Finish(gloss=0.3)
+    )
     hills = as_field(scene.descent(0.0, 1.0) + 0.1 * scene.clouds())
     land = Blend((112, 112, 58), smoothstep(hills, floor * 0.4, floor * 0.45))
     scene.paint(frame, [box(-0.42, -0.32, 0.42, 0.32)], (198, 196, 176), "wall", blend=land)
@@ -156,7 +167,7 @@ def draw_street(scene: Scene, kerb: float) -> None:
     scene.fill(kerb, 1.0, scene.vary((170, 158, 142)), as_field(shade))
     rows = [kerb + (1 - kerb) * t for t in (0.0, 0.12, 0.3, 0.55, 0.85)]
     lines = [box(0, y, scene.aspect, y + 0.005) for y in rows] + _seams(scene, kerb, 0.16, 0.3)
-    scene.paint(PICTURE, lines, (108, 98, 88), opacity=0.6)
+    scene.paint(PICTURE, lines, (108, 98, 88), finish=Finish(opacity=0.6))
     scene.darken(PICTURE, [box(0, kerb - 0.01, scene.aspect, kerb + 0.02)], 0.4, 0.02)
 
 
@@ -166,7 +177,7 @@ def _facade(scene: Scene, left: float, right: float, kerb: float) -> None:
         scene.paint(PICTURE, wall, scene.vary((158, 90, 66), 0.15), "brick")
         rows = [0.025 * i for i in range(int(kerb * 40))]
         mortar = [box(left, y, right, y + 0.004) for y in rows]
-        scene.paint(PICTURE, mortar, (192, 166, 144), opacity=0.45)
+        scene.paint(PICTURE, mortar, (192, 166, 144), finish=Finish(opacity=0.45))
     else:
         scene.paint(PICTURE, wall, scene.vary((220, 188, 134), 0.1), "wall")
     floors = [kerb - 0.36 - 0.34 * i for i in range(3)]

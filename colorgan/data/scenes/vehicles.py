@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from colorgan.data.scenes.canvas import PICTURE, Blend, Frame, Scene, as_field, shaded
+from colorgan.data.scenes.canvas import PICTURE, Blend, Finish, Frame, Scene, as_field, shaded
 from colorgan.data.scenes.outdoors import draw_distance, draw_grass, draw_sky, draw_water
 from colorgan.data.scenes.shapes import (
     CIRCLE,
@@ -146,7 +146,7 @@ def _bodywork(scene: Scene, frame: Frame, shapes: list[Shape], colour: Colour, h
     """Paint glossy sheet metal, which mirrors the road below and the sky above."""
     road = scene.descent(frame.row(high / 2), frame.y + 0.01)
     dark = Blend(shaded(colour, 0.45), road)
-    scene.paint(frame, shapes, colour, "metal", 0.05, blend=dark, gloss=0.7)
+    scene.paint(frame, shapes, colour, "metal", 0.05, blend=dark, finish=Finish(gloss=0.7))
 
 
 def _lamps(scene: Scene, frame: Frame, y: float) -> None:
@@ -167,7 +167,7 @@ def _car(scene: Scene, frame: Frame) -> None:
     pillar = box(middle, sill, middle + 0.018, model.roof - 0.005)
     scene.paint(frame, [pillar], shaded(paint, 0.8))
     seams = [box(x, 0.08, x + 0.004, sill) for x in (middle - 0.2, middle, middle + 0.2)]
-    scene.paint(frame, seams, shaded(paint, 0.35), opacity=0.7)
+    scene.paint(frame, seams, shaded(paint, 0.35), finish=Finish(opacity=0.7))
     handle = box(middle - 0.05, sill - 0.03, middle - 0.01, sill - 0.02)
     scene.paint(frame, [handle], (190, 192, 196))
     if model.taxi:
@@ -201,7 +201,7 @@ def _truck(scene: Scene, frame: Frame) -> None:
     scene.paint(frame, [box(-0.5, 0.1, 0.48, 0.14)], (42, 40, 42), bulge=0.015)
     if tanker:
         tank = [box(-0.5, 0.15, 0.2, 0.38, 0.06)]
-        scene.paint(frame, tank, (180, 188, 198), "metal", 0.12, gloss=0.6)
+        scene.paint(frame, tank, (180, 188, 198), "metal", 0.12, finish=Finish(gloss=0.6))
     else:
         load = [box(-0.5, 0.14, 0.21, 0.44, 0.02)]
         scene.paint(frame, load, scene.vary((190, 168, 120)), "canvas", 0.04)
@@ -230,7 +230,7 @@ def _hull(scene: Scene, frame: Frame, colour: Colour, boot: Colour) -> None:
     _bodywork(scene, frame, [polygon("-.46,0 -.5,.13 -.1,.11 .3,.13 .56,.18 .42,0")], colour, 0.14)
     scene.paint(frame, [polygon("-.465,0 -.472,.025 .445,.03 .42,0")], boot)
     foam = [smooth("-.52,0 -.3,.012 .46,.014 .5,-.01 -.3,-.014")]
-    scene.paint(frame, foam, (226, 234, 238), "wool", opacity=0.6)
+    scene.paint(frame, foam, (226, 234, 238), "wool", finish=Finish(opacity=0.6))
 
 
 def _yacht(scene: Scene, frame: Frame) -> None:

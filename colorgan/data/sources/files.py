@@ -188,7 +188,7 @@ def _unpacked(file: ListFile) -> ListFile:
 def expand(place: str | Path) -> Path:
     """An absolute path, in which `~` is somebody's home.
 
-    A cluster's processes work in other folders than the one that a relative path is meant in.
+    Other processes may work in other folders than the one that a relative path is meant in.
     """
     path = Path(place)
     with suppress(RuntimeError):  # nobody of that name has a home

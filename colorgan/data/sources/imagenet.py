@@ -81,7 +81,7 @@ class ImageNetSource:
 
     ImageNet's archives are one a synset, uncompressed, and hold `n02084071_1.JPEG`, …; nothing is
     extracted from them. Those at an address are downloaded into storage, once, where every machine
-    of a cluster can read them.
+    can read them.
     """
 
     has_splits = False

@@ -1,120 +1,26 @@
-"""colorgan jobs: what the cluster's jobs do, their logs, and a clean stop.
-
-It speaks HTTP to Ray's job server, so it needs no Ray of its own.
-"""
+"""The command `colorgan jobs`: what the cluster's jobs do, their logs, and a clean stop."""
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-import requests
-
+from cluster.job_server import DEFAULT_ADDRESS, ENDED, JobServer, RayJob, default_address
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.text import print_table
-from colorgan.errors import ColorganError, ConfigError
+from colorgan.errors import ColorganError
 from colorgan.storage import open_storage
 from colorgan.training.progress import ModelProgress, RunProgress, format_seconds, read_progress
 
-_DEFAULT_ADDRESS = "http://127.0.0.1:8265"
-_ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
-_TIMEOUT_S = 30
 _POLL_S = 1.0
-
-
-@dataclass(frozen=True)
-class RayJob:
-    """A job as Ray's job server knows it.
-
-    Attributes:
-        name: its submission id; empty where it was not submitted but connected itself.
-        number: Ray's number of its driver; empty before that has connected.
-        status: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED.
-        entrypoint: the command.
-        started: seconds since the Unix epoch.
-        ended: the same; None while it runs.
-    """
-
-    name: str
-    number: str
-    status: str
-    entrypoint: str
-    started: float
-    ended: float | None
-
-
-class JobServer:
-    """Ray's job server."""
-
-    def __init__(self, address: str) -> None:
-        """Take its address, http://host:port."""
-        if not address.startswith(("http://", "https://")):
-            raise ConfigError(
-                f"--address {address}: give the job server's, as {_DEFAULT_ADDRESS}; to a cluster "
-                "of `ray up`, `ray dashboard ray_config.yaml` opens it"
-            )
-        self._address = address.rstrip("/")
-        self._session = requests.Session()
-        token = _token()
-        if token:
-            self._session.headers["Authorization"] = f"Bearer {token}"
-
-    def jobs(self) -> list[RayJob]:
-        """All jobs, the oldest first."""
-        found = []
-        for job in self._ask("GET", ""):
-            found.append(
-                RayJob(
-                    name=job.get("submission_id") or "",
-                    number=job.get("job_id") or "",
-                    status=job["status"],
-                    entrypoint=job.get("entrypoint") or "",
-                    started=(job.get("start_time") or 0) / 1000,
-                    ended=job["end_time"] / 1000 if job.get("end_time") else None,
-                )
-            )
-        return sorted(found, key=lambda job: job.started)
-
-    def log(self, name: str) -> str:
-        """All that a job has printed so far."""
-        logs: str = self._ask("GET", f"{quote(name)}/logs")["logs"]
-        return logs
-
-    def stop(self, name: str) -> None:
-        """Ask a job to end: its driver gets SIGTERM."""
-        self._ask("POST", f"{quote(name)}/stop")
-
-    def _ask(self, method: str, path: str) -> Any:
-        try:
-            answer = self._session.request(
-                method, f"{self._address}/api/jobs/{path}", timeout=_TIMEOUT_S
-            )
-        except requests.RequestException as error:
-            raise ColorganError(
-                f"no Ray answers at {self._address} ({type(error).__name__}): give --address, or "
-                "open it with `ray dashboard ray_config.yaml`"
-            ) from None
-        if answer.status_code in (401, 403):
-            raise ColorganError(
-                f"{self._address} wants the cluster's token: set RAY_AUTH_TOKEN, or "
-                "RAY_AUTH_TOKEN_PATH to its file"
-            )
-        if not answer.ok:
-            last = answer.text.strip().splitlines()[-1:] or [answer.reason]
-            raise ColorganError(f"{self._address} answered {answer.status_code}: {last[0]}")
-        return answer.json()
 
 
 def prepare_jobs(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan jobs`."""
-    _add_address(parser, _default_address())
+    _add_address(parser, default_address())
     parser.add_argument("--all", action="store_true", help="those that have ended, too")
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.set_defaults(command=_list)
@@ -137,30 +43,14 @@ def _add_address(parser: argparse.ArgumentParser, default: str) -> None:
         "--address",
         metavar="URL",
         default=default,
-        help=f"of Ray's job server (default: $RAY_API_SERVER_ADDRESS, or {_DEFAULT_ADDRESS})",
+        help=f"of Ray's job server (default: $RAY_API_SERVER_ADDRESS, or {DEFAULT_ADDRESS})",
     )
-
-
-def _default_address() -> str:
-    address = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS", "")
-    return address if address.startswith("http") else _DEFAULT_ADDRESS
-
-
-def _token() -> str:
-    """The cluster's token, as Ray itself finds it; empty where there is none."""
-    if token := os.environ.get("RAY_AUTH_TOKEN"):
-        return token.strip()
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
 
 
 def _list(args: argparse.Namespace) -> int:
     jobs = JobServer(args.address).jobs()
     if not args.all:
-        jobs = [job for job in jobs if job.status not in _ENDED]
+        jobs = [job for job in jobs if job.status not in ENDED]
     runs = read_progress(open_storage(args.storage)) if jobs else []
     progress = {job: _run_of(job, runs) for job in jobs}
     if args.json:
@@ -216,7 +106,7 @@ def _logs(args: argparse.Namespace) -> int:
     name = _find(server, args).name
     printed = 0
     while True:
-        ended = _named(server, name).status in _ENDED  # asked first, so that its last words count
+        ended = _named(server, name).status in ENDED  # asked first, so that its last words count
         log = server.log(name)
         sys.stdout.write(log[printed:])
         sys.stdout.flush()
@@ -229,12 +119,12 @@ def _logs(args: argparse.Namespace) -> int:
 def _stop(args: argparse.Namespace) -> int:
     server = JobServer(args.address)
     job = _find(server, args)
-    if job.status in _ENDED:
+    if job.status in ENDED:
         print(f"{job.name} has ended already: {job.status.lower()}")
         return 0
     server.stop(job.name)
     print(f"{job.name}: asked to stop; its trainings keep their last epochs", flush=True)
-    while (status := _named(server, job.name).status) not in _ENDED:
+    while (status := _named(server, job.name).status) not in ENDED:
         time.sleep(_POLL_S)
     print(f"{job.name}: {status.lower()}")
     return 0 if status == "STOPPED" else EXIT_FAULT

@@ -1,0 +1,9 @@
+"""The commands that the cluster adds to `colorgan`: its entry points in pyproject.toml."""
+
+from colorgan.commands.command import Command
+
+JOBS = Command(
+    "list the cluster's jobs, print the log of one, or stop it",
+    "cluster.jobs_command",
+    "prepare_jobs",
+)

@@ -1,0 +1,86 @@
+"""What an evaluation compares, decided before anything is coloured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import torch
+
+import colorgan
+from colorgan.data.dataset import Dataset
+from colorgan.errors import ConfigError
+from colorgan.evaluation.contestants import (
+    choose_evaluated_router,
+    default_models,
+    find_contestants,
+)
+from colorgan.evaluation.evaluate import missing_metrics
+from colorgan.evaluation.results import Evaluation
+from colorgan.inference.router_choice import RouterChoice, RouterConfig
+from colorgan.names import check_name
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The photographs of a dataset that an evaluation measures.
+
+    Attributes:
+        split: train, val or test.
+        photographs: how many at most; 0 is the whole split.
+        seed: of the choice.
+    """
+
+    split: str
+    photographs: int = 0
+    seed: int = 0
+
+
+def plan_evaluation(
+    dataset: Dataset,
+    sample: Sample,
+    models: Sequence[str] | None,
+    router: RouterConfig,
+    name: str | None,
+) -> tuple[Evaluation, RouterChoice | None]:
+    """Resolve what is to be compared on what.
+
+    Args:
+        dataset: whose photographs are coloured; its storage has the packages.
+        sample: of these photographs.
+        models: as `find_contestants` takes them; None takes `default_models`.
+        router: which router the assembled models should have.
+        name: of the report; None makes one of the time.
+
+    Returns:
+        The evaluation, and the router of the assembled models, None where there is no such model.
+
+    Raises:
+        ConfigError: the split has no photograph, or a name or a model cannot be used.
+        NotInStorage: a model is missing.
+    """
+    manifest, storage = dataset.manifest, dataset.storage
+    photographs = dataset.count(manifest.classes, sample.split)
+    if sample.photographs:
+        photographs = min(sample.photographs, photographs)
+    if not photographs:
+        raise ConfigError(f"dataset {manifest.name} has no photograph in the split {sample.split}")
+    now = datetime.now(UTC)
+    models = models or default_models(storage, manifest.classes)
+    contestants = find_contestants(storage, models, manifest.classes)
+    choice = choose_evaluated_router(router, storage, dataset, contestants)
+    evaluation = Evaluation(
+        name=check_name("report", name or f"evaluation-{now:%Y%m%d-%H%M%S}"),
+        created=now.isoformat(timespec="seconds"),
+        dataset={"name": manifest.name, "fingerprint": manifest.fingerprint},
+        split=sample.split,
+        photographs=photographs,
+        seed=sample.seed,
+        classes=manifest.classes,
+        contestants=contestants,
+        router=choice.config.router if choice else "",
+        router_package=choice.package if choice else "",
+        classifier=choice.classifier if choice else router.classifier,
+        missing=missing_metrics(),
+        versions={"colorgan": colorgan.__version__, "torch": str(torch.__version__)},
+    )
+    return evaluation, choice

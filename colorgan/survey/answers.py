@@ -1,0 +1,152 @@
+"""The answers to a survey, each an object of its own."""
+
+import json
+import re
+import secrets
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+
+import pandas as pd
+
+from colorgan.errors import ColorganError, ConfigError
+from colorgan.storage import Storage
+from colorgan.storage.documents import read_document
+from colorgan.survey.documents import SCHEMA_VERSION, THREADS, Survey, answers_folder, now
+
+_PARTICIPANT = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A participant's choice.
+
+    Attributes:
+        participant: 32 hexadecimal digits, which the participant's browser holds.
+        question: its number, from 1.
+        model: whose picture was chosen.
+        answered: UTC, ISO 8601.
+    """
+
+    participant: str
+    question: int
+    model: str
+    answered: str
+
+
+def new_participant() -> str:
+    """A participant whom nobody can guess."""
+    return secrets.token_hex(16)
+
+
+def is_participant(text: str) -> bool:
+    """Whether a text has the form that `new_participant` gives."""
+    return bool(_PARTICIPANT.fullmatch(text))
+
+
+def record_answer(
+    storage: Storage,
+    survey: Survey,
+    participant: str,
+    question: int,
+    model: str,
+    token: str = "",
+) -> bool:
+    """Store a participant's answer, unless there is one: the first counts.
+
+    Of answers at the same time one is the first, whatever processes take them. When this returns,
+    the answer is on the disk, or in the bucket.
+
+    Args:
+        storage: where the survey is.
+        survey: as it is now.
+        participant: as `new_participant` gives.
+        question: its number, from 1.
+        model: whose picture was chosen.
+        token: by which this answer is known if it is sent again, as where the network has swallowed
+            what it was told; without, it is another answer.
+
+    Returns:
+        Whether this answer is the one that counts.
+
+    Raises:
+        ConfigError: the survey has no such question, model, or form of participant.
+        ColorganError: the survey is closed, or storage does not take the answer.
+    """
+    if survey.closed:
+        raise ColorganError(f"survey {survey.name} has been closed since {survey.closed}")
+    if not is_participant(participant):
+        raise ConfigError("a participant is 32 hexadecimal digits")
+    if not 1 <= question <= len(survey.questions):
+        raise ConfigError(f"survey {survey.name} has the questions 1 to {len(survey.questions)}")
+    asked = survey.questions[question - 1]
+    if model not in asked.models:
+        raise ConfigError(f"question {question} is on {', '.join(asked.models)}, not on {model!r}")
+    key = f"{answers_folder(survey.name)}/{participant}/{question}.json"
+    # Its own, so that nobody else's answer can be taken for it.
+    mark = sha256((token or secrets.token_hex(16)).encode()).hexdigest()
+    document = {
+        "question": question,
+        "photo": asked.photo,
+        "model": model,
+        "answered": now(),
+        "mark": mark,
+        "schema_version": SCHEMA_VERSION,
+    }
+    if storage.create(key, (json.dumps(document) + "\n").encode()):
+        return True
+    first = read_document(storage.get(key), key, SCHEMA_VERSION, dict)
+    return first.get("mark") == mark
+
+
+def answered_questions(storage: Storage, survey: Survey, participant: str) -> set[int]:
+    """The numbers of the questions that a participant has answered."""
+    if not is_participant(participant):
+        raise ConfigError("a participant is 32 hexadecimal digits")
+    keys = storage.list(f"{answers_folder(survey.name)}/{participant}")
+    return {_place(key)[1] for key in keys}
+
+
+def read_answers(storage: Storage, survey: Survey) -> list[Answer]:
+    """All answers, the oldest first; raises Corrupt where one cannot be read."""
+
+    def read(key: str) -> Answer:
+        participant, question = _place(key)
+        return read_document(
+            storage.get(key),
+            key,
+            SCHEMA_VERSION,
+            lambda fields: Answer(participant, question, fields["model"], fields["answered"]),
+        )
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        answers = list(pool.map(read, storage.list(answers_folder(survey.name))))
+    return sorted(answers, key=lambda answer: (answer.answered, answer.participant))
+
+
+def answers_table(survey: Survey, answers: Iterable[Answer]) -> pd.DataFrame:
+    """A line an answer: participant, question, photo, class, model, answered.
+
+    The participants' names are made from those that their browsers hold, which let their holder
+    answer, and cannot be turned back.
+    """
+    rows = [
+        (
+            sha256(answer.participant.encode()).hexdigest()[:12],
+            answer.question,
+            survey.questions[answer.question - 1].photo,
+            survey.questions[answer.question - 1].photo_class,
+            answer.model,
+            answer.answered,
+        )
+        for answer in answers
+    ]
+    columns = ["participant", "question", "photo", "class", "model", "answered"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _place(key: str) -> tuple[str, int]:
+    """The participant and the question of an answer's key."""
+    *_, participant, file = key.split("/")
+    return participant, int(file.removesuffix(".json"))

@@ -1,0 +1,138 @@
+"""The votes of a survey, counted."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from scipy.stats import binomtest
+
+from colorgan.evaluation.results import Report
+from colorgan.survey.answers import Answer, read_answers
+from colorgan.survey.documents import Survey, list_surveys
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What came of a survey.
+
+    A *vote* is one participant's answer to one question. `low` and `high` bound the `share` of the
+    votes with 95 % confidence (Wilson), as if all votes were independent of each other. A question
+    is *won* by the model with the most votes and *lost* by that with the fewest; on a tie it counts
+    for each of the tied, and `won_tied` and `lost_tied` say how many of the questions are such. A
+    question without votes is neither won nor lost.
+
+    Attributes:
+        participants: who answered at least once.
+        votes: of all.
+        questions: a line a question and model: question, photo, class, model, votes, share, low,
+            high, won, lost, won_tied, lost_tied (the report's figure 10).
+        models: a line a model: model, questions, votes, share, low, high, mean and sd (of the
+            votes a question; the sample's SD), won, lost, won_tied, lost_tied (its table 1).
+        classes: the same by class: class, model, … (its table 2).
+    """
+
+    participants: int
+    votes: int
+    questions: pd.DataFrame
+    models: pd.DataFrame
+    classes: pd.DataFrame
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for JSON; what cannot be computed is None."""
+        return {
+            "participants": self.participants,
+            "votes": self.votes,
+            "models": _records(self.models),
+            "classes": _records(self.classes),
+            "questions": _records(self.questions),
+        }
+
+
+def tally(survey: Survey, answers: Sequence[Answer]) -> Tally:
+    """Count the votes; see Tally for what is counted how."""
+    counts = Counter((answer.question, answer.model) for answer in answers)
+    table = pd.DataFrame(
+        [
+            (number, question.photo, question.photo_class, model, counts[number, model])
+            for number, question in enumerate(survey.questions, 1)
+            for model in question.models
+        ],
+        columns=["question", "photo", "class", "model", "votes"],
+    )
+    votes = table.groupby("question")["votes"]
+    table = _with_shares(table, votes.transform("sum"))
+    for column, best in (("won", "max"), ("lost", "min")):
+        table[column] = (votes.transform("sum") > 0) & (table["votes"] == votes.transform(best))
+    for column in ("won", "lost"):
+        alike = table.groupby("question")[column].transform("sum")
+        table[f"{column}_tied"] = table[column] & (alike > 1)
+    return Tally(
+        participants=len({answer.participant for answer in answers}),
+        votes=int(table["votes"].sum()),
+        questions=table,
+        models=_summary(table, []).drop(columns="all"),
+        classes=_summary(table.sort_values("class", kind="stable"), ["class"]),
+    )
+
+
+def survey_frames(report: Report) -> dict[str, pd.DataFrame]:
+    """What people have answered by now about a report's pictures, by the titles of the tables."""
+    frames = {}
+    for survey in list_surveys(report.storage):
+        if survey.report != report.evaluation.name:
+            continue
+        counted = tally(survey, read_answers(report.storage, survey))
+        if counted.votes:
+            people = f"{counted.participants} participant{'s' * (counted.participants != 1)}"
+            title = f"Survey {survey.name}, {people}"
+            frames[f"{title}: all photographs (the report's table 1)"] = counted.models
+            frames[f"{title}: by class (its table 2)"] = counted.classes
+            frames[f"{title}: each question (its figure 10)"] = counted.questions
+    return frames
+
+
+def _summary(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Votes, wins and losses of each model in each group of questions."""
+    groups = by or ["all"]
+    summed = (
+        table.assign(all=0)
+        .groupby([*groups, "model"], sort=False)
+        .agg(
+            questions=("votes", "size"),
+            votes=("votes", "sum"),
+            mean=("votes", "mean"),
+            sd=("votes", "std"),
+            won=("won", "sum"),
+            lost=("lost", "sum"),
+            won_tied=("won_tied", "sum"),
+            lost_tied=("lost_tied", "sum"),
+        )
+        .reset_index()
+    )
+    summed = _with_shares(summed, summed.groupby(groups)["votes"].transform("sum"))
+    counted = ["questions", "votes", "share", "low", "high", "mean", "sd"]
+    return summed[[*groups, "model", *counted, "won", "lost", "won_tied", "lost_tied"]]
+
+
+def _with_shares(table: pd.DataFrame, totals: Iterable[int]) -> pd.DataFrame:
+    """A table of `votes` with their share of the totals, and the bounds of that."""
+    shares = [_share(votes, total) for votes, total in zip(table["votes"], totals, strict=True)]
+    share, low, high = zip(*shares, strict=True)
+    return table.assign(share=share, low=low, high=high)
+
+
+def _share(votes: int, total: int) -> tuple[float, float, float]:
+    if not total:
+        return float("nan"), float("nan"), float("nan")
+    interval = binomtest(int(votes), int(total)).proportion_ci(CONFIDENCE, method="wilson")
+    return votes / total, float(interval.low), float(interval.high)
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = json.loads(table.to_json(orient="records", double_precision=15))
+    return records

@@ -1,0 +1,1 @@
+"""What the demo shows of the models that it has trained."""

@@ -1,0 +1,10 @@
+"""The files that the analyses of a reproduction leave in its folder."""
+
+TRIALS = "data/trials.json"
+ROUTING = "data/routing.json"
+TURNS = "data/turns.csv"
+REALIZATIONS = "data/realizations.csv"
+FAILURES = "data/failures.csv"
+FAILURES_SHEET = "pictures/failures.png"
+ROUTING_SHEET = "pictures/misrouting.png"
+CONFUSION = "pictures/confusion.png"

@@ -1,0 +1,137 @@
+"""Runs the steps of a reproduction, each once, and keeps a record of each."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from cluster.job import say
+from cluster.local import local_ray
+from colorgan.commands.process import EXIT_INTERRUPTED
+from colorgan.errors import ColorganError
+from colorgan.storage import Storage
+from colorgan.training.progress import format_seconds
+from jobs.reproduction.plan import Reproduction, Step, StepRecord, read_record, write_record
+
+_STOP_SECONDS = 150.0  # a job that is told to end keeps its trainings' last epochs
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """The options that a reproduction passes on to its jobs.
+
+    Attributes:
+        device: auto, cpu or gpu.
+        retries: restarts of a process that died.
+        gpus_per_model: for trainings; None is the jobs' own default.
+    """
+
+    device: str
+    retries: int
+    gpus_per_model: float | None
+
+
+class StepRunner:
+    """Runs steps on one cluster: that of an address, or a Ray of its own, which a step starts.
+
+    As a context manager it stops its own Ray at the end.
+
+    Attributes:
+        records: of the steps that are done, by name.
+    """
+
+    def __init__(
+        self, storage: Storage, reproduction: Reproduction, options: JobOptions, address: str | None
+    ) -> None:
+        """Take what to run.
+
+        Args:
+            storage: where the reproduction is.
+            reproduction: whose steps these are.
+            options: of the jobs.
+            address: of the Ray cluster; without, that of $RAY_ADDRESS, or a new Ray.
+        """
+        self.records: dict[str, StepRecord] = {}
+        self._storage, self._reproduction = storage, reproduction
+        self._options, self._address = options, address
+        self._stack = ExitStack()
+        self._environment: dict[str, str] | None = None
+
+    def __enter__(self) -> "StepRunner":
+        """Begin."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop the Ray that was started here."""
+        self._environment = None
+        self._stack.close()
+
+    def run(self, step: Step) -> None:
+        """Run a step unless it is done; raises ColorganError where it fails."""
+        options = self._options
+        how = [f"--storage={self._storage.uri}", f"--device={options.device}"]
+        how.append(f"--retries={options.retries}")
+        if options.gpus_per_model and step.job != "evaluate":
+            how.append(f"--gpus-per-model={options.gpus_per_model}")
+        command = [sys.executable, "-m", f"jobs.{step.job}", *how, *step.options]
+        self.once(step.name, step.command, lambda: _execute(command, self._cluster()))
+
+    def once(self, name: str, command: str, work: Callable[[], None]) -> None:
+        """Do a step's work unless it is done, and keep a record of it.
+
+        Args:
+            name: the step's.
+            command: as a user would type it.
+            work: what the step does.
+        """
+        record = read_record(self._storage, self._reproduction, name)
+        if record:
+            say(f"== {name}: done before, in {format_seconds(record.seconds)}")
+        else:
+            say(f"== {name}: {command}")
+            started = time.time()
+            work()
+            record = StepRecord(command, started, time.time() - started)
+            write_record(self._storage, self._reproduction, name, record)
+        self.records[name] = record
+
+    def _cluster(self) -> dict[str, str]:
+        """The environment in which a job finds the cluster."""
+        if self._environment is None:
+            self._environment = self._connect()
+        return self._environment
+
+    def _connect(self) -> dict[str, str]:
+        address = self._address or os.environ.get("RAY_ADDRESS")
+        if address:
+            return {**os.environ, "RAY_ADDRESS": address}
+        ray = self._stack.enter_context(local_ray(Path.cwd()))
+        return {**os.environ, **ray.environment, "RAY_ADDRESS": ray.address}
+
+
+def _execute(command: Sequence[str], environment: dict[str, str]) -> None:
+    process = subprocess.Popen(command, env=environment)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        # Ctrl-C reaches the whole process group; SIGTERM only this process.
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
+    if status == EXIT_INTERRUPTED:
+        raise KeyboardInterrupt
+    if status:
+        raise ColorganError(f"{' '.join(command[2:4])} failed; its output above says why")

@@ -1,0 +1,35 @@
+"""The experiments' results, read from what the jobs have written: a section for each question."""
+
+from collections.abc import Callable
+
+from colorgan.storage import Storage
+from jobs.reproduction.plan import Reproduction
+from jobs.reproduction.sections.analyses import (
+    failures_section,
+    realizations_section,
+    routing_section,
+)
+from jobs.reproduction.sections.epochs import epochs_section
+from jobs.reproduction.sections.models import models_section, time_section
+from jobs.reproduction.sections.section import Section
+from jobs.reproduction.sections.trials import (
+    batches_section,
+    photographs_section,
+    sizes_section,
+)
+
+
+def make_sections(storage: Storage, reproduction: Reproduction) -> list[Section]:
+    """Every section, in the report's order; raises NotInStorage where a step is missing."""
+    makers: list[Callable[[Storage, Reproduction], Section]] = [
+        models_section,
+        time_section,
+        sizes_section,
+        batches_section,
+        epochs_section,
+        photographs_section,
+        routing_section,
+        realizations_section,
+        failures_section,
+    ]
+    return [make(storage, reproduction) for make in makers]
