@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,11 @@ import psutil
 
 from cluster.connection import cluster_nodes
 from cluster.errors import cause
-from cluster.planning import Plan
+from cluster.planning import NodeResources, Plan, TrainingOptions
 from cluster.queue import Queue
 from colorgan.errors import ColorganError
 from colorgan.storage import Storage
+from colorgan.training.plan import RunPlan
 from colorgan.training.progress import Progress, RunProgress, write_progress
 from colorgan.training.runs import ModelResult, ModelRun
 
@@ -22,11 +24,60 @@ _STOP_SECONDS = 100.0
 _RECORD_SECONDS = 2.0
 
 
+def plan_shares(
+    plan: RunPlan, options: TrainingOptions, nodes: Sequence[NodeResources]
+) -> dict[str, Plan]:
+    """What each model that a run is still to train gets of the cluster.
+
+    The models of a stage divide the whole cluster among them.
+
+    Raises:
+        ConfigError: the cluster cannot run even one model so.
+    """
+    shares: dict[str, Plan] = {}
+    for stage in plan.stages:
+        shares |= dict.fromkeys(stage, options.share(len(stage), nodes))
+    return shares
+
+
+def train_run(
+    storage: Storage, plan: RunPlan, options: TrainingOptions, shares: Mapping[str, Plan]
+) -> dict[str, ModelResult]:
+    """Train the models of a run that are still to be trained; Ray must be connected.
+
+    A first SIGTERM or Ctrl-C lets the models keep their last epochs.
+
+    Args:
+        storage: where the run is.
+        plan: what to train.
+        options: how.
+        shares: what each model gets of the cluster; see `plan_shares`.
+
+    Returns:
+        The result of every model of the run, those that were finished before included, in the
+        order of `plan.configs`.
+    """
+    results = dict(plan.finished)
+    if plan.waiting:
+        speed, checkpoint_every = options.speed, options.checkpoint_every
+        specs = {
+            model: plan.model_run(model, storage.uri, speed, checkpoint_every)
+            for model in plan.waiting
+        }
+        trainer = Trainer(storage, plan.run, specs, shares)
+        results |= trainer.train(options.retries, options.max_parallel)
+    return {model: results[model] for model in plan.configs}
+
+
 class Trainer:
     """Trains models on the cluster, each as soon as the queue has a place for it."""
 
     def __init__(
-        self, storage: Storage, run: str, specs: dict[str, ModelRun], plans: dict[str, Plan]
+        self,
+        storage: Storage,
+        run: str,
+        specs: Mapping[str, ModelRun],
+        plans: Mapping[str, Plan],
     ) -> None:
         """Take what is to be trained, and on what, by model; Ray must be connected."""
         from cluster.training import start_host  # imports Ray: see cluster.connection

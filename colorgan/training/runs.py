@@ -8,6 +8,7 @@ runs/<run>/progress.json           how far it is, while a job of the cluster wor
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -120,7 +121,7 @@ def new_run_name(kind: str) -> str:
 
 
 def open_run(
-    storage: Storage, run: str, fingerprint: str, models: dict[str, TrainingConfig]
+    storage: Storage, run: str, fingerprint: str, models: Mapping[str, TrainingConfig]
 ) -> bool:
     """Start a run, or go on with one of the same options.
 
@@ -138,25 +139,44 @@ def open_run(
     Raises:
         ConfigError: it was started with other options; the message names those that differ.
     """
-    key = f"runs/{check_name('run', run)}/run.json"
-    options: dict[str, Any] = {"dataset": fingerprint}
-    configs = {model: asdict(config) for model, config in models.items()}
-    known = {model: asdict(config) for model, config in run_configs(storage, run).items()}
-    going_on = storage.exists(key)
-    if going_on:
-        before: dict[str, Any] = json.loads(storage.get(key))
-        del before["models"]
-        differences = _differences(before, options)
-        for model in known.keys() & configs.keys():
-            found = _differences(known[model], configs[model])
-            differences += [f"{model}: {difference}" for difference in found]
-        if differences:
-            raise ConfigError(
-                f"run {run!r} was started with other options ({'; '.join(differences)}): "
-                "give the same ones to go on with it, or another --run"
-            )
-    storage.put(key, (json.dumps({**options, "models": known | configs}, indent=2)).encode())
+    going_on = goes_on(storage, run, fingerprint, models)
+    configs = {**run_configs(storage, run), **models}
+    document = {
+        "dataset": fingerprint,
+        "models": {model: asdict(config) for model, config in configs.items()},
+    }
+    storage.put(_options_key(run), json.dumps(document, indent=2).encode())
     return going_on
+
+
+def goes_on(
+    storage: Storage, run: str, fingerprint: str, models: Mapping[str, TrainingConfig]
+) -> bool:
+    """Whether a run was started before; the arguments are those of `open_run`.
+
+    Raises:
+        ConfigError: it was started with other options; the message names those that differ.
+    """
+    key = _options_key(run)
+    if not storage.exists(key):
+        return False
+    before: dict[str, Any] = json.loads(storage.get(key))
+    del before["models"]
+    differences = _differences(before, {"dataset": fingerprint})
+    for model, known in run_configs(storage, run).items():
+        if model in models:
+            found = _differences(asdict(known), asdict(models[model]))
+            differences += [f"{model}: {difference}" for difference in found]
+    if differences:
+        raise ConfigError(
+            f"run {run!r} was started with other options ({'; '.join(differences)}): "
+            "give the same ones to go on with it, or another --run"
+        )
+    return True
+
+
+def _options_key(run: str) -> str:
+    return f"runs/{check_name('run', run)}/run.json"
 
 
 def run_configs(storage: Storage, run: str) -> dict[str, TrainingConfig]:
@@ -165,7 +185,7 @@ def run_configs(storage: Storage, run: str) -> dict[str, TrainingConfig]:
     Raises:
         Corrupt: they cannot be read.
     """
-    key = f"runs/{check_name('run', run)}/run.json"
+    key = _options_key(run)
     if not storage.exists(key):
         return {}
     try:

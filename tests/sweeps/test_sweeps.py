@@ -34,16 +34,15 @@ from colorgan.sweeps.documents import (
     EvaluatedEpoch,
     Sweep,
     TrialPlan,
-    best_epoch,
     create_sweep,
     open_sweep,
     read_history,
     read_state,
     shown_rows,
-    sweep_table,
     write_state,
 )
 from colorgan.sweeps.publishing import publish_epoch
+from colorgan.sweeps.results import best_epoch, sweep_table
 from colorgan.sweeps.trial import Judge, run_trial
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.loop import Training, load_banks
