@@ -20,9 +20,9 @@ from colorgan.packages.embedded import with_embedded
 from colorgan.storage import Storage
 from colorgan.training.config import SpeedConfig, TrainingConfig, stored_config
 
-# What may be asked of a training between two steps: to keep its last epoch, since its machine may
-# be about to go; or to keep it and stop.
-Wish = Literal["save", "stop"]
+# What may be asked of a training between two steps: to save its last epoch, since its machine may
+# be about to go; or to save it and stop.
+StopRequest = Literal["save", "stop"]
 
 
 @dataclass(frozen=True)
