@@ -33,7 +33,7 @@ from colorgan.sweeps.documents import (
     read_state,
     write_state,
 )
-from colorgan.sweeps.trial import run_trial
+from colorgan.sweeps.trial import TrialRun, run_trial
 from colorgan.training.config import SpeedConfig
 from tune.space import Search
 
@@ -85,17 +85,9 @@ class TrialRunner:
         # Population-based training hands out the values with the checkpoint of another trial.
         values = {key: config["trial"][key] for key in before.values} if donor else None
         device = torch.device("cuda" if self.plan.on_gpu else "cpu")
+        run = TrialRun(storage, sweep, name, device, self.speed, self.checkpoint_every)
         try:
-            for evaluated in run_trial(
-                storage,
-                sweep,
-                name,
-                device,
-                self.speed,
-                self.checkpoint_every,
-                values,
-                donor,
-            ):
+            for evaluated in run_trial(run, values, donor):
                 _report(name, evaluated)
         except ColorganError:
             return  # trial.json says why; a restart would only meet it again
