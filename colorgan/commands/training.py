@@ -12,7 +12,7 @@ from colorgan.storage import open_storage
 from colorgan.system import choose_device, device_name
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.model_run import train_model
-from colorgan.training.plan import Base, RunRequest, plan_run, trained_first
+from colorgan.training.plan import RunPlan, RunRequest, plan_run, trained_first
 from colorgan.training.presets import DEFAULT_PRESET, PRESETS, find_preset
 from colorgan.training.progress import Progress, format_seconds
 from colorgan.training.runs import ModelResult, ModelRun, new_run_name, open_run
@@ -62,7 +62,7 @@ def _train(args: argparse.Namespace) -> int:
     )
     open_run(storage, plan.run, plan.fingerprint, plan.configs)
     print(f"run {plan.run}: {args.model} on {device_name(device)}, preset {args.preset}")
-    note = _base_note(args.model, plan.bases.get(args.model))
+    note = _base_note(args.model, plan)
     if note:
         print(note)
     for model in plan.configs:
@@ -74,15 +74,19 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _base_note(model: str, base: Base | None) -> str:
+def _base_note(model: str, plan: RunPlan) -> str:
     """What the user is told of a base that he has not named himself; may be empty."""
-    if base and base.origin == "embedded":
-        return f"{model} starts from {base.name}, which comes with colorgan"
-    if base and base.origin == "latest":
-        return f"{model} starts from {base.name}, the latest of this dataset"
-    if base and base.origin == "preset":
+    base = plan.bases.get(model)
+    if base is None or base.origin in ("named", "begun"):
+        return ""
+    if base.name in plan.waiting:
         return trained_first(base.name, f"{model} starts")
-    return ""
+    where = {
+        "embedded": "which comes with colorgan",
+        "latest": "the latest of this dataset",
+        "preset": f"which run {plan.run} has trained",
+    }
+    return f"{model} starts from {base.name}, {where[base.origin]}"
 
 
 def _train_one(spec: ModelRun, device: torch.device) -> ModelResult:
