@@ -213,8 +213,8 @@ def read_space(grid: Sequence[str], file: Path | None) -> Space:
             raise ConfigError(f"--grid {text}: write it as NAME=VALUE,VALUE")
         drawn.pop(name, None)
         lists[name] = [_value(name, value) for value in values.split(",")]
-    for name, values in lists.items():
-        if len(set(values)) < len(values):
+    for name, tried in lists.items():
+        if len(set(tried)) < len(tried):
             raise ConfigError(f"{name}: a value stands there twice")
     space = Space(lists, drawn, listed)
     twice = {*lists, *drawn}.intersection(name for changes in listed for name in changes)
@@ -282,7 +282,7 @@ def _check_name(name: Any, where: str) -> None:
 
 
 def _value(name: str, text: str) -> Any:
-    kind = next(type(each.default) for each in fields(TrainingConfig) if each.name == name)
+    kind: Any = next(type(each.default) for each in fields(TrainingConfig) if each.name == name)
     try:
         value = kind(text)
     except ValueError:

@@ -92,7 +92,7 @@ class RunPlan:
         run: the run's name.
         dataset: name of the dataset.
         fingerprint: that of the dataset.
-        configs: the hyper-parameters by model, base models first.
+        configs: the hyper-parameters by model; base models that were not asked for come first.
         bases: what models start from, by model; those that start from nothing are left out.
         finished: the results of models that the run has trained already, by model.
         stages: the models that are still to be trained. The models of a stage can be trained at the
@@ -172,7 +172,7 @@ def plan_run(storage: Storage, dataset: Dataset, request: RunRequest) -> RunPlan
     bases = {
         model: base
         for model in request.models
-        if (base := _find_base(storage, dataset, request, begun, model)) is not None
+        if (base := _choose_base(storage, dataset, request, begun, model)) is not None
     }
     configs: dict[str, TrainingConfig] = {}
     for base in bases.values():  # base models first
@@ -230,7 +230,7 @@ def trained_first(base: str, start: str) -> str:
     )
 
 
-def _find_base(
+def _choose_base(
     storage: Storage,
     dataset: Dataset,
     request: RunRequest,
