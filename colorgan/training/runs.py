@@ -1,9 +1,9 @@
-"""A run: the training of one or more models on one dataset, kept in storage so that it can go on.
+"""A run: the training of one or more models on one dataset, kept in storage so that it can resume.
 
-runs/<run>/run.json                the options it was started with
+runs/<run>/run.json                the options that it was started with
 runs/<run>/<model>/…               checkpoints and history
 runs/<run>/<model>/result.json     written once the model is published
-runs/<run>/progress.json           how far it is, while a job of the cluster works on it
+runs/<run>/progress.json           its progress, while a job on a cluster works on it
 """
 
 import json
@@ -55,25 +55,25 @@ class ModelRun:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """What came of a model's part of a run; `package` is empty unless `status` is "done".
+    """The result of a model's part of a run; `package` is None unless `status` is "done".
 
     Attributes:
         model: a class, or `general`.
         status: "done", "stopped" or "failed".
-        photographs: in the training split.
-        epochs: done.
+        photographs: number of photographs that it was trained on.
+        epochs: number of epochs done.
         started: when this job's training of it began, in seconds since the Unix epoch.
         ended: when it ended.
         seconds: spent training, over all jobs that trained it.
-        device: that it was trained on.
-        node: address of the machine.
+        device: the device that it was trained on.
+        node: address of the machine that it was trained on.
         images_per_second: mean over the epochs.
         val_l1: of the epoch whose state is published, in Lab units.
-        val_psnr: of the same, in dB.
-        val_colorfulness: of the same, as a share of that of the originals.
+        val_psnr: of the same epoch, in dB.
+        val_colorfulness: of the same epoch, as a share of the originals' colourfulness.
         package: `model@version`.
         error: the cause of a failure, in a sentence.
-        objective: what its generator learned by, in words.
+        objective: the terms of its generator's loss, for people to read.
     """
 
     model: str
@@ -96,14 +96,14 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class HeadResult:
-    """What came of the router's head in a run: `router` in summary.json.
+    """The result of the router's head in a run: `router` in summary.json.
 
     Attributes:
         status: "done", "stopped" or "failed".
-        classifier: whose features it stands on.
-        classes: that it sends to.
+        classifier: the classifier whose features it is trained on.
+        classes: the classes that it routes to.
         package: `router@version`.
-        val_accuracy: share of the validation photographs that it sends to their class.
+        val_accuracy: share of the validation photographs that it routes to their class.
         error: the cause of a failure, in a sentence.
     """
 
@@ -116,7 +116,7 @@ class HeadResult:
 
 
 def new_run_name(kind: str) -> str:
-    """A name that no run has had: the kind, the time (UTC), and a few random digits."""
+    """A new run's name: the kind, the time (UTC), and a few random digits."""
     return f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
@@ -180,7 +180,7 @@ def _options_key(run: str) -> str:
 
 
 def run_configs(storage: Storage, run: str) -> dict[str, TrainingConfig]:
-    """The hyper-parameters that a run was started with, by model; none of a new run.
+    """The hyper-parameters that a run was started with, by model; empty for a new run.
 
     Raises:
         Corrupt: they cannot be read.
@@ -204,7 +204,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def finished_result(storage: Storage, run: str, model: str) -> ModelResult | None:
-    """The result of a model that the run has trained and published already."""
+    """The result of a model that the run has trained already, or None; raises Corrupt."""
     key = f"runs/{run}/{model}/result.json"
     if not storage.exists(key):
         return None
