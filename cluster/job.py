@@ -1,15 +1,24 @@
 """What the command lines of the jobs share."""
 
 import argparse
+import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
-from colorgan.commands.process import guarded, take_any_text
+from rich.console import Console
+from rich.table import Table
+
+from cluster.planning import TrainingOptions
+from colorgan.commands.process import EXIT_INTERRUPTED, guarded, take_any_text
 from colorgan.data.dataset import Dataset, list_datasets, open_dataset
 from colorgan.data.sources import SourceConfig, find_source
 from colorgan.data.staging import StagingConfig, stage
-from colorgan.errors import ConfigError
+from colorgan.errors import ConfigError, NotInStorage
+from colorgan.options import parse
 from colorgan.storage import Storage
+from colorgan.training.config import SpeedConfig
 
 
 def run_job(
@@ -64,6 +73,20 @@ def add_training_options(parser: argparse.ArgumentParser, trainings: str) -> Non
     )
 
 
+def training_options(args: argparse.Namespace) -> TrainingOptions:
+    """What the options of `add_training_options` and of SpeedConfig say; raises ConfigError."""
+    check_at_least(1, args, "checkpoint_every")
+    check_at_least(0, args, "retries")
+    return TrainingOptions(
+        device=args.device,
+        gpus_per_model=args.gpus_per_model,
+        max_parallel=args.max_parallel,
+        retries=args.retries,
+        checkpoint_every=args.checkpoint_every,
+        speed=parse(SpeedConfig, args),
+    )
+
+
 def check_at_least(least: int, args: argparse.Namespace, *names: str) -> None:
     """Check options that are whole numbers, where they are given; raises ConfigError."""
     for name in names:
@@ -72,20 +95,52 @@ def check_at_least(least: int, args: argparse.Namespace, *names: str) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}")
 
 
-def choose_dataset(storage: Storage, name: str | None) -> Dataset:
-    """The dataset of this name; without one the newest, or else scenes, staged now, and says so.
+def choose_dataset(storage: Storage, name: str | None, stages_scenes: bool = True) -> Dataset:
+    """The dataset of this name, or else the newest one; says which.
+
+    Args:
+        storage: where datasets are.
+        name: the dataset's name; None for the newest.
+        stages_scenes: whether the embedded scenes are staged where there is no dataset at all.
 
     Raises:
-        NotInStorage: there is none of this name.
+        NotInStorage: there is no dataset of this name, or none at all.
         Corrupt: the manifest of the one of this name cannot be read.
     """
     if name:
         return open_dataset(storage, name)
-    # One that is damaged must not hide the others.
-    manifests = list_datasets(storage, lambda fault: print(f"note: {fault}", flush=True))
+    # A damaged dataset must not hide the others.
+    manifests = list_datasets(storage, lambda fault: say(f"note: {fault}"))
     if manifests:
-        print(f"no --dataset: taking the newest, {manifests[-1].name}", flush=True)
+        say(f"no --dataset: taking the newest, {manifests[-1].name}")
         return Dataset(storage, manifests[-1])
-    print(f"no dataset in {storage.uri}: staging the embedded scenes", flush=True)
+    if not stages_scenes:
+        raise NotInStorage(f"no dataset in {storage.uri}: colorgan stage makes one")
+    say(f"no dataset in {storage.uri}: staging the embedded scenes")
     source = find_source("scenes", SourceConfig(), StagingConfig.size)
     return stage(source, storage, "scenes").dataset
+
+
+def say(line: str) -> None:
+    """Print a line at once: the log of a job is followed while it grows."""
+    print(line, flush=True)
+
+
+def end_stopped(option: str, name: str) -> NoReturn:
+    """End a job that was stopped, at once, with a word on how to go on.
+
+    Ray may have been told to end, too, and would not answer; it ends what this process owns.
+
+    Args:
+        option: the job's option that names what it works on, as --run.
+        name: its value.
+    """
+    say(f"stopped; the same command with {option} {name} goes on")
+    os._exit(EXIT_INTERRUPTED)
+
+
+def say_table(table: Table) -> None:
+    """Print a table, as wide as the terminal."""
+    # A job's log has no terminal whose width could be asked for.
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console.print(table)

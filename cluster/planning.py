@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from colorgan.errors import ConfigError
 from colorgan.system import keep_buffers
+from colorgan.training.config import SpeedConfig
 
 # Three models on two cores are worth training at once; thirty are not.
 _MODELS_PER_CPU = 4
@@ -60,6 +61,31 @@ class Plan:
         if waiting:
             line += f"; {', '.join(waiting)} wait{'s' * (len(waiting) == 1)} for a free place"
         return line
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a job trains its models or trials on the cluster.
+
+    Attributes:
+        device: auto, cpu or gpu.
+        gpus_per_model: the GPUs of each training; see `plan_training`.
+        max_parallel: how many trainings run at the same time at most; None for no such limit.
+        retries: how often a training's process that died is started again.
+        checkpoint_every: epochs between checkpoints.
+        speed: how each training uses its device.
+    """
+
+    device: str
+    gpus_per_model: float
+    max_parallel: int | None
+    retries: int
+    checkpoint_every: int
+    speed: SpeedConfig
+
+    def share(self, trainings: int, nodes: Sequence[NodeResources]) -> Plan:
+        """What each of several trainings gets of the cluster; raises ConfigError."""
+        return plan_training(trainings, nodes, self.device, self.gpus_per_model, self.max_parallel)
 
 
 def plan_training(

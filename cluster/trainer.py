@@ -1,8 +1,9 @@
-"""Trains the models of a run on the cluster, each as soon as it may, and shows how far they are."""
+"""Trains the models of a run on the cluster, and shows and records their progress."""
 
 import contextlib
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,23 +11,75 @@ import psutil
 
 from cluster.connection import cluster_nodes
 from cluster.errors import cause
-from cluster.planning import Plan
+from cluster.job import say
+from cluster.planning import NodeResources, Plan, TrainingOptions
 from cluster.queue import Queue
 from colorgan.errors import ColorganError
 from colorgan.storage import Storage
+from colorgan.training.plan import RunPlan
 from colorgan.training.progress import Progress, RunProgress, write_progress
 from colorgan.training.runs import ModelResult, ModelRun
 
-# What stopping may take; RAY_JOB_STOP_WAIT_TIME_S, after which Ray kills a job, should be longer.
+# The time that a stop may take. RAY_JOB_STOP_WAIT_TIME_S, after which Ray kills a job, should be
+# longer.
 _STOP_SECONDS = 100.0
 _RECORD_SECONDS = 2.0
+
+
+def plan_shares(
+    plan: RunPlan, options: TrainingOptions, nodes: Sequence[NodeResources]
+) -> dict[str, Plan]:
+    """What each model that a run is still to train gets of the cluster.
+
+    The models of a stage divide the whole cluster among them.
+
+    Raises:
+        ConfigError: the cluster cannot run even one model so.
+    """
+    shares: dict[str, Plan] = {}
+    for stage in plan.stages:
+        shares |= dict.fromkeys(stage, options.share(len(stage), nodes))
+    return shares
+
+
+def train_run(
+    storage: Storage, plan: RunPlan, options: TrainingOptions, shares: Mapping[str, Plan]
+) -> dict[str, ModelResult]:
+    """Train the models of a run that are still to be trained; Ray must be connected.
+
+    A first SIGTERM or Ctrl-C lets the models keep their last epochs.
+
+    Args:
+        storage: where the run is.
+        plan: what to train.
+        options: how.
+        shares: what each model gets of the cluster; see `plan_shares`.
+
+    Returns:
+        The result of every model of the run, those that were finished before included, in the
+        order of `plan.configs`.
+    """
+    results = dict(plan.finished)
+    if plan.waiting:
+        speed, checkpoint_every = options.speed, options.checkpoint_every
+        specs = {
+            model: plan.model_run(model, storage.uri, speed, checkpoint_every)
+            for model in plan.waiting
+        }
+        trainer = Trainer(storage, plan.run, specs, shares)
+        results |= trainer.train(options.retries, options.max_parallel)
+    return {model: results[model] for model in plan.configs}
 
 
 class Trainer:
     """Trains models on the cluster, each as soon as the queue has a place for it."""
 
     def __init__(
-        self, storage: Storage, run: str, specs: dict[str, ModelRun], plans: dict[str, Plan]
+        self,
+        storage: Storage,
+        run: str,
+        specs: Mapping[str, ModelRun],
+        plans: Mapping[str, Plan],
     ) -> None:
         """Take what is to be trained, and on what, by model; Ray must be connected."""
         from cluster.training import start_host  # imports Ray: see cluster.connection
@@ -35,7 +88,7 @@ class Trainer:
         self._record = _ProgressRecord(storage, run, submitted)
         self._specs, self._plans = specs, plans
         self._waiting = list(specs)
-        self._running: dict[str, Any] = {}  # the result of each, to come
+        self._running: dict[str, Any] = {}  # Ray's references to the results
         self._began: dict[str, float] = {}
         self._results: dict[str, ModelResult] = {}
         self._queue = Queue(run, submitted, plans)
@@ -77,7 +130,7 @@ class Trainer:
             self._running[model] = self._host.fit.remote(spec, plan, retries)
 
     def _may_start(self, model: str) -> bool:
-        """Whether what the model starts from is there; ends it where that has failed."""
+        """Whether the model's base is there; the model fails where its base has failed."""
         base = self._specs[model].training.start_from
         if base not in self._specs:
             return True
@@ -91,7 +144,7 @@ class Trainer:
         return result is not None and result.status == "done"
 
     def _follow(self) -> None:
-        """Wait a second at most, and show what has happened."""
+        """Wait for a second at most, and show what has happened since the last call."""
         import ray
 
         ended: list[Any] = []
@@ -115,7 +168,7 @@ class Trainer:
             self._progress.state(model, kind, value)
 
     def _end(self, result: ModelResult) -> None:
-        if result.model in self._began:  # its process may have been another then
+        if result.model in self._began:  # a restarted process knows its own start alone
             result = replace(result, started=self._began[result.model])
         self._running.pop(result.model, None)
         self._queue.leave(result.model)
@@ -124,14 +177,14 @@ class Trainer:
         self._progress.state(result.model, result.status, detail)
 
     def _stop(self) -> None:
-        """Let the trainings that run keep their last epochs, and end."""
+        """Let the running trainings save their last epochs, and end."""
         import ray
 
-        print("stopping: the models keep their last epochs", flush=True)
+        say("stopping: the models keep their last epochs")
         self._host.stop.remote()
         started = {row.model for row in self._progress.rows() if row.state == "training"}
         deadline = time.monotonic() + _STOP_SECONDS
-        # Where the whole process group is told to end, Ray ends, too, and with it the trainings.
+        # A signal to the whole process group ends Ray, too, and with it the trainings.
         with contextlib.suppress(ray.exceptions.RayError):
             while started - self._results.keys() and time.monotonic() < deadline:
                 self._follow()
@@ -140,7 +193,7 @@ class Trainer:
 
 
 class _ProgressRecord:
-    """Keeps word in storage of how far a run is, for `colorgan jobs`."""
+    """A run's progress in storage, read by `colorgan jobs`."""
 
     def __init__(self, storage: Storage, run: str, started: float) -> None:
         import ray
@@ -150,7 +203,7 @@ class _ProgressRecord:
         self._written, self._writing = 0.0, threading.Thread()
 
     def write(self, progress: Progress) -> None:
-        """Write it, at most every other second, and beside whatever else there is to do."""
+        """Write the progress in the background, at most every other second."""
         now = time.time()
         if now - self._written < _RECORD_SECONDS or self._writing.is_alive():
             return
@@ -161,6 +214,6 @@ class _ProgressRecord:
         self._writing.start()
 
     def _put(self, record: RunProgress) -> None:
-        # It is word for people: where it cannot be written, the trainings go on without.
+        # Nothing but `colorgan jobs` reads the record, so the trainings go on without it.
         with contextlib.suppress(ColorganError):
             write_progress(self._storage, record)

@@ -16,9 +16,9 @@ from cluster.errors import cause
 from cluster.planning import Plan
 from colorgan.errors import ColorganError
 from colorgan.training.records import EpochRecord
-from colorgan.training.runs import ModelResult, ModelRun, Wish
+from colorgan.training.runs import ModelResult, ModelRun, StopRequest
 
-_ASK_SECONDS = 1.0  # how often a training tells how far it is, and hears what is wished of it
+_ASK_SECONDS = 1.0  # how often a training tells how far it is, and hears what is asked of it
 
 # Of one process's many controllers each would set up the process's logging for itself.
 _SETTINGS = {"RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0"}
@@ -33,7 +33,7 @@ class TrainingHost:
         """Begin with no training; `settings` are Ray Train's, as environment variables."""
         os.environ.update(settings)
         self._events: list[Event] = []
-        self._wish: Wish | None = None
+        self._request: StopRequest | None = None
         # The import takes a second, in which the driver has other things to do.
         import cluster.controllers  # noqa: F401
 
@@ -42,10 +42,10 @@ class TrainingHost:
         return fit(spec, plan, ray.get_runtime_context().current_actor, retries)
 
     @ray.method(concurrency_group="board")
-    def note(self, event: Event) -> Wish | None:
-        """Add an event; returns what the driver wishes."""
+    def note(self, event: Event) -> StopRequest | None:
+        """Add an event; returns what the driver asks for."""
         self._events.append(event)
-        return self._wish
+        return self._request
 
     @ray.method(concurrency_group="board")
     def take(self) -> list[Event]:
@@ -55,8 +55,8 @@ class TrainingHost:
 
     @ray.method(concurrency_group="board")
     def stop(self) -> None:
-        """Wish that every training keeps its last epoch and stops."""
-        self._wish = "stop"
+        """Ask every training to save its last epoch and to stop."""
+        self._request = "stop"
 
 
 def start_host(trainings: int) -> Any:
@@ -144,16 +144,16 @@ def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
     metrics = TrainingMetrics(spec, device)
     asked = time.monotonic()
 
-    def observe(fraction: float) -> Wish | None:
+    def observe(fraction: float) -> StopRequest | None:
         nonlocal asked
         if time.monotonic() - asked < _ASK_SECONDS:
             return None
         asked = time.monotonic()
         metrics.refresh()
-        wish: Wish | None = ray.get(host.note.remote((spec.model, "step", fraction)))
-        if wish is None and ray.train.get_preemption_info():
+        request: StopRequest | None = ray.get(host.note.remote((spec.model, "step", fraction)))
+        if request is None and ray.train.get_preemption_info():
             return "save"  # the machine is about to be taken away
-        return wish
+        return request
 
     def record(epoch: EpochRecord) -> None:
         metrics.record(epoch)

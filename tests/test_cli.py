@@ -247,6 +247,13 @@ def test_a_class_that_is_trained_alone_starts_from_general_as_the_preset_says(
     assert first.training["phases"].startswith("critic")
     assert general.training["phases"].startswith("regression")
 
+    # The same run has it for the next class, too.
+    people = [each if each != "animals" else "people" for each in arguments]
+    assert run(scenes, *people, "--run", "r") == 0
+    output = capsys.readouterr().out
+    assert "people starts from general, which run r has trained" in output
+    assert "trained first" not in output and "general: epoch" not in output
+
     # Another run takes the general that is there; the same run goes on as it began.
     assert run(scenes, *arguments, "--run", "s") == 0
     assert f"animals starts from {general.reference}, the latest" in capsys.readouterr().out

@@ -35,6 +35,7 @@ CHANGEABLE = (
     *("batch_size", "learning_rate", "adversarial_rate", "discriminator_rate", "beta1"),
     *("lambda_l1", "lambda_adversary", "lambda_coherence"),
 )
+SCHEDULERS = ("none", "asha", "pbt")
 _TRIALS = "trials"  # of a file: what each of them changes
 
 Distribution = Callable[[np.random.Generator], Any]
@@ -163,6 +164,21 @@ class Space:
         return {name: _possible(name, value) for name, value in values.items()}
 
 
+@dataclass(frozen=True)
+class Search:
+    """How a sweep searches its space.
+
+    Attributes:
+        scheduler: one of SCHEDULERS.
+        space: what the sweep varies.
+        metric: the one of METRICS that the scheduler compares trials by.
+    """
+
+    scheduler: str
+    space: Space
+    metric: str
+
+
 def _possible(name: str, value: Any) -> Any:
     if name in CHANGEABLE:
         try:
@@ -197,13 +213,34 @@ def read_space(grid: Sequence[str], file: Path | None) -> Space:
             raise ConfigError(f"--grid {text}: write it as NAME=VALUE,VALUE")
         drawn.pop(name, None)
         lists[name] = [_value(name, value) for value in values.split(",")]
-    for name, listing in lists.items():
-        if len(set(listing)) < len(listing):
+    for name, tried in lists.items():
+        if len(set(tried)) < len(tried):
             raise ConfigError(f"{name}: a value stands there twice")
     space = Space(lists, drawn, listed)
     twice = {*lists, *drawn}.intersection(name for changes in listed for name in changes)
     if twice:
         raise ConfigError(f"{min(twice)}: a trial of {file} changes it, and a line or --grid, too")
+    return space
+
+
+def choose_space(
+    preset: SweepPreset, grid: Sequence[str], file: Path | None, overrides: Mapping[str, Any]
+) -> Space:
+    """What the options --grid and --space say, or else the preset's grid.
+
+    Args:
+        preset: the sweep's.
+        grid: as of `read_space`.
+        file: as there.
+        overrides: the user's own hyper-parameters of every trial.
+
+    Raises:
+        ConfigError: an option or the file cannot be read, or an override is varied, too.
+    """
+    space = read_space(grid, file) if grid or file else Space(preset.grid, {})
+    twice = overrides.keys() & {*space.grid, *space.drawn}
+    if twice:
+        raise ConfigError(f"--{min(twice).replace('_', '-')}: the sweep varies it already")
     return space
 
 
@@ -245,8 +282,7 @@ def _check_name(name: Any, where: str) -> None:
 
 
 def _value(name: str, text: str) -> Any:
-    defaults: dict[str, Any] = {each.name: each.default for each in fields(TrainingConfig)}
-    kind = type(defaults[name])
+    kind: Any = next(type(each.default) for each in fields(TrainingConfig) if each.name == name)
     try:
         value = kind(text)
     except ValueError:

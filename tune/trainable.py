@@ -33,11 +33,10 @@ from colorgan.sweeps.documents import (
     read_state,
     write_state,
 )
-from colorgan.sweeps.trial import run_trial
+from colorgan.sweeps.trial import TrialRun, run_trial
 from colorgan.training.config import SpeedConfig
-from tune.space import Space
+from tune.space import Search
 
-SCHEDULERS = ("none", "asha", "pbt")
 _POINTER = "inherit.json"
 
 # The seconds that S3 may take; of pyarrow's own 1 and 3, a busy machine fails whole trials.
@@ -86,17 +85,9 @@ class TrialRunner:
         # Population-based training hands out the values with the checkpoint of another trial.
         values = {key: config["trial"][key] for key in before.values} if donor else None
         device = torch.device("cuda" if self.plan.on_gpu else "cpu")
+        run = TrialRun(storage, sweep, name, device, self.speed, self.checkpoint_every)
         try:
-            for evaluated in run_trial(
-                storage,
-                sweep,
-                name,
-                device,
-                self.speed,
-                self.checkpoint_every,
-                values,
-                donor,
-            ):
+            for evaluated in run_trial(run, values, donor):
                 _report(name, evaluated)
         except ColorganError:
             return  # trial.json says why; a restart would only meet it again
@@ -123,9 +114,7 @@ def run_sweep(
     storage: Storage,
     sweep: Sweep,
     runner: TrialRunner,
-    scheduler: str,
-    space: Space,
-    metric: str,
+    search: Search,
     retries: int,
     heard: Heard,
 ) -> None:
@@ -135,9 +124,7 @@ def run_sweep(
         storage: where the sweep is.
         sweep: the sweep.
         runner: what each trial's process runs.
-        scheduler: one of SCHEDULERS.
-        space: what the sweep varies.
-        metric: one of METRICS, that the scheduler goes by.
+        search: the scheduler, what the sweep varies, and the metric that the scheduler goes by.
         retries: how often to start a trial's process again that died.
         heard: called with a trial's name after each evaluated epoch.
 
@@ -157,9 +144,9 @@ def run_sweep(
             )
         },
         tune_config=tune.TuneConfig(
-            metric=metric,
-            mode="min" if METRICS[metric] else "max",
-            scheduler=_scheduler(scheduler, sweep, space),
+            metric=search.metric,
+            mode="min" if METRICS[search.metric] else "max",
+            scheduler=_scheduler(search, sweep),
             max_concurrent_trials=runner.plan.at_once,
             # A trial that takes over another's values keeps the name that it was given first.
             trial_name_creator=lambda trial: trial.config["trial"]["name"],
@@ -180,11 +167,12 @@ def run_sweep(
         storage.delete(sweep.key("tune"))
 
 
-def _scheduler(name: str, sweep: Sweep, space: Space) -> TrialScheduler | None:
+def _scheduler(search: Search, sweep: Sweep) -> TrialScheduler | None:
+    space = search.space
     epochs = max(sweep.config(plan.values).epochs for plan in sweep.trials)
-    if name == "asha":
+    if search.scheduler == "asha":
         return ASHAScheduler(time_attr="epoch", max_t=epochs, grace_period=sweep.eval_every)
-    if name == "pbt":
+    if search.scheduler == "pbt":
         return SeededPopulationBasedTraining(
             time_attr="epoch",
             perturbation_interval=sweep.eval_every,
@@ -225,8 +213,8 @@ class SeededPopulationBasedTraining(PopulationBasedTraining):
             random.setstate(outside)
 
 
-def _evaluated(result: dict[str, Any]) -> EvaluatedEpoch:
-    """What `_report` was told: a metric that is missing there is no number here."""
+def evaluated_epoch(result: dict[str, Any]) -> EvaluatedEpoch:
+    """The epoch that Tune was told of; a metric that was NaN there is None here."""
     values = {name: result[name] for name in EvaluatedEpoch.__dataclass_fields__}
     missing = {
         name: None
@@ -247,7 +235,7 @@ class _Follower(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self._heard(str(trial), _evaluated(result))
+        self._heard(str(trial), evaluated_epoch(result))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         state = read_state(self._storage, self._sweep, str(trial))

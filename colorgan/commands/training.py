@@ -8,23 +8,14 @@ import torch
 from colorgan.data.dataset import open_dataset
 from colorgan.errors import ConfigError
 from colorgan.options import add_options, given, parse
-from colorgan.packages.embedded import EMBEDDED_MODELS
 from colorgan.storage import open_storage
 from colorgan.system import choose_device, device_name
-from colorgan.training.bases import check_bases, plan_trainings
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.model_run import train_model
+from colorgan.training.plan import RunPlan, RunRequest, plan_run, trained_first
 from colorgan.training.presets import DEFAULT_PRESET, PRESETS, find_preset
 from colorgan.training.progress import Progress, format_seconds
-from colorgan.training.runs import (
-    ModelResult,
-    ModelRun,
-    find_base,
-    finished_result,
-    new_run_name,
-    open_run,
-    run_configs,
-)
+from colorgan.training.runs import ModelResult, ModelRun, new_run_name, open_run
 
 
 def prepare_train(parser: argparse.ArgumentParser) -> None:
@@ -58,43 +49,44 @@ def _train(args: argparse.Namespace) -> int:
     preset.config(args.model, overrides)  # a bad value is reported before storage is read
     storage = open_storage(args.storage)
     dataset = open_dataset(storage, args.dataset)
-    dataset.model_classes(args.model)
-    run = args.run or new_run_name("train")
-    before = run_configs(storage, run)
-    configs = plan_trainings(
-        storage, dataset, run, preset, [args.model], overrides, before, reuse=True
+    plan = plan_run(
+        storage,
+        dataset,
+        RunRequest(
+            run=args.run or new_run_name("train"),
+            models=[args.model],
+            preset=preset,
+            overrides=overrides,
+            trains_bases=False,
+        ),
     )
-    own = configs[args.model]
-    if overrides.get("start_from") and own.start_from:
-        find_base(storage, run, own.start_from)  # an explicit base is required, not trained
-    check_bases(storage, run, configs)
-    open_run(storage, run, dataset.manifest.fingerprint, configs)
-    print(f"run {run}: {args.model} on {device_name(device)}, preset {args.preset}")
-    if overrides.get("start_from") == EMBEDDED_MODELS and own.start_from:
-        print(f"{args.model} starts from {own.start_from}, which comes with colorgan")
-    elif own.start_from and args.model not in before and "start_from" not in overrides:
-        print(_base_line(args.model, own.start_from, own.start_from in configs))
-    for model, config in configs.items():
-        spec = ModelRun(
-            storage=storage.uri,
-            dataset=args.dataset,
-            run=run,
-            model=model,
-            training=config,
-            speed=speed,
-            checkpoint_every=args.checkpoint_every,
-        )
-        print(_result_line(finished_result(storage, run, model) or _train_one(spec, device)))
+    open_run(storage, plan.run, plan.fingerprint, plan.configs)
+    print(f"run {plan.run}: {args.model} on {device_name(device)}, preset {args.preset}")
+    note = _base_note(args.model, plan)
+    if note:
+        print(note)
+    for model in plan.configs:
+        result = plan.finished.get(model)
+        if not result:
+            spec = plan.model_run(model, storage.uri, speed, args.checkpoint_every)
+            result = _train_one(spec, device)
+        print(_result_line(result))
     return 0
 
 
-def _base_line(model: str, base: str, trained_first: bool) -> str:
-    if trained_first:
-        return (
-            f"{base} is trained first, since {model} starts from it in this preset; --start-from "
-            f"{base}@VERSION starts from a package instead, --start-from '' from nothing"
-        )
-    return f"{model} starts from {base}, the latest of this dataset"
+def _base_note(model: str, plan: RunPlan) -> str:
+    """What the user is told of a base that he has not named himself; may be empty."""
+    base = plan.bases.get(model)
+    if base is None or base.origin in ("named", "begun"):
+        return ""
+    if base.name in plan.waiting:
+        return trained_first(base.name, f"{model} starts")
+    where = {
+        "embedded": "which comes with colorgan",
+        "latest": "the latest of this dataset",
+        "preset": f"which run {plan.run} has trained",
+    }
+    return f"{model} starts from {base.name}, {where[base.origin]}"
 
 
 def _train_one(spec: ModelRun, device: torch.device) -> ModelResult:

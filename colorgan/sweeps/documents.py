@@ -12,18 +12,14 @@ runs/<sweep>/tensorboard/<trial>/events.out.tfevents.<epoch>
 runs/<sweep>/results.csv                                    a line for every trial and epoch
 """
 
-import io
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import pandas as pd
-
 from colorgan.data.dataset import Dataset, Row
-from colorgan.errors import ColorganError, ConfigError, NotInStorage
+from colorgan.errors import ConfigError, NotInStorage
 from colorgan.evaluation.evaluate import photo_id
 from colorgan.images.decoding import decode, encode_webp
 from colorgan.inference.colorizer import grayscale
@@ -286,12 +282,7 @@ def shown_rows(dataset: Dataset, model: str) -> list[Row]:
         ColorganError: the model has none.
     """
     classes = dataset.model_classes(model)
-    count = dataset.count(classes, "val")
-    if not count:
-        raise ColorganError(
-            f"model {model!r} has no photograph in the split val of dataset "
-            f"{dataset.manifest.name}: stage more photographs, or a larger share for it"
-        )
+    count = dataset.check_split(classes, "val")
     shown = min(SHOWN, count)
     places = {place * count // shown for place in range(shown)}
     rows = enumerate(dataset.rows(classes, "val"))
@@ -341,63 +332,9 @@ def write_history(storage: Storage, sweep: Sweep, trial: str, history: History) 
     storage.put(sweep.key("trials", trial, "history.json"), data.encode())
 
 
-def sweep_table(storage: Storage, sweep: Sweep) -> pd.DataFrame:
-    """Every epoch of every trial, a line each.
-
-    Returns:
-        The columns trial and status, what the sweep varies, the fields of EpochRecord, and
-        JUDGED, which only evaluated epochs have.
-    """
-    lines = []
-    for plan in sweep.trials:
-        state = read_state(storage, sweep, plan.name)
-        history = read_history(storage, sweep, plan.name)
-        evaluated = {each.epoch: each for each in history.evaluations}
-        for record in history.epochs:
-            judged = evaluated.get(record.epoch)
-            lines.append(
-                {
-                    "trial": plan.name,
-                    "status": state.status,
-                    **{name: state.values[name] for name in plan.values},
-                    **asdict(record),
-                    **(judged.judged if judged else dict.fromkeys(JUDGED)),
-                }
-            )
-    return pd.DataFrame(lines)
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best evaluated epoch of a sweep."""
-
-    trial: str
-    evaluated: EvaluatedEpoch
-
-
-def best_epoch(storage: Storage, sweep: Sweep, metric: str) -> Best | None:
-    """The best evaluated epoch of all trials by a metric of METRICS; None where none has it."""
-    candidates = [
-        (value if METRICS[metric] else -value, Best(plan.name, evaluated))
-        for plan in sweep.trials
-        for evaluated in read_history(storage, sweep, plan.name).evaluations
-        if (value := getattr(evaluated, metric)) is not None and math.isfinite(value)
-    ]
-    return min(candidates, key=lambda pair: pair[0])[1] if candidates else None
-
-
 def in_words(values: Mapping[str, Any]) -> str:
     """Hyper-parameters in a line."""
     return ", ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in values.items()
     )
-
-
-def write_results(storage: Storage, sweep: Sweep) -> str:
-    """Write results.csv; returns its key."""
-    text = io.StringIO()
-    sweep_table(storage, sweep).to_csv(text, index=False)
-    key = sweep.key("results.csv")
-    storage.put(key, text.getvalue().encode())
-    return key

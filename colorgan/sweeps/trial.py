@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -109,28 +109,45 @@ def _unit(pictures: Sequence[Pixels]) -> torch.Tensor:
     return torch.from_numpy(np.stack(list(pictures))).permute(0, 3, 1, 2).float() / 255
 
 
-def run_trial(
-    storage: Storage,
-    sweep: Sweep,
-    trial: str,
-    device: torch.device,
-    speed: SpeedConfig,
-    checkpoint_every: int,
-    values: Mapping[str, Any] | None = None,
-    inherit_from: str = "",
-) -> Iterator[EvaluatedEpoch]:
-    """Train a trial from its last checkpoint to its last epoch, and look at it on the way.
+@dataclass(frozen=True)
+class TrialRun:
+    """A trial, and where and how it is trained.
 
-    It is the training of `colorgan train`: that of the same hyper-parameters ends with the same
-    weights.
-
-    Args:
+    Attributes:
         storage: where the sweep is.
         sweep: the sweep.
         trial: the trial's name.
         device: where to train.
         speed: how to use the device.
         checkpoint_every: epochs between checkpoints; every evaluated epoch has one, too.
+    """
+
+    storage: Storage
+    sweep: Sweep
+    trial: str
+    device: torch.device
+    speed: SpeedConfig
+    checkpoint_every: int
+
+    def state(self, trial: str | None = None) -> TrialState:
+        """How this trial, or another one of the sweep, stands."""
+        return read_state(self.storage, self.sweep, trial or self.trial)
+
+    def checkpoints(self, trial: str | None = None) -> Checkpoints:
+        """The checkpoints of this trial, or of another one of the sweep."""
+        return Checkpoints(self.storage, self.sweep.key("trials", trial or self.trial))
+
+
+def run_trial(
+    run: TrialRun, values: Mapping[str, Any] | None = None, inherit_from: str = ""
+) -> Iterator[EvaluatedEpoch]:
+    """Train a trial from its last checkpoint to its last epoch, and evaluate it on the way.
+
+    It is the training of `colorgan train`: that of the same hyper-parameters ends with the same
+    weights.
+
+    Args:
+        run: the trial, and how to train it.
         values: what it varies, where a scheduler has changed it.
         inherit_from: a trial to take networks and optimisers over from, instead of its own, unless
             it has reached its last epoch meanwhile.
@@ -141,71 +158,46 @@ def run_trial(
     Raises:
         ColorganError: the dataset cannot be read, or the training diverged; trial.json says so.
     """
-    state = read_state(storage, sweep, trial)
+    state = run.state()
     if inherit_from:
-        donor = read_state(storage, sweep, inherit_from)
-        if donor.epoch >= sweep.config(values or state.values).epochs:
+        donor = run.state(inherit_from)
+        if donor.epoch >= run.sweep.config(values or state.values).epochs:
             values, inherit_from = None, ""  # with it nothing would be left to train
     state = replace(
         state,
         status="running",
-        device=device_name(device),
+        device=device_name(run.device),
         error="",
         values=dict(values or state.values),
     )
-    write_state(storage, sweep, trial, state)
+    write_state(run.storage, run.sweep, run.trial, state)
     try:
-        yield from _train(
-            storage, sweep, trial, state, device, speed, checkpoint_every, inherit_from
-        )
+        yield from _train(run, state, inherit_from)
     except ColorganError as error:
-        done = read_state(storage, sweep, trial)
-        write_state(storage, sweep, trial, replace(done, status="failed", error=str(error)))
+        failed = replace(run.state(), status="failed", error=str(error))
+        write_state(run.storage, run.sweep, run.trial, failed)
         raise
 
 
-def _train(
-    storage: Storage,
-    sweep: Sweep,
-    trial: str,
-    state: TrialState,
-    device: torch.device,
-    speed: SpeedConfig,
-    checkpoint_every: int,
-    inherit_from: str,
-) -> Iterator[EvaluatedEpoch]:
+def _train(run: TrialRun, state: TrialState, inherit_from: str) -> Iterator[EvaluatedEpoch]:
+    storage, sweep, trial = run.storage, run.sweep, run.trial
     config = sweep.config(state.values)
     dataset = open_dataset(storage, sweep.dataset["name"])
-    train, val = load_banks(dataset, sweep.model, config, speed)
-    training = Training(config, train, val, device, speed, sweep.model)
-    checkpoints = Checkpoints(storage, sweep.key("trials", trial))
-    if inherit_from:
-        donor = Checkpoints(storage, sweep.key("trials", inherit_from))
-        donor.restore(training, inherit=True)
-        checkpoints.begin_lineage()
-        line = f"epoch {training.epoch} from trial {inherit_from}, with {in_words(state.values)}"
-        state = replace(state, inherited=(*state.inherited, line))
-    else:
-        checkpoints.restore(training, inherit=bool(state.inherited))
-    if not training.epoch and config.start_from:
-        models = with_embedded(storage)
-        training.start_from(load_generator(models, find(models, config.start_from)))
-    judge = Judge(dataset, sweep.model, val, sweep.classifier) if sweep.classifier else None
-    evaluations = [
-        each
-        for each in read_history(storage, sweep, trial).evaluations
-        if each.epoch <= training.epoch
-    ]
-    shown = {photo: storage.get(sweep.photograph_key(photo, "gray")) for photo in sweep.photographs}
-    photographs = {photo: decode(data).rgb for photo, data in shown.items()}
+    train, val = load_banks(dataset, sweep.model, config, run.speed)
+    training = Training(config, train, val, run.device, run.speed, sweep.model)
+    checkpoints = run.checkpoints()
+    state = _restore(run, training, checkpoints, state, inherit_from)
+    evaluate = _Evaluator(run, dataset, val)
+    known = read_history(storage, sweep, trial).evaluations
+    evaluations = [each for each in known if each.epoch <= training.epoch]
     for record in training.run():
         evaluated = None
         if sweep.evaluates(record.epoch, config):
-            evaluated = _evaluate(storage, sweep, trial, training, judge, photographs)
+            evaluated = evaluate(training)
             evaluations.append(evaluated)
         history = History(tuple(training.history), tuple(evaluations))
         write_history(storage, sweep, trial, history)
-        if record.epoch % checkpoint_every == 0 or evaluated:
+        if record.epoch % run.checkpoint_every == 0 or evaluated:
             checkpoints.save(training.snapshot())
         done = record.epoch == config.epochs
         state = replace(state, epoch=record.epoch, status="done" if done else "running")
@@ -216,42 +208,84 @@ def _train(
         write_state(storage, sweep, trial, replace(state, epoch=training.epoch, status="done"))
 
 
-def _evaluate(
-    storage: Storage,
-    sweep: Sweep,
-    trial: str,
+def _restore(
+    run: TrialRun,
     training: Training,
-    judge: Judge | None,
-    photographs: Mapping[str, Any],
-) -> EvaluatedEpoch:
-    record = training.history[-1]
-    generator = training.interpolated()
-    colorizer = Colorizer(generator)
-    pictures = {}
-    for photo, rgb in photographs.items():
-        (pictures[photo],) = colorizer([rgb])
-        key = sweep.picture_key(trial, record.epoch, photo)
-        storage.put(key, encode_webp(pictures[photo]))
-    weights = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()
-    }
-    storage.put(sweep.weights_key(trial, record.epoch), save(weights))
-    judged = judge(generator) if judge else {"semantic": None, "frechet": None}
-    evaluated = EvaluatedEpoch(
-        epoch=record.epoch,
-        seconds=sum(each.seconds for each in training.history),
-        val_l1=record.val_l1,
-        val_psnr=record.val_psnr,
-        colorfulness=record.val_colorfulness,
-        **judged,
-    )
-    # TensorBoard reads a trial's files as one, in the order of their names.
-    first = (record.epoch - 1) // sweep.eval_every * sweep.eval_every
-    events = write_events(
-        values={name: getattr(training.config, name) for name in sweep.trial(trial).values},
-        records=training.history[first:],
-        scalars=evaluated.judged,
-        pictures=pictures,
-    )
-    storage.put(sweep.key("tensorboard", trial, f"events.out.tfevents.{record.epoch:05d}"), events)
-    return evaluated
+    checkpoints: Checkpoints,
+    state: TrialState,
+    inherit_from: str,
+) -> TrialState:
+    """Load what a trial goes on with: another trial's state, its own, or the package of its base.
+
+    Returns:
+        The trial's state, in which stands what it has inherited.
+    """
+    if inherit_from:
+        run.checkpoints(inherit_from).restore(training, inherit=True)
+        checkpoints.begin_lineage()
+        line = f"epoch {training.epoch} from trial {inherit_from}, with {in_words(state.values)}"
+        state = replace(state, inherited=(*state.inherited, line))
+    else:
+        checkpoints.restore(training, inherit=bool(state.inherited))
+    base = training.config.start_from
+    if base and not training.epoch:
+        models = with_embedded(run.storage)
+        training.start_from(load_generator(models, find(models, base)))
+    return state
+
+
+class _Evaluator:
+    """Evaluates a trial's generator, and stores its weights, its colourings and its events."""
+
+    def __init__(self, run: TrialRun, dataset: Dataset, val: PhotoBank) -> None:
+        storage, sweep = run.storage, run.sweep
+        self._run = run
+        self._judge = (
+            Judge(dataset, sweep.model, val, sweep.classifier) if sweep.classifier else None
+        )
+        self._photographs = {
+            photo: decode(storage.get(sweep.photograph_key(photo, "gray"))).rgb
+            for photo in sweep.photographs
+        }
+
+    def __call__(self, training: Training) -> EvaluatedEpoch:
+        """Evaluate the generator as it is after the training's last epoch."""
+        record = training.history[-1]
+        generator = training.interpolated()
+        pictures = self._color(generator, record.epoch)
+        storage, sweep, trial = self._run.storage, self._run.sweep, self._run.trial
+        weights = {
+            name: tensor.detach().cpu().contiguous()
+            for name, tensor in generator.state_dict().items()
+        }
+        storage.put(sweep.weights_key(trial, record.epoch), save(weights))
+        judged = self._judge(generator) if self._judge else {"semantic": None, "frechet": None}
+        evaluated = EvaluatedEpoch(
+            epoch=record.epoch,
+            seconds=sum(each.seconds for each in training.history),
+            val_l1=record.val_l1,
+            val_psnr=record.val_psnr,
+            colorfulness=record.val_colorfulness,
+            **judged,
+        )
+        # TensorBoard reads a trial's files as one, in the order of their names.
+        first = (record.epoch - 1) // sweep.eval_every * sweep.eval_every
+        events = write_events(
+            values={name: getattr(training.config, name) for name in sweep.trial(trial).values},
+            records=training.history[first:],
+            scalars=evaluated.judged,
+            pictures=pictures,
+        )
+        key = sweep.key("tensorboard", trial, f"events.out.tfevents.{record.epoch:05d}")
+        storage.put(key, events)
+        return evaluated
+
+    def _color(self, generator: Generator, epoch: int) -> dict[str, Pixels]:
+        """Colour the sweep's photographs, store them, and return them by name."""
+        colorizer = Colorizer(generator)
+        pictures = {}
+        for photo, rgb in self._photographs.items():
+            (pictures[photo],) = colorizer([rgb])
+            key = self._run.sweep.picture_key(self._run.trial, epoch, photo)
+            self._run.storage.put(key, encode_webp(pictures[photo]))
+        return pictures

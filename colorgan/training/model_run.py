@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from colorgan.system import device_name
 from colorgan.training.checkpoints import Checkpoints
 from colorgan.training.loop import Training, load_banks
 from colorgan.training.records import EpochRecord, history_csv
-from colorgan.training.runs import ModelResult, ModelRun, Wish, find_base
+from colorgan.training.runs import ModelResult, ModelRun, StopRequest, find_base
 from colorgan.training.states import Snapshot
 from colorgan.training.vividness import enlivened
 
@@ -35,7 +35,7 @@ def train_model(
     spec: ModelRun,
     device: torch.device,
     node: str = "",
-    observe: Callable[[float], Wish | None] = lambda fraction: None,
+    observe: Callable[[float], StopRequest | None] = lambda fraction: None,
     record: Callable[[EpochRecord], None] = lambda record: None,
     saved: Callable[[float], None] = lambda seconds: None,
     say: Callable[[str], None] = lambda line: print(line, flush=True),
@@ -48,14 +48,14 @@ def train_model(
         spec: what to train.
         device: where.
         node: address of this machine, for the record.
-        observe: called after every step with the fraction of the epoch that is done; what it wishes
-            is done before the next step.
+        observe: called after every step with the fraction of the epoch that is done; a returned
+            request is honoured before the next step.
         record: called after every epoch.
         saved: called after every checkpoint with the seconds that it took.
         say: called now and then with a line on what is done before the first epoch.
 
     Returns:
-        The result; its status is "stopped" where that was wished.
+        The result; its status is "stopped" where `observe` asked for that.
 
     Raises:
         ColorganError: the dataset cannot be read, or the training diverged.
@@ -64,85 +64,120 @@ def train_model(
     dataset = retry_transient(lambda: open_dataset(storage, spec.dataset))
     train, val = retry_transient(lambda: load_banks(dataset, spec.model, spec.training, spec.speed))
     training = Training(spec.training, train, val, device, spec.speed, spec.model)
-    checkpoints = Checkpoints(storage, spec.folder)
-    retry_transient(lambda: checkpoints.restore(training))
+    keeper = _Keeper(storage, spec, training, observe, saved, say)
+    retry_transient(lambda: keeper.checkpoints.restore(training))
     if not training.epoch and spec.training.start_from:
-        base = retry_transient(lambda: find_base(storage, spec.run, spec.training.start_from))
-        models = with_embedded(storage)
-        training.start_from(retry_transient(lambda: load_generator(models, base)))
-        if base.run == spec.run:
-            theirs = Checkpoints(storage, f"runs/{base.run}/{base.model}")
-            training.oppose_with(retry_transient(theirs.files))
-    started = time.time()
-    unsaved: Snapshot | None = None
-
-    def keep(snapshot: Snapshot) -> None:
-        nonlocal unsaved
-        began = time.monotonic()
-        history = history_csv(training.history[: snapshot.epoch])
-        retry_transient(lambda: storage.put(f"{spec.folder}/history.csv", history))
-        retry_transient(lambda: checkpoints.save(snapshot))
-        unsaved = None
-        saved(time.monotonic() - began)
-
-    def step(fraction: float) -> None:
-        wish = observe(fraction)
-        if wish and unsaved:
-            keep(unsaved)
-        if wish == "stop":
-            raise _Stopped
-
-    said = time.monotonic()
-
-    def prepare(fraction: float) -> None:
-        nonlocal said
-        step(0.0)
-        if time.monotonic() - said > _SAY_SECONDS:
-            said = time.monotonic()
-            say(f"{spec.model}: looking at the photographs once, {fraction:.0%} done")
-
-    def result(status: str, **outcome: Any) -> ModelResult:
-        history = training.history
-        return ModelResult(
-            model=spec.model,
-            status=status,
-            photographs=len(train),
-            epochs=len(history),
-            started=started,
-            ended=time.time(),
-            seconds=sum(each.seconds for each in history),
-            device=device_name(device),
-            node=node,
-            images_per_second=(
-                sum(each.images_per_second for each in history) / len(history) if history else None
-            ),
-            objective=spec.training.objective(spec.model),
-            **outcome,
-        )
-
+        _start_from_base(storage, spec, training)
+    begun = ModelResult(
+        model=spec.model,
+        status="training",
+        photographs=len(train),
+        started=time.time(),
+        device=device_name(device),
+        node=node,
+        objective=spec.training.objective(spec.model),
+    )
     try:
-        for epoch in training.run(step, prepare):
-            # Kept in memory between checkpoints: a stop may come in the middle of an epoch.
-            unsaved = training.snapshot()
+        for epoch in training.run(keeper.step, keeper.prepare):
+            keeper.hold(training.snapshot())
             record(epoch)
             if epoch.epoch % spec.checkpoint_every == 0 or epoch.epoch == spec.training.epochs:
-                keep(unsaved)
+                keeper.save()
     except _Stopped:
-        record_now = training.published()[1] if training.history else None
-        return result("stopped", **_errors(asdict(record_now) if record_now else {}))
+        metrics = asdict(training.published()[1]) if training.history else {}
+        return _ended(replace(begun, status="stopped"), training.history, metrics)
     card = retry_transient(lambda: _publish(storage, spec, dataset, training, val, device))
-    done = result("done", package=card.reference, **_errors(card.metrics))
+    published = replace(begun, status="done", package=card.reference)
+    done = _ended(published, training.history, card.metrics)
     line = (json.dumps(asdict(done)) + "\n").encode()
     retry_transient(lambda: storage.put(f"{spec.folder}/result.json", line))
     return done
 
 
-class _Stopped(Exception):  # noqa: N818 - it reads as what it says
+class _Stopped(Exception):  # noqa: N818 - it is a request, not an error
     """The training was asked to stop."""
 
 
-def _errors(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: metrics.get(name) for name in ("val_l1", "val_psnr", "val_colorfulness")}
+@dataclass
+class _Keeper:
+    """Saves a training's epochs, and honours requests between two of its steps."""
+
+    storage: Storage
+    spec: ModelRun
+    training: Training
+    observe: Callable[[float], StopRequest | None]
+    saved: Callable[[float], None]
+    say: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        self.checkpoints = Checkpoints(self.storage, self.spec.folder)
+        # Kept in memory between checkpoints: a request may come in the middle of an epoch.
+        self._unsaved: Snapshot | None = None
+        self._said = time.monotonic()
+
+    def hold(self, snapshot: Snapshot) -> None:
+        """Keep the state after an epoch in memory, until it is saved or the next epoch is done."""
+        self._unsaved = snapshot
+
+    def save(self) -> None:
+        """Save the epoch in memory, if it has not been saved before."""
+        snapshot = self._unsaved
+        if snapshot is None:
+            return
+        began = time.monotonic()
+        history = history_csv(self.training.history[: snapshot.epoch])
+        retry_transient(lambda: self.storage.put(f"{self.spec.folder}/history.csv", history))
+        retry_transient(lambda: self.checkpoints.save(snapshot))
+        self._unsaved = None
+        self.saved(time.monotonic() - began)
+
+    def step(self, fraction: float) -> None:
+        """Honour what is asked for after a step; raises _Stopped."""
+        request = self.observe(fraction)
+        if request:
+            self.save()
+        if request == "stop":
+            raise _Stopped
+
+    def prepare(self, fraction: float) -> None:
+        """The same before the first epoch, with a word on its progress now and then."""
+        self.step(0.0)
+        if time.monotonic() - self._said > _SAY_SECONDS:
+            self._said = time.monotonic()
+            self.say(f"{self.spec.model}: looking at the photographs once, {fraction:.0%} done")
+
+
+def _start_from_base(storage: Storage, spec: ModelRun, training: Training) -> None:
+    """Begin with the base's generator, and with its discriminators where it is of this run."""
+    base = retry_transient(lambda: find_base(storage, spec.run, spec.training.start_from))
+    models = with_embedded(storage)
+    training.start_from(retry_transient(lambda: load_generator(models, base)))
+    if base.run == spec.run:
+        theirs = Checkpoints(storage, f"runs/{base.run}/{base.model}")
+        training.oppose_with(retry_transient(theirs.files))
+
+
+def _ended(
+    begun: ModelResult, history: Sequence[EpochRecord], metrics: Mapping[str, Any]
+) -> ModelResult:
+    """The result of a training that ends now.
+
+    Args:
+        begun: what was known of it at its beginning, and its status.
+        history: the epochs that are done.
+        metrics: of the epoch whose state is published.
+    """
+    speed = sum(each.images_per_second for each in history) / len(history) if history else None
+    return replace(
+        begun,
+        epochs=len(history),
+        ended=time.time(),
+        seconds=sum(each.seconds for each in history),
+        images_per_second=speed,
+        val_l1=metrics.get("val_l1"),
+        val_psnr=metrics.get("val_psnr"),
+        val_colorfulness=metrics.get("val_colorfulness"),
+    )
 
 
 def _publish(

@@ -27,13 +27,26 @@ class Preset:
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
     def config(self, model: str, overrides: Mapping[str, Any]) -> TrainingConfig:
-        """A model's hyper-parameters, with a user's own over the preset's; raises ConfigError."""
+        """A model's hyper-parameters: the preset's, and over them those that a user has given.
+
+        Args:
+            model: a class, `general` or `hypercolumn`.
+            overrides: the user's own hyper-parameters, by their names in TrainingConfig.
+
+        Returns:
+            The configuration. Its `start_from` is empty where the model cannot start from what the
+            preset or the user names: no model starts from itself, nor a hypercolumn network from a
+            generator. Where it is not empty, `fine_tuning` applies.
+
+        Raises:
+            ConfigError: a value cannot be used.
+        """
+        base = overrides.get("start_from", self.training.start_from)
+        if model == base or (model == HYPERCOLUMN and not base.startswith(f"{HYPERCOLUMN}@")):
+            base = ""
         own = {"epochs": self.epochs[model]} if model in self.epochs else {}
-        config = replace(self.training, **{**own, **overrides})
-        other = model == HYPERCOLUMN and not config.start_from.startswith(f"{HYPERCOLUMN}@")
-        if other or model == config.start_from:
-            config = replace(config, start_from="")
-        return replace(config, **{**self.fine_tuning, **overrides}) if config.start_from else config
+        tuning = self.fine_tuning if base else {}
+        return replace(self.training, **{**own, **tuning, **overrides, "start_from": base})
 
 
 PRESETS: Mapping[str, Preset] = {

@@ -1,13 +1,14 @@
-"""A run: the training of one or more models on one dataset, kept in storage so that it can go on.
+"""A run: the training of one or more models on one dataset, kept in storage so that it can resume.
 
-runs/<run>/run.json                the options it was started with
+runs/<run>/run.json                the options that it was started with
 runs/<run>/<model>/…               checkpoints and history
 runs/<run>/<model>/result.json     written once the model is published
-runs/<run>/progress.json           how far it is, while a job of the cluster works on it
+runs/<run>/progress.json           its progress, while a job on a cluster works on it
 """
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -19,9 +20,9 @@ from colorgan.packages.embedded import with_embedded
 from colorgan.storage import Storage
 from colorgan.training.config import SpeedConfig, TrainingConfig, stored_config
 
-# What may be asked of a training between two steps: to keep its last epoch, since its machine may
-# be about to go; or to keep it and stop.
-Wish = Literal["save", "stop"]
+# What may be asked of a training between two steps: to save its last epoch, since its machine may
+# be about to go; or to save it and stop.
+StopRequest = Literal["save", "stop"]
 
 
 @dataclass(frozen=True)
@@ -54,25 +55,25 @@ class ModelRun:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """What came of a model's part of a run; `package` is empty unless `status` is "done".
+    """The result of a model's part of a run; `package` is None unless `status` is "done".
 
     Attributes:
         model: a class, or `general`.
         status: "done", "stopped" or "failed".
-        photographs: in the training split.
-        epochs: done.
+        photographs: number of photographs that it was trained on.
+        epochs: number of epochs done.
         started: when this job's training of it began, in seconds since the Unix epoch.
         ended: when it ended.
         seconds: spent training, over all jobs that trained it.
-        device: that it was trained on.
-        node: address of the machine.
+        device: the device that it was trained on.
+        node: address of the machine that it was trained on.
         images_per_second: mean over the epochs.
         val_l1: of the epoch whose state is published, in Lab units.
-        val_psnr: of the same, in dB.
-        val_colorfulness: of the same, as a share of that of the originals.
+        val_psnr: of the same epoch, in dB.
+        val_colorfulness: of the same epoch, as a share of the originals' colourfulness.
         package: `model@version`.
         error: the cause of a failure, in a sentence.
-        objective: what its generator learned by, in words.
+        objective: the terms of its generator's loss, for people to read.
     """
 
     model: str
@@ -95,14 +96,14 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class HeadResult:
-    """What came of the router's head in a run: `router` in summary.json.
+    """The result of the router's head in a run: `router` in summary.json.
 
     Attributes:
         status: "done", "stopped" or "failed".
-        classifier: whose features it stands on.
-        classes: that it sends to.
+        classifier: the classifier whose features it is trained on.
+        classes: the classes that it routes to.
         package: `router@version`.
-        val_accuracy: share of the validation photographs that it sends to their class.
+        val_accuracy: share of the validation photographs that it routes to their class.
         error: the cause of a failure, in a sentence.
     """
 
@@ -115,12 +116,12 @@ class HeadResult:
 
 
 def new_run_name(kind: str) -> str:
-    """A name that no run has had: the kind, the time (UTC), and a few random digits."""
+    """A new run's name: the kind, the time (UTC), and a few random digits."""
     return f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def open_run(
-    storage: Storage, run: str, fingerprint: str, models: dict[str, TrainingConfig]
+    storage: Storage, run: str, fingerprint: str, models: Mapping[str, TrainingConfig]
 ) -> bool:
     """Start a run, or go on with one of the same options.
 
@@ -138,34 +139,53 @@ def open_run(
     Raises:
         ConfigError: it was started with other options; the message names those that differ.
     """
-    key = f"runs/{check_name('run', run)}/run.json"
-    options: dict[str, Any] = {"dataset": fingerprint}
-    configs = {model: asdict(config) for model, config in models.items()}
-    known = {model: asdict(config) for model, config in run_configs(storage, run).items()}
-    going_on = storage.exists(key)
-    if going_on:
-        before: dict[str, Any] = json.loads(storage.get(key))
-        del before["models"]
-        differences = _differences(before, options)
-        for model in known.keys() & configs.keys():
-            found = _differences(known[model], configs[model])
-            differences += [f"{model}: {difference}" for difference in found]
-        if differences:
-            raise ConfigError(
-                f"run {run!r} was started with other options ({'; '.join(differences)}): "
-                "give the same ones to go on with it, or another --run"
-            )
-    storage.put(key, (json.dumps({**options, "models": known | configs}, indent=2)).encode())
+    going_on = goes_on(storage, run, fingerprint, models)
+    configs = {**run_configs(storage, run), **models}
+    document = {
+        "dataset": fingerprint,
+        "models": {model: asdict(config) for model, config in configs.items()},
+    }
+    storage.put(_options_key(run), json.dumps(document, indent=2).encode())
     return going_on
 
 
+def goes_on(
+    storage: Storage, run: str, fingerprint: str, models: Mapping[str, TrainingConfig]
+) -> bool:
+    """Whether a run was started before; the arguments are those of `open_run`.
+
+    Raises:
+        ConfigError: it was started with other options; the message names those that differ.
+    """
+    key = _options_key(run)
+    if not storage.exists(key):
+        return False
+    before: dict[str, Any] = json.loads(storage.get(key))
+    del before["models"]
+    differences = _differences(before, {"dataset": fingerprint})
+    for model, known in run_configs(storage, run).items():
+        if model in models:
+            found = _differences(asdict(known), asdict(models[model]))
+            differences += [f"{model}: {difference}" for difference in found]
+    if differences:
+        raise ConfigError(
+            f"run {run!r} was started with other options ({'; '.join(differences)}): "
+            "give the same ones to go on with it, or another --run"
+        )
+    return True
+
+
+def _options_key(run: str) -> str:
+    return f"runs/{check_name('run', run)}/run.json"
+
+
 def run_configs(storage: Storage, run: str) -> dict[str, TrainingConfig]:
-    """The hyper-parameters that a run was started with, by model; none of a new run.
+    """The hyper-parameters that a run was started with, by model; empty for a new run.
 
     Raises:
         Corrupt: they cannot be read.
     """
-    key = f"runs/{check_name('run', run)}/run.json"
+    key = _options_key(run)
     if not storage.exists(key):
         return {}
     try:
@@ -184,7 +204,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def finished_result(storage: Storage, run: str, model: str) -> ModelResult | None:
-    """The result of a model that the run has trained and published already."""
+    """The result of a model that the run has trained already, or None; raises Corrupt."""
     key = f"runs/{run}/{model}/result.json"
     if not storage.exists(key):
         return None

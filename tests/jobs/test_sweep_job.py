@@ -10,7 +10,8 @@ import torch
 
 from colorgan.data.dataset import Dataset
 from colorgan.packages.card import find
-from colorgan.sweeps.documents import open_sweep, read_history, read_state, sweep_table
+from colorgan.sweeps.documents import open_sweep, read_history, read_state
+from colorgan.sweeps.results import sweep_table
 from colorgan.training.config import TrainingConfig
 from colorgan.training.loop import Training, load_banks
 from colorgan.training.presets import find_preset

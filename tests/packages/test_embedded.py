@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ from colorgan.packages.card import find, list_models
 from colorgan.packages.embedded import EmbeddedStorage, embedded_note, with_embedded
 from colorgan.packages.weights import load_generator
 from colorgan.storage import Storage, open_storage
-from colorgan.training.bases import plan_trainings
+from colorgan.training.plan import RunRequest, plan_run
 from colorgan.training.presets import Preset
 from serve.api import create_api
 from serve.backend import LocalBackend, find_parts
@@ -260,17 +261,24 @@ def test_embedded_is_a_contestant(
 
 
 @pytest.mark.parametrize(
-    ("model", "base"), [("animals", "animals"), ("dogs", "general"), ("general", "general")]
+    ("model", "base"), [("animals", "animals"), ("people", "general"), ("general", "general")]
 )
 def test_a_training_starts_from_the_embedded_model_of_its_class_or_general(
-    scenes: Dataset, embedded: Storage, model: str, base: str
+    scenes: Dataset,
+    stand_ins: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    base: str,
 ) -> None:
+    shutil.copytree(stand_ins, tmp_path / "some")
+    shutil.rmtree(tmp_path / "some" / "models" / "people")  # as of a class of one's own
+    monkeypatch.setenv("COLORGAN_PRETRAINED", str(tmp_path / "some"))
     preset = Preset("", STAND_IN, fine_tuning={"epochs": 7})
-    configs = plan_trainings(
-        scenes.storage, scenes, "r", preset, [model], {"start_from": "embedded"}, {}, reuse=True
-    )
+    request = RunRequest("r", [model], preset, {"start_from": "embedded"}, trains_bases=False)
+    configs = plan_run(scenes.storage, scenes, request).configs
     assert list(configs) == [model]
-    assert configs[model].start_from == version(embedded, base)
+    assert configs[model].start_from == version(EmbeddedStorage(), base)
     assert configs[model].epochs == 7, "it is fine-tuned"
 
 

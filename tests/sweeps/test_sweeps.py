@@ -34,17 +34,16 @@ from colorgan.sweeps.documents import (
     EvaluatedEpoch,
     Sweep,
     TrialPlan,
-    best_epoch,
     create_sweep,
     open_sweep,
     read_history,
     read_state,
     shown_rows,
-    sweep_table,
     write_state,
 )
 from colorgan.sweeps.publishing import publish_epoch
-from colorgan.sweeps.trial import Judge, run_trial
+from colorgan.sweeps.results import best_epoch, sweep_table
+from colorgan.sweeps.trial import Judge, TrialRun, run_trial
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.loop import Training, load_banks
 from tests.races import race
@@ -73,7 +72,7 @@ def begin(scenes: Dataset, classifier: str = "", **values: tuple[Any, ...]) -> S
 
 
 def train(storage: Storage, sweep: Sweep, trial: str, **more: Any) -> Iterator[EvaluatedEpoch]:
-    return run_trial(storage, sweep, trial, CPU, SpeedConfig(), 1, **more)
+    return run_trial(TrialRun(storage, sweep, trial, CPU, SpeedConfig(), 1), **more)
 
 
 @pytest.fixture

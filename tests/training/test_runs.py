@@ -22,7 +22,7 @@ from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.loop import Training, load_banks
 from colorgan.training.model_run import train_model
 from colorgan.training.records import EpochRecord
-from colorgan.training.runs import ModelResult, ModelRun, Wish, open_run
+from colorgan.training.runs import ModelResult, ModelRun, StopRequest, open_run
 from tests.conftest import history_epochs, stage_scenes
 from tests.s3_server import S3Server
 
@@ -39,20 +39,20 @@ def model_run(dataset: Dataset, checkpoint_every: int = 1000, model: str = "anim
 
 
 class Asker:
-    """Wishes something in the middle of an epoch, once."""
+    """Asks for something in the middle of an epoch, once."""
 
-    def __init__(self, wish: Wish, epoch: int) -> None:
-        self.wish, self.epoch, self.done = wish, epoch, 0
+    def __init__(self, request: StopRequest, epoch: int) -> None:
+        self.request, self.epoch, self.done = request, epoch, 0
         self.asked = False
 
     def record(self, record: EpochRecord) -> None:
         self.done = record.epoch
 
-    def observe(self, fraction: float) -> Wish | None:
+    def observe(self, fraction: float) -> StopRequest | None:
         if self.asked or self.done != self.epoch or fraction < 0.5:
             return None
         self.asked = True
-        return self.wish
+        return self.request
 
 
 def train(dataset: Dataset, asker: Asker, checkpoint_every: int = 1000) -> ModelResult:
@@ -137,12 +137,12 @@ def test_a_machine_that_is_about_to_go_is_saved_from_and_trained_on(scenes: Data
     saved: list[int] = []
 
     class Spy(Asker):
-        def observe(self, fraction: float) -> Wish | None:
+        def observe(self, fraction: float) -> StopRequest | None:
             saved.append(Checkpoints(scenes.storage, "runs/r/animals").last())
             return super().observe(fraction)
 
     assert train(scenes, Spy("save", 3)).status == "done"
-    assert sorted(set(saved)) == [0, 3]  # without the wish: none before the last epoch
+    assert sorted(set(saved)) == [0, 3]  # without the request: none before the last epoch
 
 
 class Road:

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from colorgan.data.dataset import Dataset
 from colorgan.storage import Storage
 from colorgan.sweeps.documents import Sweep, read_state, write_state
-from colorgan.sweeps.trial import run_trial
+from colorgan.sweeps.trial import TrialRun, run_trial
 from colorgan.training.config import SpeedConfig
 from tests.browser import Shoot, fits, visit
 from tests.serve.conftest import local_server, publish_untrained
@@ -26,7 +26,8 @@ pytestmark = pytest.mark.slow
 
 
 def train(storage: Storage, sweep: Sweep, trial: str) -> Iterator[object]:
-    return run_trial(storage, sweep, trial, torch.device("cpu"), SpeedConfig(), 1)
+    cpu = torch.device("cpu")
+    return run_trial(TrialRun(storage, sweep, trial, cpu, SpeedConfig(), 1))
 
 
 @contextmanager

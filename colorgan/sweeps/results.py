@@ -1,0 +1,128 @@
+"""What the trials of a sweep have come to: tables, the best epoch, lines for a log."""
+
+import io
+import math
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+from rich.table import Table
+
+from colorgan.storage import Storage
+from colorgan.sweeps.documents import (
+    JUDGED,
+    METRICS,
+    EvaluatedEpoch,
+    Sweep,
+    in_words,
+    read_history,
+    read_state,
+)
+from colorgan.training.progress import format_seconds
+
+
+def sweep_table(storage: Storage, sweep: Sweep) -> pd.DataFrame:
+    """Every epoch of every trial, a line each.
+
+    Returns:
+        The columns trial and status, what the sweep varies, the fields of EpochRecord, and
+        JUDGED, which only evaluated epochs have.
+    """
+    lines = []
+    for plan in sweep.trials:
+        state = read_state(storage, sweep, plan.name)
+        history = read_history(storage, sweep, plan.name)
+        evaluated = {each.epoch: each for each in history.evaluations}
+        for record in history.epochs:
+            judged = evaluated.get(record.epoch)
+            lines.append(
+                {
+                    "trial": plan.name,
+                    "status": state.status,
+                    **{name: state.values[name] for name in plan.values},
+                    **asdict(record),
+                    **(judged.judged if judged else dict.fromkeys(JUDGED)),
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best evaluated epoch of a sweep."""
+
+    trial: str
+    evaluated: EvaluatedEpoch
+
+
+def best_epoch(storage: Storage, sweep: Sweep, metric: str) -> Best | None:
+    """The best evaluated epoch of all trials by a metric of METRICS; None where none has it."""
+    candidates = [
+        (value if METRICS[metric] else -value, Best(plan.name, evaluated))
+        for plan in sweep.trials
+        for evaluated in read_history(storage, sweep, plan.name).evaluations
+        if (value := getattr(evaluated, metric)) is not None and math.isfinite(value)
+    ]
+    return min(candidates, key=lambda pair: pair[0])[1] if candidates else None
+
+
+def write_results(storage: Storage, sweep: Sweep) -> str:
+    """Write results.csv; returns its key."""
+    text = io.StringIO()
+    sweep_table(storage, sweep).to_csv(text, index=False)
+    key = sweep.key("results.csv")
+    storage.put(key, text.getvalue().encode())
+    return key
+
+
+def trials_table(storage: Storage, sweep: Sweep) -> Table:
+    """Every trial as it stands after its last evaluated epoch, a line each."""
+    table = Table("trial", "status", *sweep.trials[0].values, "epochs", "time", "L1", "PSNR")
+    for heading in ("semantic", "Fréchet", "of hues", "colourfulness"):
+        table.add_column(heading)
+    for plan in sweep.trials:
+        state = read_state(storage, sweep, plan.name)
+        evaluations = read_history(storage, sweep, plan.name).evaluations
+        cells = [plan.name, state.status, *map(str, state.values.values()), str(state.epoch)]
+        if evaluations:
+            last = evaluations[-1]
+            cells += [
+                format_seconds(last.seconds),
+                f"{last.val_l1:.2f}",
+                f"{last.val_psnr:.1f} dB",
+                *(metric_text(each, 3) for each in (last.semantic, last.frechet, last.hue_frechet)),
+                metric_text(last.colorfulness, 2),
+            ]
+        table.add_row(*cells)
+    return table
+
+
+def failures(storage: Storage, sweep: Sweep) -> list[str]:
+    """A sentence for every trial that failed."""
+    states = {plan.name: read_state(storage, sweep, plan.name) for plan in sweep.trials}
+    return [
+        f"trial {name} ({in_words(state.values)}) failed: {state.error}"
+        for name, state in states.items()
+        if state.status == "failed"
+    ]
+
+
+def epoch_line(storage: Storage, sweep: Sweep, trial: str, evaluated: EvaluatedEpoch) -> str:
+    """An evaluated epoch of a trial, and the time that the trial still needs, in a line."""
+    state = read_state(storage, sweep, trial)
+    config = sweep.config(state.values)
+    left = (config.epochs - evaluated.epoch) * evaluated.seconds / evaluated.epoch
+    words = [
+        f"epoch {evaluated.epoch}/{config.epochs} ({in_words(state.values)})",
+        f"L1 {evaluated.val_l1:.2f}",
+        f"PSNR {evaluated.val_psnr:.1f} dB",
+    ]
+    if sweep.classifier:
+        words.append(f"semantic {metric_text(evaluated.semantic, 3)}")
+        words.append(f"Fréchet {metric_text(evaluated.frechet, 1)}")
+    words.append(f"colourfulness {metric_text(evaluated.colorfulness, 2)}")
+    return ", ".join([*words, f"ETA {format_seconds(left)}"])
+
+
+def metric_text(value: float | None, digits: int) -> str:
+    """A metric for people; `-` where it is missing or not finite."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"

@@ -1,0 +1,328 @@
+"""What a run trains, from what, and in which order, decided before anything is trained.
+
+`colorgan train`, jobs/train_all.py and jobs/sweep.py all ask `plan_run`.
+
+What a model starts from is a dependency of its run: another model of the run, or a package. It is
+resolved here and nowhere else. It is stored in the model's TrainingConfig, where checkpoints,
+packages and runs have always held it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from colorgan.classes import PhotoClasses
+from colorgan.data.dataset import Dataset
+from colorgan.errors import ConfigError, Corrupt, NotInStorage
+from colorgan.inference.router_choice import AUTO, HEAD, LABELS, Kind
+from colorgan.models import EMBEDDED
+from colorgan.names import ROUTER
+from colorgan.packages.card import ModelCard, find
+from colorgan.packages.embedded import EMBEDDED_MODELS, embedded_base
+from colorgan.storage import Storage
+from colorgan.training.config import SpeedConfig, TrainingConfig, by_objective
+from colorgan.training.presets import Preset
+from colorgan.training.runs import (
+    ModelResult,
+    ModelRun,
+    find_base,
+    finished_result,
+    goes_on,
+    run_configs,
+)
+
+# Why a model starts from what it starts from:
+# named     the user's --start-from says so;
+# embedded  the user named the models that come with colorgan, and this one is the model's;
+# begun     the run has begun with it;
+# latest    the preset names a model, and this is its latest package;
+# preset    the preset names a model, and the run trains it.
+Origin = Literal["named", "embedded", "begun", "latest", "preset"]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a user asks a run to train.
+
+    Attributes:
+        run: the run's name.
+        models: classes of the dataset, `general` or `hypercolumn`.
+        preset: the hyper-parameters.
+        overrides: the user's own hyper-parameters, over the preset's.
+        trains_bases: whether every base model is trained in this run. Otherwise the run takes the
+            base of a preset from the latest package of that name, where it was trained on the same
+            dataset and has the same architecture, and an explicit --start-from must exist already.
+        router: whether the router's head is trained, too; `auto` where the run trains models of
+            classes that the router `labels` does not know.
+        begun: hyper-parameters of models that began outside runs/<run>/run.json, by model.
+    """
+
+    run: str
+    models: Sequence[str]
+    preset: Preset
+    overrides: Mapping[str, Any]
+    trains_bases: bool
+    router: Kind = LABELS
+    begun: Mapping[str, TrainingConfig] = field(default_factory=dict)
+
+    @property
+    def names_base(self) -> bool:
+        """Whether the user has said what the models start from, or that it is nothing."""
+        return "start_from" in self.overrides
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a model starts from.
+
+    Attributes:
+        name: a model of the run, or a package as `model@version`.
+        origin: why it is that.
+    """
+
+    name: str
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run trains.
+
+    Attributes:
+        run: the run's name.
+        dataset: name of the dataset.
+        fingerprint: that of the dataset.
+        configs: the hyper-parameters by model; base models that were not asked for come first.
+        bases: what models start from, by model; those that start from nothing are left out.
+        finished: the results of models that the run has trained already, by model.
+        stages: the models that are still to be trained. The models of a stage can be trained at the
+            same time, once those of the stages before have been.
+        going_on: whether the run was started before.
+        head: the classifier that the router's head is trained on; empty where none is trained.
+    """
+
+    run: str
+    dataset: str
+    fingerprint: str
+    configs: Mapping[str, TrainingConfig]
+    bases: Mapping[str, Base]
+    finished: Mapping[str, ModelResult]
+    stages: tuple[tuple[str, ...], ...]
+    going_on: bool
+    head: str
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The models that are still to be trained, in the order of `configs`."""
+        return tuple(model for model in self.configs if model not in self.finished)
+
+    def only(self, model: str) -> "RunPlan":
+        """The part of the plan that trains one model alone; its base must be there already."""
+        finished = {name: result for name, result in self.finished.items() if name == model}
+        return replace(
+            self,
+            configs={model: self.configs[model]},
+            bases={name: base for name, base in self.bases.items() if name == model},
+            finished=finished,
+            stages=() if finished else ((model,),),
+        )
+
+    def model_run(
+        self, model: str, storage: str, speed: SpeedConfig, checkpoint_every: int
+    ) -> ModelRun:
+        """One model's part of the run.
+
+        Args:
+            model: one of `configs`.
+            storage: the storage's URI.
+            speed: how to use the device.
+            checkpoint_every: epochs between checkpoints.
+        """
+        return ModelRun(
+            storage=storage,
+            dataset=self.dataset,
+            run=self.run,
+            model=model,
+            training=self.configs[model],
+            speed=speed,
+            checkpoint_every=checkpoint_every,
+        )
+
+
+def plan_run(storage: Storage, dataset: Dataset, request: RunRequest) -> RunPlan:
+    """Decide what a run trains; this reads storage and changes nothing.
+
+    A model that the run has begun keeps the base that it began with, unless the user names another.
+    A user's base `embedded` is, for each model, the embedded model of its name, or else the
+    embedded general one.
+
+    Args:
+        storage: where runs and packages are.
+        dataset: what is trained on.
+        request: what the user asks for.
+
+    Raises:
+        ConfigError: a value cannot be used; a model cannot start from its base, since that has
+            another architecture or exists nowhere; or the run was started with other options.
+        NotInStorage: there is no such package, or no embedded model to start from.
+        ColorganError: a model has no photograph to be trained on, or to be validated on.
+        Corrupt: what storage holds of the run cannot be read.
+    """
+    begun = {**run_configs(storage, request.run), **request.begun}
+    bases = {
+        model: base
+        for model in request.models
+        if (base := _choose_base(storage, dataset, request, begun, model)) is not None
+    }
+    configs: dict[str, TrainingConfig] = {}
+    for base in bases.values():  # base models first
+        if "@" not in base.name and base.name not in request.models:
+            own = begun.get(base.name) or request.preset.config(base.name, request.overrides)
+            configs[base.name] = own
+    for model in request.models:
+        start_from = bases[model].name if model in bases else ""
+        overrides = {**request.overrides, "start_from": start_from}
+        configs[model] = request.preset.config(model, overrides)
+    for model in configs:
+        for split in ("train", "val"):
+            dataset.check_split(dataset.model_classes(model), split)
+    finished = {
+        model: result
+        for model in configs
+        if (result := finished_result(storage, request.run, model)) is not None
+    }
+    _check_bases(storage, request, configs, finished)
+    fingerprint = dataset.manifest.fingerprint
+    return RunPlan(
+        run=request.run,
+        dataset=dataset.manifest.name,
+        fingerprint=fingerprint,
+        configs=configs,
+        bases=bases,
+        finished=finished,
+        going_on=goes_on(storage, request.run, fingerprint, configs),
+        stages=_stages({model: configs[model] for model in configs if model not in finished}),
+        head=_head_classifier(dataset, request),
+    )
+
+
+def describe(plan: RunPlan) -> Iterator[str]:
+    """What a job's log says of a plan: objectives, packages to start from, finished models."""
+    for objective, models in by_objective(plan.configs).items():
+        yield f"{', '.join(models)}: {objective}"
+    for model in plan.waiting:
+        if "@" in plan.configs[model].start_from:
+            yield f"{model}: starts from {plan.configs[model].start_from}"
+    for model, result in plan.finished.items():
+        yield f"{model}: finished before, {result.package}"
+
+
+def trained_first(base: str, start: str) -> str:
+    """Why a base model is trained before what its user has asked for.
+
+    Args:
+        base: the model.
+        start: who starts from it, and the verb: "animals starts".
+    """
+    return (
+        f"{base} is trained first, since {start} from it in this preset; --start-from "
+        f"{base}@VERSION starts from a package instead, --start-from '' from nothing"
+    )
+
+
+def _choose_base(
+    storage: Storage,
+    dataset: Dataset,
+    request: RunRequest,
+    begun: Mapping[str, TrainingConfig],
+    model: str,
+) -> Base | None:
+    """What a requested model starts from; None where it starts from nothing."""
+    config = request.preset.config(model, request.overrides)
+    if config.start_from == EMBEDDED_MODELS:
+        return Base(embedded_base(model).reference, "embedded")
+    if request.names_base:
+        return Base(config.start_from, "named") if config.start_from else None
+    if model in begun:
+        name = begun[model].start_from
+        return Base(name, "begun") if name else None
+    if not config.start_from:
+        return None
+    reuses = not request.trains_bases
+    if reuses and not {config.start_from} & {*begun, *request.models}:
+        architecture = config.architecture(model)
+        package = _latest_package(storage, dataset, config.start_from, architecture)
+        if package:
+            return Base(package.reference, "latest")
+    return Base(config.start_from, "preset")
+
+
+def _latest_package(
+    storage: Storage, dataset: Dataset, model: str, architecture: Any
+) -> ModelCard | None:
+    """The latest package of a model, if it was trained on the dataset and has the architecture."""
+    try:
+        card = find(storage, model)
+    except (NotInStorage, Corrupt):
+        return None
+    fits = card.dataset.get("fingerprint") == dataset.manifest.fingerprint
+    return card if fits and card.architecture == architecture else None
+
+
+def _check_bases(
+    storage: Storage,
+    request: RunRequest,
+    configs: Mapping[str, TrainingConfig],
+    finished: Mapping[str, ModelResult],
+) -> None:
+    """Check that every model that is still to be trained can start from its base.
+
+    Raises:
+        ConfigError: a base has another architecture, or the run has not trained it and will not.
+        NotInStorage: there is no such package.
+    """
+    for model, config in configs.items():
+        base = config.start_from
+        if not base or model in finished:
+            continue
+        must_exist = request.names_base and not request.trains_bases and model in request.models
+        if base in configs and not must_exist:
+            architecture: Any = configs[base].architecture(base)
+        else:
+            architecture = find_base(storage, request.run, base).architecture
+        if architecture != config.architecture(model):
+            raise ConfigError(
+                f"{model} cannot start from {base}, a network of another architecture: give "
+                "another --start-from, or '' for none"
+            )
+
+
+def _stages(configs: Mapping[str, TrainingConfig]) -> tuple[tuple[str, ...], ...]:
+    """Models in stages, each in the last one that is before all models that start from it."""
+    stages: list[tuple[str, ...]] = []
+    left = dict(configs)
+    while left:
+        bases = {config.start_from for config in left.values()}
+        stage = tuple(model for model in left if model not in bases)
+        if not stage:
+            raise ConfigError(
+                f"{' and '.join(left)} start from one another: give another --start-from, or '' "
+                "for none"
+            )
+        stages.insert(0, stage)
+        left = {model: config for model, config in left.items() if model not in stage}
+    return tuple(stages)
+
+
+def _head_classifier(dataset: Dataset, request: RunRequest) -> str:
+    """The classifier that the router's head is trained on; empty where no head is trained."""
+    classes = {*dataset.manifest.classes}
+    if request.router == AUTO:
+        known = {*PhotoClasses.load().names}
+        if classes == known or classes.isdisjoint(request.models):
+            return ""
+        if "backbone" not in request.overrides:
+            return EMBEDDED  # it needs no download
+    elif request.router != HEAD:
+        return ""
+    return request.preset.config(ROUTER, request.overrides).backbone

@@ -1,0 +1,141 @@
+"""What a sweep trains, decided before anything is trained."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from colorgan.data.dataset import Dataset, Row
+from colorgan.errors import ColorganError, ConfigError
+from colorgan.evaluation.evaluate import photo_id
+from colorgan.packages.embedded import EMBEDDED_MODELS
+from colorgan.storage import Storage
+from colorgan.sweeps.documents import Sweep, TrialPlan, in_words, open_sweep, shown_rows
+from colorgan.training.config import TrainingConfig
+from colorgan.training.plan import RunPlan, RunRequest, plan_run
+from colorgan.training.presets import find_preset
+from tune.space import PRESETS, Space
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What a user asks a sweep to try.
+
+    Attributes:
+        name: the sweep's name.
+        preset: the name of one of tune.space's presets.
+        overrides: the user's own hyper-parameters of every trial, over the preset's.
+        space: what the trials vary.
+        samples: how often values are drawn from the space.
+        model: what is trained; the preset's where empty.
+        eval_every: epochs from one evaluation to the next; the preset's where None.
+        classifier: the one that judges the trials; none where empty.
+    """
+
+    name: str
+    preset: str
+    overrides: Mapping[str, Any]
+    space: Space
+    samples: int
+    model: str = ""
+    eval_every: int | None = None
+    classifier: str = ""
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep trains.
+
+    Attributes:
+        sweep: the sweep. `training.start_from` may name a model of `base_run`, which is to be
+            replaced by its package once it is trained.
+        rows: the photographs that every trial colours.
+        base_run: the run of the model that the trials start from; None where they start from a
+            package, or from nothing.
+    """
+
+    sweep: Sweep
+    rows: Sequence[Row]
+    base_run: RunPlan | None
+
+    def starting_from(self, package: str) -> "SweepPlan":
+        """The same, with the package of the model that the trials start from."""
+        training = replace(self.sweep.training, start_from=package)
+        return replace(self, sweep=replace(self.sweep, training=training), base_run=None)
+
+
+def plan_sweep(storage: Storage, dataset: Dataset, request: SweepRequest) -> SweepPlan:
+    """Decide what a sweep trains; this reads storage and changes nothing.
+
+    Raises:
+        ConfigError: a value cannot be used, or a trial cannot start from its base.
+        ColorganError: the model has no photograph to be trained on, or the classifier cannot be
+            loaded.
+    """
+    preset = PRESETS[request.preset]
+    model = request.model or preset.model
+    rows = shown_rows(dataset, model)
+    run = plan_run(storage, dataset, _run_request(storage, request, model))
+    training = run.configs[model]
+    trials = request.space.trials(request.samples, training)
+    _check_trials(model, training, trials)
+    if request.classifier:
+        _check_classifier(request.classifier)
+    sweep = Sweep(
+        name=request.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        dataset={"name": dataset.manifest.name, "fingerprint": dataset.manifest.fingerprint},
+        model=model,
+        training=training,
+        trials=trials,
+        eval_every=request.eval_every or preset.eval_every,
+        classifier=request.classifier,
+        photographs=tuple(photo_id(row) for row in rows),
+    )
+    base = training.start_from
+    return SweepPlan(sweep, rows, run.only(base) if base in run.configs else None)
+
+
+def _run_request(storage: Storage, request: SweepRequest, model: str) -> RunRequest:
+    """The request for the run in which the model that the trials start from is trained."""
+    overrides = {**PRESETS[request.preset].training, **request.overrides}
+    if "start_from" in request.space.varied:
+        overrides["start_from"] = ""  # the trials have their own
+    preset = find_preset(request.preset)
+    if overrides.get("start_from"):
+        base = preset.config(model, overrides).start_from
+        if base and base != EMBEDDED_MODELS and "@" not in base:
+            raise ConfigError(f"--start-from {base}: a trial wants a package, as {base}@VERSION")
+    begun = {}
+    if storage.exists(f"runs/{request.name}/sweep.json"):
+        begun[model] = open_sweep(storage, request.name).training
+    return RunRequest(
+        run=f"{request.name}-base",
+        models=[model],
+        preset=preset,
+        overrides=overrides,
+        trains_bases=False,
+        begun=begun,
+    )
+
+
+def _check_trials(model: str, training: TrainingConfig, trials: Sequence[TrialPlan]) -> None:
+    """Check every trial's values, before anything is trained; raises ConfigError."""
+    base = training.start_from
+    for trial in trials:
+        config = replace(training, **trial.values)
+        other = config.architecture(model) != training.architecture(model)
+        if base and config.start_from == base and other:
+            raise ConfigError(
+                f"trial {trial.name} ({in_words(trial.values)}) cannot start from {base}, a "
+                "network of another architecture: --start-from '' starts every trial from nothing"
+            )
+
+
+def _check_classifier(name: str) -> None:
+    from colorgan.models.classifiers import load_classifier  # imports PyTorch
+
+    try:
+        load_classifier(name)
+    except ColorganError as error:
+        raise ColorganError(f"{error}; --classifier none does without") from None

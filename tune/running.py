@@ -1,0 +1,143 @@
+"""Running a sweep: the model that its trials start from, the trials, and what came of them."""
+
+import logging
+import os
+import sys
+import time
+
+from cluster.connection import cluster_nodes, connected
+from cluster.job import end_stopped, say, say_table
+from cluster.planning import TrainingOptions
+from cluster.trainer import plan_shares, train_run
+from colorgan.errors import ColorganError
+from colorgan.storage import Storage
+from colorgan.sweeps.documents import EvaluatedEpoch, Sweep
+from colorgan.sweeps.publishing import publish_epoch
+from colorgan.sweeps.results import (
+    best_epoch,
+    epoch_line,
+    failures,
+    trials_table,
+    write_results,
+)
+from colorgan.training.plan import trained_first
+from colorgan.training.progress import format_seconds
+from colorgan.training.runs import open_run
+from tune.plan import SweepPlan
+from tune.space import Search
+
+# Ray Tune reads these from the environment.
+_TUNE_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # it would write files beside colorgan's own
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end as if finished on Ctrl-C
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that fails reports nothing
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints tables of its own
+}
+
+
+def train_base(
+    storage: Storage, plan: SweepPlan, options: TrainingOptions, address: str | None
+) -> SweepPlan:
+    """Train the model that a sweep's trials start from, if its run has not trained it before.
+
+    Args:
+        storage: where runs and packages are.
+        plan: the sweep's.
+        options: how to train.
+        address: of the Ray cluster; see `connected`.
+
+    Returns:
+        The plan, whose trials start from a package or from nothing.
+
+    Raises:
+        ColorganError: the training failed.
+    """
+    run = plan.base_run
+    if run is None:
+        return plan
+    (base,) = run.configs
+    result = run.finished.get(base)
+    if not result:
+        say(trained_first(base, "the trials start"))
+        open_run(storage, run.run, run.fingerprint, run.configs)
+        with connected(address):
+            shares = plan_shares(run, options, cluster_nodes())
+            result = train_run(storage, run, options, shares)[base]
+            if result.status == "stopped":
+                end_stopped("--sweep", plan.sweep.name)
+    if not result.package:
+        raise ColorganError(f"{base}, from which the trials start, failed: {result.error}")
+    say(f"the trials start from {result.package}")
+    return plan.starting_from(result.package)
+
+
+def run_trials(
+    storage: Storage, sweep: Sweep, search: Search, options: TrainingOptions, address: str | None
+) -> None:
+    """Run the trials of a sweep that are not over, and say what comes of each evaluated epoch.
+
+    Args:
+        storage: where the sweep is.
+        sweep: the sweep.
+        search: how to search its space.
+        options: how to train each trial.
+        address: of the Ray cluster; see `connected`.
+    """
+    os.environ.update(_TUNE_SETTINGS)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it warns that its own files are missing
+    with connected(address):
+        from tune.trainable import TrialRunner, run_sweep  # imports Ray: see cluster.connection
+
+        plan = options.share(len(sweep.trials), cluster_nodes())
+        say(plan.sentence([trial.name for trial in sweep.trials], "trial"))
+        runner = TrialRunner(
+            storage.uri,
+            sweep.name,
+            options.speed,
+            options.checkpoint_every,
+            plan,
+            # ASHA compares a trial with all others at its epoch; PBT with those that train.
+            replays=search.scheduler == "asha",
+        )
+        started = time.time()
+
+        def heard(trial: str, evaluated: EvaluatedEpoch) -> None:
+            say(f"trial {trial}: {epoch_line(storage, sweep, trial, evaluated)}")
+
+        try:
+            run_sweep(storage, sweep, runner, search, options.retries, heard)
+        except KeyboardInterrupt:
+            end_stopped("--sweep", sweep.name)  # Tune's threads cannot be interrupted
+        say(f"trained in {format_seconds(time.time() - started)}")
+
+
+def report_sweep(storage: Storage, sweep: Sweep, metric: str, publishes: bool) -> list[str]:
+    """Print the trials, and what failed of them; write results.csv; publish the best epoch.
+
+    Args:
+        storage: where the sweep is.
+        sweep: the sweep.
+        metric: one of METRICS, that decides which epoch is the best.
+        publishes: whether the best epoch becomes a package.
+
+    Returns:
+        A sentence for every trial that failed.
+
+    Raises:
+        ColorganError: no trial has the metric, so there is nothing to publish.
+    """
+    say_table(trials_table(storage, sweep))
+    say(f"results: {storage.location(write_results(storage, sweep))}")
+    failed = failures(storage, sweep)
+    for failure in failed:
+        print(failure, file=sys.stderr, flush=True)
+    best = best_epoch(storage, sweep, metric)
+    if best:
+        epoch, value = best.evaluated.epoch, getattr(best.evaluated, metric)
+        say(f"best by {metric}: trial {best.trial}, epoch {epoch}, {value:.4g}")
+    if publishes:
+        if best is None:
+            raise ColorganError(f"no trial has a {metric}: there is nothing to publish")
+        card = publish_epoch(storage, sweep.name, best.trial, best.evaluated.epoch)
+        say(f"published {card.reference}")
+    return failed
