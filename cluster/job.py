@@ -34,11 +34,6 @@ def run_job(
     return guarded(lambda: job(args))
 
 
-def say(line: str) -> None:
-    """Print at once: the log of a job is followed while it grows."""
-    print(line, flush=True)
-
-
 def add_address_option(parser: argparse.ArgumentParser) -> None:
     """Add the option --address."""
     parser.add_argument(
