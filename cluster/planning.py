@@ -41,7 +41,7 @@ class Plan:
     gpus: float
     threads: int
 
-    def settle(self) -> None:
+    def apply_to_process(self) -> None:
         """Let this process keep to its share: the first thing that a worker does."""
         import torch  # a job's driver plans without it
 

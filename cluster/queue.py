@@ -1,9 +1,10 @@
 """The queue of trainings: many jobs share one cluster in the order in which they were submitted.
 
-Every job asks for places for its models, and goes on asking once a second. A place is promised to
-who comes first, and as many are promised as the cluster can hold, with what its autoscaler may add;
-nobody overtakes, so nobody starves. A model needs one place and holds nothing while it waits, so no
-two jobs can wait for each other. Who does not ask any more has died, and its places are free again.
+Every job asks once a second for a reservation for each of its models. The queue grants reservations
+in the order of submission, as many as the cluster can hold together with the machines that its
+autoscaler may add. No job overtakes another, so none starves. A model holds nothing while it waits,
+so two jobs cannot deadlock. A job that stops polling is presumed dead, and its reservations are
+released.
 """
 
 import time
@@ -19,7 +20,7 @@ _FORGET_SECONDS = 30.0
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class Reservation:
     """What one model of a job needs.
 
     Attributes:
@@ -43,20 +44,20 @@ class Place:
         return f"{self.run}/{self.model}"
 
 
-class Line:
-    """Who holds a place, and who waits for one."""
+class GpuQueue:
+    """The reservations that are held, and those that are waited for."""
 
     def __init__(self) -> None:
         """Begin with nobody."""
         self._heard: dict[str, float] = {}
-        self._held: dict[str, set[Place]] = {}
-        self._wanted: dict[str, set[Place]] = {}
+        self._held: dict[str, set[Reservation]] = {}
+        self._wanted: dict[str, set[Reservation]] = {}
 
     def ask(
         self,
         run: str,
-        held: Sequence[Place],
-        wanted: Sequence[Place],
+        held: Sequence[Reservation],
+        wanted: Sequence[Reservation],
         nodes: Sequence[NodeResources],
         now: float,
     ) -> dict[str, str]:
@@ -100,10 +101,10 @@ class Line:
             self._wanted[place.run].discard(place)
             self._held[place.run].add(place)
 
-    def _before(self, place: Place) -> list[Place]:
+    def _before(self, place: Reservation) -> list[Reservation]:
         return [other for other in self._all(self._wanted) if other < place]
 
-    def _all(self, places: Mapping[str, set[Place]]) -> list[Place]:
+    def _all(self, places: Mapping[str, set[Reservation]]) -> list[Reservation]:
         return sorted(place for each in places.values() for place in each)
 
     def _drop(self, run: str) -> None:
@@ -117,20 +118,20 @@ class Queue:
         """Name the run, when its job was submitted, and what each of its models needs."""
         self._run = run
         self._places = {
-            model: Place(submitted, run, number, model, plan.cpus, plan.gpus)
+            model: Reservation(submitted, run, number, model, plan.cpus, plan.gpus)
             for number, (model, plan) in enumerate(plans.items())
         }
         self._held: set[str] = set()
         self._actor: Any = None
 
     def ask(self, wanted: Sequence[str], nodes: Sequence[NodeResources]) -> dict[str, str]:
-        """Ask for places; see `Line.ask`. Call it once a second, and at the end with nothing."""
+        """Ask for places, once a second, and at the end for none; see `GpuQueue.ask`."""
         import ray
 
         held = [self._places[model] for model in sorted(self._held)]
         arguments = (self._run, held, [self._places[model] for model in wanted], nodes)
         try:
-            answer: dict[str, str] = ray.get(self._line().ask.remote(*arguments))
+            answer: dict[str, str] = ray.get(self._queue().ask.remote(*arguments))
         except ray.exceptions.RayActorError:
             self._actor = None  # its machine has died, or it had nothing to do: ask a new one
             return dict.fromkeys(wanted, "the queue")
@@ -165,17 +166,17 @@ class _Actor:
     """The line, as the one actor of the cluster that all jobs ask."""
 
     def __init__(self) -> None:
-        self._line = Line()
+        self._queue = GpuQueue()
 
     def ask(
         self,
         run: str,
-        held: Sequence[Place],
-        wanted: Sequence[Place],
+        held: Sequence[Reservation],
+        wanted: Sequence[Reservation],
         nodes: Sequence[NodeResources],
     ) -> dict[str, str]:
-        answer = self._line.ask(run, held, wanted, nodes, time.monotonic())
-        if self._line.empty:
+        answer = self._queue.ask(run, held, wanted, nodes, time.monotonic())
+        if self._queue.empty:
             import ray
 
             # The next job starts another, of the code that is installed then.

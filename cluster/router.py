@@ -99,7 +99,7 @@ def fit_router(
 def _fit_router(
     storage: str, dataset: str, run: str, classifier: str, plan: Plan
 ) -> ModelCard | ColorganError:
-    plan.settle()
+    plan.apply_to_process()
     device = torch.device("cuda" if plan.on_gpu else "cpu")
     try:
         place = open_storage(storage)

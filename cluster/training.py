@@ -41,19 +41,19 @@ class TrainingHost:
         """See the function `fit`."""
         return fit(spec, plan, ray.get_runtime_context().current_actor, retries)
 
-    @ray.method(concurrency_group="board")
+    @ray.method(concurrency_group="progress")
     def note(self, event: Event) -> StopRequest | None:
         """Add an event; returns what the driver asks for."""
         self._events.append(event)
         return self._request
 
-    @ray.method(concurrency_group="board")
+    @ray.method(concurrency_group="progress")
     def take(self) -> list[Event]:
         """Everything since the last call."""
         events, self._events = self._events, []
         return events
 
-    @ray.method(concurrency_group="board")
+    @ray.method(concurrency_group="progress")
     def stop(self) -> None:
         """Ask every training to save its last epoch and to stop."""
         self._request = "stop"
@@ -67,7 +67,7 @@ def start_host(trainings: int) -> Any:
     here = ray.get_runtime_context().get_node_id()
     settings = {name: value for name, value in os.environ.items() if name.startswith("RAY_TRAIN_")}
     return (
-        ray.remote(num_cpus=0, concurrency_groups={"board": 1})(TrainingHost)
+        ray.remote(num_cpus=0, concurrency_groups={"progress": 1})(TrainingHost)
         .options(
             max_concurrency=trainings,
             scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
@@ -136,7 +136,7 @@ def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
     from cluster.metrics import TrainingMetrics
     from colorgan.training.model_run import train_model
 
-    plan.settle()
+    plan.apply_to_process()
     node = ray.util.get_node_ip_address()
     host.note.remote((spec.model, "training", f"{node}, process {os.getpid()}"))
     # Ray shows the process only the GPU that it was given.

@@ -29,7 +29,7 @@ from serve.config import Limits, ServeConfig
 from serve.workers import (
     GeneratorWorker,
     ModelInfo,
-    Painted,
+    PredictedColor,
     Routed,
     RouterInfo,
     RouterWorker,
@@ -81,7 +81,7 @@ class WorkerDeployment:
 
     # Whatever waits is the next batch: waiting for more would cost a lone photograph its time.
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.0)
-    async def work(self, photographs: list[Square]) -> list[Routed] | list[Painted]:
+    async def work(self, photographs: list[Square]) -> list[Routed] | list[PredictedColor]:
         """Route or colour squares; see the worker."""
         return await asyncio.to_thread(self._worker.work, photographs)
 
@@ -125,9 +125,9 @@ class HandleBackend:
         routed: Routed = await _ask(self._router.work, photograph)
         return routed
 
-    async def paint(self, model: str, photograph: Square) -> Painted:
+    async def paint(self, model: str, photograph: Square) -> PredictedColor:
         """Colour a photograph on a replica."""
-        painted: Painted = await _ask(self._generators[model].work, photograph)
+        painted: PredictedColor = await _ask(self._generators[model].work, photograph)
         return painted
 
     async def _infos(self) -> tuple[RouterInfo, dict[str, ModelInfo]]:

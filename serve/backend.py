@@ -16,7 +16,7 @@ from serve.config import ServeConfig
 from serve.workers import (
     GeneratorWorker,
     ModelInfo,
-    Painted,
+    PredictedColor,
     Routed,
     RouterInfo,
     RouterWorker,
@@ -50,7 +50,7 @@ class Backend(Protocol):
         """The same, and its colours where the router's pass gives them."""
         ...
 
-    async def paint(self, model: str, photograph: Square) -> Painted:
+    async def paint(self, model: str, photograph: Square) -> PredictedColor:
         """Colour a photograph that `colorizer.prepare` made ready for a model."""
         ...
 
@@ -101,12 +101,12 @@ def find_parts(config: ServeConfig) -> Parts:
     """
     storage = with_embedded(open_storage(config.storage))
     cards = find_cards(storage, config.models)
-    wished = config.router
+    wanted = config.router
     pinned = [pin for pin in config.models if pin.partition("@")[0] == ROUTER]
-    if pinned and not wished.head:
-        wished = replace(wished, head=pinned[-1])
+    if pinned and not wanted.head:
+        wanted = replace(wanted, head=pinned[-1])
     classes = {name: card for name, card in cards.items() if name not in (GENERAL, HYPERCOLUMN)}
-    choice = choose_router(wished, storage, classes or None)
+    choice = choose_router(wanted, storage, classes or None)
     cards = _needed(cards, choice.classes, config.models)
     used = embedded_note(storage, cards.values(), routed=False)
     note = "; ".join(filter(None, (choice.note, used)))
@@ -163,7 +163,7 @@ class LocalBackend:
         (routed,) = await asyncio.to_thread(self._router.work, [photograph])
         return routed
 
-    async def paint(self, model: str, photograph: Square) -> Painted:
+    async def paint(self, model: str, photograph: Square) -> PredictedColor:
         """Colour a photograph in a thread."""
         (painted,) = await asyncio.to_thread(self._generators[model].work, [photograph])
         return painted

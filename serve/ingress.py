@@ -32,7 +32,7 @@ from serve.parameters import (
     read_parameters,
 )
 from serve.uploads import Upload, decode_photograph, read_upload
-from serve.workers import ModelInfo, Painted, Routed, Square
+from serve.workers import ModelInfo, PredictedColor, Routed, Square
 
 Result = TypeVar("Result")
 
@@ -192,7 +192,7 @@ class PhotographIngress:
         chosen: ColorizeParameters,
         infos: Mapping[str, ModelInfo],
         labels: Labels,
-    ) -> tuple[Route | None, Painted]:
+    ) -> tuple[Route | None, PredictedColor]:
         """The colours of a photograph, and its route where the router was asked."""
         route = painted = None
         squares: dict[int, Square] = {}
@@ -329,7 +329,7 @@ def _fitting(formats: Sequence[Format], rgb: Pixels) -> Format:
 
 
 def _finish(
-    photograph: Photograph, painted: Painted, picture_format: Format, vividness: float
+    photograph: Photograph, painted: PredictedColor, picture_format: Format, vividness: float
 ) -> bytes:
     """Join a photograph with its colours at its own size, and encode it."""
     color = torch.from_numpy(np.array(painted.color)).float()

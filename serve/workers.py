@@ -63,7 +63,7 @@ class RouterInfo:
 
 
 @dataclass(frozen=True)
-class Painted:
+class PredictedColor:
     """The colours of one photograph.
 
     Attributes:
@@ -83,7 +83,7 @@ class Routed:
     """The route of one photograph, and its colours where they came out of the same pass."""
 
     route: Route
-    painted: Painted | None
+    painted: PredictedColor | None
 
 
 class RouterWorker:
@@ -136,7 +136,7 @@ class RouterWorker:
             if glance.color is not None:
                 model = glance.route.best_class
                 color = glance.color.half().numpy()
-                painted = Painted(color, self._models[model], together[model])
+                painted = PredictedColor(color, self._models[model], together[model])
             routed.append(Routed(glance.route, painted))
         return routed
 
@@ -162,10 +162,10 @@ class GeneratorWorker:
         self.info = _describe(card, self._colorizer)
         self.check()
 
-    def work(self, photographs: Sequence[Square]) -> list[Painted]:
+    def work(self, photographs: Sequence[Square]) -> list[PredictedColor]:
         """Colour photographs that `colorizer.prepare` made ready, (3, size, size) uint8 each."""
         colors = self._colorizer.generate(_stack(photographs, self.info.size)).half().numpy()
-        return [Painted(color, self.info, len(photographs)) for color in colors]
+        return [PredictedColor(color, self.info, len(photographs)) for color in colors]
 
     def check(self) -> None:
         """Run the network once; raises where it cannot."""

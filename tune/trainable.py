@@ -69,7 +69,7 @@ class TrialRunner:
 
     def __call__(self, config: dict[str, Any]) -> None:
         """Train the trial of a Tune configuration, and report every evaluated epoch."""
-        self.plan.settle()
+        self.plan.apply_to_process()
         storage = open_storage(self.storage)
         sweep = open_sweep(storage, self.sweep)
         name = str(tune.get_context().get_trial_name())

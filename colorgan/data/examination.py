@@ -102,7 +102,7 @@ def split_of(sha256: str, config: ExaminationConfig) -> str:
     return "val" if position < config.test_share + config.val_share else "train"
 
 
-def look(image: Image.Image) -> bytes:
+def perceptual_hash(image: Image.Image) -> bytes:
     """The perceptual hash of a picture: 256 bits, few of which change when it is saved anew.
 
     Halving a photograph, or JPEG of quality 40, changed at most 6 of them, brightening by a fifth
@@ -274,7 +274,7 @@ def _examine(
             width=staged.width,
             height=staged.height,
             sha256=sha256,
-            look=look(staged),
+            look=perceptual_hash(staged),
             bytes=len(image),
         ),
         image,

@@ -36,7 +36,7 @@ class Dropped:
 
 
 @dataclass(frozen=True)
-class Place:
+class StoredPhotograph:
     """Where a photograph that was kept lies.
 
     Attributes:
@@ -85,7 +85,7 @@ class Selection:
         in_two_splits: copies that were dropped of photographs that are kept in another split.
     """
 
-    kept: defaultdict[tuple[str, str], list[Place]] = field(
+    kept: defaultdict[tuple[str, str], list[StoredPhotograph]] = field(
         default_factory=lambda: defaultdict(list)
     )
     dropped: list[Dropped] = field(default_factory=list)
@@ -170,14 +170,14 @@ def _repeated(groups: Iterable[Sequence[Piece | Dropped]]) -> frozenset[str]:
     )
 
 
-def _placed(piece: Piece, source: int) -> Iterable[tuple[Facts, Place]]:
+def _placed(piece: Piece, source: int) -> Iterable[tuple[Facts, StoredPhotograph]]:
     """A piece's candidates in their order, with their place in its file."""
     rows: Counter[str] = Counter()
     facts = piece.facts()
     groups = [split for split in SPLITS if any(not f.reason and f.split == split for f in facts)]
     for each in sorted(facts, key=lambda each: each.number):
         group = groups.index(each.split) if not each.reason else len(groups)
-        yield each, Place(piece.key, group, rows[each.split], each.bytes, source)
+        yield each, StoredPhotograph(piece.key, group, rows[each.split], each.bytes, source)
         rows[each.split] += not each.reason
 
 

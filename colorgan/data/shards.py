@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from colorgan.data.dataset import SCHEMA, Shard
 from colorgan.data.examination import open_piece
 from colorgan.data.mapping import batched
-from colorgan.data.selection import Place
+from colorgan.data.selection import StoredPhotograph
 from colorgan.errors import Corrupt
 from colorgan.storage import Storage, open_storage, retry_transient
 
@@ -32,11 +32,11 @@ class ShardPlan:
     key: str
     label: str
     split: str
-    photographs: tuple[Place, ...]
+    photographs: tuple[StoredPhotograph, ...]
 
 
 def plan_shards(
-    kept: Mapping[tuple[str, str], Sequence[Place]], shard_bytes: int
+    kept: Mapping[tuple[str, str], Sequence[StoredPhotograph]], shard_bytes: int
 ) -> list[ShardPlan]:
     """Divide photographs among shards, each closed when its pictures reach so many bytes.
 
@@ -50,8 +50,10 @@ def plan_shards(
     return plans
 
 
-def _filled(photographs: Sequence[Place], shard_bytes: int) -> Iterator[list[Place]]:
-    part: list[Place] = []
+def _filled(
+    photographs: Sequence[StoredPhotograph], shard_bytes: int
+) -> Iterator[list[StoredPhotograph]]:
+    part: list[StoredPhotograph] = []
     size = 0
     for photograph in photographs:
         if part and photograph.source != part[-1].source:

@@ -185,7 +185,7 @@ def plot_confusions(confusions: Sequence[Confusion]) -> bytes:
 
 
 @dataclass(frozen=True)
-class Turn:
+class RoutedPhotograph:
     """A photograph, where the router sent it, and how every class model coloured it.
 
     Attributes:
@@ -215,7 +215,7 @@ def color_by_every_model(
     split: str,
     hybrid_from: float,
     observe: Callable[[int], None] = lambda done: None,
-) -> list[Turn]:
+) -> list[RoutedPhotograph]:
     """Colour a split with every class model.
 
     Args:
@@ -226,7 +226,7 @@ def color_by_every_model(
         hybrid_from: the score that a second class needs to make a photograph a hybrid.
         observe: called with the number of photographs that are done.
     """
-    turns: list[Turn] = []
+    turns: list[RoutedPhotograph] = []
     for rows in batched(dataset.rows(dataset.manifest.classes, split), _BATCH):
         originals = [decode(row.image).rgb for row in rows]
         routes = router(torch.stack([router.prepare(rgb) for rgb in originals]))
@@ -235,7 +235,9 @@ def color_by_every_model(
         for place, (row, original, route) in enumerate(zip(rows, originals, routes, strict=True)):
             errors = {name: _error(made[place], original) for name, made in colored.items()}
             second = sorted((0.0, *route.scores.values()))[-2]
-            turns.append(Turn(row.source, row.label, route, second >= hybrid_from, errors))
+            turns.append(
+                RoutedPhotograph(row.source, row.label, route, second >= hybrid_from, errors)
+            )
         observe(len(turns))
     return turns
 
@@ -245,7 +247,7 @@ def _error(colored: Pixels, original: Pixels) -> float:
     return float(ab_l1(pair[:1], pair[1:]))
 
 
-def turns_table(turns: Sequence[Turn]) -> pd.DataFrame:
+def turns_table(turns: Sequence[RoutedPhotograph]) -> pd.DataFrame:
     """A line a photograph: class, sent_to, score, hybrid, right, and the error of every model."""
     return pd.DataFrame(
         {
@@ -261,14 +263,14 @@ def turns_table(turns: Sequence[Turn]) -> pd.DataFrame:
     )
 
 
-def cost_of_wrong_turns(turns: Sequence[Turn]) -> pd.DataFrame:
+def cost_of_wrong_turns(turns: Sequence[RoutedPhotograph]) -> pd.DataFrame:
     """Mean errors (L1 in ab) of groups of photographs.
 
     Returns:
         A line a group: photographs, then the error of no colour, of the model that the router
         chose, of the true class's model, and of the best and the worst model of each photograph.
     """
-    groups: dict[str, list[Turn]] = {
+    groups: dict[str, list[RoutedPhotograph]] = {
         "all": list(turns),
         "router right": [turn for turn in turns if turn.sent_to == turn.photo_class],
         "router wrong": [turn for turn in turns if turn.sent_to != turn.photo_class],
@@ -280,7 +282,7 @@ def cost_of_wrong_turns(turns: Sequence[Turn]) -> pd.DataFrame:
     return pd.DataFrame([{"photographs of": name, **_means(g)} for name, g in groups.items()])
 
 
-def _means(turns: Sequence[Turn]) -> dict[str, float]:
+def _means(turns: Sequence[RoutedPhotograph]) -> dict[str, float]:
     models = [[e for name, e in turn.errors.items() if name != "gray"] for turn in turns]
     columns = {
         "gray": [turn.errors["gray"] for turn in turns],
@@ -294,7 +296,10 @@ def _means(turns: Sequence[Turn]) -> dict[str, float]:
 
 
 def misrouting_examples(
-    turns: Sequence[Turn], dataset: Dataset, split: str, colorizers: Mapping[str, Colorizer]
+    turns: Sequence[RoutedPhotograph],
+    dataset: Dataset,
+    split: str,
+    colorizers: Mapping[str, Colorizer],
 ) -> Pixels:
     """The wrong turns that cost most, and the hybrids whose models differ most, as pictures.
 

@@ -60,7 +60,7 @@ class RouterConfig(Configuration):
             )
 
     @property
-    def wish(self) -> str:
+    def preference(self) -> str:
         """`labels` or `head` where one is named, or an option that only one has; else `auto`."""
         if self.router != AUTO:
             return self.router
@@ -179,7 +179,7 @@ def choose_router(
     candidates = _candidates(config, storage)
     fitting = [each for each in candidates if models is None or _fits(each, models)]
     if not fitting:
-        head = _find_head(config, storage) if config.wish == LABELS else None
+        head = _find_head(config, storage) if config.preference == LABELS else None
         raise NotInStorage(
             _why_none_fits(candidates, head, models or {}, where or storage.uri, way_out)
         )
@@ -210,15 +210,15 @@ def choose_lone_router(config: RouterConfig, storage: Storage) -> RouterChoice:
 def _candidates(config: RouterConfig, storage: Storage) -> list[RouterChoice]:
     """The routers that the configuration allows: labels first, then the head where there is one."""
     found = []
-    if config.wish != HEAD:
+    if config.preference != HEAD:
         photo_classes = PhotoClasses.load(Path(config.classes) if config.classes else None)
         named = replace(config, router=LABELS)
         found.append(RouterChoice(named, photo_classes.names, config.classifier))
-    if config.wish != LABELS:
+    if config.preference != LABELS:
         head = _find_head(config, storage)
         if head:
             found.append(head)
-        elif config.wish == HEAD:
+        elif config.preference == HEAD:
             raise NotInStorage(
                 f"no model {ROUTER!r} in {storage.uri}: colorgan train-router --dataset NAME "
                 "trains the head that --router head takes"
@@ -236,7 +236,7 @@ def _find_head(config: RouterConfig, storage: Storage) -> RouterChoice | None:
     try:
         card = find(storage, config.head or ROUTER)
     except Corrupt:
-        if config.wish == HEAD:
+        if config.preference == HEAD:
             raise
         return None
     if not isinstance(card.architecture, HeadConfig):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from colorgan.data import selection as selecting
-from colorgan.data.examination import Facts, Piece, look
+from colorgan.data.examination import Facts, Piece, perceptual_hash
 from colorgan.data.selection import LARGEST_DISTANCE, Dropped, Outcomes, Selection
 
 
@@ -158,7 +158,7 @@ def test_looks_survive_what_is_done_to_copies_and_tell_photographs_apart() -> No
         return Image.fromarray(cells).resize((480, 360), Image.Resampling.BICUBIC)
 
     def distance(one: Image.Image, other: Image.Image) -> int:
-        a, b = (int.from_bytes(look(each), "big") for each in (one, other))
+        a, b = (int.from_bytes(perceptual_hash(each), "big") for each in (one, other))
         return (a ^ b).bit_count()
 
     original = picture()
@@ -172,5 +172,5 @@ def test_looks_are_near_at_any_size(short: int) -> None:
     cells = np.random.default_rng(1).integers(0, 256, (18, 24, 3), dtype=np.uint8)
     original = Image.fromarray(cells).resize((480, 360), Image.Resampling.BICUBIC)
     other = original.resize((short * 4 // 3, short), Image.Resampling.LANCZOS)
-    a, b = (int.from_bytes(look(each), "big") for each in (original, other))
+    a, b = (int.from_bytes(perceptual_hash(each), "big") for each in (original, other))
     assert (a ^ b).bit_count() <= LARGEST_DISTANCE

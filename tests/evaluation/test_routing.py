@@ -11,7 +11,7 @@ from colorgan.data.dataset import Dataset
 from colorgan.evaluation.routing import (
     REPORT,
     Confusion,
-    Turn,
+    RoutedPhotograph,
     color_by_every_model,
     confusions_csv,
     confusions_json,
@@ -78,8 +78,8 @@ def test_the_table_and_the_plot_hold_every_matrix() -> None:
         assert len(image.convert("RGB").getcolors(1 << 20) or []) > 50
 
 
-def turn(photo_class: str, sent_to: str, hybrid: bool, **errors: float) -> Turn:
-    return Turn("s", photo_class, Route(sent_to, 0.5, {}, None), hybrid, errors)
+def turn(photo_class: str, sent_to: str, hybrid: bool, **errors: float) -> RoutedPhotograph:
+    return RoutedPhotograph("s", photo_class, Route(sent_to, 0.5, {}, None), hybrid, errors)
 
 
 def test_the_cost_of_a_wrong_turn() -> None:
