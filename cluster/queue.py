@@ -112,7 +112,7 @@ class GpuQueue:
 
 
 class Queue:
-    """A run's end of the line: it asks the cluster's one queue, and remembers what it holds."""
+    """A run's view of the queue: it asks the cluster's one queue, and remembers what it holds."""
 
     def __init__(self, run: str, submitted: float, plans: Mapping[str, Plan]) -> None:
         """Name the run, when its job was submitted, and what each of its models needs."""
@@ -131,7 +131,7 @@ class Queue:
         held = [self._places[model] for model in sorted(self._held)]
         arguments = (self._run, held, [self._places[model] for model in wanted], nodes)
         try:
-            answer: dict[str, str] = ray.get(self._queue().ask.remote(*arguments))
+            answer: dict[str, str] = ray.get(self._shared_queue().ask.remote(*arguments))
         except ray.exceptions.RayActorError:
             self._actor = None  # its machine has died, or it had nothing to do: ask a new one
             return dict.fromkeys(wanted, "the queue")
@@ -142,7 +142,7 @@ class Queue:
         """Give a model's place back."""
         self._held.discard(model)
 
-    def _line(self) -> Any:
+    def _shared_queue(self) -> Any:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -163,7 +163,7 @@ class Queue:
 
 
 class _Actor:
-    """The line, as the one actor of the cluster that all jobs ask."""
+    """The queue, as the one actor of the cluster that all jobs ask."""
 
     def __init__(self) -> None:
         self._queue = GpuQueue()
