@@ -52,16 +52,18 @@ def train_base(
     Raises:
         ColorganError: the training failed.
     """
-    run = plan.base_run
+    run, package = plan.base_run, plan.sweep.training.start_from
     if run is None:
+        if package:
+            say(f"the trials start from {package}")
         return plan
     (base,) = run.configs
     result = run.finished.get(base)
     if not result:
         say(trained_first(base, "the trials start"))
-        open_run(storage, run.run, run.fingerprint, run.configs)
         with connected(address):
             shares = plan_shares(run, options, cluster_nodes())
+            open_run(storage, run.run, run.fingerprint, run.configs)
             result = train_run(storage, run, options, shares)[base]
             if result.status == "stopped":
                 end_stopped("--sweep", plan.sweep.name)

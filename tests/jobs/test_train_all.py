@@ -132,7 +132,9 @@ def test_three_models_train_at_the_same_time(finished_job: FinishedJob) -> None:
 def test_no_process_only_waits_that_the_trainings_can_do_without(
     finished_job: FinishedJob,
 ) -> None:
-    started = finished_job.actors - Counter({"JobSupervisor": 1, "_Actor": 1})  # the queue's
+    # The queue's, and the agents of Ray itself, which on a busy machine start late.
+    others = ("JobSupervisor", "_Actor", "DashboardAgent", "RuntimeEnvAgent")
+    started = finished_job.actors - Counter(others)
     assert started == {"TrainingHost": 1, "SynchronizationActor": 3, "RayTrainWorker": 3}
 
 
