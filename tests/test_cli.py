@@ -200,11 +200,19 @@ def test_a_damaged_package_is_one_sentence(
 
 
 def test_options_that_argparse_refuses_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["train", "--epochs", "many"], ["nonsense"], []):
+    for arguments in (["train", "--epochs", "many"], []):
         with pytest.raises(SystemExit) as exit:
             main(arguments)
         assert exit.value.code == 2
         assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_is_no_command_is_answered_in_one_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["nonsense"]) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("error: no command 'nonsense': choose of stage, ")
 
 
 def test_the_same_command_as_a_module() -> None:

@@ -21,7 +21,8 @@ from colorgan.data.dataset import open_dataset
 from colorgan.packages.card import find, list_models
 from colorgan.storage import Storage, open_storage
 from colorgan.survey import open_survey
-from colorgan.sweeps.documents import best_epoch, open_sweep
+from colorgan.sweeps.documents import open_sweep
+from colorgan.sweeps.results import best_epoch
 from tests.conftest import CHECKOUT
 
 TRAIN = ("train", "--dataset", "tiny", "--preset", "small", "--size", "32", "--width", "2")

@@ -272,7 +272,8 @@ def copied() -> set[str]:
 
 def test_the_image_takes_every_package_and_what_building_them_needs() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
-    packages = {name.split(".")[0] for name in project["tool"]["setuptools"]["packages"]}
+    found = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    packages = {name.removesuffix("*") for name in found}
     needed = {"pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
     assert copied() == packages | needed
     assert all((CHECKOUT / name).exists() for name in copied())
