@@ -207,14 +207,6 @@ def test_options_that_argparse_refuses_exit_with_2(capsys: pytest.CaptureFixture
         assert "Traceback" not in capsys.readouterr().err
 
 
-def test_what_is_no_command_is_answered_in_one_sentence(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert main(["nonsense"]) == 2
-    (sentence,) = capsys.readouterr().err.splitlines()
-    assert sentence.startswith("error: no command 'nonsense': choose of stage, ")
-
-
 def test_the_same_command_as_a_module() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "colorgan", "--version"],
