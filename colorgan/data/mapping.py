@@ -14,7 +14,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` items, the last one possibly shorter (itertools.batched needs Python 3.12)."""
+    """Lists of `size` items; the last may be shorter (itertools.batched needs Python 3.12)."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
