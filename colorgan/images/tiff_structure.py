@@ -137,7 +137,7 @@ class Structure:
 
     @property
     def holds_raw(self) -> bool:
-        """Whether it is a camera's raw file: with sensor data, or with only previews in the chain."""
+        """Whether it is a camera's raw file: with sensor data, or only previews in the chain."""
         if any(each.is_raw for each in (*self.chain, *self.children)):
             return True
         previews = self.chain and all(each.is_reduced for each in self.chain)

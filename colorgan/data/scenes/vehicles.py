@@ -143,7 +143,7 @@ def _glaze(scene: Scene, frame: Frame, panes: list[Shape], low: float, high: flo
 
 
 def _bodywork(scene: Scene, frame: Frame, shapes: list[Shape], colour: Colour, high: float) -> None:
-    """Paint glossy sheet metal, which reflects the dark road at the bottom."""
+    """Paint glossy sheet metal, which reflects the road at the bottom and the sky at the top."""
     road = scene.descent(frame.row(high / 2), frame.y + 0.01)
     dark = Blend(shaded(colour, 0.45), road)
     scene.paint(frame, shapes, colour, "metal", 0.05, blend=dark, finish=Finish(gloss=0.7))
