@@ -39,7 +39,7 @@ _KEPT = re.compile("[0-9a-f]{64}")
 _TEMPORARY = ".colorgan-part-"
 _LOCK = ".colorgan-lock-"
 _ABANDONED_S = 3600.0  # time since the last write after which a temporary file is abandoned
-_LOCK_PATIENCE_S = 600.0  # time after which another process that writes a file counts as stuck
+_LOCK_PATIENCE_S = 600.0  # time after which a process that holds a lock counts as stuck
 _LOCK_POLL_S = 0.1
 
 Files = Generator[BinaryIO, None, None]

@@ -43,7 +43,7 @@ from colorgan.storage import Storage, open_storage, retry_transient
 # Candidates per chunk; fewer online, where one download may delay its chunk for minutes.
 CHUNK = 64
 CHUNK_ONLINE = 16
-PALE = "pale"  # the reason of --min-colorfulness
+PALE = "pale"  # the reason for rejection by --min-colorfulness
 _HASH_SIDE = 16  # the perceptual hash has _HASH_SIDE ** 2 bits
 
 _SCHEMA = pa.schema(

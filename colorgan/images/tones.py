@@ -111,5 +111,5 @@ def _transform(source: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCms
 
 
 def _encode(light: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Linear light to sRGB, both in [0, 1] (IEC 61966-2-1)."""
+    """Convert linear light to sRGB, both in [0, 1] (IEC 61966-2-1)."""
     return np.where(light > 0.0031308, 1.055 * light ** (1 / 2.4) - 0.055, 12.92 * light)

@@ -224,7 +224,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        if folder.exists():  # and is a file
+        if folder.exists():  # a file has this name
             raise
         # Another process created it and a third has deleted it: the caller tries again.
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from None

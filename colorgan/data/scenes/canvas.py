@@ -109,11 +109,11 @@ class Scene:
         self.tint: Colour = (1.0, 1.0, 1.0)
 
     def uniform(self, low: float, high: float) -> float:
-        """Return a number between two bounds."""
+        """Return a random number between two bounds."""
         return low + (high - low) * float(self._chance.random())
 
     def pick(self, choices: Sequence[T]) -> T:
-        """Return one of several things."""
+        """Return a random choice."""
         return choices[int(self._chance.random() * len(choices))]
 
     def happens(self, probability: float) -> bool:
