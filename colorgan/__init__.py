@@ -27,20 +27,20 @@ def load(
     """Load models that colour photographs.
 
     Args:
-        storage: where models of one's own are, a folder or s3://bucket/prefix; by default
-            $COLORGAN_STORAGE, or artifacts/. A model that it has not comes with colorgan.
-        models: None colours each photograph with the model of its class; `embedded` does so with
-            the models that come with colorgan alone; `general`, `animals` or `animals@VERSION`
-            colours all with one; a list of `animals@VERSION` takes these versions of class models.
-        device: where the networks are to work; auto takes a GPU where there is one.
+        storage: the storage with your own models, a folder or s3://bucket/prefix; by default
+            $COLORGAN_STORAGE, or artifacts/. The embedded models stand in for those it lacks.
+        models: None colours each photograph with the model of its class; `embedded` does the same
+            with the embedded models only; `general`, `animals` or `animals@VERSION` colours every
+            photograph with that model; a list of `animals@VERSION` pins versions of class models.
+        device: the device that runs the networks; auto uses a GPU if there is one.
 
     Returns:
-        What is called with a photograph and returns it coloured: see `LoadedModels`.
+        A callable that takes a photograph and returns it coloured: see `LoadedModels`.
 
     Raises:
-        NotInStorage: there is no such model, or not one of every class.
-        ColorganError: a model cannot be read, or the device is not there.
+        NotInStorage: the model does not exist, or a class has no model.
+        ColorganError: a model cannot be read, or the device is not available.
     """
-    from colorgan.inference.loaded import load_models  # PyTorch takes seconds to import
+    from colorgan.inference.loaded import load_models  # importing PyTorch takes seconds
 
     return load_models(storage, models, device)

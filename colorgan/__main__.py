@@ -1,4 +1,4 @@
-"""`python -m colorgan` is the command `colorgan`."""
+"""Run the command `colorgan` as `python -m colorgan`."""
 
 import sys
 

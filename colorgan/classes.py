@@ -1,4 +1,4 @@
-"""The photo classes, and what datasets call photographs of each: data, in classes.toml."""
+"""The photo classes and the names that datasets use for each, read from classes.toml."""
 
 import re
 import tomllib
@@ -15,7 +15,7 @@ from colorgan.names import check_class
 
 @dataclass(frozen=True)
 class ImageNetLabel:
-    """One of the 1,000 labels of ImageNet-1k: its WordNet synset, as n01440764, and its name."""
+    """One of the 1,000 labels of ImageNet-1k: its WordNet synset (n01440764) and its name."""
 
     synset: str
     name: str
@@ -30,14 +30,14 @@ def imagenet_labels() -> tuple[ImageNetLabel, ...]:
 
 @dataclass(frozen=True)
 class PhotoClasses:
-    """What sends a photograph to a class, and what datasets call photographs of it.
+    """The rule that routes a photograph to a class, and the names that datasets use for each class.
 
     Attributes:
-        synsets: the labels' synset ids by class.
-        threshold: the least probability of a label that decides.
-        fallback: the class of a photograph that no label decides.
-        coco: COCO's supercategories ("animal") by class; classes without any are left out.
-        openimages: the MIDs of Open Images' classes ("/m/0jbk") by class; the same.
+        synsets: the ImageNet synset ids of each class.
+        threshold: the lowest probability at which a label decides the class.
+        fallback: the class of a photograph whose labels all stay below the threshold.
+        coco: COCO supercategories ("animal") of each class; classes without any are left out.
+        openimages: Open Images MIDs ("/m/0jbk") of each class; classes without any are left out.
     """
 
     synsets: Mapping[str, tuple[str, ...]]
@@ -53,11 +53,11 @@ class PhotoClasses:
 
     @classmethod
     def load(cls, path: Path | None = None) -> "PhotoClasses":
-        """Read a file of the form of classes.toml, by default that one.
+        """Read a file in the format of classes.toml, by default classes.toml itself.
 
         Raises:
-            ConfigError: it cannot be read, names a synset that ImageNet-1k has not, or puts the
-                same synset, supercategory or MID in two classes.
+            ConfigError: the file cannot be read, names a synset that is not in ImageNet-1k, or
+                puts the same synset, supercategory or MID in two classes.
         """
         try:
             if path is None:
@@ -67,7 +67,7 @@ class PhotoClasses:
             return _build(tomllib.loads(text))
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}") from None
-        except ValueError as error:  # of _build, of TOML, of UTF-8
+        except ValueError as error:  # from _build, TOML or UTF-8
             raise ConfigError(f"the classes in {path} cannot be used: {error}") from None
 
 
@@ -115,7 +115,7 @@ def _names(
     valid: Callable[[str], bool],
     kind: str,
 ) -> dict[str, tuple[str, ...]]:
-    """The lists of names by class in the table [coco] or [openimages]; empty where it is absent."""
+    """Read the names of each class from the table [coco] or [openimages]; empty if it is absent."""
     table = document.get(setting, {})
     if not isinstance(table, dict):
         raise ConfigError(f"{setting} is no table of class = [names]")

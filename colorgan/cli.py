@@ -1,7 +1,7 @@
 """The command `colorgan`: a thin face over the library.
 
-Only the module of the command that is asked for is imported, so that `--help` and commands without
-networks don't wait for PyTorch. Other packages add commands by entry points: see `Command`.
+Only the module of the requested command is imported, so that `--help` and commands without
+networks do not wait for PyTorch. Other packages add commands through entry points: see `Command`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from colorgan.errors import ConfigError
 from colorgan.system import keep_buffers
 from colorgan.version import __version__
 
-GROUP = "colorgan.commands"  # of the entry points by which other packages add commands
+GROUP = "colorgan.commands"  # entry-point group through which other packages add commands
 
 _COMMANDS = {
     name: Command(help, f"colorgan.commands.{module}", "prepare_" + name.replace("-", "_"))
@@ -41,7 +41,11 @@ _COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 1 for a fault, 2 for a bad option, 130."""
+    """Run a command and return its exit status.
+
+    Returns:
+        0, 1 for a fault, 2 for a bad option, 130 when interrupted.
+    """
     return guarded(lambda: _run(sys.argv[1:] if argv is None else argv))
 
 
@@ -71,16 +75,16 @@ def _parser(first: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _known_commands(first: Sequence[str]) -> Mapping[str, Command]:
-    """The commands by name; those of other packages are looked for only where they matter.
+    """The commands by name; those of other packages are loaded only if needed.
 
     Raises:
-        ConfigError: what should be a command is none.
+        ConfigError: the first argument is not a command.
     """
     if set(first) & set(_COMMANDS):
         return _COMMANDS
     known = dict(_COMMANDS)
     for point in entry_points(group=GROUP):
-        # Metadata may be older or newer than the code, as in a checkout of another version.
+        # The metadata may be older or newer than the code, as in a checkout of another version.
         with suppress(ImportError, AttributeError):
             known.setdefault(point.name, point.load())
     for name in first:

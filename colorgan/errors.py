@@ -1,39 +1,40 @@
-"""What can go wrong through no fault of the code: each error is one sentence for its user."""
+"""Errors that are not bugs: the message of each is one sentence for the user."""
 
 
 class ColorganError(Exception):
-    """A fault that the user can mend: the message names the thing and the way out.
+    """A fault that the user can fix: the message names the cause and the way out.
 
     The command line prints the message and exits with status 1, without a traceback.
     """
 
 
 class ConfigError(ColorganError, ValueError):
-    """An option whose value cannot be used; the command line exits with status 2."""
+    """An option has an invalid value; the command line exits with status 2."""
 
 
-class NotInStorage(ColorganError):  # noqa: N818 - the names read as what they say
-    """Nothing is stored under the name that was asked for."""
+class NotInStorage(ColorganError):  # noqa: N818 - the names read well without "Error"
+    """Nothing is stored under the requested name."""
 
 
 class StorageUnavailable(ColorganError):  # noqa: N818
-    """The storage does not answer, or has too much to do; the same may succeed in a moment."""
+    """The storage does not respond or is overloaded; a retry may succeed."""
 
 
 class Corrupt(ColorganError):  # noqa: N818
-    """What is stored is not what was written: cut short, or its checksum does not match."""
+    """A stored object is not what was written: it is truncated, or its checksum does not match."""
 
 
 class TrainingDiverged(ColorganError):  # noqa: N818
-    """A loss stopped being a finite number."""
+    """A loss is no longer finite."""
 
 
 class ImageRejected(ColorganError):  # noqa: N818
     """A photograph that cannot be used.
 
     Attributes:
-        reason: the kind of fault, one of a few words that can be counted ("truncated", …).
-        detail: what exactly was found; empty when the reason says it all.
+        reason: the kind of fault, from a small fixed set so that faults can be counted
+            ("truncated", …).
+        detail: what exactly was found; empty if the reason says it all.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

@@ -1,8 +1,7 @@
-"""Files that a command writes for its user, outside of storage.
+"""Files that a command writes for its user, outside storage.
 
-One place decides what may be written, before any work is done: never over a file that the command
-was given as input, and over another one only where its user says so. What is written appears whole
-or not at all.
+`check_outputs` decides before any work is done what may be written: an input is never overwritten,
+and another existing file only if the user allows it. A file appears complete or not at all.
 """
 
 import errno
@@ -15,20 +14,20 @@ from pathlib import Path
 
 from colorgan.errors import ColorganError, ConfigError
 
-# A path, or the number of an open file: standard input has no name, but may be a file all the same.
+# A path or a file descriptor: standard input has no path, but may be a regular file all the same.
 Input = Path | int
 
 _TEMPORARY = ".colorgan-tmp-"  # short, so that it fits wherever the file's own name does
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# Of file systems without hard links.
+# Errors of file systems without hard links.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK)
 
 
-class NotWritten(ColorganError):  # noqa: N818 - reads as what it says
-    """A file could not be written; what was there before is unchanged.
+class NotWritten(ColorganError):  # noqa: N818 - the name reads well without "Error"
+    """A file could not be written; the previous file, if any, is unchanged.
 
     Attributes:
-        full: whether the disk, or the user's quota, is full, so that nothing else has room either.
+        full: whether the disk or the user's quota is full, so that no other file has room either.
     """
 
     def __init__(self, path: Path, error: OSError) -> None:
@@ -45,17 +44,18 @@ def check_outputs(
     overwrite: bool = False,
     new_folders: bool = False,
 ) -> None:
-    """Decide whether files may be written; to be called before any work is done.
+    """Check that files may be written; call this before any work is done.
 
     Args:
-        outputs: the files that a command is going to write.
-        inputs: what it reads. Files are compared, not names: a hard link, a symbolic link and
-            another spelling on a file system that ignores case are all the same file.
-        overwrite: whether its user allows it to replace files that exist.
-        new_folders: whether folders that are not there will be made.
+        outputs: the files that the command will write.
+        inputs: the files that it reads. Files are compared, not names: a hard link, a symbolic
+            link and another spelling on a case-insensitive file system are all the same file.
+        overwrite: whether the user allows existing files to be replaced.
+        new_folders: whether the command will create missing folders.
 
     Raises:
-        ConfigError: an output is an input, exists, meets another, or has no place to be written to.
+        ConfigError: an output is an input, exists, is the same file as another output, or cannot
+            be written where it should go.
     """
     read = {identity for each in inputs if (identity := _identity(each))}
     found: dict[tuple[int, int], Path] = {}
@@ -84,22 +84,22 @@ def check_outputs(
 
 
 def check_stream(descriptor: int, inputs: Iterable[Input]) -> None:
-    """Raise ConfigError where an open file to be written, as standard output, is an input."""
+    """Raise ConfigError if an open output file, such as standard output, is also an input."""
     if (identity := _identity(descriptor)) and identity in map(_identity, inputs):
         raise ConfigError("standard output goes to a file to read: give another output")
 
 
 def write_file(path: Path, data: bytes, overwrite: bool = False) -> None:
-    """Write a file that takes its name only once it is complete and on the disk.
+    """Write a file that appears under its name only once it is complete and on the disk.
 
     Args:
-        path: the file; folders that are not there are made.
-        data: all of it.
-        overwrite: whether a file of that name is replaced. Without, one that has appeared since
+        path: the file; missing folders are created.
+        data: its content.
+        overwrite: whether an existing file is replaced. If not, a file that has appeared since
             `check_outputs` is left alone.
 
     Raises:
-        NotWritten: the disk is full, the name is taken, …; nothing is left of the new file.
+        NotWritten: the disk is full, the name is taken, …; no partial file remains.
     """
     temporary = path.with_name(_TEMPORARY + uuid.uuid4().hex)
     try:
@@ -122,7 +122,7 @@ def write_file(path: Path, data: bytes, overwrite: bool = False) -> None:
 
 
 def _publish(temporary: Path, path: Path) -> None:
-    """Give a file its name where that is free, and in one step: rename would replace another's."""
+    """Give a file its name atomically if the name is free; a rename would replace a new file."""
     try:
         os.link(temporary, path)
     except OSError as error:
@@ -133,13 +133,13 @@ def _publish(temporary: Path, path: Path) -> None:
 
 
 def _keep_mode(path: Path, descriptor: int) -> None:
-    """What replaces a private file is as private."""
-    with suppress(OSError):  # there is none to replace, or its file system knows no modes
+    """Copy the old file's mode, so that a private file stays private when it is replaced."""
+    with suppress(OSError):  # no file to replace, or a file system without modes
         os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
 
 
 def _identity(file: Input) -> tuple[int, int] | None:
-    """What tells a regular file from every other, as os.path.samefile does."""
+    """The device and inode of a regular file, which os.path.samefile compares; None for others."""
     try:
         status = os.fstat(file) if isinstance(file, int) else file.stat()
     except OSError:
@@ -148,7 +148,7 @@ def _identity(file: Input) -> tuple[int, int] | None:
 
 
 def _check_folder(path: Path, new_folders: bool) -> None:
-    """Raise ConfigError where a folder that files go to, or would be made in, takes none."""
+    """Raise ConfigError if the file's folder is missing or cannot be written to or created."""
     folder = path.parent
     while not os.path.lexists(folder) and folder != folder.parent:
         if not new_folders:

@@ -1,4 +1,4 @@
-"""How far a colouring is from the original, and how it looks by itself."""
+"""Metrics: a colouring's distance from the original, and its colourfulness."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -14,16 +14,16 @@ from colorgan.errors import ColorganError
 from colorgan.images.colorfulness import colorfulness as colorfulness
 from colorgan.images.lab import lab_to_rgb, rgb_to_lab
 
-# What torchvision names the file of AlexNet's weights, on which LPIPS stands.
+# torchvision's file name for the AlexNet weights that LPIPS uses.
 _LPIPS_WEIGHTS = "alexnet-owt-7be5be79.pth"
 
-# Of fewer, the bootstrap's standard error is a third too small, and the distance itself depends
-# on their number more than on what they are.
+# With fewer photographs, the bootstrap's standard error is a third too small, and the distance
+# depends more on their number than on their content.
 FEWEST_PHOTOGRAPHS = 20
 
-_MOST_DRAWN = 300  # photographs of a resample: its time grows with their number's cube
-_MOST_AT_ONCE = 2000  # photographs whose scalar products are kept, in 96 MB
-_LEAST_CHROMA = 1.0  # Lab units; less is gray, and what colour there is comes from rounding
+_MOST_DRAWN = 300  # photographs per resample: its time grows with the cube of their number
+_MOST_AT_ONCE = 2000  # photographs whose scalar products are kept in memory, in 96 MB
+_LEAST_CHROMA = 1.0  # Lab units; below this a picture is gray, and its colour is rounding error
 
 
 def ab_l1(colored: Tensor, original: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def ab_l1(colored: Tensor, original: Tensor) -> Tensor:
 
 
 def ab_rmse(colored: Tensor, original: Tensor) -> Tensor:
-    """Root of the mean squared difference in a and b; takes and returns as `ab_l1`."""
+    """Root mean squared difference in a and b of CIE Lab; arguments and result as for `ab_l1`."""
     return _ab_difference(colored, original).square().mean(dim=(1, 2, 3)).sqrt()
 
 
@@ -56,14 +56,14 @@ def psnr(colored: Tensor, original: Tensor) -> Tensor:
         original: the same shape.
 
     Returns:
-        (batch,) in dB; higher is better, capped at 100 for equal pictures.
+        (batch,) in dB; higher is better, capped at 100 dB for equal pictures.
     """
     error = (colored - original).square().mean(dim=(1, 2, 3))
     return -10 * torch.log10(error.clamp(min=1e-10))
 
 
 def ssim(colored: Tensor, original: Tensor) -> Tensor:
-    """Structural similarity in sRGB, under a Gaussian window of 11 pixels (torchmetrics').
+    """Structural similarity in sRGB with a Gaussian window of 11 pixels, as in torchmetrics.
 
     Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity" (2004).
 
@@ -72,7 +72,7 @@ def ssim(colored: Tensor, original: Tensor) -> Tensor:
         original: the same shape.
 
     Returns:
-        (batch,), 1 at best.
+        (batch,); 1 is best.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -80,24 +80,24 @@ def ssim(colored: Tensor, original: Tensor) -> Tensor:
         colored, original, data_range=1.0, reduction="none"
     )
     assert isinstance(similarity, Tensor)
-    return similarity.reshape(len(colored))  # of one picture it comes without a dimension
+    return similarity.reshape(len(colored))  # for one picture, torchmetrics returns a scalar
 
 
 def lpips_weights() -> Path:
-    """Where torchvision keeps AlexNet's weights, without which there is no LPIPS."""
+    """The file in which torchvision keeps AlexNet's weights, which LPIPS needs."""
     return Path(torch.hub.get_dir()) / "checkpoints" / _LPIPS_WEIGHTS
 
 
 def load_lpips() -> Callable[[Tensor, Tensor], Tensor]:
-    """Learned perceptual image patch similarity, torchmetrics' with AlexNet.
+    """Learned perceptual image patch similarity (LPIPS) with AlexNet, as in torchmetrics.
 
     Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (2018).
 
     Returns:
-        A function of pairs as those of `ssim`; 0 is best.
+        A function with the arguments and result of `ssim`; 0 is best.
 
     Raises:
-        ColorganError: AlexNet's weights are not at hand; they are not downloaded behind one's back.
+        ColorganError: AlexNet's weights are missing; they are never downloaded implicitly.
     """
     if not lpips_weights().exists():
         raise ColorganError(
@@ -116,19 +116,19 @@ def load_lpips() -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def hue_invariant(colored: Tensor, originals: Tensor) -> Tensor:
-    """Colourings as strong as their originals: their hues and nothing else are left to judge.
+    """Scale colourings to the chroma of their originals, so that only their hues are judged.
 
-    A pale colouring and a wrong one are both far from the originals. With a and b of CIE Lab
-    scaled so that the mean chroma of each picture is its original's, a pale one of right hues is
-    near, and a wrong one is as far as before.
+    A pale colouring and a wrong one are both far from the originals. This function scales a and b
+    of CIE Lab so that each picture has the mean chroma of its original: a pale colouring with the
+    right hues is then near, and a wrong one as far as before.
 
     Args:
         colored: (batch, 3, height, width) floating point sRGB in [0, 1].
         originals: the same shape, of the same photographs.
 
     Returns:
-        The same shape and dtype, in [0, 1]: colours that leave the sRGB gamut are clipped, and a
-        picture whose mean chroma is below 1 Lab unit, which has no hue, is left as it is.
+        The same shape and dtype, in [0, 1]: colours outside the sRGB gamut are clipped, and a
+        picture whose mean chroma is below 1 Lab unit has no hue and is left unchanged.
     """
     lab = rgb_to_lab(colored)
     ours, theirs = (_mean_chroma(each) for each in (lab, rgb_to_lab(originals)))
@@ -142,18 +142,18 @@ def _mean_chroma(lab: Tensor) -> Tensor:
 
 
 def colorfulness_ratio(colored: npt.ArrayLike, originals: npt.ArrayLike) -> float:
-    """How colourful the colourings are, as a share of the originals.
+    """The colourfulness of the colourings relative to the originals.
 
-    It is the ratio of the means, as colourisers are compared by it, not the mean of the ratios,
-    which a nearly gray original would decide.
+    This is the ratio of the means, the usual measure for comparing colourisers, and not the mean
+    of the ratios, which a single nearly gray original would dominate.
 
     Args:
-        colored: (photographs,), what `colorfulness` returns of the colourings.
-        originals: (photographs,), the same of the originals.
+        colored: (photographs,), the `colorfulness` of the colourings.
+        originals: (photographs,), the `colorfulness` of the originals.
 
     Returns:
-        0 for gray, 1 for as colourful as the originals; NaN where those are all gray, or there are
-        none.
+        0 for gray, 1 for as colourful as the originals; NaN if the originals are all gray or there
+        are none.
     """
     ours, theirs = (np.asarray(each, dtype=np.float64) for each in (colored, originals))
     return float(ours.mean() / theirs.mean()) if theirs.size and theirs.mean() > 0 else math.nan
@@ -162,22 +162,22 @@ def colorfulness_ratio(colored: npt.ArrayLike, originals: npt.ArrayLike) -> floa
 def frechet_distance(
     features_a: Tensor | npt.ArrayLike, features_b: Tensor | npt.ArrayLike
 ) -> float:
-    """Fréchet distance of two sets of features as normal distributions, with whole covariances.
+    """Fréchet distance of two sets of features as normal distributions with full covariances.
 
-    Heusel et al., "GANs Trained by a Two Time-Scale Update Rule" (2017), on any features. It is
-    what torchmetrics' FrechetInceptionDistance computes of them. The root of the covariances'
-    product is not taken in the space of the features, but in that of the photographs, which are
-    fewer: its trace is the sum of the singular values of A Bᵀ, A and B being the centred features.
+    Heusel et al., "GANs Trained by a Two Time-Scale Update Rule" (2017), on any features; the
+    result equals torchmetrics' FrechetInceptionDistance. The square root of the product of the
+    covariances is taken in the space of the photographs, which are fewer than the features: its
+    trace is the sum of the singular values of A Bᵀ, where A and B are the centred features.
 
-    The distance shrinks as photographs are added, even of the same distributions: compare it only
-    among sets of equally many.
+    The distance shrinks as photographs are added, even from the same distributions: compare it
+    only between sets of the same size.
 
     Args:
         features_a: (photographs, features) floating point.
-        features_b: the same, of the same features and maybe of another number of photographs.
+        features_b: the same features, possibly of a different number of photographs.
 
     Returns:
-        0 for equal means and covariances; the same whichever set comes first.
+        0 for equal means and covariances. The distance is symmetric.
 
     Raises:
         ColorganError: a set has fewer than FEWEST_PHOTOGRAPHS.
@@ -199,7 +199,7 @@ def frechet_distance(
 
 
 def _fewer_rows(centered: Tensor) -> Tensor:
-    """Rows of the same covariance, at most as many as there are columns."""
+    """Rows with the same covariance, at most as many as there are columns."""
     if len(centered) <= centered.shape[1]:
         return centered
     rows: Tensor = torch.linalg.qr(centered, mode="r").R
@@ -209,24 +209,24 @@ def _fewer_rows(centered: Tensor) -> Tensor:
 class PairedFrechet:
     """The Fréchet distance of two sets of pictures of the same photographs, and its bootstrap.
 
-    The scalar products of the features are computed once; every resample is a weighting of them.
+    The scalar products of the features are computed once; every resample only weights them.
     """
 
     def __init__(self, features_a: Tensor, features_b: Tensor) -> None:
-        """Take (photographs, features) floating point each, line by line of one photograph."""
+        """Take two (photographs, features) floating point tensors with the same photographs."""
         self._sets = features_a.double(), features_b.double()
 
     def distance(self) -> float:
-        """As `frechet_distance`, with its errors."""
+        """The distance; see `frechet_distance`, also for its errors."""
         return frechet_distance(*self._sets)
 
     def standard_error(self, seed: int = 0, resamples: int = 200) -> float:
-        """How far the distance of equally many other such photographs would be from this one.
+        """The standard error of the distance over other samples of the same size.
 
-        The standard deviation over bootstrap samples of the photographs (Efron 1979), both
-        pictures of a photograph being drawn together. The quantiles of those samples are of no use:
-        a photograph that is drawn twice adds no direction to a covariance, so that their
-        distances are all too large. Of more than 300 photographs so many are drawn (the
+        This is the standard deviation over bootstrap samples of the photographs (Efron 1979); both
+        pictures of a photograph are drawn together. The quantiles of the samples cannot be used: a
+        photograph that is drawn twice adds no direction to a covariance, so that all their
+        distances are too large. From more than 300 photographs, each sample draws 300 (the
         m out of n bootstrap, Bickel et al. 1997), which bounds time and memory.
         """
         generator = np.random.default_rng(seed)
@@ -250,7 +250,7 @@ class PairedFrechet:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Matrices of some hundred rows take several times as long on threads that are not free."""
+    """Run on one thread: a few hundred rows take several times as long on busy threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -260,18 +260,18 @@ def _one_thread() -> Iterator[None]:
 
 
 def _products(a: Tensor, b: Tensor) -> list[Tensor]:
-    center = b.mean(dim=0)  # taken off both: nothing changes but the rounding
+    center = b.mean(dim=0)  # subtracted from both: this only reduces the rounding error
     a, b = a - center, b - center
     return [a @ a.T, b @ b.T, a @ b.T]
 
 
 def _weighted_distance(products: Sequence[Tensor], weights: Tensor, count: int) -> float:
-    """The Fréchet distance of weighted photographs, from their features' scalar products.
+    """The Fréchet distance of weighted photographs, from the scalar products of their features.
 
     Args:
-        products: of the first set with itself, the second with itself, the first with the second.
-        weights: of the photographs; their sum is 1.
-        count: how many photographs the weights stand for.
+        products: the first set with itself, the second with itself, the first with the second.
+        weights: one per photograph; their sum is 1.
+        count: the number of photographs that the weights represent.
     """
     first, second, across = products
     means = [weights @ each @ weights for each in products]

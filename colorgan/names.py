@@ -1,14 +1,14 @@
-"""The names that users give to datasets, classes and runs, and the names that are taken."""
+"""The names that users give to datasets, classes and runs, and the reserved names."""
 
 import re
 
 from colorgan.errors import ConfigError
 
 GENERAL = "general"  # the model that trains on every class
-HYPERCOLUMN = "hypercolumn"  # the baseline, which trains on every class, too
+HYPERCOLUMN = "hypercolumn"  # the baseline, which also trains on every class
 ROUTER = "router"  # the model that sends photographs to the class models
-# Keys that a class cannot have, in any case: other models, and files that lie beside the folders of
-# the models or the classes.
+# Keys that a class cannot have, in upper or lower case: other models, and files beside the folders
+# of the models or classes.
 RESERVED_NAMES = (
     *(GENERAL, ROUTER, HYPERCOLUMN, "assembled", "auto", "gray", "original", "unsure"),
     *("run.json", "summary.json", "manifest.json", "dropped.csv"),
@@ -16,12 +16,12 @@ RESERVED_NAMES = (
 
 
 def is_key(name: str) -> bool:
-    """Whether a name is fit for a key in storage."""
+    """Whether a name is a valid key in storage."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None
 
 
 def check_name(kind: str, name: str) -> str:
-    """Return a name that is fit for a key in storage; raises ConfigError for any other."""
+    """Return a name that is a valid key in storage; raises ConfigError for any other."""
     if not is_key(name):
         raise ConfigError(
             f"{kind} {name!r} is not a name: use up to 100 letters, digits, '-', '_' and '.', "
@@ -31,7 +31,7 @@ def check_name(kind: str, name: str) -> str:
 
 
 def check_class(name: str) -> str:
-    """Return a name that may be a class's key; raises ConfigError for any other."""
+    """Return a valid class name; raises ConfigError for any other."""
     if check_name("class", name).lower() in RESERVED_NAMES:
         raise ConfigError(f"{name!r} cannot be a class: colorgan keeps that name; use another")
     return name

@@ -1,11 +1,11 @@
-"""Configurations: dataclasses whose values are checked, and whose fields are command-line options.
+"""Configurations: dataclasses whose values are checked and whose fields are command-line options.
 
-A field stands once, with its type, its bounds, its default and its help text:
+A field is declared once, with its type, bounds, default and help text:
 
     epochs: Count = option(200, "passes over the training photographs")
     norm: Literal["batch", "instance"] = option("instance", "normalisation")
 
-The command line shows and parses it; `Configuration` checks it, wherever the value came from.
+The command line shows and parses it; `Configuration` checks the value, wherever it came from.
 """
 
 import argparse
@@ -35,14 +35,14 @@ _KINDS = {
 
 
 class Configuration:
-    """Base of the dataclasses that users set: no instance holds a value that cannot be used.
+    """Base of the dataclasses that users set: no instance holds an invalid value.
 
-    A value must have its field's type, without conversion but from int to float; be one of the
-    choices of a Literal; lie within the bounds of its field; and, of a float, be finite.
+    A value must have the type of its field (only int converts to float), be one of the choices of
+    a Literal, lie within the bounds of the field, and be finite if it is a float.
     """
 
     def __post_init__(self) -> None:
-        """Check every field, then what concerns several of them; raises ConfigError."""
+        """Check every field, then their combination; raises ConfigError."""
         config: Any = type(self)
         values = {name: getattr(self, name) for name in _hints(config)}
         try:
@@ -50,24 +50,24 @@ class Configuration:
         except ValidationError as error:
             raise ConfigError(_sentence(config, error)) from None
         for name in values:
-            # A whole number becomes a float where the field is one. The dataclasses are frozen.
+            # An int becomes a float if the field is one. The dataclasses are frozen.
             object.__setattr__(self, name, getattr(checked, name))
         self.check()
 
     def check(self) -> None:
-        """Check what the fields' types cannot say; raises ConfigError."""
+        """Check what the fields' types cannot express; raises ConfigError."""
 
 
 def option(default: Any, help: str) -> Any:
-    """A dataclass field with the help text that its option shows."""
+    """A dataclass field with the help text of its command-line option."""
     return dataclasses.field(default=default, metadata={"help": help})
 
 
 def add_options(parser: argparse._ActionsContainer, config: type[Any]) -> None:
-    """Add an option for every field of a configuration that was declared by `option`.
+    """Add a command-line option for every field of a configuration declared by `option`.
 
-    An option that is not given leaves nothing in the parsed arguments, so that `given` can lay
-    what was given over any base.
+    An option that is not given leaves nothing in the parsed arguments, so that the values from
+    `given` can override those of any base configuration.
     """
     for field in dataclasses.fields(config):
         if not field.metadata:
@@ -94,30 +94,30 @@ def add_options(parser: argparse._ActionsContainer, config: type[Any]) -> None:
 
 
 def given(config: type[Any], args: argparse.Namespace) -> dict[str, Any]:
-    """The values of a configuration's fields that stood on the command line."""
+    """The values of a configuration's fields that were given on the command line."""
     names = {field.name for field in dataclasses.fields(config)}
     return {name: value for name, value in vars(args).items() if name in names}
 
 
 def parse(config: type[Config], args: argparse.Namespace) -> Config:
-    """A configuration from its defaults and what stood on the command line."""
+    """Build a configuration from its defaults and the options on the command line."""
     return config(**given(config, args))
 
 
 def choices_of(config: Any, name: str) -> tuple[Any, ...]:
-    """The choices of a configuration's field; none where it is no Literal."""
+    """The choices of a configuration's field; empty if it is not a Literal."""
     hint = get_type_hints(config)[name]
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def check_value(config: Any, name: str, value: Any) -> Any:
-    """Check one value by its field's type, choices and bounds alone.
+    """Check one value against the type, choices and bounds of its field only.
 
     Returns:
         The value as the configuration would hold it.
 
     Raises:
-        ConfigError: the field cannot have it.
+        ConfigError: the value is invalid for the field.
     """
     model = _model(config)
     try:
@@ -144,7 +144,7 @@ def _model(config: Any) -> type[BaseModel]:
 
 
 def _sentence(config: Any, error: ValidationError) -> str:
-    """The first fault of a configuration, in a sentence that names the option."""
+    """Describe the first fault of a configuration in a sentence that names the option."""
     fault = error.errors(include_url=False)[0]
     field, value = str(fault["loc"][0]), fault["input"]
     name, choices = _shown_name(config, field), choices_of(config, field)
@@ -164,6 +164,6 @@ def _sentence(config: Any, error: ValidationError) -> str:
 
 
 def _shown_name(config: Any, field: str) -> str:
-    """The option of a field; the field's own name where it has none."""
+    """The option of a field, or the field's own name if it has no option."""
     (found,) = (each for each in dataclasses.fields(config) if each.name == field)
     return "--" + field.replace("_", "-") if found.metadata else field

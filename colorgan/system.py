@@ -1,4 +1,4 @@
-"""This machine: what it is, what its processor can do, and how its memory is used."""
+"""This machine: its description, its processor's instructions, its devices and its memory use."""
 
 import ctypes
 import importlib.metadata
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parents[1]
 
-# The processor's instructions that decide how fast networks are on it.
+# The processor's instruction sets that determine how fast networks run on it.
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 _PACKAGES = ("torchvision", "ray", "numpy", "pillow", "pyarrow")
 
 
 def about_machine() -> dict[str, Any]:
-    """What a reader must know of where figures come from."""
+    """Describe the machine and software that measured figures come from."""
     import torch
 
     model = re.search(r"^model name\s*: (.*)$", _read("/proc/cpuinfo"), re.MULTILINE)
@@ -54,14 +54,14 @@ def about_machine() -> dict[str, Any]:
 
 
 def cpu_flags() -> list[str]:
-    """The instruction sets of the processor by the names that Linux gives them, sorted."""
+    """The instruction sets of the processor, by their names in Linux, sorted."""
     lines = _read("/proc/cpuinfo").splitlines()
     found = (line for line in lines if line.startswith(("flags", "Features")))
     return sorted(next(found, "").partition(":")[2].split())
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself: emulated, it is slower than float32."""
+    """Whether the processor multiplies bfloat16 natively: emulation is slower than float32."""
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpu_flags())
 
 
@@ -69,7 +69,7 @@ def choose_device(name: str = "auto") -> "torch.device":
     """The device for `auto`, `cpu` or `gpu`.
 
     Raises:
-        ConfigError: there is no GPU that PyTorch can use.
+        ConfigError: PyTorch finds no GPU for `gpu`.
     """
     import torch
 
@@ -81,7 +81,7 @@ def choose_device(name: str = "auto") -> "torch.device":
 
 
 def device_name(device: "torch.device") -> str:
-    """The device in words, for records: the GPU's model, or `cpu`."""
+    """The device's name for records: the GPU's model, or `cpu`."""
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
@@ -102,7 +102,7 @@ def _version(package: str) -> str | None:
 
 
 def _git(*command: str) -> str:
-    """What git says of the checkout; nothing where there is no git or no repository."""
+    """The output of a git command in the checkout; empty without git or a repository."""
     try:
         done = subprocess.run(["git", *command], cwd=CHECKOUT, capture_output=True, text=True)
     except OSError:
@@ -110,20 +110,20 @@ def _git(*command: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-# Parameters of glibc's mallopt(3), and values for batches after batches of the same large buffers.
+# Parameters of glibc's mallopt(3), set for a series of batches with the same large buffers.
 _SETTINGS = {
-    -1: 256 * 2**20,  # M_TRIM_THRESHOLD: so much may lie free before any is returned
-    -3: 32 * 2**20,  # M_MMAP_THRESHOLD, the most it takes: smaller buffers are kept when freed
-    -8: 1,  # M_ARENA_MAX: what one thread has freed, another may use
+    -1: 256 * 2**20,  # M_TRIM_THRESHOLD: this much may be free before any is returned
+    -3: 32 * 2**20,  # M_MMAP_THRESHOLD, at its maximum: smaller buffers are kept when freed
+    -8: 1,  # M_ARENA_MAX: a thread may reuse the memory that another has freed
 }
 
 
 def keep_buffers() -> None:
-    """Have freed memory kept for the next batch, in this process from now on.
+    """Keep freed memory for the next batch, in this process from now on.
 
-    By default glibc returns large buffers to the system when they are freed, and the next batch
-    faults every page in again: 8 % of a served photograph's time, and up to 16 % of a training
-    step's. Other C libraries are left as they are.
+    By default, glibc returns large buffers to the system when they are freed, and the next batch
+    faults every page in again: this takes 8 % of a served photograph's time and up to 16 % of a
+    training step's. Without glibc, this function does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

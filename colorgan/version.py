@@ -1,3 +1,3 @@
-"""The version of colorgan; pyproject.toml reads it here."""
+"""The version of colorgan, read by pyproject.toml."""
 
 __version__ = "0.1.0"

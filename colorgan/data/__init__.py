@@ -1,1 +1,1 @@
-"""Photographs in: sources, staging, the Parquet dataset, batches for training."""
+"""Training data: sources of photographs, staging, the Parquet dataset and batches."""

@@ -1,4 +1,4 @@
-"""Decoded photographs in memory, and batches of crops from them for training."""
+"""Decoded photographs in memory, and batches of their crops for training."""
 
 import os
 import tempfile
@@ -17,22 +17,21 @@ from colorgan.data.mapping import batched
 from colorgan.errors import ConfigError
 from colorgan.images.decoding import Pixels, decode, resize_square
 
-# pix2pix scales a photograph to 286 x 286 and crops 256 x 256 of it (appendix 6.2, random jitter).
+# pix2pix resizes a photograph to 286 x 286 and crops it to 256 x 256 (appendix 6.2, random jitter).
 JITTER = 286 / 256
 
 Batches = Generator[Tensor, None, None]
 Integers = npt.NDArray[np.int64]
-Group = tuple[str, int]  # a photograph's class, and its source among those of the dataset
+Group = tuple[str, int]  # a photograph's class, and the index of its source in the dataset
 
 
 class PhotoBank:
-    """The photographs of a split as one uint8 array, each the whole photograph as a square.
+    """The photographs of a split as one uint8 array, each resized as a whole to a square.
 
     Attributes:
         pixels: (photographs, side, side, 3) uint8 sRGB, in memory or in a memory-mapped file.
-        groups: (class, source) of each photograph; empty where nobody has said it.
-        weights: (photographs,) the probability of each, where an epoch draws by weight; None where
-            it takes each once.
+        groups: (class, source) of each photograph; empty if unknown.
+        weights: (photographs,) sampling probabilities; None if an epoch takes each photograph once.
     """
 
     def __init__(
@@ -41,16 +40,16 @@ class PhotoBank:
         """Take photographs.
 
         Args:
-            pixels: of them.
-            groups: class and source of each, which balancing needs.
-            balance: what has the same expected share of an epoch; see `sampling_weights`.
+            pixels: (photographs, side, side, 3) uint8 sRGB.
+            groups: class and source of each photograph, required for balancing.
+            balance: the groups that get equal expected shares of an epoch; see `sampling_weights`.
         """
         self.pixels = pixels
         self.groups = tuple(groups)
         self.weights = sampling_weights(groups, balance)
 
     def __len__(self) -> int:
-        """How many photographs there are."""
+        """The number of photographs."""
         return len(self.pixels)
 
     @classmethod
@@ -67,14 +66,14 @@ class PhotoBank:
         """Read and decode a split once.
 
         Args:
-            dataset: where the photographs are.
-            classes: whose photographs to read.
+            dataset: the dataset to read.
+            classes: the classes whose photographs are read.
             split: train, val or test.
-            side: of the squares, in pixels.
-            memory_limit: bytes; a larger array lives in a memory-mapped temporary file.
-            limit: at most so many photographs, as even over the classes, and over the sources of a
-                class, as it goes and the same ones every time; 0 is all.
-            balance: what has the same expected share of an epoch.
+            side: the side of the squares, in pixels.
+            memory_limit: in bytes; a larger array is kept in a memory-mapped temporary file.
+            limit: maximum number of photographs, balanced across classes and across the sources of
+                each class, always the same ones; 0 means all.
+            balance: the groups that get equal expected shares of an epoch.
 
         Raises:
             ColorganError: there is no such photograph, or one cannot be decoded.
@@ -95,20 +94,21 @@ class PhotoBank:
 
         workers = torch.get_num_threads()
         with ThreadPoolExecutor(workers) as pool:
-            # A bounded stride at a time, so that the encoded photographs are never all in memory.
+            # Work in bounded strides, so that the encoded photographs are never all in memory.
             for stride in batched(enumerate(images()), 16 * workers):
                 list(pool.map(lambda item: fill(*item), stride))
         return cls(pixels, groups, balance)
 
     def batches(self, batch_size: int, crop: int, rng: np.random.Generator) -> Batches:
-        """One epoch of random crops, each flipped left to right or not, in a random order.
+        """One epoch of random crops, flipped left to right at random, in a random order.
 
-        It takes every photograph once; by weight, it draws as many with replacement.
+        The epoch takes every photograph once, or draws as many with replacement if the bank has
+        weights.
 
         Args:
-            batch_size: photographs a batch; the last batch may be smaller.
+            batch_size: photographs per batch; the last batch may be smaller.
             crop: side of the crops, in pixels.
-            rng: decides the order, the crops and the flips.
+            rng: determines the order, the crops and the flips.
 
         Yields:
             (batch, 3, crop, crop) uint8 sRGB.
@@ -131,13 +131,13 @@ class PhotoBank:
 
 
 class DevicePhotographs:
-    """A bank's photographs on a device, where they are cropped and flipped, too.
+    """A bank's photographs on a device, which also crops and flips them.
 
-    Its batches are those of the bank, and none of them waits for the host.
+    Its batches equal those of the bank, and none of them waits for the host.
 
     Attributes:
         pixels: (photographs, side, side, 3) uint8 sRGB, on the device.
-        weights: as those of the bank, on the host.
+        weights: the sampling weights of the bank, on the host.
     """
 
     def __init__(self, bank: PhotoBank, device: torch.device) -> None:
@@ -146,7 +146,7 @@ class DevicePhotographs:
         self.weights = bank.weights
 
     def __len__(self) -> int:
-        """How many photographs there are."""
+        """The number of photographs."""
         return len(self.pixels)
 
     def batches(self, batch_size: int, crop: int, rng: np.random.Generator) -> Batches:
@@ -154,7 +154,7 @@ class DevicePhotographs:
         count, side = self.pixels.shape[:2]
         device = self.pixels.device
         jitter = Jitter.draw(count, side, crop, rng, self.weights)
-        # One copy to the device an epoch, and none a batch.
+        # One copy to the device per epoch instead of one per batch.
         drawn = np.stack([jitter.order, jitter.tops, jitter.lefts, jitter.flips])
         order, tops, lefts, flips = torch.from_numpy(drawn).to(device)
         line = torch.arange(crop, device=device)
@@ -174,7 +174,7 @@ class DevicePhotographs:
 
 @dataclass(frozen=True)
 class Jitter:
-    """By place in an epoch: the photograph, its crop's corner and whether it is flipped."""
+    """The random choices of an epoch, by position: photograph, corner of the crop, and flip."""
 
     order: Integers
     tops: Integers
@@ -190,57 +190,57 @@ class Jitter:
         rng: np.random.Generator,
         weights: npt.NDArray[np.float64] | None = None,
     ) -> "Jitter":
-        """Draw an epoch's.
+        """Draw the choices of one epoch.
 
         Args:
-            count: photographs.
-            side: of their squares, in pixels.
+            count: number of photographs.
+            side: side of their squares, in pixels.
             crop: side of the crops, in pixels.
-            rng: decides all.
-            weights: as those of `epoch_order`.
+            rng: determines all choices.
+            weights: sampling probabilities; see `epoch_order`.
         """
         order = epoch_order(count, rng, weights)
         tops, lefts = rng.integers(0, side - crop + 1, (2, count))
         flips = rng.integers(0, 2, size=(count,))
-        if weights is None:  # they were drawn by photograph, not by place
+        if weights is None:  # crops and flips were drawn by photograph, not by position
             tops, lefts, flips = tops[order], lefts[order], flips[order]
         return cls(order, tops, lefts, flips)
 
     def at(self, place: int) -> tuple[int, int, int, int]:
-        """Photograph, top, left, and whether it is flipped."""
+        """The photograph, top, left, and flip (0 or 1) at a position."""
         return self.order[place], self.tops[place], self.lefts[place], self.flips[place]
 
 
 def epoch_order(
     count: int, rng: np.random.Generator, weights: npt.NDArray[np.float64] | None = None
 ) -> Integers:
-    """The photographs of an epoch in their order, as many as there are.
+    """The order of the photographs in an epoch, which has as many samples as photographs.
 
     Args:
-        count: photographs.
-        rng: decides the order; one of (seed, epoch) gives the same every time.
-        weights: (photographs,) probabilities by which to draw, with replacement; None takes every
+        count: number of photographs.
+        rng: determines the order; an rng seeded by (seed, epoch) makes it reproducible.
+        weights: (photographs,) probabilities for drawing with replacement; None takes every
             photograph once.
 
     Returns:
-        (count,) places of photographs.
+        (count,) indices of photographs.
     """
     return rng.permutation(count) if weights is None else rng.choice(count, count, p=weights)
 
 
 def sampling_weights(groups: Sequence[Group], balance: Balance) -> npt.NDArray[np.float64] | None:
-    """By what probability to draw each photograph, so that what is balanced has equal shares.
+    """The sampling probability of each photograph for balanced classes or sources.
 
     Args:
         groups: class and source of each photograph.
-        balance: `classes` gives each class the same share; `sources` gives in each class, which
-            have the same share, each of its sources the same; `none` weighs nothing.
+        balance: `classes` gives each class the same share; `sources` also gives each source of a
+            class the same share of that class; `none` applies no weights.
 
     Returns:
-        (photographs,), their sum 1; None for `none`.
+        (photographs,) probabilities with a sum of 1; None for `none`.
 
     Raises:
-        ConfigError: there is something to balance, and no groups are known.
+        ConfigError: balancing is requested, but the groups are unknown.
     """
     if balance == "none":
         return None
@@ -257,9 +257,9 @@ Photographs = PhotoBank | DevicePhotographs
 
 
 def keep_on_device(bank: PhotoBank, device: torch.device, share: float) -> Photographs:
-    """A bank's photographs on a GPU where they take at most a share of its free memory.
+    """Copy a bank's photographs to a GPU if they take at most a share of its free memory.
 
-    Where they take more, and on another device, they stay in the bank.
+    If they take more, or on a device other than a GPU, the bank itself is returned.
     """
     if device.type != "cuda":
         return bank
@@ -268,17 +268,17 @@ def keep_on_device(bank: PhotoBank, device: torch.device, share: float) -> Photo
 
 
 def on_device(batches: Iterator[Tensor], device: torch.device, prefetch: bool) -> Batches:
-    """Move batches to a device, in their order.
+    """Move batches to a device, in order.
 
     Args:
-        batches: on the CPU.
-        device: where they are wanted.
-        prefetch: prepare the next batch in a thread while the device works on this one. Close the
-            iterator to end the thread.
+        batches: batches on the CPU.
+        device: the device to move them to.
+        prefetch: prepare the next batch in a thread while the device works on the current one.
+            Close the iterator to end the thread.
 
     Yields:
-        Each batch on the device. The copy to a GPU begins from pinned memory and runs beside the
-        host; whatever the device is told next waits for it.
+        Each batch on the device. The copy from pinned memory to a GPU is asynchronous to the host;
+        later work on the device waits for it.
     """
     pin = device.type == "cuda"
     prepare: Callable[[Tensor], Tensor] = Tensor.pin_memory if pin else Tensor.contiguous
@@ -288,15 +288,14 @@ def on_device(batches: Iterator[Tensor], device: torch.device, prefetch: bool) -
 
 
 def prefetched(batches: Iterator[Tensor], prepare: Callable[[Tensor], Tensor]) -> Batches:
-    """Take batches one ahead, in a thread; a fault in it is raised at the batch that it concerns.
+    """Prepare one batch ahead in a thread; its exception is raised at the batch that caused it.
 
     Args:
-        batches: what to take.
-        prepare: applied to each in the thread.
+        batches: the batches to prepare.
+        prepare: applied to each batch in the thread.
 
     Yields:
-        The prepared batches in their order. The thread ends with the iterator, or when that is
-        closed.
+        The prepared batches, in order. The thread ends when the iterator is exhausted or closed.
     """
 
     def take() -> Tensor | None:
@@ -311,7 +310,7 @@ def prefetched(batches: Iterator[Tensor], prepare: Callable[[Tensor], Tensor]) -
 
 
 def _shares(dataset: Dataset, classes: Sequence[str], split: str, limit: int) -> dict[Group, int]:
-    """How many photographs of each class and source to take."""
+    """The number of photographs to take from each class and source."""
     counts = {label: dataset.sources_of(label, split) for label in classes}
     if limit:
         totals = {label: sum(sources.values()) for label, sources in counts.items()}
@@ -325,20 +324,20 @@ def _shares(dataset: Dataset, classes: Sequence[str], split: str, limit: int) ->
 
 
 def _taken(rows: Iterable[Row], shares: Mapping[Group, int]) -> Iterator[Row]:
-    """The first rows of each class and source, as many as their share."""
+    """The first rows of each class and source, up to their share."""
     left = dict(shares)
     for row in rows:
         if left[row.label, row.source_index]:
             left[row.label, row.source_index] -= 1
             yield row
         if not any(left.values()):
-            return  # or shards would be read that nobody needs
+            return  # avoids reading further shards
 
 
 def _allocate(shape: tuple[int, ...], memory_limit: int) -> Pixels:
     if int(np.prod(shape)) <= memory_limit:
         return np.empty(shape, np.uint8)
-    # Without a name the file cannot outlive the process, however that ends.
+    # An unlinked file cannot outlive the process, however it ends.
     descriptor, path = tempfile.mkstemp(prefix="colorgan-photos-")
     with os.fdopen(descriptor, "r+b") as file:
         os.unlink(path)  # noqa: PTH108 - Path says the same with more words

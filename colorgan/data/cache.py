@@ -1,13 +1,13 @@
-"""A dataset's shards as open files, checked: read in place, or through a cache on the local disk.
+"""Verified shards of a dataset as open files, read in place or through a cache on the local disk.
 
-The cache is for a storage that is remote, and for what takes long to compute of photographs. All
-processes of a machine share it:
+The cache holds the shards of remote storages, and features that take long to compute. All processes
+of a machine share it:
 
     $COLORGAN_CACHE        its folder (default: colorgan in $XDG_CACHE_HOME or ~/.cache)
-    $COLORGAN_CACHE_GIB    its size in GiB (default: 20); 0 keeps nothing
+    $COLORGAN_CACHE_GIB    its size in GiB (default: 20); 0 disables it
 
-A file there is named by a SHA-256, a shard by its content's, so that it is kept once whatever
-dataset it is of.
+Its files are named by a SHA-256. That of a shard is the hash of its content, so that a shard of
+several datasets is kept once.
 """
 
 import fcntl
@@ -31,15 +31,15 @@ from colorgan.data.mapping import Stopped
 from colorgan.errors import ColorganError, ConfigError, Corrupt, StorageUnavailable
 from colorgan.storage import Storage, retry_transient
 
-_AHEAD = 4  # shards that are downloaded while one is read
-_AHEAD_IN_MEMORY = 1  # the same, where no disk takes them
-_PART = 16 * 2**20  # bytes that one request asks a storage for
+_AHEAD = 4  # shards downloaded while one is read
+_AHEAD_IN_MEMORY = 1  # the same, if they cannot be cached on disk
+_PART = 16 * 2**20  # bytes per request to the storage
 _DEFAULT_GIB = "20"
 _KEPT = re.compile("[0-9a-f]{64}")
 _TEMPORARY = ".colorgan-part-"
 _LOCK = ".colorgan-lock-"
-_ABANDONED_S = 3600.0  # after its last byte a temporary file is nobody's
-_LOCK_PATIENCE_S = 600.0  # that another process may take for a shard before it is taken for stuck
+_ABANDONED_S = 3600.0  # time since the last write after which a temporary file is abandoned
+_LOCK_PATIENCE_S = 600.0  # time after which a process that holds a lock counts as stuck
 _LOCK_POLL_S = 0.1
 
 Files = Generator[BinaryIO, None, None]
@@ -47,7 +47,7 @@ Files = Generator[BinaryIO, None, None]
 
 @dataclass(frozen=True)
 class StoredShard:
-    """A shard under its key in storage, and what it must be: its size in bytes, its SHA-256."""
+    """A shard's key in storage, and its expected size in bytes and SHA-256."""
 
     key: str
     bytes: int
@@ -55,16 +55,16 @@ class StoredShard:
 
 
 def open_shards(storage: Storage, shards: Sequence[StoredShard]) -> Files:
-    """Open shards one after another; each file is closed when the next one is asked for.
+    """Open shards one after another; each file is closed when the next one is requested.
 
-    A remote storage's shards come through the cache, and the next ones are downloaded while one is
-    read; where the cache's folder cannot be written or the disk is full, through memory. Close the
-    iterator to end the downloads.
+    Shards of a remote storage are read through the cache, or through memory if the cache's folder
+    cannot be written or the disk is full. The next shards are downloaded while one is read. Close
+    the iterator to stop the downloads.
 
     Raises:
         Corrupt: a shard does not match its checksum.
-        NotInStorage: a shard is gone.
-        StorageUnavailable: the storage has not answered for a long time.
+        NotInStorage: a shard is missing.
+        StorageUnavailable: the storage has not responded for a long time.
         ConfigError: $COLORGAN_CACHE_GIB is not a size.
     """
     files = _through_cache(storage, shards) if storage.remote else _in_place(storage, shards)
@@ -108,7 +108,7 @@ def _through_cache(storage: Storage, shards: Sequence[StoredShard]) -> Files:
         try:
             return future.result()
         except StorageUnavailable:
-            # Waiting is for the reader's own thread, which can be interrupted.
+            # The retries run in the reader's own thread, which can be interrupted.
             return retry_transient(lambda: fetch(shard))
 
     try:
@@ -129,7 +129,7 @@ def _through_cache(storage: Storage, shards: Sequence[StoredShard]) -> Files:
 def _download(
     storage: Storage, shard: StoredShard, target: BinaryIO, stop: threading.Event
 ) -> BinaryIO:
-    """Write a shard to a file, check it, and return the file at its beginning."""
+    """Write a shard to a file, verify it, and return the file positioned at its beginning."""
     digest, size = hashlib.sha256(), 0
     with storage.open(shard.key) as source:
         while part := source.read(_PART):
@@ -152,19 +152,19 @@ def _damaged(shard: StoredShard, size: int) -> Corrupt:
 
 
 def cache_folder() -> Path | None:
-    """The folder of this machine's cache, which is made; None where it cannot be."""
+    """Create the folder of this machine's cache and return it; None if that is impossible."""
     try:
         named = os.environ.get("COLORGAN_CACHE")
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = Path(named) if named else Path(caches, "colorgan")
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # Path.home's, where the user has none
+    except (OSError, RuntimeError):  # Path.home raises RuntimeError for a user without a home
         return None
     return folder
 
 
 def find_cache() -> "Cache | None":
-    """The cache that the environment names; None where there is to be none, or can be none."""
+    """The cache configured by the environment; None if it is disabled or cannot be created."""
     said = os.environ.get("COLORGAN_CACHE_GIB") or _DEFAULT_GIB
     try:
         limit = float(said) * 2**30
@@ -177,17 +177,17 @@ def find_cache() -> "Cache | None":
 
 
 class Cache:
-    """Files in a folder, those least recently used removed when there are too many.
+    """Files in a folder; the least recently used ones are removed when their size exceeds a limit.
 
-    A file may be removed while somebody reads it: what is open stays readable.
+    A file may be removed while a process reads it: an open file stays readable.
     """
 
     def __init__(self, folder: Path, limit: float) -> None:
-        """Sweep the folder.
+        """Open a cache and remove what exceeds its limit.
 
         Args:
-            folder: may hold other files, which stay untouched.
-            limit: bytes of all the files.
+            folder: the folder; any other files in it stay untouched.
+            limit: the maximum total size of the files, in bytes.
         """
         self._folder = folder
         self._limit = limit
@@ -196,8 +196,8 @@ class Cache:
             self._make_room(0)
 
     def open(self, storage: Storage, shard: StoredShard, stop: threading.Event) -> BinaryIO | None:
-        """A shard's file, downloaded where it is not there yet; None where it cannot be kept."""
-        # The manifest's word becomes a file's name, so it must be a digest and nothing else.
+        """Open a shard's file, downloaded if it is not cached; None if it cannot be kept."""
+        # This text from the manifest becomes a file name, so it must be a digest.
         if not _KEPT.fullmatch(shard.sha256):
             return None
 
@@ -211,26 +211,27 @@ class Cache:
         return self._open(shard.sha256, shard.bytes, whole, write, stop)
 
     def has_room(self, size: int) -> bool:
-        """Whether files of so many bytes in all can be kept at once."""
+        """Whether files with this total size in bytes can be kept at the same time."""
         try:
-            # What is there may be thrown away, or be among them.
+            # Existing files may be removed, or be among the ones in question.
             kept = sum(entry.stat().st_size for entry in self._files())
             return size <= min(self._limit, shutil.disk_usage(self._folder).free + kept)
         except OSError:
             return False
 
     def keep(self, name: str, size: int, write: Callable[[BinaryIO], None]) -> BinaryIO | None:
-        """A file that takes long to compute, written where it is not there yet.
+        """Open a file that takes long to compute, written if it is not cached.
 
-        It is there whole or not at all; one process of the machine writes it while the others wait.
+        The file appears complete or not at all; one process of the machine writes it while the
+        others wait.
 
         Args:
-            name: a SHA-256 (hex) of all that decides its content.
-            size: of it, in bytes.
-            write: writes it.
+            name: the SHA-256 (hex) of everything that determines its content.
+            size: its size in bytes.
+            write: writes its content.
 
         Returns:
-            The file at its beginning, open for reading; None where it cannot be kept.
+            The file open for reading, at its beginning; None if it cannot be kept.
         """
 
         def whole(file: BinaryIO) -> bool:
@@ -257,7 +258,7 @@ class Cache:
             with self._alone(name, stop):
                 return self._kept(name, whole) or self._add(name, size, write)
         except OSError:
-            # The disk is full, or the folder is gone: the next files need not find out again.
+            # The disk is full or the folder is gone, so the next files are not attempted.
             self._full = True
             return None
 
@@ -288,18 +289,18 @@ class Cache:
             self._make_room(0)
         except BaseException:
             temporary.unlink(missing_ok=True)
-            with suppress(OSError):  # what a full disk has not taken yet
+            with suppress(OSError):  # closing flushes, which fails again if the disk is full
                 file.close()
             raise
         return file
 
     @contextmanager
     def _alone(self, name: str, stop: threading.Event) -> Iterator[None]:
-        """Keep the machine's other readers from writing the same file meanwhile.
+        """Prevent other processes of the machine from writing the same file at the same time.
 
-        A lock saves work and nothing else, so whoever cannot have it goes on without.
+        The lock only saves work, so a process that cannot get it continues without.
         """
-        # Few files, of which none is ever removed: removing a lock is a race.
+        # The lock files are few and are never removed, because removing a lock is a race.
         with (self._folder / (_LOCK + name[:2])).open("ab") as lock:
             give_up = time.monotonic() + _LOCK_PATIENCE_S
             while not _locked(lock) and time.monotonic() < give_up:
@@ -312,7 +313,7 @@ class Cache:
                     fcntl.flock(lock, fcntl.LOCK_UN)
 
     def _make_room(self, wanted: int) -> None:
-        """Remove files until `wanted` bytes more fit, and what killed processes have left."""
+        """Remove abandoned temporary files, and cached files until `wanted` more bytes fit."""
         total = wanted
         kept: list[tuple[int, int, str]] = []
         with os.scandir(self._folder) as entries:

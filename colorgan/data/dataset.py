@@ -1,10 +1,10 @@
-"""The Parquet dataset in storage: its manifest, its rows, its checksums.
+"""The Parquet dataset in storage: its manifest, rows and checksums.
 
     datasets/<dataset>/manifest.json
     datasets/<dataset>/<class>/<split>-00000.parquet
 
-The manifest is written last, so a dataset is visible whole or not at all, and it holds a checksum
-of every shard, which a reader verifies.
+The manifest is written last, so a dataset becomes visible complete or not at all. It holds a
+checksum of every shard, which readers verify.
 """
 
 import json
@@ -27,12 +27,12 @@ from colorgan.storage.documents import read_all, read_document
 Key = TypeVar("Key", str, int)
 
 SCHEMA_VERSION = 1
-_FACTS = ("label", "split", "source", "width", "height", "sha256")  # in the order of Row's
-_BATCH = 64  # rows that are Python objects at a time
+_FACTS = ("label", "split", "source", "width", "height", "sha256")  # in the order of Row's fields
+_BATCH = 64  # rows held as Python objects at a time
 SPLITS = ("train", "val", "test")
-Balance = Literal["none", "classes", "sources"]  # what has equal shares of an epoch
+Balance = Literal["none", "classes", "sources"]  # the groups with equal shares of an epoch
 
-# Hugging Face datasets reads the column `image` as its Image feature by this encoding and metadata.
+# With this encoding and metadata, Hugging Face datasets reads the column `image` as its Image.
 _FEATURES = {
     "image": {"_type": "Image"},
     "label": {"dtype": "string", "_type": "Value"},
@@ -66,13 +66,13 @@ class Row:
         image: JPEG or PNG bytes at the staged size.
         label: the photograph's class.
         split: train, val or test.
-        source: the URL or path it came from.
-        width: of the staged picture, in pixels.
-        height: of the staged picture, in pixels.
-        sha256: of the decoded photograph's pixels before it was resized (images.content_hash); it
-            decides the split and finds duplicates.
-        licence: under which the photograph may be used; empty where that is not known.
-        source_index: the place in `Manifest.sources` of the source that it came from.
+        source: the URL or path that it came from.
+        width: width of the staged picture, in pixels.
+        height: height of the staged picture, in pixels.
+        sha256: hash of the decoded photograph's pixels before resizing (`content_hash`); it
+            decides the split and identifies duplicates.
+        licence: the licence of the photograph; empty if unknown.
+        source_index: the index of its source in `Manifest.sources`.
     """
 
     image: bytes
@@ -91,8 +91,8 @@ class Shard:
     """One Parquet file of a dataset, with photographs of one class, split and source.
 
     Attributes:
-        key: relative to the dataset's folder.
-        source_index: the place in `Manifest.sources` of the photographs' source.
+        key: its key relative to the dataset's folder.
+        source_index: the index of the photographs' source in `Manifest.sources`.
     """
 
     key: str
@@ -109,9 +109,9 @@ class StagedSource:
     """One of the sources that a dataset was staged from.
 
     Attributes:
-        source: the source in words, as `folder:/photos`.
-        counts: its photographs by class and split.
-        by_content: by class, the splits that the content of its photographs decided.
+        source: the source as the user gave it, such as `folder:/photos`.
+        counts: number of photographs by class and split.
+        by_content: by class, the splits that were assigned by the photographs' content.
     """
 
     source: str
@@ -120,30 +120,31 @@ class StagedSource:
 
     @property
     def total(self) -> int:
-        """How many photographs are from it."""
+        """The number of photographs from this source."""
         return sum(sum(counts.values()) for counts in self.counts.values())
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a dataset is: written last, read first.
+    """The description of a dataset: written last, read first.
 
     Attributes:
         name: the dataset's name.
-        created: UTC, ISO 8601.
-        source: what it was staged from, in words; of several sources, all of them.
-        size: the staged short side, in pixels.
-        split_seed: what the split by content was salted with; None where the sources had their own.
+        created: the time of creation, UTC, ISO 8601.
+        source: all the sources that it was staged from, as text.
+        size: the short side of the staged pictures, in pixels.
+        split_seed: the salt of the split by content; None if the sources defined the splits.
         classes: the labels, in order.
-        counts: photographs by class and split.
-        dropped: photographs left out, by reason.
-        shards: the files.
+        counts: number of photographs by class and split.
+        dropped: number of photographs left out, by reason.
+        shards: the Parquet files.
         fingerprint: a checksum over the shards: equal for equal contents.
-        origins: photographs by where they came from: the address's host, or the folder.
-        licences: photographs by licence, where it is known.
-        names: what people call the classes whose names are not their labels, by label.
-        made_up: splits that are by content in part: of classes or sources that had them not.
-        sources: what it was staged from, in order; empty in older manifests, of one source.
+        origins: number of photographs by the host of the URL or the folder that they came from.
+        licences: number of photographs by licence, if known.
+        names: the names of the classes whose names differ from their labels, by label.
+        made_up: the splits that were partly assigned by content, because a class or source did not
+            define them.
+        sources: the sources, in order; empty in older manifests, which had a single source.
     """
 
     name: str
@@ -164,16 +165,16 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
 
     def name_of(self, label: str) -> str:
-        """What people call a class."""
+        """The name of a class, as people read it."""
         return self.names.get(label, label)
 
     def title_of(self, label: str) -> str:
-        """A class for people who also need its label: `Big Cats (big-cats)`, or `cats`."""
+        """The name of a class and, if different, its label: `Big Cats (big-cats)`, or `cats`."""
         name = self.name_of(label)
         return label if name == label else f"{name} ({label})"
 
     def is_by_content(self, split: str, classes: Iterable[str]) -> bool:
-        """Whether the content of photographs of some classes decides that they are in a split."""
+        """Whether photographs of any of the classes are in the split because of their content."""
         if self.sources:
             return any(
                 split in source.by_content.get(label, ())
@@ -183,12 +184,12 @@ class Manifest:
         return self.split_seed is not None and (not self.made_up or split in self.made_up)
 
     def to_json(self) -> bytes:
-        """The manifest's file."""
+        """The content of the manifest's file."""
         return (json.dumps(asdict(self), indent=2) + "\n").encode()
 
     @classmethod
     def from_json(cls, data: bytes, key: str) -> "Manifest":
-        """Read a manifest's file; raises Corrupt where it is not one."""
+        """Read the content of a manifest's file; raises Corrupt if it is not a manifest."""
 
         def build(fields: dict[str, Any]) -> "Manifest":
             shards = tuple(Shard(**shard) for shard in fields["shards"])
@@ -213,7 +214,7 @@ class Dataset:
         self.manifest = manifest
 
     def model_classes(self, model: str) -> tuple[str, ...]:
-        """The classes that a model trains on: its own, or all of them for two models.
+        """The classes that a model trains on: its own, or all for `general` and `hypercolumn`.
 
         Raises:
             ConfigError: the dataset has no such class.
@@ -228,14 +229,14 @@ class Dataset:
         return (model,)
 
     def count(self, classes: Iterable[str], split: str) -> int:
-        """How many photographs of the classes a split holds."""
+        """The number of photographs of the classes in a split."""
         return sum(self.manifest.counts[label][split] for label in classes)
 
     def check_split(self, classes: Iterable[str], split: str) -> int:
-        """How many photographs of the classes a split holds.
+        """The number of photographs of the classes in a split.
 
         Raises:
-            ColorganError: none; the message says how to get some.
+            ColorganError: there are no such photographs; the message says how to get some.
         """
         classes = tuple(classes)
         count = self.count(classes, split)
@@ -248,7 +249,7 @@ class Dataset:
         return count
 
     def sources_of(self, label: str, split: str) -> dict[int, int]:
-        """How many photographs of a class a split holds, by `Row.source_index`."""
+        """The number of photographs of a class in a split, by `Row.source_index`."""
         counts: dict[int, int] = {}
         for shard in self.manifest.shards:
             if (shard.label, shard.split) == (label, split):
@@ -258,13 +259,13 @@ class Dataset:
     def rows(self, classes: Sequence[str], split: str) -> Iterator[Row]:
         """Read a split's photographs, shard by shard, in a fixed order.
 
-        A remote storage's shards are read through the machine's cache (colorgan.data.cache).
+        Shards of a remote storage are read through the machine's cache (colorgan.data.cache).
 
         Raises:
-            Corrupt: a shard is cut short or does not match its checksum.
-            NotInStorage: a shard is gone.
-            StorageUnavailable: the storage has not answered for a long time.
-            ConfigError: the environment's size of the cache is none.
+            Corrupt: a shard is truncated or does not match its checksum.
+            NotInStorage: a shard is missing.
+            StorageUnavailable: the storage has not responded for a long time.
+            ConfigError: the cache size in the environment is not valid.
         """
         shards = [
             shard
@@ -281,12 +282,12 @@ class Dataset:
 
 
 def _read(file: BinaryIO, source_index: int) -> Iterator[Row]:
-    # With pre_buffer the whole shard would be read before its first row. Arrow's threads cost more
-    # than they save, for nearly all bytes are of one column.
+    # With pre_buffer, the whole shard would be read before its first row. Arrow's threads cost more
+    # than they save, because nearly all bytes are in one column.
     shard = pq.ParquetFile(file, pre_buffer=False)
     for batch in shard.iter_batches(_BATCH, use_threads=False):
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-        # Datasets of before the column `licence` have none.
+        # Older datasets have no column `licence`.
         licence = columns.get("licence")
         yield from map(
             Row,
@@ -298,11 +299,13 @@ def _read(file: BinaryIO, source_index: int) -> Iterator[Row]:
 
 
 def even_shares(counts: Mapping[Key, int], wanted: int) -> dict[Key, int]:
-    """Divide a number among classes as evenly as it goes: what a small one lacks, larger ones give.
+    """Divide a number of photographs as evenly as possible among classes or sources.
+
+    If a class has fewer than its share, larger classes make up the difference.
 
     Args:
-        counts: photographs that each class, or each source, has.
-        wanted: in all; at most all of them are given.
+        counts: number of photographs available in each class or source.
+        wanted: total to divide; capped at the number available.
     """
     shares = dict.fromkeys(counts, 0)
     for _ in range(min(wanted, sum(counts.values()))):
@@ -317,7 +320,7 @@ def open_dataset(storage: Storage, name: str) -> Dataset:
     """Open a dataset by its name.
 
     Raises:
-        NotInStorage: there is none; the message lists those that there are.
+        NotInStorage: there is no such dataset; the message lists the existing ones.
         Corrupt: its manifest cannot be read.
     """
     key = f"datasets/{check_name('dataset', name)}/manifest.json"
@@ -337,9 +340,9 @@ def list_datasets(
     """The manifests of the datasets in storage, oldest first.
 
     Args:
-        storage: where they are.
-        on_fault: is told why a manifest cannot be read; the others are listed all the same.
-            Without, the first such error is raised.
+        storage: the storage that holds them.
+        on_fault: receives the error of each manifest that cannot be read, and the others are still
+            listed. Without it, the first such error is raised.
     """
 
     def read(name: str) -> Manifest:

@@ -1,8 +1,8 @@
-"""Drawing candidates from the sources of a staging, as many as it takes.
+"""Draws candidates from the sources of a staging until enough photographs are usable.
 
-The candidates of a source, a class and a split that the source names are a *group*. Where a number
-of photographs a class is wanted, the groups of one class and split share it evenly, and what a
-small one lacks the others give.
+The candidates of one source, class and split (if the source defines splits) form a *group*. If a
+number of photographs per class is requested, the groups of one class and split share it evenly, and
+larger groups make up for what smaller ones lack.
 """
 
 import math
@@ -23,7 +23,7 @@ from colorgan.data.mapping import batched
 from colorgan.data.selection import Dropped, Outcomes, Selection, select
 from colorgan.data.sources.candidates import Candidate, Source
 
-# Shares of candidates that can be used, before any is known.
+# Expected shares of usable candidates, before any has been examined, and the least one assumed.
 _EXPECTED_HERE = 1.0
 _EXPECTED_ONLINE = 0.8
 _EXPECTED_LEAST = 0.05
@@ -31,21 +31,21 @@ _EXPECTED_LEAST = 0.05
 
 @dataclass
 class Group:
-    """The candidates of a source's class, in a split that the source names where it has splits.
+    """The candidates of one class of a source, in one split if the source defines splits.
 
     Attributes:
-        source: the source's place among those of the staging.
+        source: the index of the source in the staging.
         label: the class.
-        split: train, val or test; None where the source has no splits.
-        by_content: the splits into which content divides these photographs.
-        checks: how they are examined; the share of a split that is not by content is 0.
-        candidates: those that were not drawn yet.
-        downloads: whether they are on other people's machines.
-        wanted: photographs to select; None takes all.
-        outcomes: the places of its chunks, and what was not examined.
-        examined: candidates that were drawn.
-        got: photographs that were selected.
-        usable: those and the ones that were not needed.
+        split: train, val or test; None if the source defines no splits.
+        by_content: the splits among which these photographs are divided by content.
+        checks: the checks to apply; the share of a split that is not assigned by content is 0.
+        candidates: the candidates that have not been drawn yet.
+        downloads: whether the candidates are downloaded from the web.
+        wanted: number of photographs to select; None for all.
+        outcomes: the indices of its chunks, and the candidates dropped without examination.
+        examined: number of candidates drawn.
+        got: number of photographs selected.
+        usable: number of photographs selected or spare.
         exhausted: whether there are no more candidates.
     """
 
@@ -66,15 +66,15 @@ class Group:
 
     @property
     def pool(self) -> tuple[str, str]:
-        """What groups of several sources share a number of photographs: class and split."""
+        """The class and split whose requested photographs are shared by groups of all sources."""
         return self.label, self.split or "train"
 
     @property
     def most(self) -> int | None:
-        """The most photographs that the group can give; None where nobody knows yet.
+        """The maximum number of photographs that the group can provide; None if still unknown.
 
         It may shrink as other groups take copies of its photographs. It never grows again, so that
-        the shares come to rest.
+        the shares converge.
         """
         if self.exhausted:
             self._most = self.usable if self._most is None else min(self._most, self.usable)
@@ -84,15 +84,15 @@ class Group:
 def open_groups(
     sources: Sequence[Source], checks: ExaminationConfig, hold_out: bool
 ) -> list[Group]:
-    """The groups of the sources, those of test first, then those of val, then the others.
+    """The groups of the sources: those of test first, then val, then the others.
 
-    Of copies the first stays, so a copy in test is not trained on.
+    The first of several copies is kept, so a photograph with a copy in test is not trained on.
 
     Args:
-        sources: in the order of their preference.
-        checks: how photographs are examined, and the shares of val and test.
-        hold_out: take a split that a class of a source lacks from its train by content. Without,
-            that is done only where no source has the split.
+        sources: the sources, in order of preference.
+        checks: the checks to apply, and the shares of val and test.
+        hold_out: whether a split that a class of a source lacks is taken from its train split by
+            content. If not, this is done only for splits that no source has.
     """
     found: dict[tuple[str | None, int, str], Iterator[Candidate]] = {}
     there: set[tuple[str | None, int, str]] = set()
@@ -115,7 +115,7 @@ def open_groups(
         return tuple(each for each in sources[number].made_up if each not in splits_there)
 
     groups = []
-    # Where sources have no splits, their groups stand among those of train.
+    # The groups of sources without splits are ordered as train.
     for split, number, label in sorted(
         found, key=lambda key: (-SPLITS.index(key[0] or "train"), key[1])
     ):
@@ -142,19 +142,20 @@ def open_groups(
 
 
 class Drawing:
-    """Draws candidates, as many as seem to be needed, and knows what came of them.
+    """Draws as many candidates as are expected to be needed, and collects their results.
 
     Attributes:
-        groups: what is drawn from.
+        groups: the groups to draw from.
     """
 
     def __init__(self, groups: Sequence[Group], pieces: str, per_class: int) -> None:
-        """Begin.
+        """Prepare to draw.
 
         Args:
-            groups: what to draw from.
+            groups: the groups to draw from.
             pieces: the folder of the pieces in storage.
-            per_class: photographs a class, and a split where sources have splits; 0 takes all.
+            per_class: number of photographs per class, and per split if sources define splits; 0
+                takes all.
         """
         self.groups = groups
         self._pieces, self._per_class = pieces, per_class
@@ -166,7 +167,7 @@ class Drawing:
         self._share()
 
     def draw(self) -> list[Chunk]:
-        """The next chunks to examine; none when every group has what it should or no more."""
+        """The next chunks to examine; empty once every group has enough or is exhausted."""
         return [chunk for group in self.groups for chunk in self._draw(group)]
 
     def _draw(self, group: Group) -> Iterator[Chunk]:
@@ -191,7 +192,7 @@ class Drawing:
         group.exhausted = count is None or drawn < count
 
     def _new(self, group: Group) -> Iterator[Candidate]:
-        """Candidates whose source was not drawn before."""
+        """Candidates whose URL or path has not been drawn before."""
         for candidate in group.candidates:
             if candidate.source in self._seen:
                 group.outcomes.append(
@@ -203,16 +204,16 @@ class Drawing:
 
     @property
     def state(self) -> tuple[int, tuple[int | None, ...]]:
-        """What decides a selection: how many outcomes there are, and how many are wanted."""
+        """The state that determines a selection: the numbers of outcomes and of wanted ones."""
         outcomes = sum(len(group.outcomes) for group in self.groups)
         return outcomes, tuple(group.wanted for group in self.groups)
 
     def put(self, piece: Piece) -> None:
-        """Take what came of a chunk."""
+        """Add the result of a chunk."""
         self._found[piece.place] = piece
 
     def select(self, near_duplicate_bits: int) -> Selection:
-        """Select among all that was examined by now, and share anew what is wanted."""
+        """Select from everything examined so far, and update the groups' shares."""
         selection, filled, spare = select(
             [
                 Outcomes(
@@ -234,11 +235,11 @@ class Drawing:
         return selection
 
     def _share(self) -> None:
-        """Divide what is wanted of each class and split among the groups that have some."""
+        """Divide the requested number of each class and split among its groups."""
         for members in self._pools().values():
             if not self._per_class or len(members) == 1:
                 continue
-            # Of a group that is not exhausted nobody knows how many it has.
+            # The size of a group that is not exhausted is unknown.
             most = {
                 number: self._per_class if group.most is None else group.most
                 for number, group in enumerate(members)
@@ -254,7 +255,7 @@ class Drawing:
         return pools
 
     def missing(self) -> dict[str, int]:
-        """By class, the photographs that were wanted and that the sources had not."""
+        """The number of requested photographs that the sources lack, by class."""
         short: dict[str, int] = {}
         for (label, _), members in self._pools().items():
             lack = self._per_class - sum(group.got for group in members)

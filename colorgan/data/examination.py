@@ -1,13 +1,13 @@
-"""Examining candidates: each is fetched, decoded, checked and scaled, and what is left is kept.
+"""Examination of candidates: each is fetched, decoded, checked and scaled, and kept if usable.
 
-Candidates are examined a chunk at a time. What comes of a chunk is one Parquet file in storage, a
-*piece*, whose name follows from the chunk: whoever examines the same chunk again finds the piece
-and has nothing to do. So a staging that was interrupted goes on from what it has.
+Candidates are examined in chunks. The result of a chunk is one Parquet file in storage, a *piece*,
+whose name is a checksum of the chunk: a worker that examines the same chunk again finds the piece
+and has nothing to do. An interrupted staging therefore resumes from its existing pieces.
 
     staging/<dataset>/<chunk's checksum>.parquet
 
-A piece holds a row a candidate: those of each split that can be used, in a row group of their own
-and in the chunk's order, and then those that were rejected, with the reason.
+A piece holds one row per candidate: the usable ones first, one row group per split and in the
+chunk's order, then the rejected ones with the reason.
 """
 
 import hashlib
@@ -40,11 +40,11 @@ from colorgan.images.decoding import (
 from colorgan.options import Configuration, Count, Share, Weight, option
 from colorgan.storage import Storage, open_storage, retry_transient
 
-# Candidates of a chunk. What is downloaded may keep its chunk waiting for minutes.
+# Candidates per chunk; fewer online, where one download may delay its chunk for minutes.
 CHUNK = 64
 CHUNK_ONLINE = 16
-PALE = "pale"  # the reason of --min-colorfulness
-_HASH_SIDE = 16  # of the perceptual hash, which has as many bits as its square
+PALE = "pale"  # the reason for rejection by --min-colorfulness
+_HASH_SIDE = 16  # the perceptual hash has _HASH_SIDE ** 2 bits
 
 _SCHEMA = pa.schema(
     [
@@ -89,11 +89,11 @@ class ExaminationConfig(Configuration):
 
 
 def split_of(sha256: str, config: ExaminationConfig) -> str:
-    """The split of a photograph by its content, so that the same one always falls in the same.
+    """The split of a photograph by its content: equal photographs always get the same split.
 
     Args:
         sha256: the photograph's content_hash.
-        config: the shares and the salt.
+        config: the shares of the splits and the salt.
     """
     salted = hashlib.sha256(f"{config.split_seed}:{sha256}".encode()).digest()
     position = int.from_bytes(salted[:8], "big") / 2**64
@@ -103,17 +103,17 @@ def split_of(sha256: str, config: ExaminationConfig) -> str:
 
 
 def perceptual_hash(image: Image.Image) -> bytes:
-    """The perceptual hash of a picture: 256 bits, few of which change when it is saved anew.
+    """The perceptual hash of a picture: 256 bits, few of which change when it is saved again.
 
-    Halving a photograph, or JPEG of quality 40, changed at most 6 of them, brightening by a fifth
-    at most 22; any two different photographs of 1,200 differed in more than 50 (Zauner 2010, the
-    hash by the lowest frequencies of the discrete cosine transform).
+    It is computed from the lowest frequencies of the discrete cosine transform (Zauner 2010).
+    Halving a photograph's size, or JPEG at quality 40, changed at most 6 bits, and brightening by a
+    fifth at most 22; any two different photographs of 1,200 differed in more than 50.
 
-    The picture is first reduced by a whole factor, to at least twice the size that is wanted: a
-    third of the time, for at most 6 other bits in 400 photographs.
+    The picture is first reduced by an integer factor to at least twice the required size. This
+    takes a third of the time and changed at most 6 bits in 400 photographs.
 
     Args:
-        image: of mode RGB.
+        image: a picture of mode RGB.
     """
     side = 4 * _HASH_SIDE
     small = image.convert("L").resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -122,15 +122,20 @@ def perceptual_hash(image: Image.Image) -> bytes:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a candidate that was examined.
+    """The result of examining one candidate.
+
+    The fields from `width` on describe the staged picture; they are 0 or empty if it was rejected.
 
     Attributes:
-        number: its place in the chunk.
-        split: of a photograph that can be used; otherwise what the source said.
-        reason: why it cannot be used; empty where it can.
-        width: of the staged picture, in pixels; 0 where there is none. So are those that follow.
-        look: its perceptual hash, 32 bytes.
-        bytes: of the staged picture's file.
+        number: its index in the chunk.
+        split: the split of a usable photograph; otherwise the split that the source gave, if any.
+        reason: why it was rejected; empty if it is usable.
+        detail: what exactly was found.
+        width: width in pixels.
+        height: height in pixels.
+        sha256: the `content_hash` before resizing.
+        look: the perceptual hash, 32 bytes.
+        bytes: size of the file in bytes.
     """
 
     number: int
@@ -152,9 +157,10 @@ class Chunk:
     """Candidates of one class that are examined together.
 
     Attributes:
-        place: of the chunk among all of a staging.
-        key: of its piece in storage.
-        config: the checks.
+        place: the index of the chunk in the staging.
+        key: the key of its piece in storage.
+        candidates: the photographs to examine.
+        config: the checks to apply.
     """
 
     place: int
@@ -165,25 +171,25 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Piece:
-    """What came of a chunk; `table` is a row of Facts a candidate, in the order of the file."""
+    """The result of a chunk; `table` has one row of Facts per candidate, in the file's order."""
 
     place: int
     key: str
     table: pa.Table
 
     def facts(self) -> list[Facts]:
-        """The candidates' facts, those that can be used by split and first."""
+        """The candidates' facts: usable ones first, ordered by split, then rejected ones."""
         return [Facts(**row) for row in self.table.to_pylist()]
 
 
-# Counts what changes the pixels that decoding gives: pieces of before are not taken again.
+# Incremented whenever decoding gives different pixels, so that older pieces are not reused.
 _DECODER = 2
 
 
 def make_chunk(
     place: int, folder: str, candidates: Sequence[Candidate], config: ExaminationConfig
 ) -> Chunk:
-    """A chunk, named after all that decides what comes of it."""
+    """Make a chunk, whose key is a checksum of everything that determines its piece."""
     digest = hashlib.sha256(repr((_DECODER, asdict(config))).encode())
     for each in candidates:
         facts = (each.label, each.source, each.split, each.licence, each.stamp)
@@ -196,8 +202,8 @@ class Examination:
     """The work of examining chunks.
 
     Attributes:
-        storage: address of the storage that pieces are kept in.
-        fetching: how to download; None where nothing is to be downloaded.
+        storage: URI of the storage for the pieces.
+        fetching: limits on downloads; None if nothing needs to be downloaded.
     """
 
     storage: str
@@ -205,15 +211,15 @@ class Examination:
 
     @property
     def at_once(self) -> int:
-        """Chunks begun at a time: enough that slow servers don't keep the others waiting."""
+        """Number of chunks in progress at a time: enough that slow servers do not delay others."""
         return 64 if self.fetching else 2
 
     @contextmanager
     def start(self, threads: int) -> Iterator[Callable[[Chunk], Piece]]:
-        """Open the storage, and connections if need be."""
+        """Open the storage and the fetcher, and yield the function that examines one chunk."""
         storage = open_storage(self.storage)
         readers = self.fetching.connections if self.fetching else threads
-        decoding = Semaphore(threads)  # bounds the large pictures in memory
+        decoding = Semaphore(threads)  # limits the number of large pictures in memory
         stop = Event()
         with ThreadPoolExecutor(readers) as pool, Fetcher(self.fetching) as fetcher:
 
@@ -226,7 +232,7 @@ class Examination:
                 table = _read_facts(storage, chunk.key)
                 if table is None:
                     found = list(pool.map(examine, chunk.candidates, repeat(chunk.config)))
-                    if stop.is_set():  # downloads that were broken off are not rejected
+                    if stop.is_set():  # cancelled downloads must not count as rejected
                         raise Stopped
                     table = _write(storage, chunk.key, found)
                 return Piece(chunk.place, chunk.key, table)
@@ -250,19 +256,19 @@ def _examine(
             original = candidate.decode(data, config.max_pixels)
             _check(original, config)
             sha256 = content_hash(original)
-            # Of a source's own train, content chooses the splits that the source has not.
+            # From a source's train split, content assigns the splits that the source lacks.
             split = (
                 candidate.split if candidate.split in ("val", "test") else split_of(sha256, config)
             )
             staged = shrink(original, config.size)
-            if split == "train":  # val and test without pale photographs would flatter
+            if split == "train":  # without pale photographs, val and test metrics would flatter
                 _check_colorfulness(staged, config.min_colorfulness)
             image = encode_jpeg(staged)
     except ImageRejected as rejected:
         return Facts(0, *about, rejected.reason, rejected.detail), b""
     except OSError as error:
         return Facts(0, *about, "unreadable", error.strerror or str(error)), b""
-    except UnicodeEncodeError:  # of a list, in a locale whose file names are not UTF-8
+    except UnicodeEncodeError:  # a path from a list, in a locale whose file names are not UTF-8
         return Facts(0, *about, "unreadable", "no file can have this name here"), b""
     return (
         Facts(
@@ -301,7 +307,7 @@ def _check_colorfulness(image: Image.Image, least: float) -> None:
 
 
 def _write(storage: Storage, key: str, found: list[tuple[Facts, bytes]]) -> pa.Table:
-    """Keep what was found as a piece; returns its facts in the order of the file."""
+    """Store the results as a piece; returns its facts in the file's order."""
     records = [
         {**vars(facts), "number": number, "image": image}
         for number, (facts, image) in enumerate(found)
@@ -321,7 +327,7 @@ def _write(storage: Storage, key: str, found: list[tuple[Facts, bytes]]) -> pa.T
 
 
 def _read_facts(storage: Storage, key: str) -> pa.Table | None:
-    """The facts of a piece that is there already; None where there is none that can be read."""
+    """The facts of an existing piece; None if there is no readable piece."""
 
     def read() -> pa.Table:
         with open_piece(storage, key) as piece:
@@ -334,5 +340,5 @@ def _read_facts(storage: Storage, key: str) -> pa.Table | None:
 
 
 def open_piece(storage: Storage, key: str) -> pq.ParquetFile:
-    """A piece, to read some of its row groups."""
+    """Open a piece in order to read some of its row groups."""
     return pq.ParquetFile(storage.open(key), page_checksum_verification=True, pre_buffer=False)

@@ -1,9 +1,9 @@
-"""What a training needs of every photograph, computed once and kept: rows of 16-bit numbers.
+"""Precomputed features of a training's photographs, stored as rows of 16-bit numbers.
 
-Where an encoder does not learn, its features of a photograph are the same in every epoch. They are
-computed in parts of some hundred photographs, each a file of the cache (see colorgan.data.cache),
-named by the SHA-256 of the photographs' pixels and of all that looks at them. So the models of a
-run and their restarts share them, and an interruption costs one part at most.
+The features of a frozen encoder are the same in every epoch. They are computed in parts of a few
+hundred photographs. Each part is a file of the cache (see colorgan.data.cache), named by the
+SHA-256 of the photographs' pixels and of everything that determines the features. The models of a
+run and their restarts therefore share them, and an interruption costs at most one part.
 """
 
 import hashlib
@@ -22,22 +22,22 @@ from colorgan.data.batches import Batches, Jitter, PhotoBank
 from colorgan.data.cache import find_cache
 from colorgan.images.decoding import Pixels
 
-_PART = 256  # photographs of a file
-_BATCH = 16  # photographs that are looked at together
-_MEMORY_SHARE = 0.5  # of what is free, that rows may take where no disk does
+_PART = 256  # photographs per file
+_BATCH = 16  # photographs per batch of the encoder
+_MEMORY_SHARE = 0.5  # share of the free memory that rows may take if the cache has no room
 
 Numbers = npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
 class Looker:
-    """What rows are computed by.
+    """The function that computes rows of features.
 
     Attributes:
-        look: (batch, 3, side, side) uint8 sRGB to (batch, length) of a 16-bit type.
-        length: of a row.
-        dtype: of a row's numbers.
-        name: all that decides what `look` returns, its networks' weights included.
+        look: maps (batch, 3, side, side) uint8 sRGB to (batch, length) of a 16-bit type.
+        length: the length of a row.
+        dtype: the type of a row's numbers.
+        name: identifies everything that determines the result of `look`, including the weights.
     """
 
     look: Callable[[Tensor], Tensor]
@@ -49,10 +49,10 @@ class Looker:
 class FeatureBank:
     """The rows of a bank's photographs, in memory or in memory-mapped files.
 
-    Its epochs are those of the bank where its squares are as large as the crops.
+    Its epochs equal those of a bank whose squares have the size of the crops.
 
     Attributes:
-        weights: as those of the bank.
+        weights: the sampling weights of the bank.
     """
 
     def __init__(
@@ -61,8 +61,9 @@ class FeatureBank:
         """Take rows.
 
         Args:
-            parts: (photographs, 1 or 2, length) each: straight, and mirrored left to right.
-            dtype: of the numbers, of 16 bits.
+            parts: arrays (photographs, 1 or 2, length): unflipped and, optionally, flipped left to
+                right.
+            dtype: the 16-bit type of the numbers.
             weights: the probability of each photograph; see `PhotoBank`.
         """
         self.weights = weights
@@ -71,11 +72,11 @@ class FeatureBank:
         self._begins = np.cumsum([0, *(len(part) for part in parts)])
 
     def __len__(self) -> int:
-        """How many photographs there are."""
+        """The number of photographs."""
         return int(self._begins[-1])
 
     def batches(self, batch_size: int, crop: int, rng: np.random.Generator) -> Batches:
-        """One epoch of whole photographs, each mirrored or not; see `PhotoBank.batches`.
+        """One epoch of whole photographs, each flipped at random; see `PhotoBank.batches`.
 
         Yields:
             (batch, length) rows.
@@ -86,7 +87,7 @@ class FeatureBank:
             yield self._rows(jitter.order[now], jitter.flips[now])
 
     def in_order(self, batch_size: int) -> Batches:
-        """The rows of every photograph as it is, in order: (batch, length)."""
+        """The rows of every unflipped photograph, in order: (batch, length)."""
         for start in range(0, len(self), batch_size):
             photographs = np.arange(start, min(start + batch_size, len(self)))
             yield self._rows(photographs, np.zeros_like(photographs))
@@ -107,16 +108,17 @@ def look_once(
     mirrored: bool,
     observe: Callable[[float], None] = lambda fraction: None,
 ) -> FeatureBank | None:
-    """The rows of a bank's photographs, from the cache or computed.
+    """The rows of a bank's photographs, read from the cache or computed.
 
     Args:
         bank: the photographs.
-        looker: what looks at them.
-        mirrored: whether they are seen mirrored, too.
-        observe: called with the fraction that is done; it may raise, which costs one part.
+        looker: computes the rows.
+        mirrored: whether to compute the rows of the flipped photographs as well.
+        observe: receives the completed fraction; it may raise to interrupt, which loses at most the
+            current part.
 
     Returns:
-        The rows; None where neither the cache nor the memory has room for them.
+        The rows; None if neither the cache nor the memory has room for them.
     """
     parts = [
         _Part(np.asarray(bank.pixels[begin:end]), looker, mirrored) for begin, end in _runs(bank)
@@ -155,7 +157,7 @@ def look_once(
 
 @dataclass(frozen=True)
 class _Part:
-    """Some photographs, (photographs, side, side, 3) uint8, whose rows are kept together."""
+    """Some photographs, (photographs, side, side, 3) uint8, whose rows are stored together."""
 
     pixels: Pixels
     looker: Looker
@@ -163,23 +165,23 @@ class _Part:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Photographs, sides, numbers of a row."""
+        """The shape of the rows: photographs, 1 or 2 (with flips), length of a row."""
         return len(self.pixels), 2 if self.mirrored else 1, self.looker.length
 
     @property
     def bytes(self) -> int:
-        """The size of all its rows."""
+        """The size of its rows in bytes."""
         return 2 * int(np.prod(self.shape))
 
     def name(self) -> str:
-        """SHA-256 (hex) of all that decides its rows."""
+        """The SHA-256 (hex) of everything that determines its rows."""
         said = f"{self.looker.name} {self.looker.dtype} {self.pixels.shape} {self.mirrored} "
         digest = hashlib.sha256(said.encode())
         digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()
 
     def compute(self) -> Iterator[tuple[int, Numbers]]:
-        """How many photographs are done, and the rows of the next ones."""
+        """Compute the rows in batches; yields the number of photographs done before, and rows."""
         for start in range(0, len(self.pixels), _BATCH):
             some = np.array(self.pixels[start : start + _BATCH])
             rgb = torch.from_numpy(some).permute(0, 3, 1, 2).contiguous()
@@ -189,7 +191,7 @@ class _Part:
 
 
 def _runs(bank: PhotoBank) -> Iterator[tuple[int, int]]:
-    """Where each part begins and ends: it has photographs of one class."""
+    """The begin and end of each part, which has photographs of a single class."""
     labels = [label for label, _ in bank.groups] or [""] * len(bank)
     begin = 0
     for _, group in groupby(labels):

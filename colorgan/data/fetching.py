@@ -1,8 +1,8 @@
-"""Fetching: addresses in, bytes out, from a web that stalls, lies, loops and points inwards.
+"""Downloads from servers that stall, lie, redirect in circles and point to private addresses.
 
-Many threads ask one `Fetcher`. It keeps one event loop in a thread of its own, so that hundreds of
-slow servers cost sockets and no threads. Servers choose where a redirect leads and what a name
-resolves to, so every address is checked where its socket is made, and nowhere before.
+Many threads share one `Fetcher`. It runs one event loop in its own thread, so that hundreds of
+slow servers cost sockets but no threads. Servers control where a redirect leads and what a name
+resolves to, so every IP address is checked when its socket is created, and not earlier.
 """
 
 import asyncio
@@ -36,14 +36,14 @@ from colorgan.version import __version__
 Read = TypeVar("Read")
 Reader = Callable[[aiohttp.ClientResponse, asyncio.Timeout], Awaitable[Read]]
 
-# Before the retry n, counted from 0: a random share of BACKOFF_S * 2**n seconds, MAX_BACKOFF_S at
-# most; longer where the server asks for it, MAX_RETRY_AFTER_S at most.
+# The wait before retry n, counted from 0, is random between 0 and BACKOFF_S * 2**n seconds, at most
+# MAX_BACKOFF_S. It is longer if the server asks for it, up to MAX_RETRY_AFTER_S.
 BACKOFF_S = 0.5
 MAX_BACKOFF_S = 10.0
 MAX_RETRY_AFTER_S = 30.0
 
-# What hosts send in a photograph's place with status 200: the MD5 of the body, and what it is.
-# Downloaders of the ImageNet lists of 2011 collected these.
+# Placeholders that hosts send with status 200 instead of a photograph, by the MD5 of the body.
+# Downloaders of the ImageNet lists of 2011 collected them.
 KNOWN_PLACEHOLDERS = {
     "880a7a58e05d3e83797f27573bb6d35c": "Flickr's 'this photo is no longer available'",
     "596246739a83bb45e30e13437e0810d9": "a warning sign",
@@ -62,7 +62,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 @dataclass(frozen=True)
 class FetchConfig(Configuration):
-    """How hard the web is pulled at, and when to give up."""
+    """Limits on concurrent downloads, their size, time and retries."""
 
     connections: Count = option(64, "downloads at once")
     per_host: Count = option(8, "downloads at once from one host")
@@ -75,19 +75,19 @@ class FetchConfig(Configuration):
     allow_private: bool = option(False, "download from private and loopback addresses, too")
 
     def share(self, workers: int) -> "FetchConfig":
-        """What each of so many processes may do, that they keep the limits together.
+        """The limits of one of several worker processes that keep these limits together.
 
-        Each keeps at least one connection, so more processes than per_host go beyond it.
+        Each process has at least one connection, so more workers than `per_host` exceed that limit.
         """
         connections = max(1, self.connections // workers)
         return replace(self, connections=connections, per_host=max(1, self.per_host // workers))
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is a host's on the internet; False for what is no address, too.
+    """Whether a text is the IP address of a host on the public internet.
 
-    Private, loopback, link-local, shared (CGNAT), multicast and reserved addresses are not, and no
-    IPv6 address is that stands for one of these.
+    Private, loopback, link-local, shared (CGNAT), multicast and reserved addresses are not public,
+    nor are IPv6 addresses that embed one of these. A text that is not an address gives False.
     """
     try:
         ip = ipaddress.ip_address(address)
@@ -99,7 +99,7 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
-        # Teredo's 2001::/32, like all of 2001::/23, is not global.
+        # Python does not count 2001::/23, which includes Teredo's 2001::/32, as global.
         if ip not in _GLOBAL_UNICAST:
             return False
     return ip.is_global and not ip.is_multicast
@@ -108,12 +108,12 @@ def is_public(address: str) -> bool:
 class Fetcher:
     """Downloads for many threads at once; a context manager.
 
-    Leaving the context, or `close`, stops what is under way: a thread that waits in `get` or
+    Leaving the context, or `close`, cancels downloads in progress: a thread that waits in `get` or
     `download` then gets a ColorganError.
 
     Args:
-        config: limits and patience; the defaults where None.
-        resolver: what finds a name's addresses; the system's where None.
+        config: the limits and timeouts; None for the defaults.
+        resolver: resolves host names; None for the system's resolver.
     """
 
     def __init__(
@@ -124,13 +124,13 @@ class Fetcher:
         self._lock = threading.Lock()
         self._is_open = False
         self._all = asyncio.Semaphore(self._config.connections)
-        # A list of photographs names many thousand hosts: one that nobody asks is forgotten.
+        # A list of photographs may name thousands of hosts, so unused entries must be dropped.
         self._hosts: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def __enter__(self) -> Self:
-        """Start the thread."""
+        """Start the event loop's thread."""
         self._loop = asyncio.new_event_loop()
-        # Names are looked up in threads: as many, that no download waits for another's dead name.
+        # DNS lookups run in threads, one per connection, so that a dead name delays no other.
         self._loop.set_default_executor(ThreadPoolExecutor(self._config.connections, "dns"))
         self._thread = threading.Thread(target=self._loop.run_forever, name="fetch", daemon=True)
         self._thread.start()
@@ -139,11 +139,11 @@ class Fetcher:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """Close."""
+        """Close the fetcher."""
         self.close()
 
     def close(self) -> None:
-        """Stop what is under way; any thread may call it, and more than once."""
+        """Cancel downloads in progress; any thread may call this, also repeatedly."""
         with self._lock:
             if not self._is_open:
                 return
@@ -154,24 +154,24 @@ class Fetcher:
         self._loop.close()
 
     def get(self, url: str) -> bytes:
-        """The body behind an http or https address, decoded from its Content-Encoding.
+        """Download a photograph from an http or https URL; the Content-Encoding is decoded.
 
         Raises:
             ImageRejected: with the reason "bad address", "refused address", "no such host",
                 "certificate", "connection", "timeout", "gone", "forbidden", "too many requests",
                 "server error", "HTTP status", "too many redirects", "too large" or "placeholder".
-            ColorganError: the fetcher is closed, or was closed meanwhile.
+            ColorganError: the fetcher is closed, or was closed during the download.
         """
         return self._wait(self._persist(url, "image/*", self._read_image))
 
     def download(self, url: str, path: Path) -> None:
-        """Write the body behind an address to a local file, which appears whole or not at all.
+        """Download a URL to a local file, which appears complete or not at all.
 
-        The file may have any size, and may take any time: timeout_s is how long its server may
-        take to begin, and be silent after that.
+        The file may have any size and take any time: timeout_s only limits how long the server may
+        take to start sending, and how long it may pause after that.
 
         Raises:
-            ColorganError: it cannot be had or written, or the fetcher was closed.
+            ColorganError: it cannot be downloaded or written, or the fetcher was closed.
         """
         temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
         try:
@@ -186,7 +186,7 @@ class Fetcher:
             temporary.unlink(missing_ok=True)
 
     def _wait(self, work: Coroutine[Any, Any, Read]) -> Read:
-        # Under the lock: what is handed over before _stop is stopped by it, and nothing is after.
+        # The lock ensures that _stop cancels every submitted download and none is submitted later.
         with self._lock:
             if not self._is_open:
                 work.close()
@@ -197,7 +197,7 @@ class Fetcher:
         except CancelledError:
             raise ColorganError("the download was stopped") from None
         finally:
-            # Ctrl-C ends the wait; it must end the download, too.
+            # Ctrl-C ends the wait and must also end the download.
             future.cancel()
 
     async def _start(self) -> None:
@@ -205,16 +205,16 @@ class Fetcher:
             connector=aiohttp.TCPConnector(
                 resolver=self._resolver or aiohttp.ThreadedResolver(),
                 socket_factory=self._open_socket,
-                # _attempt counts, for waiting here would use up an attempt's time.
+                # _attempt limits connections: waiting here would use up an attempt's time.
                 limit=0,
-                # Nothing counts idle connections, and each of the thousands of hosts leaves some.
+                # Idle connections are not limited, and thousands of hosts each leave some.
                 keepalive_timeout=2,
             ),
             headers={"User-Agent": f"colorgan/{__version__}"},
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=False,
-            # Hosts with a long list of policies or cookies go beyond aiohttp's 8 KiB.
+            # Hosts with long lists of policies or cookies exceed aiohttp's limit of 8 KiB.
             max_field_size=2**16,
         )
 
@@ -244,9 +244,10 @@ class Fetcher:
             retry += 1
 
     async def _attempt(self, address: str, accept: str, read: Reader[Read]) -> Read:
-        """Follow the redirects, each in the queue of its own host, and read what is at their end.
+        """Follow redirects, each in the queue of its own host, and read the final response.
 
-        Nobody waits for a host while holding another's place, or one of all: no deadlock.
+        A request waits for its host without holding a slot of another host or of the total, so
+        there is no deadlock.
         """
         url = _parse(address)
         headers = {"Accept": accept}
@@ -288,7 +289,7 @@ class Fetcher:
     async def _save(
         self, response: aiohttp.ClientResponse, clock: asyncio.Timeout, file: BinaryIO
     ) -> None:
-        # What an attempt before this one left.
+        # A previous attempt may have written part of the file.
         file.seek(0)
         file.truncate()
         async for chunk in response.content.iter_any():
@@ -299,8 +300,8 @@ class Fetcher:
 class _RefusedAddressError(OSError):
     """An address that must not be connected to.
 
-    An OSError, so that aiohttp goes on to the name's next address. Its text is always the same,
-    because aiohttp makes one new OSError of several with different texts.
+    It is an OSError, so that aiohttp tries the name's next address. Its text is always the same,
+    because aiohttp combines errors with different texts into one new OSError.
     """
 
     def __init__(self, address: str) -> None:
@@ -309,7 +310,7 @@ class _RefusedAddressError(OSError):
 
 
 class _Passing(ImageRejected):
-    """A fault that may be over in a moment; `wait` is the seconds that the server asks for."""
+    """A transient fault; `wait` is the delay in seconds that the server asks for."""
 
     def __init__(self, reason: str, detail: str, wait: float = 0) -> None:
         super().__init__(reason, detail)
@@ -317,12 +318,12 @@ class _Passing(ImageRejected):
 
 
 def _parse(address: str, base: URL | None = None) -> URL:
-    """An address, percent-encoded, and relative to the one that redirected to it."""
+    """Parse a URL, percent-encoded, and resolve it against the one that redirected to it."""
     try:
         url = URL(address.strip())
         url = base.join(url) if base else url
     except ValueError:
-        # yarl's words may hold the password.
+        # yarl's message may contain the password.
         raise ImageRejected("bad address", "not a URL") from None
     if url.scheme not in ("http", "https") or not url.raw_host:
         raise ImageRejected("bad address", f"{url.scheme or 'no'} scheme, not http or https")
@@ -355,7 +356,7 @@ def _check_status(response: aiohttp.ClientResponse) -> None:
 
 
 def _retry_after(value: str) -> float:
-    """A Retry-After header, seconds or a date, in seconds from now; 0 where it says nothing."""
+    """Parse a Retry-After header, seconds or a date, to seconds from now; 0 if it is invalid."""
     try:
         if value.isdigit():
             seconds = float(value)
@@ -367,7 +368,7 @@ def _retry_after(value: str) -> float:
 
 
 def _explain(error: Exception) -> ImageRejected:
-    """What went wrong, in a countable word and one line without the address's password."""
+    """Turn an error into a countable reason and one line of detail without the URL's password."""
     match error:
         case ImageRejected():
             return error

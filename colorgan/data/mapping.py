@@ -1,4 +1,4 @@
-"""Doing the same to many things at once, in this process or in others."""
+"""The interface for applying work to many items in parallel, and its version with threads."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -14,57 +14,57 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` items, the last one shorter (itertools.batched is of Python 3.12)."""
+    """Lists of `size` items; the last may be shorter (itertools.batched needs Python 3.12)."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
 class Work(Protocol[Item_contra, Result_co]):
-    """What is to be done to each of many items. It can be pickled.
+    """Work to be applied to each of many items. It can be pickled.
 
     Attributes:
-        at_once: how many items a process should have begun at a time.
+        at_once: number of items that a process should have in progress at a time.
     """
 
     @property
     def at_once(self) -> int: ...  # noqa: D102
 
     def start(self, threads: int) -> AbstractContextManager[Callable[[Item_contra], Result_co]]:
-        """What a process needs to do it: open inside the context, closed after.
+        """Open what a process needs for the work, inside the context, and yield its function.
 
         Args:
-            threads: that the process may compute in.
+            threads: number of threads that the process may compute in.
         """
         ...
 
 
 class Mapper(Protocol):
-    """Does work.
+    """Applies work to items, in this process or in others.
 
     Attributes:
-        workers: processes that do it.
+        workers: number of processes.
     """
 
     @property
     def workers(self) -> int: ...  # noqa: D102
 
     def map(self, work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Do the work to every item; the results come in any order."""
+        """Apply the work to every item; yields the results in any order."""
         ...
 
 
 class ThreadMapper:
-    """Does work in threads of this process. They are enough: Pillow and NumPy release Python."""
+    """Applies work in threads of this process; Pillow and NumPy release Python's global lock."""
 
     workers = 1
 
     def __init__(self, threads: int | None = None) -> None:
-        """Take so many threads to compute in, by default one a processor."""
+        """Take the number of threads to compute in, by default one per processor."""
         self.threads = threads or len(os.sched_getaffinity(0))
 
     def map(self, work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Do the work to every item; only a few items are ever in the works."""
+        """Apply the work to every item; only a few items are in progress at any time."""
         pool = ThreadPoolExecutor(work.at_once)
         try:
             with work.start(self.threads) as do:
@@ -90,4 +90,4 @@ def _bounded(
 
 
 class Stopped(Exception):  # noqa: N818
-    """What a thread gets that works on for somebody who has gone."""
+    """Raised in a worker thread whose consumer has stopped."""

@@ -1,7 +1,6 @@
-"""Names: what people call datasets, classes and files, and the keys that stand for them in storage.
+"""Class and file names: the names that people read, and the keys that represent them in storage.
 
-A class's key is part of paths in storage, of the names of models and of addresses; its name is what
-people read.
+A class's key is part of storage paths, model names and URLs; its name is shown to people.
 """
 
 import hashlib
@@ -18,19 +17,19 @@ _UNSAFE = r"[^-a-z0-9_.]+"
 
 
 def class_key(name: str) -> str:
-    """The key of a class that people call by this name.
+    """The key of the class with this name.
 
-    A name that can be a key as it stands is its own: `Cats`, `n02084071`. Any other becomes a slug
-    of lower-case ASCII letters, in which umlauts are written out and other scripts transliterated:
-    `Big Cats` is `big-cats`, `Käfer` is `kaefer`, `犬` is `quan`. Where nothing is left of a name,
-    as of `🐱`, the key is `class-` and eight digits that follow from the name.
+    A name that is a valid key is its own key: `Cats`, `n02084071`. Any other name becomes a slug of
+    lower-case ASCII letters, with umlauts written out and other scripts transliterated: `Big Cats`
+    becomes `big-cats`, `Käfer` becomes `kaefer`, `犬` becomes `quan`. If the slug is empty, as for
+    `🐱`, the key is `class-` and eight hexadecimal digits of the name's SHA-256.
 
     Raises:
-        ConfigError: colorgan keeps the key for itself, or the name is empty or that of a path.
+        ConfigError: the key is reserved, or the name is empty or contains a slash.
     """
     name = class_name(name)
     if is_key(name) or not name or "/" in name:
-        return check_class(name)  # which says what is wrong
+        return check_class(name)  # raises the error for an invalid name
     slug = slugify(name, replacements=GERMAN, regex_pattern=_UNSAFE, max_length=_LONGEST)
     key = slug.strip("-_.") or f"class-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     if key in RESERVED_NAMES:
@@ -42,15 +41,15 @@ def class_key(name: str) -> str:
 
 
 def class_name(name: str) -> str:
-    """A class's name for people: valid Unicode, composed, on one line."""
+    """A class's name as people read it: valid Unicode, NFC-normalised, on one line."""
     return " ".join(unicodedata.normalize("NFC", readable(name)).split())
 
 
 class ClassNames:
-    """Collects classes by their names; no two may share a key.
+    """Collects classes by name; no two may share a key.
 
     Attributes:
-        by_key: the classes' names by key, in the order in which they came.
+        by_key: the classes' names by key, in the order in which they were added.
     """
 
     def __init__(self) -> None:
@@ -58,10 +57,10 @@ class ClassNames:
         self._known: dict[str, tuple[str, str]] = {}
 
     def add(self, name: str) -> str:
-        """The key of a class; raises ConfigError where there can be none.
+        """Add a class and return its key; raises ConfigError if the name has no valid key.
 
-        Keys that differ in nothing but case are one: there are file systems that cannot tell them
-        apart.
+        Keys that differ only in case count as the same key, because some file systems do not
+        distinguish them.
         """
         key, shown = class_key(name), class_name(name)
         known, other = self._known.setdefault(key.lower(), (key, shown))
@@ -75,17 +74,17 @@ class ClassNames:
 
     @property
     def different(self) -> dict[str, str]:
-        """The names by key, of those classes whose names are not their keys."""
+        """The names of the classes whose names differ from their keys, by key."""
         return {key: name for key, name in self.by_key.items() if name != key}
 
 
 def readable(text: str | PurePath) -> str:
-    r"""A text or path as valid Unicode; bytes of a file's name that are no UTF-8 stand as \xdf.
+    r"""A text or path as valid Unicode; bytes of a file name that are not UTF-8 become \xdf.
 
-    Python holds such bytes as lone surrogates, which neither Parquet nor a terminal takes.
+    Python represents such bytes as lone surrogates, which neither Parquet nor a terminal accepts.
     """
     try:
         data = str(text).encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # surrogates that stand for no byte, as JSON can have them
+    except UnicodeEncodeError:  # surrogates that represent no byte, which JSON can contain
         data = str(text).encode("utf-8", "backslashreplace")
     return data.decode("utf-8", "backslashreplace")

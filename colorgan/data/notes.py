@@ -1,4 +1,4 @@
-"""What a staging tells of a dataset that may not be as its user means it."""
+"""Notes of a staging on a dataset that may differ from what the user intended."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from colorgan.data.selection import Selection
 from colorgan.data.sources.candidates import Source
 from colorgan.data.splits import nothing_in, way_out
 
-_TRIED = 200_000  # photographs' splits that are looked at for another seed
+_TRIED = 200_000  # maximum number of splits computed in the search for another seed
 
 
 def notes_on(
@@ -21,14 +21,14 @@ def notes_on(
     manifest: Manifest,
     config: ExaminationConfig,
 ) -> tuple[str, ...]:
-    """Sentences on a dataset: on its sources, on splits that are made up or empty, on copies.
+    """Sentences on a dataset's sources, on splits made up by content or empty, and on copies.
 
     Args:
-        sources: what it was staged from.
-        groups: their candidates.
-        selection: what was selected.
-        manifest: of the dataset.
-        config: with which it was staged.
+        sources: the sources that it was staged from.
+        groups: their groups of candidates.
+        selection: the selected photographs.
+        manifest: the dataset's manifest.
+        config: the configuration of the staging.
     """
     notes = [note for source in sources for note in source.notes]
     for number, source in enumerate(sources):
@@ -47,7 +47,7 @@ def notes_on(
 def _made_up(
     source: Source, groups: Sequence[Group], manifest: Manifest, config: ExaminationConfig
 ) -> list[str]:
-    """How a source came to splits that it has not, or that it came to none."""
+    """Notes on splits that a source lacks: how they were made up, or that they were not."""
     notes = []
     for split in ("val", "test"):
         share = config.val_share if split == "val" else config.test_share
@@ -72,7 +72,7 @@ def _made_up(
 def _empty(
     groups: Sequence[Group], selection: Selection, manifest: Manifest, config: ExaminationConfig
 ) -> list[str]:
-    """Which classes have no photograph in a split, and what to do."""
+    """Notes on classes without a photograph in a split, and on what to do about them."""
     shares = {
         "train": 1 - config.val_share - config.test_share,
         "val": config.val_share,
@@ -110,14 +110,14 @@ def _empty(
 
 @dataclass
 class _Contents:
-    """The photographs of a class: splits that sources gave them, and what content divides."""
+    """The photographs of a class: the splits given by sources, and those divided by content."""
 
     given: set[str] = field(default_factory=set)
     divided: list[tuple[str, ExaminationConfig]] = field(default_factory=list)
 
 
 def _contents(groups: Sequence[Group], selection: Selection, manifest: Manifest) -> list[_Contents]:
-    """By class, what content has put anywhere, and where another seed may put it."""
+    """For each class, the splits that sources gave and the photographs that content divides."""
     found = {label: _Contents() for label in manifest.classes}
     for group, contents in zip(groups, selection.contents, strict=True):
         if group.by_content:
@@ -130,10 +130,10 @@ def _contents(groups: Sequence[Group], selection: Selection, manifest: Manifest)
 def _better_seed(classes: Sequence[_Contents], splits: Set[str], seed: int) -> int | None:
     """The first seed after `seed` with which each class has a photograph in each split, or None.
 
-    Classes are not filled up by moving a photograph: its split must follow from its content alone,
-    or another dataset, of more photographs, would train on what this one tests on.
+    An empty split is not filled by moving a photograph: its split must follow from its content
+    alone, or a larger dataset with the same photographs would train on what this one tests on.
     """
-    classes = sorted(classes, key=lambda each: len(each.divided))  # a small class decides soonest
+    classes = sorted(classes, key=lambda each: len(each.divided))  # small classes fail soonest
     if any(len(each.divided) < len(splits - each.given) for each in classes):
         return None
     tried, all_checks = 0, {checks for each in classes for _, checks in each.divided}

@@ -1,7 +1,7 @@
-"""Selecting: which of the photographs that can be used make the dataset.
+"""Selection of the usable photographs that make up the dataset.
 
-It is decided by the candidates' order alone, not by who examined them or when: the same sample
-comes of one process and of a hundred.
+The selection depends only on the order of the candidates, not on which process examined them or
+when: one process and a hundred give the same sample.
 """
 
 from collections import Counter, defaultdict
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from colorgan.data.dataset import SPLITS
 from colorgan.data.examination import Facts, Piece
 
-# A picture that stands at so many addresses says that a photograph is gone, in one way or another.
+# A picture found at this many addresses is a placeholder for photographs that are gone.
 PLACEHOLDER_ADDRESSES = 3
 
 # Two 256-bit hashes that differ in fewer bits than there are bands agree in one of the bands.
@@ -21,7 +21,7 @@ _BANDS = 16
 _BAND_BITS = 16
 LARGEST_DISTANCE = _BANDS - 1
 
-# The source of a photograph that is kept, and its split.
+# The source and the split of a kept photograph.
 _Kept = tuple[str, str]
 
 
@@ -37,14 +37,14 @@ class Dropped:
 
 @dataclass(frozen=True)
 class StoredPhotograph:
-    """Where a photograph that was kept lies.
+    """The location of a kept photograph in the pieces.
 
     Attributes:
-        piece: key of the piece in storage.
-        group: row group of the piece.
-        row: in that group.
-        bytes: of its file.
-        source: the source's place among those of the staging.
+        piece: the key of the piece in storage.
+        group: the index of the row group in the piece.
+        row: the index of the row in that group.
+        bytes: the size of the photograph's file in bytes.
+        source: the index of its source in the staging.
     """
 
     piece: str
@@ -56,13 +56,13 @@ class StoredPhotograph:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What came of a group's candidates: a class of a source, or a class in a split of a source.
+    """The examination results of one group of candidates (see `drawing.Group`).
 
     Attributes:
-        found: pieces, and candidates that were not examined, in the candidates' order.
-        wanted: photographs to take; None takes all.
-        source: the source's place among those of the staging.
-        downloads: whether a picture that stands at several addresses is a placeholder.
+        found: pieces, and candidates dropped without examination, in the candidates' order.
+        wanted: number of photographs to select; None for all.
+        source: the index of the source in the staging.
+        downloads: whether a picture found at several addresses counts as a placeholder.
     """
 
     found: Sequence[Piece | Dropped]
@@ -73,16 +73,16 @@ class Outcomes:
 
 @dataclass
 class Selection:
-    """What was selected.
+    """The result of a selection.
 
     Attributes:
-        kept: the photographs of each class and split, in order.
-        dropped: the candidates that cannot be used.
-        spare: by class, those that could have been used and were not needed.
-        origins: photographs kept by the host of their address, or by their folder.
-        licences: photographs kept by their licence, where it is known.
-        contents: the content hashes of the photographs of each group.
-        in_two_splits: copies that were dropped of photographs that are kept in another split.
+        kept: the selected photographs of each class and split, in order.
+        dropped: the rejected candidates, including duplicates.
+        spare: number of usable photographs that were not needed, by class.
+        origins: number of kept photographs by the host of their URL or by their folder.
+        licences: number of kept photographs by licence, if known.
+        contents: the content hashes of the kept photographs of each group.
+        in_two_splits: number of copies dropped because another split keeps the photograph.
     """
 
     kept: defaultdict[tuple[str, str], list[StoredPhotograph]] = field(
@@ -98,7 +98,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class _Fault:
-    """Why a candidate is left out; `split` is that of the photograph of which it is a copy."""
+    """Why a candidate is left out; `split` is the split of the photograph that it copies."""
 
     reason: str
     detail: str
@@ -108,18 +108,18 @@ class _Fault:
 def select(
     groups: Sequence[Outcomes], near_duplicate_bits: int
 ) -> tuple[Selection, list[int], list[int]]:
-    """Take the first photographs of each group that can be used and are not there already.
+    """Select the first usable photographs of each group, without duplicates.
 
-    Of copies, the first group's stays. Groups of the split test that come before those of val, and
-    these before those of train, keep test and val apart from what is trained on.
+    Of several copies, the first group's is kept. If the groups of test come before those of val,
+    and these before those of train, no photograph of test or val is also in train.
 
     Args:
-        groups: what came of their candidates.
-        near_duplicate_bits: the most bits in which the hashes of two photographs differ that are
-            taken for one; at most LARGEST_DISTANCE, and -1 for none.
+        groups: the examination results of the groups.
+        near_duplicate_bits: the largest distance in bits between the perceptual hashes of two
+            near-duplicates; at most LARGEST_DISTANCE, and -1 to keep near-duplicates.
 
     Returns:
-        The selection, how many photographs each group got, and how many it has to spare.
+        The selection, and the number of photographs selected and spare in each group.
     """
     placeholders = _repeated(group.found for group in groups if group.downloads)
     selection, filled, spare = Selection(), [0] * len(groups), [0] * len(groups)
@@ -156,7 +156,7 @@ def select(
 
 
 def _repeated(groups: Iterable[Sequence[Piece | Dropped]]) -> frozenset[str]:
-    """The contents that stand at too many addresses to be photographs."""
+    """The hashes of pictures that occur at too many addresses to be photographs."""
     addresses = Counter(
         sha256
         for group in groups
@@ -171,7 +171,7 @@ def _repeated(groups: Iterable[Sequence[Piece | Dropped]]) -> frozenset[str]:
 
 
 def _placed(piece: Piece, source: int) -> Iterable[tuple[Facts, StoredPhotograph]]:
-    """A piece's candidates in their order, with their place in its file."""
+    """A piece's candidates in their original order, with their location in its file."""
     rows: Counter[str] = Counter()
     facts = piece.facts()
     groups = [split for split in SPLITS if any(not f.reason and f.split == split for f in facts)]
@@ -211,10 +211,10 @@ def _origin(source: str) -> str:
 
 
 class _Looks:
-    """Finds perceptual hashes that are near to one another.
+    """Finds near-duplicates by their perceptual hashes.
 
-    Hashes that differ in fewer bits than there are bands agree in a whole band, so only those that
-    share a band are compared (Manku et al. 2007, section 3).
+    Hashes that differ in fewer bits than there are bands agree in at least one whole band, so only
+    hashes that share a band are compared (Manku et al. 2007, section 3).
     """
 
     def __init__(self, distance: int) -> None:

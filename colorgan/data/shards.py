@@ -1,4 +1,4 @@
-"""Writing shards: the photographs that were selected, from the pieces that hold them."""
+"""Writes shards: copies the selected photographs from the pieces that hold them."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from colorgan.data.selection import StoredPhotograph
 from colorgan.errors import Corrupt
 from colorgan.storage import Storage, open_storage, retry_transient
 
-_READ_AHEAD = 4  # pieces
+_READ_AHEAD = 4  # row groups of pieces read at a time
 # JPEGs do not compress further; small row groups let a reader stream a large shard.
 _GROUP_ROWS = 100
 
@@ -38,9 +38,9 @@ class ShardPlan:
 def plan_shards(
     kept: Mapping[tuple[str, str], Sequence[StoredPhotograph]], shard_bytes: int
 ) -> list[ShardPlan]:
-    """Divide photographs among shards, each closed when its pictures reach so many bytes.
+    """Divide photographs among shards, each closed once its pictures reach `shard_bytes`.
 
-    A shard holds photographs of one source.
+    All photographs of a shard are from one source.
     """
     plans = []
     for (label, split), photographs in sorted(kept.items()):
@@ -73,8 +73,9 @@ class ShardWriting:
     """The work of writing shards.
 
     Attributes:
-        storage: address of the storage that holds the pieces and gets the shards.
-        folder: the dataset's, in storage.
+        storage: URI of the storage that holds the pieces and receives the shards.
+        folder: the dataset's folder in the storage.
+        at_once: number of shards that a process writes at a time.
     """
 
     storage: str
@@ -83,14 +84,14 @@ class ShardWriting:
 
     @contextmanager
     def start(self, threads: int) -> Iterator[Callable[[ShardPlan], Shard]]:
-        """Open the storage."""
+        """Open the storage and yield the function that writes one shard."""
         storage = open_storage(self.storage)
         with ThreadPoolExecutor(_READ_AHEAD) as pool:
             yield lambda plan: _write(storage, self.folder, plan, pool)
 
 
 def _write(storage: Storage, folder: str, plan: ShardPlan, pool: ThreadPoolExecutor) -> Shard:
-    """Write a shard to storage unless it is there, and make sure that it is."""
+    """Write a shard to storage unless it already exists, and verify it."""
     with tempfile.TemporaryDirectory(prefix="colorgan-shard-") as spool:
         path = Path(spool) / "shard.parquet"
         with pq.ParquetWriter(path, SCHEMA, compression="none") as writer:
@@ -108,7 +109,7 @@ def _write(storage: Storage, folder: str, plan: ShardPlan, pool: ThreadPoolExecu
 
 
 def _read(storage: Storage, plan: ShardPlan, pool: ThreadPoolExecutor) -> Iterator[pa.Table]:
-    """Photographs of a shard, in order, as a piece holds them."""
+    """The photographs of a shard, in order, with the columns of a piece."""
     parts = [
         (piece, group, [photograph.row for photograph in photographs])
         for (piece, group), photographs in groupby(
@@ -126,7 +127,7 @@ def _read(storage: Storage, plan: ShardPlan, pool: ThreadPoolExecutor) -> Iterat
 
 
 def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """The same rows in tables of so many each, the last one shorter."""
+    """The same rows in tables of `rows` rows; the last may be shorter."""
     some: list[pa.Table] = []
     for table in tables:
         some.append(table)
@@ -139,7 +140,7 @@ def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 
 def _rows(photographs: pa.Table) -> pa.Table:
-    """What a shard holds of photographs of pieces."""
+    """Convert photographs from the columns of a piece to those of a shard."""
     whole = {name: pa.concat_arrays(photographs[name].chunks) for name in photographs.column_names}
     path = pc.binary_join_element_wise(whole["sha256"], ".jpg", "")
     whole["image"] = pa.StructArray.from_arrays(

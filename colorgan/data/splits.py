@@ -1,4 +1,4 @@
-"""The splits of a dataset: what they are called, and what is said of those that are empty."""
+"""The splits of a dataset: their names in sources, and the messages about empty splits."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -13,22 +13,22 @@ _WORDS = {
     "testing": "test",
 }
 _TITLES = {"train": "training split", "val": "validation split", "test": "test split"}
-_NAMED = 10  # classes in a sentence
+_NAMED = 10  # maximum number of classes named in a sentence
 
 
 def split_named(name: str) -> str | None:
-    """The split that a folder or a cell names, as `Train`, `valid` or `test_set`; None for none."""
+    """The split that a folder or cell names (`Train`, `valid`, `test_set`), or None."""
     found = re.fullmatch(r"([a-z]+?)([ _-]?set)?", name.strip().lower())
     return _WORDS.get(found[1]) if found else None
 
 
 def missing_splits(there: Collection[str]) -> tuple[str, ...]:
-    """The splits to be made up, by content, of the train of a source that has some of its own."""
+    """The splits that a source lacks and that content can divide off its train split."""
     return tuple(split for split in _TITLES if split not in there) if "train" in there else ()
 
 
 def nothing_in(dataset: str, names: Sequence[str], split: str) -> str:
-    """A sentence: a dataset has no photograph of the classes of these names in a split."""
+    """A sentence saying that a dataset has no photograph of the named classes in a split."""
     shown = [f"'{name}'" for name in names[:_NAMED]]
     if len(names) > _NAMED:
         shown.append(f"{len(names) - _NAMED} more")
@@ -38,11 +38,11 @@ def nothing_in(dataset: str, names: Sequence[str], split: str) -> str:
 
 
 def way_out(split: str, by_content: bool) -> str:
-    """What to do about an empty split.
+    """A sentence that says what to do about an empty split.
 
     Args:
         split: train, val or test.
-        by_content: whether the content of photographs decides their split, not their source.
+        by_content: whether photographs get their split by content rather than from the source.
     """
     if not by_content:
         put = f"Put some into the source's {_TITLES[split]}"

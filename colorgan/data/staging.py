@@ -1,12 +1,12 @@
-"""Staging: candidates in, a checked and resized Parquet dataset in storage out.
+"""Staging: turns candidates into a checked and resized Parquet dataset in storage.
 
     candidates --examine--> pieces in storage --select--> photographs --write--> shards, manifest
 
-Candidates are examined in chunks, by threads of this process or by other processes (`Mapper`);
-what comes of a chunk is kept in storage as a piece. Then the order of the candidates decides what
-is taken, which needs their facts and none of their pictures. Where a number is wanted and not
-reached, more candidates are drawn, and so on. At last shards are written from the pieces, and the
-manifest.
+Candidates are examined in chunks, by threads of this process or by other processes (`Mapper`); the
+result of a chunk is stored as a piece. The order of the candidates then decides which photographs
+are selected; this needs their facts but not their pictures. If fewer photographs are usable than
+requested, more candidates are drawn and examined. Finally, the shards are written from the pieces,
+and then the manifest.
 """
 
 import csv
@@ -35,7 +35,7 @@ from colorgan.names import check_name
 from colorgan.options import Count, option
 from colorgan.storage import Storage, retry_transient
 
-_LISTED = 50  # origins and licences that a manifest tells apart
+_LISTED = 50  # maximum number of origins and of licences that a manifest lists separately
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ class StagingConfig(ExaminationConfig):
 
 @dataclass
 class StagingProgress:
-    """Where a staging is: passed to its observer after every chunk and every shard.
+    """The progress of a staging, passed to its observer after every chunk and every shard.
 
     Attributes:
-        examined: candidates by class.
-        usable: those that can be used, by class, before duplicates are told.
-        rejected: the others, by reason.
-        wanted: photographs a class; 0 is all there are.
-        known: candidates that are to be examined by now.
-        shards: that are written, and that are to be.
+        wanted: requested photographs per class; 0 for all.
+        examined: number of examined candidates by class.
+        usable: number of usable candidates by class, before duplicates are removed.
+        rejected: number of rejected candidates by reason.
+        known: number of candidates scheduled for examination so far.
+        shards: number of shards written, and number in total.
     """
 
     wanted: int = 0
@@ -76,7 +76,7 @@ class StagingProgress:
     shards: tuple[int, int] = (0, 0)
 
     def add(self, piece: Piece) -> None:
-        """Count a chunk that was examined."""
+        """Count the candidates of an examined chunk."""
         reasons = piece.table["reason"].to_pylist()
         labels = piece.table["label"].to_pylist()
         self.examined.update(labels)
@@ -88,14 +88,14 @@ class StagingProgress:
 
 @dataclass(frozen=True)
 class Staged:
-    """What a staging made.
+    """The result of a staging.
 
     Attributes:
         dataset: the dataset.
         dropped: the candidates that were left out.
-        spare: by class, photographs that could have been used and were not needed.
-        missing: by class, photographs that were wanted and that the sources had not.
-        notes: sentences on what is not as its user may mean it.
+        spare: number of usable photographs that were not needed, by class.
+        missing: number of requested photographs that the sources lack, by class.
+        notes: sentences on whatever may differ from the user's intent.
     """
 
     dataset: Dataset
@@ -111,12 +111,12 @@ def _tell_nobody(progress: StagingProgress) -> None:
 
 @dataclass(frozen=True)
 class Execution:
-    """What does the work of a staging, and who is told how far it is.
+    """How a staging is executed and observed.
 
     Attributes:
-        mapper: does the work; threads of this process by default.
-        fetching: how to download.
-        observe: called with one object that changes.
+        mapper: executes the work; by default in threads of this process.
+        fetching: the limits on downloads.
+        observe: receives the progress; every call passes the same, mutable object.
     """
 
     mapper: Mapper = field(default_factory=ThreadMapper)
@@ -134,28 +134,28 @@ def stage(
     replace: bool = False,
     execution: Execution | None = None,
 ) -> Staged:
-    """Write the photographs of a source, or of several, as one dataset.
+    """Stage the photographs of one or more sources as one dataset.
 
-    Every candidate is decoded fully, turned upright, converted to sRGB and scaled down to the
-    staged size; those that cannot be used are left out, and listed beside the manifest in
-    dropped.csv. The manifest comes last, so the dataset is visible whole or not at all. A staging
-    that was interrupted goes on, when it is started again, from the pieces that it left.
+    Every candidate is fully decoded, turned upright, converted to sRGB and scaled down to the
+    staged size. Unusable candidates are left out and listed in dropped.csv beside the manifest.
+    The manifest is written last, so the dataset becomes visible complete or not at all. When an
+    interrupted staging is started again, it resumes from its existing pieces.
 
     The same sources and options give the same rows, whatever the mapper.
 
     Args:
-        sources: where the photographs come from; of copies, those of the first source stay.
-        storage: where the dataset goes.
+        sources: the sources of the photographs; of duplicates, the first source's copy is kept.
+        storage: the storage that the dataset is written to.
         name: the dataset's name.
-        config: checks, sizes and shares; the defaults where None.
-        per_class: photographs a class (in each split that sources have), taken evenly of the
-            sources that have the class; 0 takes all.
-        replace: write over a dataset of that name.
-        execution: what does the work; the defaults where None.
+        config: checks, sizes and shares; None for the defaults.
+        per_class: number of photographs per class (in each split that the sources define), taken
+            evenly from the sources that have the class; 0 takes all.
+        replace: replace an existing dataset of that name.
+        execution: how the work is executed; None for the defaults.
 
     Raises:
-        ColorganError: the dataset exists already, or a class has no photograph that can be used.
-        ConfigError: a source is given twice, or two sources call one class by different names.
+        ColorganError: the dataset already exists, or a class has no usable photograph.
+        ConfigError: a source is given twice, or two sources name one class differently.
     """
     sources = list(sources) if isinstance(sources, Sequence) else [sources]
     names = _class_names(sources)
@@ -193,7 +193,7 @@ def _examine(
     execution: Execution,
     progress: StagingProgress,
 ) -> Selection:
-    """Examine candidates until there are as many photographs as are wanted, or no more of them."""
+    """Examine candidates until there are enough photographs, or no more candidates."""
     chunks, selected = drawing.draw(), None
     while chunks or drawing.state != selected:
         progress.known += sum(len(chunk.candidates) for chunk in chunks)
@@ -201,7 +201,7 @@ def _examine(
             drawing.put(piece)
             progress.add(piece)
             execution.observe(progress)
-        # The last drawing may find nothing but what was listed before, or share anew.
+        # The last draw may yield only candidates already listed, or change the shares.
         selected = drawing.state
         selection = drawing.select(near_duplicate_bits)
         chunks = drawing.draw()
@@ -215,8 +215,8 @@ def _write_shards(
     execution: Execution,
     progress: StagingProgress,
 ) -> list[Shard]:
-    """Write the shards in place of those of an older dataset; they come in any order."""
-    # Nobody may read the old shards and the new ones as one dataset.
+    """Write the shards over those of an older dataset; returns them in any order."""
+    # A reader must not see a mixture of old and new shards as one dataset.
     retry_transient(lambda: storage.delete(f"{folder}/manifest.json"))
     source_of = {plan.key: plan.photographs[0].source for plan in plans}
     shards = []
@@ -228,7 +228,7 @@ def _write_shards(
 
 
 def _free_folder(storage: Storage, name: str, replace: bool) -> str:
-    """The folder of a new dataset; raises ColorganError where there is one that is not replaced."""
+    """The folder of a new dataset; raises ColorganError if one exists and is not replaced."""
     folder = f"datasets/{check_name('dataset', name)}"
     if storage.exists(f"{folder}/manifest.json") and not replace:
         raise ColorganError(
@@ -239,14 +239,14 @@ def _free_folder(storage: Storage, name: str, replace: bool) -> str:
 
 
 def _checks(config: StagingConfig) -> ExaminationConfig:
-    """The part of a staging's configuration that concerns each photograph alone."""
+    """The part of a staging's configuration that applies to each photograph separately."""
     return ExaminationConfig(
         **{each.name: getattr(config, each.name) for each in fields(ExaminationConfig)}
     )
 
 
 def _class_names(sources: Sequence[Source]) -> dict[str, str]:
-    """What people call the classes of all sources, by label; raises ConfigError."""
+    """The names of the classes of all sources, by label; raises ConfigError on a conflict."""
     names, given = ClassNames(), Counter(source.description for source in sources)
     for description, count in given.items():
         if count > 1:
@@ -333,7 +333,7 @@ def _commonest(counts: Counter[str]) -> dict[str, int]:
 
 
 def _delete_others(storage: Storage, folder: str, manifest: Manifest) -> None:
-    """Delete what another dataset of the name has left."""
+    """Delete the remaining files of a previous dataset of this name."""
     ours = {f"{folder}/{shard.key}" for shard in manifest.shards}
     for key in storage.list(folder):
         if key not in ours:

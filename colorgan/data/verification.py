@@ -1,4 +1,4 @@
-"""Verifying: whether a dataset in storage is what was written."""
+"""Verification that a dataset in storage is what was written."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -12,14 +12,14 @@ from colorgan.data.dataset import Manifest, Shard
 from colorgan.errors import ColorganError, Corrupt, NotInStorage, StorageUnavailable
 from colorgan.storage import Storage, retry_transient
 
-_BESIDE = ("manifest.json", "dropped.csv")  # files of a dataset that are no shards
-_PART = 16 * 2**20  # bytes that one request asks a storage for
-_READERS = 4  # shards that are verified at a time
+_BESIDE = ("manifest.json", "dropped.csv")  # files of a dataset other than shards
+_PART = 16 * 2**20  # bytes per request to the storage
+_READERS = 4  # shards verified at a time
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with an object of a dataset: its key, and the rest of the sentence."""
+    """A fault of an object in a dataset: its key, and the rest of the sentence about it."""
 
     key: str
     fault: str
@@ -27,7 +27,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What reading a dataset has shown; what its manifest promises, and its faults."""
+    """The result of a verification: the counts in the manifest, and the faults found."""
 
     dataset: str
     shards: int
@@ -46,23 +46,23 @@ def verify(
     name: str,
     observe: Callable[[int, int, int, int], None] = lambda shards, of, read, total: None,
 ) -> Verdict:
-    """Compare everything in a dataset's folder with the manifest there.
+    """Compare everything in a dataset's folder with its manifest.
 
     Args:
-        storage: where the dataset is; its shards are read from there, past any cache.
-        name: of a dataset that has a manifest.
-        observe: called after every shard with how many are read, of how many, and with their
-            bytes, of how many.
+        storage: the storage of the dataset; its shards are read directly, without the cache.
+        name: the name of a dataset that has a manifest.
+        observe: called after every shard with the number of shards read and in total, and the
+            number of bytes read and in total.
 
     Raises:
-        StorageUnavailable: the storage has not answered for a long time.
+        StorageUnavailable: the storage has not responded for a long time.
     """
     key = manifest_key(name)
     try:
         manifest = Manifest.from_json(storage.get(key), key)
     except StorageUnavailable:
         raise
-    except ColorganError as error:  # Corrupt, or of another version
+    except ColorganError as error:  # Corrupt, or another schema version
         return Verdict(name, 0, 0, 0, (Fault(key, str(error).removeprefix(f"{key} ")),))
     faults = list(_inconsistent(name, manifest))
     folder = f"datasets/{name}"
@@ -104,7 +104,7 @@ def _damaged(
     shards: Sequence[Shard],
     observe: Callable[[int, int, int, int], None],
 ) -> Iterator[Fault]:
-    """Read shards, several at a time; the faults come in the shards' order."""
+    """Read several shards at a time; yields the faults in the shards' order."""
     total, done = sum(shard.bytes for shard in shards), 0
     pool = ThreadPoolExecutor(_READERS)
 

@@ -1,1 +1,1 @@
-"""Photographs as arrays: decoding and checking them, and their colour spaces."""
+"""Photographs as arrays: decoding, checking, encoding and colour spaces."""

@@ -1,4 +1,4 @@
-"""What a generator writes, by name; colorgan.images.lab says what each means."""
+"""The names of the colour spaces that generators write; colorgan.images.lab defines them."""
 
 from typing import Literal
 

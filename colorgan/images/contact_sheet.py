@@ -19,8 +19,8 @@ class SheetRow:
     """A row of a contact sheet.
 
     Attributes:
-        caption: stands above the row.
-        pictures: (height, width, 3) uint8 each.
+        caption: text above the row.
+        pictures: arrays (height, width, 3) uint8.
     """
 
     caption: str
@@ -30,13 +30,13 @@ class SheetRow:
 def contact_sheet(
     headings: Sequence[str], rows: Sequence[SheetRow], height: int = 144, columns: int = 1
 ) -> Pixels:
-    """Draw rows of pictures, all `height` pixels high.
+    """Draw rows of pictures, all scaled to a height of `height` pixels.
 
     Args:
-        headings: a word above each picture of a row.
+        headings: the headings of the pictures in a row.
         rows: the rows, each with as many pictures as there are headings.
-        height: of every picture, in pixels.
-        columns: how many rows stand beside each other.
+        height: height of every picture, in pixels.
+        columns: number of rows side by side.
 
     Returns:
         (height, width, 3) uint8.

@@ -1,8 +1,8 @@
-"""Bytes to pixels: decode a photograph fully, or say why it cannot be used.
+"""Bytes to pixels: decodes a photograph completely, or explains why it cannot be used.
 
-What comes out is the photograph as its viewer sees it: upright (EXIF orientation applied), in sRGB
-(an embedded ICC profile or PNG's gamma applied), 8 bits a channel. Files are judged by content,
-never by name; colorgan.images.formats knows the formats.
+The result is the photograph as a viewer shows it: upright (EXIF orientation applied), in sRGB (an
+embedded ICC profile or PNG's gamma applied), with 8 bits per channel. Files are identified by
+content, never by name; see colorgan.images.formats.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ Pixels = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 50_000_000
 
-# The EXIF tag of the orientation, and what turns each of its values upright.
+# The EXIF tag of the orientation, and the operation that turns each of its values upright.
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,22 +37,22 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# How far behind the beginning of a file a JPEG may begin, and any other format behind blanks.
+# Maximum offset in bytes of a JPEG in a file, and of any other format if only blanks precede it.
 _MAX_LEADING = 128
 _JPEG_BEGINS = re.compile(rb"\xff\xd8\xff[\xc0\xc1\xc2\xc4\xdb\xdd\xe0-\xef\xfe]")
 _BLANKS = b"\0\t\n\r \xef\xbb\xbf"
 
-# A file of fewer bytes may begin like a picture, and is none.
+# A file with fewer bytes cannot be a picture, even if it begins like one.
 _SHORTEST = 12
 
-# The share of a JPEG's pixels that may be lost with the file's end.
+# The share of a JPEG's pixels that may be missing if the file is truncated.
 _MOST_MISSING = 0.01
 
-# The side of the thumbnail that shows whether there is colour, and the rows in its middle.
+# The side of the thumbnail that is tested for colour, and the range of its middle rows.
 _THUMBNAIL = 64
 _MIDDLE = (24, 40)
 
-# What Pillow's words begin with, or hold, when a file is whole and of a kind that it does not know.
+# Pillow's messages for files that are intact, but of an unsupported kind.
 _UNKNOWN_KIND = re.compile(
     r"unsupported|not supported|unknown (pixel mode|compression)|cannot handle|palette size",
     re.IGNORECASE,
@@ -65,8 +65,8 @@ class Photograph:
 
     Attributes:
         rgb: (height, width, 3) uint8, sRGB.
-        alpha: (height, width) uint8 opacity, or None where the file has no transparency.
-        notes: what was odd about the file and was forgiven, each a clause without a full stop.
+        alpha: (height, width) uint8 opacity, or None if the file has no transparency.
+        notes: oddities of the file that were tolerated, each a clause without a full stop.
     """
 
     rgb: Pixels
@@ -76,13 +76,13 @@ class Photograph:
 
 @dataclass(frozen=True)
 class _Raster:
-    """What a file shows.
+    """The decoded content of a file.
 
     Attributes:
-        color: mode L or RGB, sRGB.
-        alpha: mode L, or None.
-        orientation: EXIF's; 1 once it is upright.
-        notes: a photograph's.
+        color: a picture of mode L or RGB, in sRGB.
+        alpha: a picture of mode L, or None.
+        orientation: the EXIF orientation; 1 once it is upright.
+        notes: as those of `Photograph`.
     """
 
     color: Image.Image
@@ -95,9 +95,9 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, page: int | None = None) -
     """Decode a still picture in any colour mode.
 
     Args:
-        data: the whole file.
-        max_pixels: the most pixels that it may have.
-        page: which of a file's pages, from 1; None where it has but one.
+        data: the complete file.
+        max_pixels: the maximum number of pixels.
+        page: the number of the page, from 1; None for a file with a single page.
 
     Raises:
         ImageRejected: with the reason "empty", "not an image", "unsupported format" (a known
@@ -113,10 +113,10 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, page: int | None = None) -
 
 
 def decode_image(image: Image.Image) -> Photograph:
-    """A picture of Pillow's in any mode, as `decode` gives that of a file.
+    """Convert a Pillow image of any mode in the same way as `decode` converts a file.
 
     Raises:
-        ImageRejected: its file is damaged, or its mode is not known.
+        ImageRejected: its file is damaged, or its mode is not supported.
     """
     try:
         image.load()
@@ -128,12 +128,12 @@ def decode_image(image: Image.Image) -> Photograph:
 
 
 def decode_colors(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """What `decode` gives as `rgb`, as a picture of mode RGB, which Pillow works on without a copy.
+    """Decode a file like `decode`, but to a Pillow image of mode RGB, without copying its pixels.
 
-    It has nothing else of the file, such as its comment, which would be saved with it.
+    The image carries no metadata of the file, such as a comment, which would be saved with it.
 
     Raises:
-        ImageRejected: as `decode`.
+        ImageRejected: see `decode`.
     """
     color = _decode(data, max_pixels, None).color
     if color.mode != "RGB":
@@ -143,7 +143,7 @@ def decode_colors(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 
 def _decode(data: bytes, max_pixels: int, page: int | None) -> _Raster:
-    """What a file shows, upright; raises ImageRejected."""
+    """Decode a file to an upright picture; raises ImageRejected."""
     if not data:
         raise ImageRejected("empty", "the file has no bytes")
     start, found = _locate(data)
@@ -152,7 +152,7 @@ def _decode(data: bytes, max_pixels: int, page: int | None) -> _Raster:
     if not found.readable:
         raise ImageRejected("unsupported format", f"{found}: {found.way_out}")
     notes = (f"{start} bytes before the picture were skipped",) if start else ()
-    # On damaged data Pillow's decoders raise a dozen kinds of exceptions, TypeError among them.
+    # Pillow's decoders raise many kinds of exceptions for damaged data, TypeError among them.
     try:
         raster = _read(data[start:], found, max_pixels, page)
         return _upright(raster, notes + raster.notes)
@@ -171,7 +171,7 @@ def _decode(data: bytes, max_pixels: int, page: int | None) -> _Raster:
 
 
 def _locate(data: bytes) -> tuple[int, Format | None]:
-    """Where the picture begins, which is 0 for all but odd files, and its format."""
+    """The offset of the picture in the file, normally 0, and its format."""
     found = formats.identify(data)
     if found is not None:
         return 0, found
@@ -195,7 +195,7 @@ def _read(data: bytes, found: Format, max_pixels: int, page: int | None) -> _Ras
         data, hidden, notes = prepared.data, prepared.hidden, prepared.notes
         profile, gamma = prepared.profile, prepared.gamma
     with _open(data, found, max_pixels) as image:
-        # Telephones write a second picture (a preview, a gain map) behind the first one.
+        # Phones append a second picture (a preview or a gain map) to the first one.
         several = found in (formats.JPEG, formats.HEIC)
         frames = 1 if several else getattr(image, "n_frames", 1)
         if frames > 1:
@@ -249,18 +249,18 @@ def _read_tiff(data: bytes, max_pixels: int, number: int | None) -> _Raster:
 
 
 def _open(data: bytes, found: Format, max_pixels: int) -> ImageFile.ImageFile:
-    """Open a file with the one plugin of its format, whose own words say what it does not like."""
+    """Open a file with the plugin of its format only, so that the plugin's own message is kept."""
     if found is formats.HEIC:
         import pillow_heif  # the extra heif
 
         opener: Callable[..., ImageFile.ImageFile] = pillow_heif.HeifImageFile
     else:
-        Image.preinit()  # the commonest plugins; all of them take a while to import
+        Image.preinit()  # the most common plugins; importing all of them takes longer
         if found.plugin not in Image.OPEN:
             Image.init()
         opener = Image.OPEN[found.plugin][0]
     image = opener(io.BytesIO(data), "")
-    # The header's word is enough to refuse: a decompression bomb must not be decoded first.
+    # The size in the header is checked first, because a decompression bomb must not be decoded.
     try:
         _check_size(image.width, image.height, max_pixels)
     except ImageRejected:
@@ -277,7 +277,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 def _convert(
     image: Image.Image, profile: bytes | None, gamma: float | None, notes: tuple[str, ...] = ()
 ) -> _Raster:
-    """A loaded picture of any mode in sRGB."""
+    """Convert a loaded picture of any mode to sRGB."""
     orientation = _orientation(image)
     if image.mode.startswith("I;16"):
         levels = np.asarray(image, dtype=np.uint16)
@@ -300,10 +300,10 @@ def _convert(
 
 
 def _orientation(image: Image.Image) -> int:
-    # ImageOps.exif_transpose also writes the other tags back, and fails on those that are odd.
+    # ImageOps.exif_transpose is not used: it also rewrites the other tags and fails on odd ones.
     try:
         orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # damaged EXIF says nothing about the orientation
+    except Exception:  # damaged EXIF is treated as absent
         orientation = None
     return orientation if isinstance(orientation, int) else 1
 
@@ -322,10 +322,10 @@ def _image(picture: Pixels | Image.Image) -> Image.Image:
 
 
 def content_hash(picture: Pixels | Image.Image) -> str:
-    """SHA-256 (hex) of the pixels and their shape: the same picture in any lossless container.
+    """SHA-256 (hex) of the pixels and their shape, equal for any lossless format of a picture.
 
     Args:
-        picture: (height, width, 3) uint8, or the same as a picture of mode RGB.
+        picture: (height, width, 3) uint8, or a Pillow image of mode RGB.
     """
     rgb = np.ascontiguousarray(picture)
     digest = hashlib.sha256(struct.pack("<II", *rgb.shape[:2]))
@@ -336,16 +336,16 @@ def content_hash(picture: Pixels | Image.Image) -> str:
 def is_grayscale(picture: Pixels | Image.Image, tolerance: int = 12) -> bool:
     """Whether a photograph has no colour to learn from.
 
-    It has none when fewer than 1 % of its pixels have channels that differ by more than `tolerance`
-    (of 255), which leaves room for the colour noise of JPEG in a scanned grayscale photograph.
+    This is the case if fewer than 1 % of the pixels of its thumbnail have channels that differ by
+    more than `tolerance`, which allows for JPEG's colour noise in a scanned grayscale photograph.
 
     Args:
-        picture: (height, width, 3) uint8, or the same as a picture of mode RGB.
-        tolerance: as above.
+        picture: (height, width, 3) uint8, or a Pillow image of mode RGB.
+        tolerance: the largest difference between a gray pixel's channels, of 255.
     """
     image = _image(picture)
     # The middle of the thumbnail, a quarter of the work, is enough for most photographs. Its levels
-    # may be 2 from the whole thumbnail's, for Pillow chooses which direction it rounds first.
+    # may differ by 2 from the whole thumbnail's, because Pillow chooses the axis it rounds first.
     top, bottom = (image.height * row / _THUMBNAIL for row in _MIDDLE)
     if max(image.size) <= LONGEST:
         size = (_THUMBNAIL, _MIDDLE[1] - _MIDDLE[0])
@@ -357,20 +357,20 @@ def is_grayscale(picture: Pixels | Image.Image, tolerance: int = 12) -> bool:
 
 
 def _is_colorful(thumbnail: Image.Image, tolerance: int) -> bool:
-    """Whether it, or a part of it, has colour in as many pixels as 1 % of the whole one."""
+    """Whether a thumbnail, or a part of one, has as many coloured pixels as 1 % of a whole one."""
     red, green, blue = np.moveaxis(np.asarray(thumbnail), -1, 0)
-    # Over the last axis itself, which is short, NumPy would take four times as long.
+    # NumPy's max over the short last axis would take four times as long.
     spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     return int(np.count_nonzero(spread > tolerance)) / _THUMBNAIL**2 >= 0.01
 
 
 def resize_short_side(rgb: Pixels, size: int) -> Pixels:
-    """Scale so that the short side is `size` pixels; a smaller photograph stays as it is."""
+    """Scale so that the short side is `size` pixels; a smaller photograph is left unchanged."""
     return rgb if min(rgb.shape[:2]) <= size else np.asarray(shrink(_image(rgb), size))
 
 
 def shrink(image: Image.Image, size: int) -> Image.Image:
-    """As `resize_short_side`, of a picture of Pillow's to another, or itself."""
+    """`resize_short_side` for Pillow images; a smaller image is returned as it is."""
     width, height = image.size
     short = min(height, width)
     if short <= size:
@@ -380,18 +380,18 @@ def shrink(image: Image.Image, size: int) -> Image.Image:
 
 
 def resize_square(rgb: Pixels, size: int) -> Pixels:
-    """The whole photograph as a `size` x `size` square, as pix2pix feeds its generator."""
+    """Scale the whole photograph to a `size` x `size` square, as pix2pix does for its generator."""
     if rgb.shape[:2] == (size, size):
         return rgb
     return np.asarray(scale(Image.fromarray(rgb), (size, size), Image.Resampling.BICUBIC))
 
 
 def encode_jpeg(picture: Pixels | Image.Image, quality: int = 95) -> bytes:
-    """A JPEG without chroma subsampling, because colour is what is learned from it.
+    """Encode a JPEG without chroma subsampling, because models learn its colours.
 
     Args:
-        picture: (height, width, 3) uint8, or the same as a picture of mode RGB.
-        quality: libjpeg's, 1 to 100.
+        picture: (height, width, 3) uint8, or a Pillow image of mode RGB.
+        quality: libjpeg's quality, 1 to 100.
     """
     buffer = io.BytesIO()
     _image(picture).save(buffer, "JPEG", quality=quality, subsampling=0)
@@ -399,15 +399,16 @@ def encode_jpeg(picture: Pixels | Image.Image, quality: int = 95) -> bytes:
 
 
 def encode_png(rgb: Pixels, alpha: Pixels | None = None) -> bytes:
-    """A PNG of (height, width, 3) uint8 pixels, with the (height, width) alpha where given."""
+    """Encode a PNG from (height, width, 3) uint8 pixels and an optional (height, width) alpha."""
     buffer = io.BytesIO()
     pixels = rgb if alpha is None else np.dstack([rgb, alpha])
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)  # 3: 2 % smaller, 25 % slower
+    # Level 3 would be 2 % smaller and 25 % slower.
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
 def encode_webp(rgb: Pixels, alpha: Pixels | None = None, quality: int = 90) -> bytes:
-    """A WebP of (height, width, 3) uint8 pixels, with the (height, width) alpha where given."""
+    """Encode a WebP from (height, width, 3) uint8 pixels and an optional (height, width) alpha."""
     buffer = io.BytesIO()
     pixels = rgb if alpha is None else np.dstack([rgb, alpha])
     Image.fromarray(pixels).save(buffer, "WEBP", quality=quality, method=2)

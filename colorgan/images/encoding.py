@@ -1,7 +1,7 @@
-"""Pixels to bytes: a picture in the format that somebody asks for.
+"""Pixels to bytes: encodes a picture in a requested format.
 
-The command line and the HTTP API write with the same function, so that a format means the same
-in both: its quality, what becomes of transparency, and how large a picture may be.
+The command line and the HTTP API use the same function, so that quality, transparency and size
+limits of a format are the same in both.
 """
 
 import io
@@ -13,7 +13,7 @@ from PIL import Image
 from colorgan.errors import ImageRejected
 from colorgan.images.decoding import Pixels, encode_jpeg, encode_png, encode_webp
 
-# The suffixes of a format's files, the usual one first.
+# The file suffixes of each format, the usual one first.
 SUFFIXES = {
     "png": (".png",),
     "jpeg": (".jpg", ".jpeg"),
@@ -22,19 +22,19 @@ SUFFIXES = {
 }
 PICTURE_FORMATS = tuple(SUFFIXES)
 
-# Pixels a side, by the format's own header (WebP) and by libjpeg (JPEG_MAX_DIMENSION).
+# Maximum pixels per side, by WebP's header format and by libjpeg (JPEG_MAX_DIMENSION).
 _LONGEST_SIDE = {"webp": 16_383, "jpeg": 65_500}
-_BAND = 1 << 20  # pixels that are composited at a time
-_TIFF_PREDICTOR = 317  # a tag; 2 is the difference to the pixel on the left
+_BAND = 1 << 20  # pixels composited at a time
+_TIFF_PREDICTOR = 317  # a tag; the value 2 is the difference from the pixel on the left
 
 
 def encode(picture_format: str, rgb: Pixels, alpha: Pixels | None = None) -> bytes:
-    """A picture's file.
+    """Encode a picture as a file.
 
     Args:
         picture_format: one of PICTURE_FORMATS.
         rgb: (height, width, 3) uint8, sRGB.
-        alpha: (height, width) uint8 opacity, or None. JPEG knows none: there the picture is
+        alpha: (height, width) uint8 opacity, or None. JPEG has no opacity, so the picture is
             composited over white.
 
     Raises:
@@ -51,18 +51,18 @@ def encode(picture_format: str, rgb: Pixels, alpha: Pixels | None = None) -> byt
 
 
 def find_format(name: str) -> str | None:
-    """The format that a file's name asks for by its suffix, or None: "new.JPG" is "jpeg"."""
+    """The format for a file name's suffix ("jpeg" for "new.JPG"), or None if it is unknown."""
     suffix = PurePath(name).suffix.lower()
     return next((each for each, known in SUFFIXES.items() if suffix in known), None)
 
 
 def suffixes() -> str:
-    """All that `find_format` knows, for messages."""
+    """All suffixes that `find_format` knows, for messages."""
     return ", ".join(suffix for known in SUFFIXES.values() for suffix in known)
 
 
 def check_size(picture_format: str, height: int, width: int) -> None:
-    """Raise ImageRejected "too large for the format" where a format holds no such picture."""
+    """Raise ImageRejected "too large for the format" if the format cannot hold the picture."""
     longest = _LONGEST_SIDE.get(picture_format)
     if longest is not None and max(height, width) > longest:
         raise ImageRejected(
@@ -73,21 +73,21 @@ def check_size(picture_format: str, height: int, width: int) -> None:
 
 
 def composite(rgb: Pixels, alpha: Pixels, background: int = 255) -> Pixels:
-    """A picture over a gray background, white by default, rounded to the nearest.
+    """Composite a picture over a gray background, white by default, rounded to nearest.
 
-    Works on bands of rows: beside the result it needs a few megabytes, whatever the picture's size.
+    It works on bands of rows, so that it needs only a few megabytes in addition to the result.
 
     Args:
         rgb: (height, width, 3) uint8.
         alpha: (height, width) uint8 opacity.
-        background: 0 to 255.
+        background: gray level, 0 to 255.
     """
     result = np.empty_like(rgb)
     rows = max(1, _BAND // max(1, rgb.shape[1]))
     for top in range(0, rgb.shape[0], rows):
         band = slice(top, top + rows)
         opacity = alpha[band, :, None].astype(np.uint16)
-        # At most 255 * 255 + 127, which 16 bits hold.
+        # At most 255 * 255 + 127, which fits into 16 bits.
         weighted = rgb[band] * opacity
         weighted += background * (255 - opacity) + 127
         result[band] = weighted // 255

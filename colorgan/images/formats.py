@@ -1,7 +1,7 @@
-"""The picture formats that are known by name: how each is recognised, and whether it can be read.
+"""The known picture formats: how each is identified, and whether it can be read.
 
-A file is identified by its content, never by its name. What is known but cannot be read is refused
-by its name, with the way out; the command line, staging and the HTTP API all ask this table.
+A file is identified by its content, never by its name. A known format that cannot be read is
+refused by name, with a way out; the command line, staging and the HTTP API all use this table.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from colorgan.images import tiff_structure
 
 SAVE_ANEW = "save it as PNG or JPEG"
 
-# A format that is text is sought in so many bytes at the beginning.
+# Number of leading bytes that are searched for text formats.
 _TEXT = 1024
 
 
@@ -39,12 +39,12 @@ class Format:
     """A format of picture files.
 
     Attributes:
-        name: what people call it.
-        media_types: its media types, the registered one first; empty where it has none of its own.
-        suffixes: of file names, in lower case with the dot, the most common one first.
-        plugin: Pillow's name for it; empty where it is not read with Pillow.
-        extra: the extra of colorgan that reads it; empty where none is needed or none helps.
-        is_raw: whether it holds what a camera's sensor saw, not yet a picture.
+        name: its common name.
+        media_types: its media types, the registered one first; empty if it has none of its own.
+        suffixes: its file suffixes, in lower case with the dot, the most common one first.
+        plugin: the name of Pillow's plugin; empty if it is not read with Pillow.
+        extra: the extra of colorgan that reads it; empty if none is needed or none helps.
+        is_raw: whether it is a camera's raw format, with sensor data instead of a picture.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Format:
 
     @property
     def readable(self) -> bool:
-        """Whether this installation decodes it."""
+        """Whether this installation can decode it."""
         return self._check()
 
     @property
@@ -72,7 +72,7 @@ class Format:
         return SAVE_ANEW
 
     def __str__(self) -> str:
-        """Its name."""
+        """The format's name."""
         return self.name
 
 
@@ -194,7 +194,7 @@ FORMATS = (
     *(_ERF, _DCR, _MOS, _CAMERA_RAW),
 )
 
-# What a file begins with. A longer mark that begins like a shorter one stands before it.
+# The first bytes of files. A longer mark precedes any shorter mark that is its prefix.
 _MARKS: tuple[tuple[bytes, Format], ...] = (
     (b"\xff\xd8\xff\xf7", _JPEG_LS),
     (b"\xff\xd8\xff", JPEG),
@@ -242,7 +242,7 @@ _MARKS: tuple[tuple[bytes, Format], ...] = (
     (b"II\xbc\0", _JPEG_XR),
 )
 
-# The brands of the box "ftyp", by which the formats of the ISO base media file format differ.
+# The brands in the box "ftyp", which distinguish the formats in ISO base media files.
 _BRANDS: tuple[tuple[bytes, Format], ...] = (
     (b"avif", AVIF),
     (b"avis", AVIF),
@@ -258,7 +258,7 @@ _BRANDS: tuple[tuple[bytes, Format], ...] = (
     (b"msf1", HEIC),
 )
 
-# The makers whose raw files are TIFFs, by how the tag Make begins, in upper case.
+# The makers whose raw files are TIFFs, by the beginning of the tag Make, in upper case.
 _MAKERS: tuple[tuple[str, Format], ...] = (
     ("NIKON", _NEF),
     ("SONY", _ARW),
@@ -280,11 +280,11 @@ _MAKERS: tuple[tuple[str, Format], ...] = (
 
 
 def identify(data: bytes) -> Format | None:
-    """The format of a file by its content; None where it is none of FORMATS.
+    """Identify the format of a file by its content; None if it is not in FORMATS.
 
     Args:
-        data: the whole file, or as much of its beginning as there is. What tells a camera's raw
-            file from a TIFF lies wherever the file's directories lie.
+        data: the complete file, or its beginning. The directories that distinguish a camera's raw
+            file from another TIFF may be anywhere in the file.
     """
     for mark, found in _MARKS:
         if data.startswith(mark):
@@ -321,17 +321,17 @@ def identify(data: bytes) -> Format | None:
     return _SVG if _is_svg(data) else None
 
 
-# Every size that the header behind the first 14 bytes of a BMP has had.
+# All sizes of the header that follows the first 14 bytes of a BMP, in any version.
 _BMP_HEADERS = (12, *range(16, 68, 4), 108, 124)
 
 
 def _identify_media(data: bytes) -> Format | None:
     size = int.from_bytes(data[:4], "big")
     box = data[8 : min(size, 512)]
-    # The major brand first, then, behind a version, those that the file is compatible with.
+    # The major brand comes first and then, after a version, the compatible brands.
     for brand in (box[:4], *(box[at : at + 4] for at in range(8, len(box), 4))):
         for mark, found in _BRANDS:
-            # "mif1" says nothing of the codec: HEIC and AVIF bear it, too.
+            # "mif1" does not determine the codec: both HEIC and AVIF use it.
             if brand == mark and (brand not in (b"mif1", b"mif2", b"msf1") or b"avi" not in box):
                 return found
     return _HEVC_VIDEO
@@ -359,11 +359,11 @@ def _is_svg(data: bytes) -> bool:
 
 
 def by_media_type(media_type: str) -> Format | None:
-    """The format of a media type (lower case, without parameters); None where no format has it."""
+    """The format with a media type (lower case, without parameters), or None."""
     return next((each for each in FORMATS if media_type in each.media_types), None)
 
 
 def readable_names() -> str:
-    """The names of the formats that this installation reads, for a sentence: "JPEG, PNG or GIF"."""
+    """The formats that this installation can read, for a sentence: "JPEG, PNG or GIF"."""
     names = [each.name for each in FORMATS if each.readable]
     return f"{', '.join(names[:-1])} or {names[-1]}"

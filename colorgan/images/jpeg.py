@@ -1,8 +1,8 @@
-"""JPEGs whose end is missing: how much of the picture is missing with it.
+"""Truncated JPEGs: how much of the picture is missing.
 
-libjpeg fills up what it does not find, so that a picture can be shown; it does not say how much
-that was. Two endings are tried here, one with and one without random bits before it: where the two
-pictures differ, nothing is known. ITU-T T.81 says what the markers mean.
+libjpeg fills in missing data so that a picture can be shown, but does not report how much it was.
+Here, a file is decoded with two different endings, one of them preceded by random bits: pixels that
+differ between the two pictures are missing. ITU-T T.81 defines the markers.
 """
 
 import io
@@ -20,19 +20,19 @@ _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 @dataclass
 class _Scans:
-    """What the markers say: the frame, and what has come of each component's coefficients."""
+    """The information in the markers: the frame, and which coefficients have been received."""
 
     width: int = 0
     height: int = 0
     factors: dict[int, tuple[int, int]] = field(default_factory=dict)
-    # Of each component, the bit that each of its 64 coefficients is known down to; 99 for none.
+    # By component, the lowest known bit of each of its 64 coefficients; 99 if none is known.
     known: dict[int, list[int]] = field(default_factory=dict)
     interval: int = 0
     of_last: tuple[int, ...] = ()
     restarts: int = 0
 
     def missing(self) -> float:
-        """The share of the last scan that the restart markers show to be missing."""
+        """The missing share of the last scan, according to the restart markers."""
         if not self.interval or not self.of_last:
             return 0.0
         across = max(x for x, _ in self.factors.values())
@@ -45,21 +45,21 @@ class _Scans:
         return max(0.0, (expected - self.restarts) / (expected + 1))
 
     def is_complete(self) -> bool:
-        """Whether every coefficient of every component has been begun to its last bit."""
+        """Whether a scan has begun for the last bit of every coefficient of every component."""
         return bool(self.known) and all(not any(bits) for bits in self.known.values())
 
 
 def complete(data: bytes, most: float) -> Image.Image | None:
-    """A JPEG that has lost its end, if hardly anything of the picture went with it.
+    """Load a truncated JPEG if hardly anything of the picture is missing.
 
     Args:
-        data: the file, which ends within its last scan or behind it.
-        most: the largest share of the pixels that may be missing.
+        data: the file, which ends within or after its last scan.
+        most: the largest acceptable share of missing pixels.
 
     Returns:
-        The loaded picture, with the rest filled up; None where more is missing.
+        The loaded picture, with the rest filled in; None if more is missing.
     """
-    data = data.removesuffix(b"\xff")  # half a marker
+    data = data.removesuffix(b"\xff")  # the first half of a marker
     scans = _read(data)
     if scans is None or not scans.is_complete() or scans.missing() > most:
         return None
@@ -67,7 +67,7 @@ def complete(data: bytes, most: float) -> Image.Image | None:
     noise = bytes(chance.randrange(255) for _ in range(512))
     try:
         shown, other = (_load(data + ending) for ending in (_END, noise + _END))
-    except Exception:  # Pillow's decoders raise a dozen kinds on damaged data
+    except Exception:  # Pillow's decoders raise many kinds of exceptions for damaged data
         return None
     different = sum(
         int((_rows(shown, top) != _rows(other, top)).any(axis=-1).sum())
@@ -88,7 +88,7 @@ def _load(data: bytes) -> Image.Image:
 
 
 def _read(data: bytes) -> _Scans | None:
-    """The markers of a file up to its end; None where they are no JPEG's."""
+    """Read all markers of a file; None if it is not a valid JPEG."""
     scans, place = _Scans(), 2
     while (place := data.find(b"\xff", place)) >= 0 and place + 4 <= len(data):
         marker = data[place + 1]
@@ -129,6 +129,6 @@ def _see_scan(scans: _Scans, content: bytes) -> None:
 
 
 def _end_of_scan(data: bytes, place: int) -> int:
-    """Where the marker stands that ends the entropy-coded data; the file's end where none does."""
+    """The position of the marker that ends the entropy-coded data, or the end of the file."""
     found = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]").search(data, place)
     return found.start() if found else len(data)

@@ -1,12 +1,12 @@
-"""CIE L*a*b* (D65, 2 degrees) and sRGB, and what the networks see of them.
+"""CIE L*a*b* (D65, 2 degrees) and sRGB, and their scaling for the networks.
 
-A *colour space* names what the generator writes:
+A *colour space* names the channels that the generator writes:
 
-- ``lab``: the channels a and b, from the lightness L, which stays the photograph's own.
-- ``rgb``: the three channels of sRGB from L, as the 2018 report did it.
-- ``yuv``: U and V from the luma Y, which stays the photograph's own (ITU-R BT.601).
+- ``lab``: a and b, from the lightness L; the result keeps the photograph's own L.
+- ``rgb``: the three channels of sRGB, from L, as in the 2018 report.
+- ``yuv``: U and V, from the luma Y (ITU-R BT.601); the result keeps the photograph's own Y.
 
-Inside the networks every channel lies in [-1, 1].
+In the networks, every channel lies in [-1, 1].
 """
 
 from functools import cache
@@ -29,9 +29,9 @@ _RGB_TO_XYZ = (
 _WHITE = (0.95047, 1.0, 1.08883)
 _DELTA = 6 / 29
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; U and V are scaled to [-1, 1] by their largest values
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; U and V are scaled to [-1, 1] by their maxima
 
-# Steps of light in the table of `recolor`: enough for the dark end, where sRGB is steep.
+# Steps of linear light in the table of `recolor`: enough for dark values, where sRGB is steep.
 _STEPS = 65535
 
 
@@ -42,26 +42,26 @@ def _mix(matrix: Tensor, channels: Tensor) -> Tensor:
 @cache
 def _matrix(inverse: bool, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Linear sRGB to XYZ relative to the white point, or back."""
-    with torch.inference_mode(False):  # made in inference mode, it would be of no use in training
+    with torch.inference_mode(False):  # training cannot use tensors made in inference mode
         white = torch.tensor(_WHITE, dtype=torch.float64)
         matrix = torch.tensor(_RGB_TO_XYZ, dtype=torch.float64) / white[:, None]
         return (torch.linalg.inv(matrix) if inverse else matrix).to(device, dtype)
 
 
 def _to_light(rgb: Tensor) -> Tensor:
-    """SRGB to linear light, both in [0, 1]."""
+    """Convert sRGB to linear light, both in [0, 1]."""
     return torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).clamp(min=0) ** 2.4, rgb / 12.92)
 
 
 def _to_srgb(light: Tensor) -> Tensor:
-    """Linear light to sRGB, both in [0, 1]."""
-    # Clamped, since at zero the power has no gradient, and a NaN goes through torch.where.
+    """Convert linear light to sRGB, both in [0, 1]."""
+    # Clamped, because the power has no finite gradient at zero, and torch.where passes on the NaN.
     steep = 1.055 * light.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
     return torch.where(light > 0.0031308, steep, 12.92 * light)
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
-    """SRGB in [0, 1] to L in [0, 100] and a, b in about [-108, 99].
+    """Convert sRGB in [0, 1] to L in [0, 100] and a, b in about [-108, 99].
 
     Args:
         rgb: (..., 3, height, width), floating point.
@@ -92,15 +92,15 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
 
 
 def encode(rgb: Tensor, color_space: ColorSpace) -> tuple[Tensor, Tensor]:
-    """Split photographs into what the generator sees and what it is to write.
+    """Split photographs into the generator's input and its target.
 
     Args:
         rgb: (batch, 3, height, width) uint8 sRGB.
-        color_space: what the generator writes.
+        color_space: the colour space that the generator writes.
 
     Returns:
-        The lightness, or in ``yuv`` the luma, (batch, 1, height, width) and the colour
-        (batch, 2 or 3, height, width), float32 in [-1, 1].
+        The lightness, or the luma for ``yuv``, (batch, 1, height, width), and the colour
+        (batch, 2 or 3, height, width), both float32 in [-1, 1].
     """
     unit = rgb.float() / 255
     if color_space == "yuv":
@@ -115,12 +115,12 @@ def encode(rgb: Tensor, color_space: ColorSpace) -> tuple[Tensor, Tensor]:
 
 
 def decode(lightness: Tensor, color: Tensor, color_space: ColorSpace) -> Tensor:
-    """Put lightness and colour together again: the inverse of encode.
+    """Combine lightness and colour into photographs: the inverse of `encode`.
 
     Args:
         lightness: (batch, 1, height, width) in [-1, 1].
         color: (batch, 2 or 3, height, width) in [-1, 1].
-        color_space: what `color` holds; with ``rgb`` the lightness is not used.
+        color_space: the colour space of `color`; for ``rgb`` the lightness is not used.
 
     Returns:
         (batch, 3, height, width) float32 sRGB in [0, 1].
@@ -138,7 +138,12 @@ def decode(lightness: Tensor, color: Tensor, color_space: ColorSpace) -> Tensor:
 
 @cache
 def _tables() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """What each sRGB level (row) of each channel adds to the luminance Y; and sRGB by light."""
+    """Lookup tables for luminance and sRGB.
+
+    Returns:
+        (3, 256), the contribution of each level of each sRGB channel to the luminance Y, and
+        (_STEPS + 1,), the sRGB level for each step of linear light.
+    """
     level = torch.arange(256, dtype=torch.float64) / 255
     light = torch.arange(_STEPS + 1, dtype=torch.float64) / _STEPS
     shares = _to_light(level)[:, None] * torch.tensor(_RGB_TO_XYZ[1], dtype=torch.float64)
@@ -147,7 +152,9 @@ def _tables() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
 
 
 def lightness(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """A photograph's L, by tables: a third of the time of `encode`, and no further than 1e-6.
+    """A photograph's lightness L, with lookup tables.
+
+    It takes a third of the time of `encode` and differs by at most 1e-6.
 
     Args:
         rgb: (..., 3) uint8 sRGB.
@@ -160,7 +167,7 @@ def lightness(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 
 def _cube_root(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """What L, a and b stand on: of the luminance Y the cube root, or near black a straight line."""
+    """The function f(Y) of CIE Lab: the cube root of the luminance Y, or a line near black."""
     shares, _ = _tables()
     light = shares[0].take(rgb[..., 0])
     light += shares[1].take(rgb[..., 1])
@@ -172,9 +179,9 @@ def _cube_root(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 
 def recolor(rgb: npt.NDArray[np.uint8], ab: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Give a photograph other colours and leave its L: encode and decode at once, by tables.
+    """Replace a photograph's colours but keep its L: `encode` and `decode` in one, with tables.
 
-    It takes a third of the time, and no channel is further than one level from theirs.
+    It takes a third of their time, and no channel differs by more than one level.
 
     Args:
         rgb: (height, width, 3) uint8 sRGB; its own colour is ignored.

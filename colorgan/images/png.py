@@ -1,9 +1,8 @@
-"""The chunks of a PNG that say what its colours mean, and those that must not stop a reader.
+"""Reads the colour chunks of a PNG, and removes chunks that would stop Pillow.
 
-Pillow refuses a whole picture whose text or profile inflates beyond 1 MiB, or one of whose chunks
-beside the picture is damaged. Only the chunks that it needs are left in the file for it. What the
-colours mean is read here, with a limit of its own. PNG (Third Edition), W3C 2025, says what the
-chunks mean and which of them outranks which.
+Pillow refuses a picture whose text or profile inflates beyond 1 MiB, or with a damaged ancillary
+chunk. Therefore only the chunks that it needs are passed on to it. The colour chunks are read here,
+with a separate limit. PNG (Third Edition), W3C 2025, defines the chunks and their precedence.
 """
 
 import struct
@@ -13,29 +12,29 @@ from dataclasses import dataclass
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-# Beside those whose kinds begin with a capital letter, which no reader may leave out.
 _PIXELS = (b"IDAT", b"fdAT")
+# Kept besides critical chunks, whose names begin with a capital letter.
 _NEEDED = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
 _MAX_PROFILE = 16 << 20
-# Of the text chunks, these may hold the orientation. Pillow reads them up to this size.
+# Text chunks that may hold the orientation. Pillow reads them up to this size.
 _USEFUL_TEXT = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
 _MAX_TEXT = 1 << 20
-# (colour primaries, transfer function) of sRGB in cICP, by ITU-T H.273
+# The (colour primaries, transfer function) of sRGB in cICP, by ITU-T H.273.
 _SRGB = (1, 13)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A PNG that Pillow reads, and what is said of its colours.
+    """A PNG that Pillow can read, and the meaning of its colours.
 
     Attributes:
-        data: the file with the chunks that are needed.
+        data: the file with only the chunks that are needed.
         profile: the ICC profile that applies, or None.
-        gamma: the exponent that applies (gAMA), or None where there is none or another chunk
-            outranks it. The primaries (cHRM) are not applied.
-        hidden: the level, of 255, of the gray that is transparent (tRNS), or None. Pillow compares
-            the stored level with the scaled one where a sample has fewer than 8 bits.
-        notes: what was odd.
+        gamma: the exponent that applies (gAMA), or None if there is none or another chunk takes
+            precedence. The primaries (cHRM) are not applied.
+        hidden: the transparent gray level (tRNS), scaled to 0 to 255, or None. It is needed because
+            Pillow compares the unscaled level with scaled samples if these have fewer than 8 bits.
+        notes: oddities of the file that were tolerated.
     """
 
     data: bytes
@@ -46,7 +45,7 @@ class Prepared:
 
 
 def prepare(data: bytes) -> Prepared:
-    """Leave what is of no use out of a PNG, and find out what its colours mean."""
+    """Remove unneeded chunks from a PNG, and read the meaning of its colours."""
     parts = [SIGNATURE]
     profile: bytes | None = None
     gamma: float | None = None
@@ -88,7 +87,7 @@ def prepare(data: bytes) -> Prepared:
 
 
 def _end(rest: bytes) -> list[bytes]:
-    """What closes a file that was cut: the pixels that there are, and the last chunk."""
+    """The chunks that complete a truncated file: the remaining pixel data, and the final chunk."""
     content = rest[8 : 8 + struct.unpack(">I", rest[:4])[0]] if rest[4:8] == b"IDAT" else b""
     return [_chunk(b"IDAT", content), _chunk(b"IEND", b"")] if content else [_chunk(b"IEND", b"")]
 
@@ -99,7 +98,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The name of each whole chunk, and where it starts and ends."""
+    """The name, start and end of each complete chunk."""
     start = len(SIGNATURE)
     while start + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, start)
@@ -113,7 +112,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _inflate_profile(content: bytes) -> bytes | None:
-    """The profile of an iCCP chunk; None where it is damaged or larger than any is."""
+    """The profile of an iCCP chunk; None if it is damaged or implausibly large."""
     name, _, packed = content.partition(b"\0")
     inflate = zlib.decompressobj()
     try:
@@ -124,13 +123,13 @@ def _inflate_profile(content: bytes) -> bytes | None:
 
 
 def _is_useful(content: bytes) -> bool:
-    """Whether a text may hold the orientation, and is of a size that Pillow reads."""
+    """Whether a text may hold the orientation and is small enough for Pillow to read."""
     if not content.startswith(_USEFUL_TEXT):
         return False
     _, _, rest = content.partition(b"\0")
     if len(rest) > _MAX_TEXT:
         return False
-    packed = rest.find(b"\x78")  # where a stream of zlib begins, if the text is compressed
+    packed = rest.find(b"\x78")  # the start of a zlib stream, if the text is compressed
     for start in {packed, rest.find(b"\x78", packed + 1)} - {-1}:
         inflate = zlib.decompressobj()
         try:

@@ -1,23 +1,23 @@
-"""Scaling pictures to a given size, in memory that the picture's own size bounds."""
+"""Scales pictures to a given size, in memory bounded by the picture's own size."""
 
 from PIL import Image
 
-# No photograph is longer; what is can be a file of some kilobytes that is all one line.
+# Photographs are not longer, but a malicious file of a few kilobytes may be one very long line.
 LONGEST = 65_536
 
 
 def scale(image: Image.Image, size: tuple[int, int], filter: Image.Resampling) -> Image.Image:
-    """`Image.resize`, for pictures of any proportions.
+    """`Image.resize` for pictures of any aspect ratio.
 
     Pillow scales all rows before it scales columns, and holds as many filter weights as a side has
-    pixels: 50 million pixels in one column would take 45 GB on their way to a square of 224. Sides
-    of more than 65,536 pixels are therefore first shortened by an integer factor, as means of
-    whole pixels. Up to there the result is Pillow's own.
+    pixels: 50 million pixels in one column would take 45 GB to become a square of 224. Sides of
+    more than 65,536 pixels are therefore first reduced by an integer factor, by averaging whole
+    pixels. For shorter sides, the result equals Pillow's.
 
     Args:
-        image: of any mode that Pillow scales.
+        image: a picture of any mode that Pillow can scale.
         size: width and height, in pixels.
-        filter: how it is scaled.
+        filter: the resampling filter.
     """
     steps = _step(image.width, size[0]), _step(image.height, size[1])
     if steps != (1, 1):
@@ -26,5 +26,5 @@ def scale(image: Image.Image, size: tuple[int, int], filter: Image.Resampling) -
 
 
 def _step(length: int, target: int) -> int:
-    """How many pixels become one before they are scaled; twice as many as are wanted stay."""
+    """The factor by which a side is reduced first; at least twice the target length remains."""
     return max(1, min(-(-length // LONGEST), length // (2 * target)))

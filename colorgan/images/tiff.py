@@ -1,12 +1,12 @@
-"""TIFFs that Pillow does not read, or not rightly: deep, signed and float samples, odd layouts.
+"""TIFFs that Pillow cannot read correctly: deep, signed and float samples, and odd layouts.
 
-Pillow reads samples of 8 bits and less. Of deeper ones it loses the meaning: it clips, does not
-invert WhiteIsZero, and does not know the range. Here the samples are unpacked, their range is
-found, and they are converted to 8 bits a block of rows at a time. Only the decompression is left to
-Pillow and libtiff, which are handed the same strips or tiles described as a picture of bytes.
+Pillow reads samples of 8 bits and less. It misinterprets deeper ones: it clips them, does not
+invert WhiteIsZero and does not know their range. Here, the samples are unpacked, their range is
+determined, and they are converted to 8 bits in blocks of rows. Only the decompression is left to
+Pillow and libtiff, which receive the same strips or tiles described as a picture of bytes.
 
-Every name of a tag and its meaning is in TIFF 6.0 (1992), and in Adobe's Technical Note 3 (2005)
-for floats and their predictor.
+The tags are defined in TIFF 6.0 (1992), and in Adobe's Technical Note 3 (2005) for floats and their
+predictor.
 """
 
 import io
@@ -27,9 +27,9 @@ from colorgan.images.tones import gray_table
 Samples = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
 
-# none, LZW, deflate (its two numbers), PackBits, LZMA, Zstandard
+# None, LZW, deflate (two numbers), PackBits, LZMA and Zstandard.
 _COMPRESSIONS = (1, 5, 8, 32946, 32773, 34925, 50000)
-# What libtiff knows in some builds only, or not at all.
+# Compressions that libtiff supports only in some builds, or not at all.
 _UNUSUAL = {
     33003: "JPEG 2000",
     33005: "JPEG 2000",
@@ -47,28 +47,34 @@ _UNUSUAL = {
 }
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
-_ASSOCIATED, _UNASSOCIATED = 1, 2  # of ExtraSamples: what alpha is to the colours
+_ASSOCIATED, _UNASSOCIATED = 1, 2  # values of ExtraSamples: the kinds of alpha
 
-# What the values of deep samples may reach, if it is less than their type holds.
+# Candidates for the white value of deep samples that do not use the full range of their type.
 _INTEGER_WHITES = {16: (255, 4095), 32: (255, 4095, 65_535, 2**24 - 1)}
 _FLOAT_WHITES = (1, 255, 4095, 65_535)
 _DEPTHS = tuple(2**bits - 1 for bits in range(1, 64))
 
-_BLOCK = 1 << 20  # samples that are converted at once
+_BLOCK = 1 << 20  # samples converted at a time
 _MAX_PIXEL_BYTES = 16  # four floats
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the samples of a page lie in its strips or tiles.
+    """The layout of a page's samples in its strips or tiles.
 
     Attributes:
-        samples: of a pixel; the first one or three are colours.
-        bits: of a sample.
-        kind: unsigned, signed or float, by the number of the tag SampleFormat.
-        photometric: WhiteIsZero, BlackIsZero or RGB, by its number.
-        alpha: what the sample after the colours is: 0 nothing, 1 associated, 2 unassociated alpha.
-        columns: the width of a tile, or of the page where it lies in strips.
+        width: the page's width, in pixels.
+        height: the page's height, in pixels.
+        samples: samples per pixel; the first one or three are colours.
+        bits: bits per sample.
+        kind: unsigned, signed or float, as the value of the tag SampleFormat.
+        photometric: WhiteIsZero, BlackIsZero or RGB, as the value of the tag.
+        alpha: the meaning of the sample after the colours: 0 none, 1 associated, 2 unassociated
+            alpha.
+        order: the byte order, "<" or ">".
+        planar: whether each sample has a plane of its own.
+        predictor: the value of the tag Predictor.
+        columns: the width of a tile, or of the page if it has strips.
         rows: the height of a tile or strip.
     """
 
@@ -87,27 +93,27 @@ class Layout:
 
     @property
     def colors(self) -> int:
-        """Samples of a pixel that are colours."""
+        """Colour samples per pixel."""
         return 3 if self.photometric == _RGB else 1
 
     @property
     def interleaved(self) -> int:
-        """Samples of a pixel that lie side by side."""
+        """Samples per pixel that are stored side by side."""
         return 1 if self.planar else self.samples
 
     @property
     def across(self) -> int:
-        """Tiles beside one another; 1 for strips."""
+        """Number of tiles per row of tiles; 1 for strips."""
         return -(-self.width // self.columns)
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row of a tile or strip."""
+        """Bytes per row of a tile or strip."""
         return -(-self.columns * self.interleaved * self.bits // 8)
 
 
 def layout_of(page: Directory) -> Layout | None:
-    """The layout of a page that is to be read here; None for what is left to Pillow."""
+    """The layout of a page that is read here; None for a page that is left to Pillow."""
     photometric = page.number(tag.PHOTOMETRIC, _BLACK_IS_ZERO)
     if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         return None
@@ -130,7 +136,7 @@ def layout_of(page: Directory) -> Layout | None:
         and _pillow_reads(page, photometric, bits, samples, extra)
     ):
         return None
-    # Without a word on it, a sample that follows the colours is taken for alpha, as Pillow does.
+    # Without ExtraSamples, a sample after the colours is assumed to be alpha, as in Pillow.
     alpha = extra[0] if extra else _UNASSOCIATED
     width, height = page.number(tag.WIDTH), page.number(tag.HEIGHT)
     tiled = tag.TILE_OFFSETS in page.entries
@@ -154,7 +160,7 @@ def layout_of(page: Directory) -> Layout | None:
 
 
 def unusual_compression(page: Directory) -> str:
-    """The name of a compression that this installation may lack; empty for the usual ones."""
+    """The name of a page's compression if this installation may lack it, otherwise empty."""
     return _UNUSUAL.get(page.number(tag.COMPRESSION, 1), "")
 
 
@@ -168,7 +174,7 @@ def _pillow_reads(
 
 
 def _lies_in_words(page: Directory, values: int, bits: int) -> bool:
-    """Whether samples of 9 to 15 bits each take two bytes, against the specification."""
+    """Whether samples of 9 to 15 bits take two bytes each, contrary to the specification."""
     if not 8 < bits < 16 or page.number(tag.COMPRESSION, 1) != 1:
         return False
     return sum(page.numbers(tag.STRIP_BYTES, 0)) >= 2 * values
@@ -176,12 +182,13 @@ def _lies_in_words(page: Directory, values: int, bits: int) -> bool:
 
 @dataclass(frozen=True)
 class Picture:
-    """What a page shows, still in its own colour space if it is of colours.
+    """A decoded page.
 
     Attributes:
-        color: (height, width) uint8 gray in sRGB, or (height, width, 3) uint8.
+        color: (height, width) uint8 gray in sRGB, or (height, width, 3) uint8 in the page's own
+            colour space.
         alpha: (height, width) uint8 opacity, or None.
-        notes: what was odd about the samples.
+        notes: oddities of the samples.
     """
 
     color: Bytes
@@ -190,11 +197,11 @@ class Picture:
 
 
 def read(page: Directory, layout: Layout, max_pixels: int) -> Picture:
-    """Read a page whose layout is known.
+    """Read a page with a known layout.
 
     Raises:
         ImageRejected: "too many pixels".
-        Exception: of many kinds, Pillow's among them, for damaged data.
+        Exception: the data is damaged; there are many kinds, including Pillow's.
     """
     size = layout.row_bytes * layout.across * layout.height * (layout.samples // layout.interleaved)
     if size > _MAX_PIXEL_BYTES * max_pixels:
@@ -236,10 +243,10 @@ def _unmultiply(levels: Bytes, opacity: Bytes) -> Samples:
 
 
 class _Range:
-    """What value of a page's samples is white, by its tags or by the values themselves.
+    """Determines the white value of a page's samples from its tags or from the values themselves.
 
-    MaxSampleValue is, by TIFF 6.0, a statistic that must not change what is shown. Where it is all
-    ones, such as 4095, it does say how many bits are used.
+    According to TIFF 6.0, MaxSampleValue is a statistic that must not affect the display. A value
+    whose bits are all ones, such as 4095, nevertheless tells how many bits are used.
     """
 
     def __init__(self, layout: Layout, page: Directory, part: slice) -> None:
@@ -260,11 +267,11 @@ class _Range:
 
     @property
     def is_open(self) -> bool:
-        """Whether the samples must be seen before white is known."""
+        """Whether the samples must be scanned to determine white."""
         return self._float or bool(self._said or self._whites)
 
     def see(self, block: Samples) -> None:
-        """Look at the samples of some rows."""
+        """Scan the samples of some rows."""
         values = block[..., self._part]
         if self._float:
             finite = np.isfinite(values)
@@ -280,19 +287,19 @@ class _Range:
 
     @property
     def white(self) -> float:
-        """The value that is white."""
+        """The value of white."""
         if not self._float:
             if self._said >= self._largest and self._said:
                 return self._said
             return next((each for each in self._whites if self._largest <= each), self._full)
-        # A few highlights may lie above white; a range that is hardly used is none.
+        # A few highlights may exceed white; a range of which hardly anything is used is rejected.
         for white in self._whites:
             if self._above[white] <= self._seen / 1000:
                 return white if self._largest >= white / 8 or white == 1 else self._largest
         return self._largest
 
     def levels(self, block: Samples) -> Samples:
-        """The samples of some rows as levels from 0 to 65535, uint16."""
+        """The samples of some rows scaled to levels from 0 to 65535, uint16."""
         values = block[..., self._part]
         white = self.white
         if values.dtype.kind == "u" and values.dtype.itemsize <= 2:
@@ -309,7 +316,7 @@ class _Range:
         return levels
 
     def notes(self) -> tuple[str, ...]:
-        """What was found, in words."""
+        """Clauses on values that are not finite and on a range that is not fully used."""
         found = []
         if self._not_finite:
             found.append(
@@ -325,7 +332,7 @@ class _Range:
 def _blocks(
     planes: list["TiffImagePlugin.TiffImageFile"], layout: Layout
 ) -> Iterator[tuple[int, Samples]]:
-    """The samples of some rows at a time: the first row, and (rows, width, samples)."""
+    """The samples in blocks of rows: the index of the first row, and (rows, width, samples)."""
     step = max(1, _BLOCK // max(1, layout.columns * layout.across * layout.samples))
     for top in range(0, layout.height, step):
         bottom = min(top + step, layout.height)
@@ -341,11 +348,11 @@ def _blocks(
 
 
 def _unpack(raw: Bytes, layout: Layout) -> Samples:
-    """Samples (rows, columns, interleaved samples) of the bytes (rows, row_bytes) of a tile."""
+    """Unpack the bytes (rows, row_bytes) of a tile to (rows, columns, interleaved samples)."""
     shape = (len(raw), layout.columns, layout.interleaved)
     size = layout.bits // 8
     if layout.predictor == 3 and layout.kind == _FLOAT:
-        # The bytes of a row are sorted by significance, and each is the difference to the last.
+        # The bytes of a row are ordered by significance and stored as differences.
         steps = raw.reshape(len(raw), -1, layout.interleaved)
         sums = np.cumsum(steps, axis=1, dtype=np.uint8).reshape(len(raw), size, -1)
         raw, order = np.ascontiguousarray(sums.transpose(0, 2, 1)).reshape(len(raw), -1), ">"
@@ -360,18 +367,18 @@ def _unpack(raw: Bytes, layout: Layout) -> Samples:
         return values.astype(np.uint32)
     letter = {_UNSIGNED: "u", _SIGNED: "i", _FLOAT: "f"}[layout.kind]
     values = np.ascontiguousarray(raw).view(f"{order}{letter}{size}").reshape(shape)
-    # Half floats cannot hold the ranges that they are compared with.
+    # Half floats cannot represent the white values that they are compared with.
     native = np.dtype(np.float32) if letter + str(size) == "f2" else values.dtype.newbyteorder("=")
     if layout.predictor != 2:
         return values.astype(native, copy=False)
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    # The differences are those of the bits, as unsigned integers, whatever they stand for.
+    # The predictor subtracts bit patterns as unsigned integers, whatever the type of the samples.
     bits = np.cumsum(values.view(f"u{size}"), axis=1, dtype=f"u{size}")
     return bits.view(values.dtype).astype(native, copy=False)
 
 
 def _unpack_bits(raw: Bytes, layout: Layout) -> Samples:
-    """Samples of fewer than 16 bits that lie without gaps, the most significant bit first."""
+    """Unpack samples of fewer than 16 bits, stored without gaps, most significant bit first."""
     number = layout.columns * layout.interleaved
     bits = np.unpackbits(raw, axis=1, count=number * layout.bits)
     words = np.zeros((len(raw), number, 16), np.uint8)
@@ -382,8 +389,8 @@ def _unpack_bits(raw: Bytes, layout: Layout) -> Samples:
 def _as_bytes(page: Directory, layout: Layout, plane: int) -> "TiffImagePlugin.TiffImageFile":
     """The decompressed bytes of a page, or of one of its planes, as a gray picture.
 
-    It is the same file with another directory, which describes the same strips or tiles as bytes:
-    so libtiff decompresses them, and neither predictor nor samples matter to it.
+    The same file gets another directory, which describes the same strips or tiles as bytes, so that
+    libtiff decompresses them and ignores predictor and samples.
     """
     tiled = tag.TILE_OFFSETS in page.entries
     offsets = page.numbers(tag.TILE_OFFSETS if tiled else tag.STRIP_OFFSETS)
@@ -419,7 +426,7 @@ def _as_bytes(page: Directory, layout: Layout, plane: int) -> "TiffImagePlugin.T
 
 
 def _with_directory(data: bytes, entries: dict[int, tuple[int, ...]]) -> bytes:
-    """The file as a little-endian TIFF whose only directory has these entries."""
+    """The file as a little-endian TIFF with a single directory of these entries."""
     at = len(data)
     tail = bytearray(bytes(at % 2))
     start = at + len(tail)
@@ -436,7 +443,7 @@ def _with_directory(data: bytes, entries: dict[int, tuple[int, ...]]) -> bytes:
 
 
 def with_first(page: Directory) -> bytes:
-    """The file with this directory as its first, for readers that know no other."""
+    """The file with this directory as its first, for readers that read only the first one."""
     big = page.data[2:4] in (b"+\0", b"\0+")
     at, pattern = (8, "Q") if big else (4, "I")
     pointer = struct.pack(page.order + pattern, page.offset)

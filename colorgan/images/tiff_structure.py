@@ -1,22 +1,21 @@
-"""The directories of a TIFF: which of them are pages, and which are copies of one or raw data.
+"""The directories of a TIFF: pages, reduced copies of pages, and raw data.
 
 A TIFF is a chain of directories, each of which describes one raster; a directory may have children
-(SubIFDs). TIFF 6.0 (1992), BigTIFF (2007), TIFF/EP (ISO 12234-2) and DNG 1.7 say what the tags
-mean.
+(SubIFDs). TIFF 6.0 (1992), BigTIFF (2007), TIFF/EP (ISO 12234-2) and DNG 1.7 define the tags.
 """
 
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-# The first four bytes, in both byte orders, of TIFF and BigTIFF; the last two are common mistakes.
+# The first four bytes of TIFF and BigTIFF in both byte orders; the last two are common mistakes.
 MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*")
 
-# A file of more directories than this is hostile, or a film.
+# A file with more directories than this is malicious, or a film.
 _MAX_DIRECTORIES = 4096
-_MAX_VALUES = 1 << 24  # of one tag: the strips of the largest picture are fewer
+_MAX_VALUES = 1 << 24  # per tag; even the largest picture has fewer strips
 
-# The types of values: the letter that struct unpacks each with, a rational number as two.
+# The format characters of struct for the types of values; a rational number has two.
 _LETTERS = {
     1: "B",
     2: "B",
@@ -44,19 +43,20 @@ TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, CHILDREN = 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT, S_MAX_SAMPLE = 338, 339, 341
 ICC_PROFILE, DNG_VERSION = 34675, 50706
 
-# What cameras store of a sensor: a mosaic of colours or its linear values, and their compressions.
+# Raw sensor data of cameras: a colour mosaic or linear values, and their compressions.
 _RAW_PHOTOMETRICS = (32803, 34892)
 _RAW_COMPRESSIONS = (262, 32767, 32769, 32770, 34713, 65535)
 
 
 @dataclass(frozen=True)
 class Directory:
-    """One directory: the values of its tags, read when they are asked for.
+    """One directory, whose tags' values are read on demand.
 
     Attributes:
-        offset: of the directory in the file.
+        data: the complete file.
+        offset: the directory's offset in the file.
         order: the byte order, "<" or ">".
-        entries: the type, the number of values and their position in the file, by tag.
+        entries: by tag, the type, the number of values and their offset in the file.
     """
 
     data: bytes
@@ -65,7 +65,7 @@ class Directory:
     entries: Mapping[int, tuple[int, int, int]]
 
     def numbers(self, tag: int, *default: int) -> tuple[int, ...]:
-        """The values of a tag as integers; the default where it is missing or damaged."""
+        """The values of a tag as integers; the default if it is missing or damaged."""
         return tuple(int(value) for value in self._values(tag)) or default
 
     def number(self, tag: int, default: int = 0) -> int:
@@ -73,7 +73,7 @@ class Directory:
         return self.numbers(tag, default)[0]
 
     def content(self, tag: int) -> bytes:
-        """The bytes of a tag that holds bytes or text; empty where there are none."""
+        """The bytes of a tag that holds bytes or text; empty if it is missing."""
         _, count, position = self.entries.get(tag, (1, 0, 0))
         return self.data[position : position + count]
 
@@ -86,12 +86,12 @@ class Directory:
 
     @property
     def is_reduced(self) -> bool:
-        """Whether it is a smaller copy of another one."""
+        """Whether it is a smaller copy of another directory's picture."""
         return bool(self.number(NEW_SUBFILE_TYPE) & 1) or self.number(SUBFILE_TYPE) == 2
 
     @property
     def is_page(self) -> bool:
-        """Whether it is a picture of its own: no smaller copy, and no mask of another one."""
+        """Whether it is a picture of its own, and not a smaller copy or a mask of another."""
         mask = self.number(NEW_SUBFILE_TYPE) & 4 or self.number(PHOTOMETRIC, 1) == 4
         whole = self.number(WIDTH) > 0 and self.number(HEIGHT) > 0
         has_data = STRIP_OFFSETS in self.entries or TILE_OFFSETS in self.entries
@@ -99,7 +99,7 @@ class Directory:
 
     @property
     def is_raw(self) -> bool:
-        """Whether it holds the values of a sensor."""
+        """Whether it holds raw sensor data."""
         return (
             self.number(PHOTOMETRIC, 1) in _RAW_PHOTOMETRICS
             or self.number(COMPRESSION, 1) in _RAW_COMPRESSIONS
@@ -111,8 +111,8 @@ class Structure:
     """The directories of a file.
 
     Attributes:
-        chain: those that follow one another from the beginning.
-        children: those that these have.
+        chain: the main chain of directories.
+        children: the children of the directories in the chain.
     """
 
     chain: tuple[Directory, ...]
@@ -120,24 +120,24 @@ class Structure:
 
     @property
     def pages(self) -> tuple[Directory, ...]:
-        """The pages in their order; empty where the file is damaged."""
+        """The pages in order; empty if the file is damaged."""
         pages = tuple(each for each in self.chain if each.is_page)
         return pages or tuple(each for each in self.children if each.is_page) or self.chain[:1]
 
     @property
     def make(self) -> str:
-        """The maker of the camera or scanner; empty where the file does not say."""
+        """The maker of the camera or scanner; empty if the file does not name it."""
         found = (each.content(MAKE) for each in self.chain)
         return next((text.rstrip(b"\0 ").decode("ascii", "replace") for text in found if text), "")
 
     @property
     def has_dng_version(self) -> bool:
-        """Whether it says that it is a DNG."""
+        """Whether the file declares itself to be a DNG."""
         return any(DNG_VERSION in each.entries for each in (*self.chain, *self.children))
 
     @property
     def holds_raw(self) -> bool:
-        """Whether it is a camera's raw file: sensor values, or previews with all else beneath."""
+        """Whether it is a camera's raw file: with sensor data, or only previews in the chain."""
         if any(each.is_raw for each in (*self.chain, *self.children)):
             return True
         previews = self.chain and all(each.is_reduced for each in self.chain)
@@ -145,7 +145,7 @@ class Structure:
 
 
 def read(data: bytes) -> Structure:
-    """The directories of a TIFF; those that cannot be read are left out, and what follows them."""
+    """Read the directories of a TIFF; unreadable ones and those after them are left out."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     first = _unpack(data, f"{order}Q" if big else f"{order}I", 8 if big else 4)

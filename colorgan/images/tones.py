@@ -1,7 +1,7 @@
-"""From the values of a file to sRGB: ICC profiles, the gamma of PNG, and colour models.
+"""Conversion of file values to sRGB: ICC profiles, the gamma of PNG, and colour models.
 
-Gray is converted from 16 bits by a table, colour from 8 bits. A profile that is damaged, or that is
-of another colour model than the pixels, is ignored, as viewers do.
+Gray is converted from 16 bits with a table, colour from 8 bits. A profile that is damaged, or whose
+colour model differs from that of the pixels, is ignored, as viewers do.
 """
 
 import io
@@ -12,19 +12,19 @@ from PIL import Image, ImageCms
 
 Table = npt.NDArray[np.uint8]
 
-# Within this share of the gamma of sRGB, libpng takes a picture as sRGB, too.
+# libpng also treats a gamma within this share of sRGB's as sRGB.
 _SAME_GAMMA = 0.05
 _SRGB_GAMMA = 1 / 2.2
-# A gamma beyond these is a mistake of the writer, and would leave black or white.
+# A gamma outside this range is a writer's mistake and would give a black or white picture.
 _GAMMAS = (0.1, 10.0)
 
 
 def gray_table(profile: bytes | None = None, gamma: float | None = None) -> Table:
-    """The sRGB level of each gray level of 16 bits.
+    """A table of the sRGB level for each 16-bit gray level.
 
     Args:
-        profile: an ICC profile, applied if it is of one gray channel.
-        gamma: the exponent that the file's values are encoded with (PNG's gAMA), such as 1/2.2;
+        profile: an ICC profile, applied if it is for a single gray channel.
+        gamma: the exponent with which the file's values are encoded (PNG's gAMA), such as 1/2.2;
             applied if there is no profile.
 
     Returns:
@@ -46,23 +46,23 @@ def gray_table(profile: bytes | None = None, gamma: float | None = None) -> Tabl
 
 
 def gamma_matters(gamma: float) -> bool:
-    """Whether a gamma is a credible one, and another than that of sRGB."""
+    """Whether a gamma is plausible and differs from that of sRGB."""
     if not _GAMMAS[0] <= gamma <= _GAMMAS[1]:
         return False
     return abs(gamma / _SRGB_GAMMA - 1) > _SAME_GAMMA
 
 
 def to_srgb(image: Image.Image, profile: bytes | None, gamma: float | None = None) -> Image.Image:
-    """A picture of mode L, RGB, CMYK or LAB in sRGB.
+    """Convert a picture of mode L, RGB, CMYK or LAB to sRGB.
 
     Args:
-        image: 8 bits a channel.
-        profile: an ICC profile, applied if it is of the same colour model; one of gray is applied
-            to colours that are all gray.
-        gamma: as for gray_table.
+        image: a picture with 8 bits per channel.
+        profile: an ICC profile, applied if it has the same colour model; a gray profile is also
+            applied to an RGB picture whose colours are all gray.
+        gamma: as for `gray_table`.
 
     Returns:
-        Mode L for gray, RGB for everything else.
+        A picture of mode L for gray, RGB for everything else.
     """
     source = _open(profile)
     if source is not None and _model(source) == "GRAY" and is_gray(image):
@@ -86,7 +86,7 @@ def to_srgb(image: Image.Image, profile: bytes | None, gamma: float | None = Non
 
 
 def is_gray(image: Image.Image) -> bool:
-    """Whether the channels of a picture of mode L or RGB are the same everywhere."""
+    """Whether a picture of mode L or RGB has equal channels everywhere."""
     if image.mode != "RGB":
         return image.mode == "L"
     red, green, blue = image.split()
@@ -111,5 +111,5 @@ def _transform(source: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCms
 
 
 def _encode(light: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Linear light to sRGB, both in [0, 1] (IEC 61966-2-1)."""
+    """Convert linear light to sRGB, both in [0, 1] (IEC 61966-2-1)."""
     return np.where(light > 0.0031308, 1.055 * light ** (1 / 2.4) - 0.055, 12.92 * light)

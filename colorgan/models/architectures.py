@@ -1,4 +1,4 @@
-"""The networks' architectures: what must be known to build each, and nothing that needs PyTorch."""
+"""The configurations that each network is built from, without importing PyTorch."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -9,13 +9,13 @@ from colorgan.options import Configuration, Count, option
 
 Norm = Literal["batch", "instance"]
 BackboneName = Literal["vgg16", "efficientnet_lite0", "efficientnet_lite1"]
-BACKBONES: tuple[str, ...] = get_args(BackboneName)  # whose features other networks stand on
+BACKBONES: tuple[str, ...] = get_args(BackboneName)  # classifiers whose features networks use
 DISCRIMINATORS = ("patches", "features", "semantic")
 
 
 @dataclass(frozen=True)
 class GeneratorConfig(Configuration):
-    """Everything that decides the generator's architecture."""
+    """Everything that determines the architecture of `UNetGenerator`."""
 
     size: int = option(
         256,
@@ -33,26 +33,26 @@ class GeneratorConfig(Configuration):
 
     @property
     def depth(self) -> int:
-        """How often the picture is halved on its way to one pixel: 8 at 256 px."""
+        """How often the picture is halved until one pixel remains: 8 times at 256 px."""
         return self.size.bit_length() - 1
 
     @property
     def color_channels(self) -> int:
-        """How many channels the generator writes."""
+        """The number of channels that the generator writes."""
         return COLOR_CHANNELS[self.color_space]
 
 
 @dataclass(frozen=True)
 class EncoderUNetConfig(Configuration):
-    """Everything that decides the network's architecture.
+    """Everything that determines the architecture of `EncoderUNetGenerator`.
 
     Attributes:
-        size: side of the square pictures that it sees, in pixels; a multiple of 32 from 64 on.
-        width: channels of the decoder's finest step, a quarter of the size.
-        color_space: what it writes.
+        size: side of its square input, in pixels; a multiple of 32, at least 64.
+        width: channels of the decoder's finest step.
+        color_space: the colour space that it writes.
         norm: normalisation of the decoder.
-        encoder: the classifier below; one of BACKBONES.
-        attention: whether its decoder has self-attention.
+        encoder: the classifier that is the encoder; one of BACKBONES.
+        attention: whether the decoder has self-attention.
     """
 
     size: int
@@ -60,7 +60,7 @@ class EncoderUNetConfig(Configuration):
     color_space: Literal["lab", "rgb"]
     norm: Norm
     encoder: BackboneName
-    attention: bool = False  # older packages do not say it
+    attention: bool = False  # absent in older packages
 
     def check(self) -> None:
         """Check the size; raises ConfigError."""
@@ -69,18 +69,18 @@ class EncoderUNetConfig(Configuration):
 
     @property
     def color_channels(self) -> int:
-        """How many channels the generator writes."""
+        """The number of channels that the generator writes."""
         return COLOR_CHANNELS[self.color_space]
 
 
 @dataclass(frozen=True)
 class HypercolumnConfig(Configuration):
-    """Everything that decides the network's architecture.
+    """Everything that determines the architecture of `HypercolumnNetwork`.
 
     Attributes:
-        size: side of the square pictures that it sees, in pixels.
-        width: channels beside the picture, where the original has 3.
-        backbone: whose features it stands on; one of BACKBONES.
+        size: side of its square input, in pixels.
+        width: channels of the last layers, at the picture's resolution; the original has 3.
+        backbone: the classifier whose features it uses; one of BACKBONES.
     """
 
     size: Count
@@ -89,20 +89,20 @@ class HypercolumnConfig(Configuration):
 
     @property
     def color_space(self) -> ColorSpace:
-        """What the network writes."""
+        """The colour space that the network writes."""
         return "yuv"
 
 
 @dataclass(frozen=True)
 class HeadConfig(Configuration):
-    """Everything that decides the head, and what it stands on.
+    """Everything that determines the router's head, and the classifier below it.
 
     Attributes:
-        classifier: the name of the classifier whose features it reads.
+        classifier: the name of the classifier whose features it uses.
         classifier_sha256: the fingerprint of that classifier's weights.
-        features: how many there are.
-        classes: what it tells apart, in the order of its outputs.
-        temperature: that the logits are divided by, so that probabilities are frequencies
+        features: number of the classifier's features.
+        classes: the classes, in the order of its outputs.
+        temperature: the divisor of the logits, which calibrates the probabilities
             (Guo et al. 2017, section 4.2).
     """
 
@@ -115,7 +115,7 @@ class HeadConfig(Configuration):
 
 Architecture = GeneratorConfig | EncoderUNetConfig | HypercolumnConfig | HeadConfig
 
-# By the kind of a package.
+# The type of configuration by the kind of a package.
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "generator": GeneratorConfig,
     "encoder_unet": EncoderUNetConfig,

@@ -1,4 +1,4 @@
-"""Classifiers whose features other networks stand on."""
+"""Backbones: classifiers whose features other networks use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ class Backbone:
     """A classifier whose features can be used.
 
     Attributes:
-        layers: its layers, given the whole network.
-        taps: the places in `layers` whose outputs are used, from fine to coarse, each coarser one
-            of half the side.
-        channels: that these outputs have where hypercolumns are joined; where the backbone has
-            others, a convolution of one pixel makes them so.
-        mean: of the sRGB channels, in [0, 1], that the network expects at zero.
-        std: of the same, that it expects at one.
-        build: the whole network, with any weights.
+        layers: returns the layers of the whole network.
+        taps: the indices of the layers whose outputs are the features, from fine to coarse, each
+            with half the side of the previous one.
+        channels: channels per output when hypercolumns are joined; outputs with another number are
+            projected by a 1 x 1 convolution.
+        mean: mean of the sRGB channels, in [0, 1], that the network's input is normalised by.
+        std: standard deviation of the sRGB channels, for the same.
+        build: builds the whole network, with arbitrary weights.
     """
 
     layers: Callable[[nn.Module], list[nn.Module]]
@@ -77,14 +77,14 @@ _BACKBONES = {
 
 
 def find_backbone(name: str) -> Backbone:
-    """A backbone by its name; raises ConfigError."""
+    """Find a backbone by its name; raises ConfigError if there is none."""
     if name not in BACKBONES:
         raise ConfigError(f"no features of {name!r}: there are those of {', '.join(BACKBONES)}")
     return _BACKBONES[name]
 
 
 def tapped(name: str, network: nn.Module) -> list[nn.Module]:
-    """The layers of a classifier whose outputs are its features, where it is a backbone."""
+    """The layers of a classifier whose outputs are its features; empty if it is not a backbone."""
     if name not in BACKBONES:
         return []
     backbone = find_backbone(name)
@@ -93,11 +93,11 @@ def tapped(name: str, network: nn.Module) -> list[nn.Module]:
 
 
 def same_weights(features: "Features", name: str, network: nn.Module) -> bool:
-    """Whether a classifier sees with exactly the weights that these features have.
+    """Whether a classifier has exactly the same weights as these features.
 
     Args:
-        features: of the backbone of that name.
-        name: the backbone's.
+        features: features of the backbone.
+        name: the backbone's name.
         network: the classifier's whole network, on any device.
     """
     layers = find_backbone(name).layers(network)[: len(features)]
@@ -109,21 +109,21 @@ def same_weights(features: "Features", name: str, network: nn.Module) -> bool:
 
 
 class Features(nn.Sequential):
-    """A classifier's features of pictures; its running statistics are always kept.
+    """A classifier's features of pictures; its running statistics never change.
 
     Attributes:
-        name: the backbone's.
-        channels: that they have, from fine to coarse.
-        strides: by how much each side is smaller than the picture's.
+        name: the backbone's name.
+        channels: channels of the features, from fine to coarse.
+        strides: ratios of the picture's side to those of the features, from fine to coarse.
     """
 
     def __init__(self, name: str, classifier: nn.Module | None = None) -> None:
         """Take a classifier's layers.
 
         Args:
-            name: the backbone's.
-            classifier: the whole network with its weights; where it is None they are drawn, to be
-                replaced by those of a package.
+            name: the backbone's name.
+            classifier: the whole network with its weights; None for random weights, to be replaced
+                by those of a package.
         """
         self.name = name
         backbone = find_backbone(name)
@@ -141,20 +141,20 @@ class Features(nn.Sequential):
         self.strides = tuple(64 // each.shape[-1] for each in maps)
 
     def train(self, mode: bool = True) -> "Features":
-        """Stay as in use, whatever is asked."""
+        """Stay in evaluation mode, whatever `mode` is."""
         return super().train(False)
 
     def forward(self, light: Tensor) -> list[Tensor]:
-        """Look at a batch.
+        """Compute the features of a batch.
 
         Args:
             light: (batch, 1 or 3, height, width) in [-1, 1], gray or sRGB; height and width are
                 multiples of the backbone's stride.
 
         Returns:
-            From fine to coarse (batch, channels, height / stride, width / stride) each.
+            Maps (batch, channels, height / stride, width / stride), from fine to coarse.
         """
-        # As one factor and one summand, which of the EfficientNets are 1 and 0: exact in bfloat16.
+        # One factor and one summand: for EfficientNet-Lite these are 1 and 0, exact in bfloat16.
         x = light * (0.5 / self.std) + (0.5 - self.mean) / self.std
         outputs = []
         for place, layer in enumerate(self):

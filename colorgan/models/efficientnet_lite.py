@@ -1,7 +1,7 @@
-"""EfficientNet-Lite (the TensorFlow team, 2020), as its published weights need it.
+"""EfficientNet-Lite (the TensorFlow team, 2020), compatible with its published weights.
 
-The layers have the names that they have in timm: they are part of a classifier's fingerprint and of
-packages. timm itself takes longer to import than a photograph takes to be coloured.
+The layers are named as in timm, because the names are part of a classifier's fingerprint and of
+packages. timm itself is not used: importing it takes longer than colouring a photograph.
 """
 
 import math
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-_STEM, _HEAD = 32, 1280  # channels, the same in every size
+_STEM, _HEAD = 32, 1280  # channels, the same for every size
 _EPSILON = 1e-3
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """Blocks of one width: their number, kernel, the first one's stride, expansion and channels."""
+    """A stage: its number of blocks, kernel, stride of the first block, expansion and channels."""
 
     blocks: int
     kernel: int
@@ -39,7 +39,7 @@ _STAGES = (
     _Stage(1, 3, 1, 6, 320),
 )
 
-# By name: what the stages' channels and numbers of blocks are multiplied by.
+# By name, the factors for the channels and the number of blocks of the stages.
 _SCALES = {
     "efficientnet_lite0": (1.0, 1.0),
     "efficientnet_lite1": (1.0, 1.1),
@@ -48,11 +48,11 @@ _SCALES = {
 
 
 def efficientnet_lite(name: str) -> nn.Sequential:
-    """The network `efficientnet_lite0`, `efficientnet_lite1` or `efficientnet_lite2`.
+    """Build `efficientnet_lite0`, `efficientnet_lite1` or `efficientnet_lite2`.
 
     Returns:
-        (batch, 3, height, width) sRGB in [-1, 1] -> (batch, 1000) logits, with weights that are
-        drawn.
+        A network (batch, 3, height, width) sRGB in [-1, 1] -> (batch, 1000) logits, with random
+        weights.
     """
     width, depth = _SCALES[name]
     stages, before = [], _STEM
@@ -79,13 +79,13 @@ def efficientnet_lite(name: str) -> nn.Sequential:
 
 
 def _rounded(channels: float) -> int:
-    """The nearest multiple of 8 that is no less than nine tenths."""
+    """The nearest multiple of 8 that is at least nine tenths of the number."""
     near = max(8, int(channels + 4) // 8 * 8)
     return near + 8 if near < 0.9 * channels else near
 
 
 class _Block(nn.Sequential):
-    """An inverted residual block (Sandler et al. 2018); the first one expands nothing."""
+    """An inverted residual block (Sandler et al. 2018); without expansion in the first stage."""
 
     def __init__(self, before: int, after: int, kernel: int, stride: int, expansion: int) -> None:
         inner = before * expansion
@@ -116,7 +116,7 @@ class _Block(nn.Sequential):
 
 
 class _Convolution(nn.Conv2d):
-    """A convolution without bias that pads as TensorFlow does: one pixel less before than after."""
+    """A convolution without bias, padded as in TensorFlow: uneven padding has less at the start."""
 
     def __init__(
         self, before: int, after: int, kernel: int, stride: int = 1, groups: int = 1
@@ -136,7 +136,7 @@ class _Convolution(nn.Conv2d):
 
 
 class _Normalization(nn.BatchNorm2d):
-    """Batch normalisation and, unless it is `linear`, ReLU6."""
+    """Batch normalisation followed by ReLU6, unless `linear`."""
 
     def __init__(self, channels: int, linear: bool = False) -> None:
         super().__init__(channels, eps=_EPSILON)
@@ -148,14 +148,14 @@ class _Normalization(nn.BatchNorm2d):
 
 
 def fold_norms(network: nn.Module) -> None:
-    """Make the normalisations of every EfficientNet-Lite in a network a part of its convolutions.
+    """Fold the normalisations of every EfficientNet-Lite in a network into its convolutions.
 
-    That saves a third of its time in bfloat16, at the same error. Other networks keep theirs: a
-    package may hold their weights in float16, and is as good as float32 only before they are
-    multiplied.
+    This saves a third of its time in bfloat16, at the same error. Other networks keep their
+    normalisations: a package may hold their weights in float16, which equals float32 in use only
+    if they are not multiplied first.
 
     Args:
-        network: float32, in evaluation mode.
+        network: a float32 network in evaluation mode, which is modified.
     """
     for layers in network.modules():
         if not isinstance(layers, nn.Sequential):

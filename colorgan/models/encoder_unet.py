@@ -1,10 +1,11 @@
-"""A generator with a pretrained encoder: a classifier's features under a U-Net's decoder.
+"""A generator with a pretrained encoder: a classifier's features and a U-Net's decoder.
 
-As the "unet learner" of DeOldify (J. Antic 2018) and of fastai: the classifier knows what things
-are before the first step, and the decoder has only to learn what colours they have. It doubles the
-side by interpolation and a convolution, which leaves no checkerboard (Odena et al. 2016), and ends
-at the side of the classifier's second finest features, a quarter of the picture's: the eye sees
-colour less sharply than light, as JPEG knows, and the rest would be most of the arithmetic.
+It resembles the "unet learner" of fastai and DeOldify (J. Antic 2018): the classifier recognises
+objects before the first step, and the decoder only has to learn their colours. The decoder doubles
+the side by interpolation and a convolution, which avoids checkerboard artefacts (Odena et al.
+2016). It ends at the side of the classifier's second finest features, a quarter of the picture's
+for EfficientNet-Lite: the eye resolves colour less sharply than light, which JPEG exploits too, and
+finer steps would take most of the arithmetic.
 """
 
 from collections.abc import Sequence
@@ -19,30 +20,30 @@ from colorgan.models.backbones import Features
 from colorgan.models.pictures import scaled
 from colorgan.models.unet import normalization
 
-_WIDEST = 4  # times `width`, of the coarsest steps
-_ATTENTIVE = 1  # the step, counted from 0, that self-attention follows: an eighth of the side
-_COMPARED = 64  # channels in which self-attention compares places
+_WIDEST = 4  # channels of the coarsest steps, in multiples of `width`
+_ATTENTIVE = 1  # the step, from 0, after which self-attention is applied: an eighth of the side
+_COMPARED = 64  # channels of self-attention's queries, keys and values
 
 
 class EncoderUNetGenerator(nn.Module):
-    """Lightness in, colour out: a classifier down to its coarsest features, a decoder back.
+    """Lightness in, colour out: a classifier down to its coarsest features, and a decoder.
 
-    Each step of the decoder doubles the side, takes the encoder's features of that side beside what
-    it has, and mixes both by two convolutions. Their activations are bounded: otherwise features
-    that are rare in training grow from step to step, a hundred times beyond the usual, and end in
-    garish colours that differ between machines.
+    Each step of the decoder doubles the side, concatenates the encoder's features of that side, and
+    mixes both with two convolutions. Their activations are bounded: otherwise, features that are
+    rare in training grow from step to step to a hundred times the usual values, and lead to garish
+    colours that differ between machines.
 
     Attributes:
-        stride: by how much the decoder's own side is smaller than the picture's.
+        stride: the ratio of the picture's side to that of the decoder's output.
     """
 
     def __init__(self, config: EncoderUNetConfig, classifier: nn.Module | None = None) -> None:
         """Build the network.
 
         Args:
-            config: its architecture.
-            classifier: the encoder's whole network with its weights; where it is None they are
-                drawn, to be replaced by those of a package.
+            config: the architecture.
+            classifier: the encoder's whole network with its weights; None for random weights, to
+                be replaced by those of a package.
         """
         super().__init__()
         self.config = config
@@ -65,7 +66,8 @@ class EncoderUNetGenerator(nn.Module):
 
         Args:
             lightness: (batch, 1, height, width) in [-1, 1]; height and width are multiples of 32.
-            noise: keep dropout in evaluation mode, too; in training mode it is always on.
+            noise: whether to apply dropout in evaluation mode; in training mode it is always
+                applied.
 
         Returns:
             (batch, color_channels, height, width) in [-1, 1].
@@ -73,23 +75,23 @@ class EncoderUNetGenerator(nn.Module):
         return scaled(self.decode(self.encode(lightness), noise), lightness)
 
     def encode(self, lightness: Tensor) -> list[Tensor]:
-        """The features that the decoder starts from.
+        """Compute the features that the decoder starts from.
 
         Args:
-            lightness: as that of `forward`.
+            lightness: as for `forward`.
 
         Returns:
-            From fine to coarse (batch, channels, height / stride, width / stride) each.
+            Maps (batch, channels, height / stride, width / stride), from fine to coarse.
         """
         features: list[Tensor] = self.encoder(lightness)
         return features[1:]
 
     def decode(self, features: Sequence[Tensor], noise: bool = False) -> Tensor:
-        """Colour a batch at the decoder's own resolution, at which the generator learns.
+        """Colour a batch at the decoder's own resolution, which is used in training.
 
         Args:
-            features: what `encode` returns.
-            noise: as that of `forward`.
+            features: the result of `encode`.
+            noise: as for `forward`.
 
         Returns:
             (batch, color_channels, height / stride, width / stride) in [-1, 1], as large as the
@@ -108,22 +110,24 @@ class EncoderUNetGenerator(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """What the places of a picture tell each other (Zhang et al. 2019, section 3).
+    """Self-attention between the positions of a picture (Zhang et al. 2019, section 3).
 
-    For maps x, with a query q, a key k and a value v at every place:
+    For maps x, with a query q, a key k and a value v at every position:
 
         y_i = x_i + gain * W (sum over j of softmax_j(q_i . k_j / sqrt(channels)) v_j)
 
-    Convolutions see a neighbourhood; so the door of a car may get another colour than its bonnet.
-    Here both see each other. Keys and values are pooled to half the side. The gain is 0 at first.
+    A convolution sees only a neighbourhood, so the door of a car may get another colour than its
+    bonnet. With self-attention, each position sees all others. Keys and values are pooled to half
+    the side. The gain starts at 0.
     """
 
     def __init__(self, channels: int, beside: int) -> None:
         """Build the layer.
 
         Args:
-            channels: of the maps.
-            beside: of the encoder's features, by which places are compared, too.
+            channels: channels of the maps.
+            beside: channels of the encoder's features, from which queries and keys are also
+                computed.
         """
         super().__init__()
         self.compare = nn.Conv2d(channels + beside, 2 * _COMPARED, 1)
@@ -132,14 +136,14 @@ class SelfAttention(nn.Module):
         self.gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
-        """Let places see each other.
+        """Apply self-attention.
 
         Args:
-            x: (batch, channels, height, width) maps.
-            features: (batch, beside, height, width) of the encoder.
+            x: maps (batch, channels, height, width).
+            features: the encoder's features (batch, beside, height, width).
 
         Returns:
-            The maps, (batch, channels, height, width).
+            Maps (batch, channels, height, width).
         """
         query, key = self.compare(torch.cat([x, features], dim=1)).chunk(2, dim=1)
         pooled = (F.max_pool2d(key, 2), F.max_pool2d(self.value(x), 2))

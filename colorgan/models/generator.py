@@ -1,4 +1,4 @@
-"""Whatever colours: a network with its `config`, from lightness to colour in its colour space."""
+"""All generators, from lightness to colour in the colour space of their `config`, in two steps."""
 
 from typing import cast
 
@@ -14,10 +14,11 @@ Generator = UNetGenerator | EncoderUNetGenerator | HypercolumnNetwork
 
 
 class Look(nn.Module):
-    """The first step of a colouring: the features that a generator's encoder sees.
+    """The first step of a colouring: the features of the generator's encoder.
 
     Attributes:
-        encoder: the generator's; None where it has no separate one, and starts from the lightness.
+        encoder: the generator's encoder; None if it has no separate encoder and starts from the
+            lightness.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -25,12 +26,12 @@ class Look(nn.Module):
         self.encoder: Features | None = getattr(generator, "encoder", None)
 
     def forward(self, lightness: Tensor) -> tuple[Tensor, ...]:
-        """(batch, 1, size, size) in [-1, 1] -> what `Features` returns, or the lightness alone."""
+        """(batch, 1, size, size) in [-1, 1] -> the maps of `Features`, or just the lightness."""
         return (lightness,) if self.encoder is None else tuple(self.encoder(lightness))
 
 
 class Paint(nn.Module):
-    """The second step of a colouring: colours from what `Look` returns."""
+    """The second step of a colouring: colours from the result of `Look`."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()

@@ -14,6 +14,6 @@ class RouterHead(nn.Module):
         self.linear = nn.Linear(config.features, len(config.classes))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Read the classes off features, as `Classifier` returns them."""
+        """Compute the logits of the classes from features, as `Classifier` returns them."""
         logits: Tensor = self.linear(features) / self.config.temperature
         return logits

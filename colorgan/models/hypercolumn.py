@@ -18,17 +18,17 @@ from colorgan.models.backbones import Features, find_backbone
 class HypercolumnNetwork(nn.Module):
     """Luma in, U and V out: features of a frozen classifier, joined from coarse to fine.
 
-    Each step takes as many channels as the next finer features have, doubles the side, and adds
-    those features, normalised: as the residual connections of He et al. (2015).
+    Each step reduces the channels to those of the next finer features, doubles the side, and adds
+    the normalised finer features, like the residual connections of He et al. (2015).
     """
 
     def __init__(self, config: HypercolumnConfig, classifier: nn.Module | None = None) -> None:
         """Build the network.
 
         Args:
-            config: its architecture.
-            classifier: the backbone's whole network with its weights; where it is None they are
-                drawn, to be replaced by those of a package.
+            config: the architecture.
+            classifier: the backbone's whole network with its weights; None for random weights, to
+                be replaced by those of a package.
         """
         super().__init__()
         self.config = config
@@ -51,7 +51,7 @@ class HypercolumnNetwork(nn.Module):
         Args:
             luma: (batch, 1, height, width) in [-1, 1]; height and width are multiples of the
                 backbone's stride.
-            noise: not used: this network has none.
+            noise: ignored, because this network has no dropout.
 
         Returns:
             (batch, 2, height, width) in [-1, 1].

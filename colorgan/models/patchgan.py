@@ -10,16 +10,16 @@ from colorgan.models.unet import init_weights, normalization
 
 
 class PatchDiscriminator(nn.Module):
-    """Judge each 70 x 70 patch of a coloured photograph, given its lightness.
+    """Judges each 70 x 70 patch of a coloured photograph, given its lightness.
 
-    In the paper's notation, with `width` = 64: C64-C128-C256-C512 and a convolution to one logit.
+    In the paper's notation, with `width` = 64: C64-C128-C256-C512, and a convolution to one logit.
     """
 
     def __init__(self, color_channels: int, width: int = 64, norm: Norm = "instance") -> None:
-        """Build the network, with weights drawn by init_weights.
+        """Build the network, with random weights from `init_weights`.
 
         Args:
-            color_channels: channels that the generator writes.
+            color_channels: number of channels that the generator writes.
             width: channels of the first layer (ndf).
             norm: normalisation of the inner layers.
         """
@@ -39,7 +39,7 @@ class PatchDiscriminator(nn.Module):
         """Judge a batch.
 
         Returns:
-            A logit a patch, (batch, 1, about height / 8, about width / 8): above 0 says "real".
+            One logit per patch, (batch, 1, about height / 8, about width / 8): above 0 means real.
         """
         x = torch.cat([picture.lightness, scaled(picture.color, picture.lightness)], dim=1)
         for layer, (convolution, norm) in enumerate(

@@ -1,4 +1,4 @@
-"""A batch of coloured photographs as discriminators see it."""
+"""A batch of coloured photographs, the input of discriminators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,14 @@ class Colored:
 
     Attributes:
         lightness: (batch, 1, height, width) in [-1, 1].
-        color: (batch, color_channels, ...) in [-1, 1], as large as the generator writes it.
-        gray: the features that the generator's encoder has of the gray photographs, without a
-            gradient, from fine to coarse: (batch, channels, ...), the finest as large as `color`;
-            empty where the generator has no such encoder.
+        color: (batch, color_channels, ...) in [-1, 1], at the generator's own resolution.
+        gray: the features of the gray photographs from the generator's encoder, without gradient,
+            from fine to coarse: (batch, channels, ...), the finest as large as `color`; empty if
+            the generator has no such encoder.
         seen: by classifier, its features of the coloured photographs, from fine to coarse; empty
-            where no discriminator looks at them.
-        seen_gray: the same of the gray photographs, of the features that are judged alone.
+            if no discriminator uses them.
+        seen_gray: by classifier, its features of the gray photographs, restricted to those that are
+            judged.
     """
 
     lightness: Tensor

@@ -1,4 +1,4 @@
-"""In which numbers and in which layout a network in use computes fastest, at equal results."""
+"""The fastest number type and memory layout for inference, and the storage type of weights."""
 
 import copy
 from typing import TypeVar
@@ -13,11 +13,11 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
-    """The type that a network in use computes fastest in on a device.
+    """The number type in which inference is fastest on a device.
 
-    It is bfloat16 where the device multiplies that itself, which is about twice as fast; elsewhere
-    it is float32. Of 255 levels bfloat16 moves a colour by 0.3 on average with pix2pix's U-Net, and
-    by 1.0 with a generator on a classifier after four short epochs (99 % by 5 at most).
+    It is bfloat16 if the device multiplies it natively, which is about twice as fast, and otherwise
+    float32. On a scale of 255 levels, bfloat16 changes colours by 0.3 on average with pix2pix's
+    U-Net, and by 1.0 with a generator on a classifier after four short epochs (99 % by at most 5).
     """
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -27,10 +27,10 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
 
 
 def in_use(network: Network) -> Network:
-    """A network as it computes fastest on its device: itself, or a copy in another type and layout.
+    """The fastest version of a network on its device: itself, or a copy in another type and layout.
 
     Args:
-        network: float32, in evaluation mode.
+        network: a float32 network in evaluation mode.
     """
     device = next(network.parameters()).device
     dtype = fastest_dtype(device)
@@ -41,25 +41,25 @@ def in_use(network: Network) -> Network:
     norms = [module for module in faster.modules() if isinstance(module, nn.BatchNorm2d)]
     exact = [copy.deepcopy(norm.state_dict()) for norm in norms]
     faster = faster.to(dtype)
-    # Statistics in bfloat16 would double the error, and save no time.
+    # Normalisation statistics in bfloat16 would double the error and save no time.
     for norm, state in zip(norms, exact, strict=True):
         norm.float().load_state_dict(state)
-    # Depthwise convolutions in bfloat16 are far slower in PyTorch's usual layout.
+    # Depthwise convolutions in bfloat16 are far slower in PyTorch's default layout.
     return faster.to(memory_format=torch.channels_last)
 
 
 def halved(tensor: Tensor) -> Tensor:
-    """Weights as a package stores them: float16 where that is as good as float32, or unchanged.
+    """Convert weights for storage in a package: to float16 if that loses nothing in use.
 
-    The kernels are halved, which are nearly all of the bytes. What has one dimension stays as it
-    is: biases, and the statistics and scales of normalisations, whose variances may exceed what
-    float16 can hold. So does a kernel with a value of that kind, or with none that float16 can tell
-    from zero.
+    Kernels, which make up nearly all of the bytes, become float16. One-dimensional tensors are left
+    unchanged: biases, and the statistics and scales of normalisations, whose variances may exceed
+    the range of float16. So is a kernel with a value beyond that range, or with only values that
+    are too small for float16.
 
     Values are rounded to odd (Boldo and Melquiond 2008, Emulation of FMA and correctly rounded
-    sums): what is inexact takes of its two neighbours the one whose last bit is 1. A network in use
-    rounds them once more, to bfloat16, and the outcome is then that of rounding float32 at once.
-    Rounded to the nearest, one in sixteen would differ.
+    sums): an inexact value becomes the one of its two neighbours whose last bit is 1. When a
+    network in use rounds them again, to bfloat16, the result equals that of rounding float32 to
+    bfloat16 directly. With rounding to nearest, one value in sixteen would differ.
     """
     if tensor.ndim < 2 or tensor.dtype != torch.float32:
         return tensor

@@ -1,4 +1,4 @@
-"""The discriminator on frozen classifiers' features, as of Projected GANs (Sauer et al. 2021)."""
+"""The discriminator on features of frozen classifiers, as in Projected GANs (Sauer et al. 2021)."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -10,28 +10,28 @@ from torch.nn.utils.parametrizations import spectral_norm
 from colorgan.models.backbones import Features
 from colorgan.models.pictures import Colored
 
-STRIDES = (4, 8, 16)  # of the features that are judged
+STRIDES = (4, 8, 16)  # strides of the features that are judged
 
 
 def judged_places(classifier: Features) -> list[int]:
-    """Which of a classifier's features are judged."""
+    """The indices of a classifier's features that are judged."""
     return [place for place, stride in enumerate(classifier.strides) if stride in STRIDES]
 
 
 class FeatureDiscriminator(nn.Module):
-    """Judge what classifiers see in a coloured picture, given what they see in the gray one.
+    """Judges classifiers' features of a coloured picture, given their features of the gray one.
 
     Each classifier has a head of three convolutions at each of the strides 4, 8 and 16, with
-    spectral normalisation (Miyato et al. 2018). As the classifiers know what things are from the
-    first step, it tells real from generated early; and as it sees through them alone, a generator
-    may learn to please them instead of people.
+    spectral normalisation (Miyato et al. 2018). Because the classifiers recognise objects from the
+    first step, this discriminator learns early to distinguish real from generated pictures. Because
+    it has no other input, a generator may learn to please the classifiers instead of people.
     """
 
     def __init__(self, classifiers: Sequence[Features], width: int = 64) -> None:
         """Build the heads; the classifiers themselves are not kept.
 
         Args:
-            classifiers: whose features will be judged.
+            classifiers: the classifiers whose features are judged.
             width: channels of each head.
         """
         super().__init__()
@@ -42,7 +42,7 @@ class FeatureDiscriminator(nn.Module):
         )
 
     def forward(self, picture: Colored) -> list[Tensor]:
-        """Judge a batch; returns (batch, 1, ...) logits a head: above 0 says "real"."""
+        """Judge a batch; returns logits (batch, 1, ...) per head: above 0 means real."""
         logits = []
         for heads, places, seen, gray in zip(
             self.heads, self._places, picture.seen, picture.seen_gray, strict=True

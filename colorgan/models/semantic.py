@@ -1,4 +1,4 @@
-"""The discriminator that judges colours, given what an encoder sees in the gray photograph."""
+"""The discriminator that judges colours, given an encoder's features of the gray photograph."""
 
 from collections.abc import Sequence
 
@@ -8,25 +8,26 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from colorgan.models.pictures import Colored, scaled
 
-_CHROMA = 2.0  # photographs' colours take up less than half of [-1, 1]
+_CHROMA = 2.0  # the colours of photographs use less than half of [-1, 1]
 
 
 class SemanticDiscriminator(nn.Module):
-    """Judge lightness and colour as the generator wrote it, beside features of the gray photograph.
+    """Judges lightness and the generator's colour, together with features of the gray photograph.
 
-    Each level halves the side by a convolution of stride 2, as in a PatchGAN, takes the frozen
-    encoder's features of that side beside its own, and judges both. So it knows what things are,
-    and looks at their colours with its own weights alone: there is no fixed network in between
-    whose blind spots the generator could learn. Spectral normalisation is of Miyato et al. 2018.
+    Each level halves the side with a convolution of stride 2, as in a PatchGAN, concatenates the
+    frozen encoder's features of that side with its own, and judges both. The discriminator thus
+    recognises objects, but judges their colours with its own weights only: there is no fixed
+    network in between whose blind spots the generator could exploit. Spectral normalisation follows
+    Miyato et al. 2018.
     """
 
     def __init__(self, color_channels: int, beside: Sequence[int], width: int = 48) -> None:
         """Build the network.
 
         Args:
-            color_channels: channels that the generator writes.
+            color_channels: number of channels that the generator writes.
             beside: channels of the encoder's features at each level, from fine to coarse.
-            width: channels of the first layer, and of the features as they stand beside a level's.
+            width: channels of the first layer, and to which the encoder's features are projected.
         """
         super().__init__()
         self.first = _convolution(1 + color_channels, width, stride=1)
@@ -46,7 +47,7 @@ class SemanticDiscriminator(nn.Module):
         )
 
     def forward(self, picture: Colored) -> list[Tensor]:
-        """Judge a batch; returns (batch, 1, ...) logits a level: above 0 says "real"."""
+        """Judge a batch; returns logits (batch, 1, ...) per level: above 0 means real."""
         lightness = scaled(picture.lightness, picture.color)
         x = self.first(torch.cat([lightness, _CHROMA * picture.color], dim=1))
         logits = []

@@ -8,14 +8,14 @@ from colorgan.models.architectures import GeneratorConfig, Norm
 
 
 def normalization(norm: Norm, channels: int) -> nn.Module:
-    """The normalisation layer of both networks."""
+    """The normalisation layer of generators and discriminators."""
     if norm == "batch":
         return nn.BatchNorm2d(channels)
     return nn.InstanceNorm2d(channels, affine=True)
 
 
 def init_weights(network: nn.Module) -> None:
-    """Draw the weights from N(0, 0.02), the scales of normalisations from N(1, 0.02).
+    """Draw the weights from N(0, 0.02) and the scales of normalisations from N(1, 0.02).
 
     Isola et al. 2017, appendix 6.2.
     """
@@ -30,20 +30,20 @@ def init_weights(network: nn.Module) -> None:
 
 
 class UNetGenerator(nn.Module):
-    """Lightness in, colour out: an encoder to one pixel, a decoder back, skip connections between.
+    """Lightness in, colour out: an encoder to one pixel and a decoder, with skip connections.
 
-    In the paper's notation at 256 px, with k = `width` = 64: the encoder is
-    C64-C128-C256-C512-C512-C512-C512-C512, the decoder CD512-CD512-CD512-C512-C256-C128-C64.
+    In the paper's notation, at 256 px with `width` = 64, the encoder is
+    C64-C128-C256-C512-C512-C512-C512-C512 and the decoder CD512-CD512-CD512-C512-C256-C128-C64.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
-        """Build the network from its configuration alone, with weights drawn by init_weights."""
+        """Build the network from its configuration, with random weights from `init_weights`."""
         super().__init__()
         self.config = config
         depth, width = config.depth, config.width
         channels = [width * min(2**level, 8) for level in range(depth)]
-        # No normalisation next to the picture, nor at the innermost level, where a single pixel
-        # is left whose instance statistics would erase it.
+        # The outermost layers have no normalisation, nor does the innermost one, where a single
+        # pixel remains, which instance statistics would erase.
         self.down = nn.ModuleList()
         self.down_norm = nn.ModuleList()
         for level in range(depth):
@@ -68,8 +68,8 @@ class UNetGenerator(nn.Module):
         Args:
             lightness: (batch, 1, height, width) in [-1, 1]; height and width are multiples of
                 2**depth.
-            noise: keep dropout, the paper's noise z, in evaluation mode too; in training mode it
-                is always on.
+            noise: whether to apply dropout, the paper's noise z, in evaluation mode; in training
+                mode it is always applied.
 
         Returns:
             (batch, color_channels, height, width) in [-1, 1].

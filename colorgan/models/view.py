@@ -1,4 +1,4 @@
-"""What a classifier sees of a photograph; apart from the networks, which take seconds to import."""
+"""Preprocessing of photographs for classifiers, separate from the networks' slow imports."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,22 +12,22 @@ from colorgan.images import lab
 from colorgan.images.decoding import Pixels, resize_square
 from colorgan.images.scaling import scale
 
-# How much longer than its short side a photograph may be before its ends, which the square does not
-# show, are cut off before it is scaled.
+# The aspect ratio beyond which a photograph's ends, which the square does not show, are cut off
+# before scaling.
 _LONGEST = 32
 
 
 @dataclass(frozen=True)
 class View:
-    """How a photograph is made ready for a classifier: as torchvision's transforms do it.
+    """The preprocessing of a photograph for a classifier, as in torchvision's transforms.
 
     Attributes:
-        side: of the square pictures that the network sees, in pixels.
-        resize: the short side that photographs are scaled to before the square is cut from their
-            middle, in pixels; None where the whole photograph is scaled to the square.
-        filter: how they are scaled.
-        light: what it sees of a photograph without colour: the luma of ITU-R BT.601, or the
-            lightness L of the whole photograph, exactly as a generator of this size sees it.
+        side: the side of the network's square input, in pixels.
+        resize: the short side to which photographs are scaled before the square is cut from their
+            middle, in pixels; None if the whole photograph is scaled to the square.
+        filter: the resampling filter.
+        light: the input for a photograph without colour: the luma of ITU-R BT.601, or the lightness
+            L of the whole photograph, exactly as a generator of this size receives it.
     """
 
     side: int
@@ -36,11 +36,11 @@ class View:
     light: Literal["luma", "lightness"] = "luma"
 
     def __call__(self, photograph: Pixels, gray: bool = True) -> Tensor:
-        """What the network sees of a photograph.
+        """Prepare a photograph for the network.
 
         Args:
             photograph: (height, width, 3) uint8 sRGB.
-            gray: see it without colour, as a black-and-white photograph.
+            gray: whether to remove its colour, as in a black-and-white photograph.
 
         Returns:
             (1, side, side) luma or (3, side, side) sRGB, uint8; or (1, side, side) lightness,
@@ -65,13 +65,13 @@ class View:
 
 
 def whole_lightness(side: int) -> View:
-    """What a generator of this size sees, and a classifier that may look in its place."""
+    """The input of a generator of this size, and of a classifier that can share its encoder."""
     return View(side, None, Image.Resampling.BICUBIC, "lightness")
 
 
 def _middle(image: Image.Image, longest: int) -> Image.Image:
-    """A picture without its ends where a side is longer than so many pixels; else itself."""
-    # As much is cut from one end as from the other, so that the middle stays the middle.
+    """Cut off the ends of a picture with a side longer than `longest` pixels."""
+    # Both ends lose the same amount, so that the middle stays in place.
     left, top = (max(0, length - longest) // 2 for length in image.size)
     if not (left or top):
         return image

@@ -1,4 +1,4 @@
-"""Where datasets, runs and model packages are kept: a local folder or an S3 bucket."""
+"""Storage for datasets, runs and model packages: a local folder or an S3 bucket."""
 
 import os
 import re
@@ -22,10 +22,10 @@ __all__ = [
 
 
 def open_storage(uri: str | None = None) -> Storage:
-    """Open ``uri``, by default $COLORGAN_STORAGE, by default the folder ``artifacts``.
+    """Open the storage ``uri``, by default $COLORGAN_STORAGE or else the folder ``artifacts``.
 
-    A bucket is asked for at once, so that a wrong name, refused credentials or an endpoint that
-    does not answer is reported before any work is done.
+    A bucket is checked at once, so that a wrong name, refused credentials or an endpoint that does
+    not respond is reported before any work is done.
     """
     uri = uri or os.environ.get("COLORGAN_STORAGE") or "artifacts"
     scheme, separator, rest = uri.partition("://")

@@ -22,14 +22,14 @@ def read_document(
 
     Args:
         data: the JSON.
-        key: where it is, for messages.
-        schema_version: that this colorgan reads.
-        build: makes the object from the document's fields.
-        oldest: version that can be read, too; that same one where None.
+        key: the document's key, for messages.
+        schema_version: the current schema version.
+        build: builds the object from the document's fields.
+        oldest: the oldest schema version that can be read; None for `schema_version` only.
 
     Raises:
-        ColorganError: the document has another version.
-        Corrupt: it is not such a document.
+        ColorganError: the document has an unsupported schema version.
+        Corrupt: the data is not a document of this kind.
     """
     with reading(key):
         fields: dict[str, Any] = json.loads(data)
@@ -43,7 +43,7 @@ def read_document(
 
 @contextmanager
 def reading(key: str) -> Iterator[None]:
-    """Raise Corrupt where a document's fields are not those, or not of the types, that are used."""
+    """Raise Corrupt if a document's fields are missing or have the wrong type."""
     try:
         yield
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -55,17 +55,17 @@ def read_all(
     read: Callable[[Item], Document],
     on_fault: Callable[[ColorganError], None] | None = None,
 ) -> list[Document]:
-    """Read several documents, for a list of them.
+    """Read several documents, for a listing.
 
     Args:
-        items: the documents' names, or what else `read` finds them by.
-        read: reads one.
-        on_fault: is told why one cannot be read; the others are read all the same. Without, the
-            first such error is raised.
+        items: the documents' names, or any other argument of `read`.
+        read: reads one document.
+        on_fault: receives the error of each document that cannot be read, and the others are still
+            read. Without it, the first such error is raised.
 
     Raises:
-        StorageUnavailable: the storage does not answer, which is no document's fault.
-        ColorganError: one cannot be read, and there is no `on_fault`.
+        StorageUnavailable: the storage does not respond; this concerns no single document.
+        ColorganError: a document cannot be read, and there is no `on_fault`.
     """
     found = []
     for item in items:

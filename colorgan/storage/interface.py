@@ -1,4 +1,4 @@
-"""What every storage can do, and which keys it takes."""
+"""The interface of every storage, and the keys that it accepts."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from colorgan.errors import ConfigError, NotInStorage
 
-TEMPORARY = ".colorgan-tmp-"  # names a reader never sees; pyarrow skips leading dots as well
+TEMPORARY = ".colorgan-tmp-"  # prefix hidden from readers; pyarrow skips leading dots as well
 _Names = list[str]  # inside the class `list` is a method
 
 
 class Storage(ABC):
-    """Objects under relative POSIX keys; a key's folders exist as long as they hold something.
+    """Objects under relative POSIX keys; a folder exists as long as it holds an object.
 
-    A storage can be pickled: it is opened again from its ``uri`` where it arrives.
+    A storage can be pickled: the receiving process opens it again from its ``uri``.
 
     Attributes:
         uri: its address.
-        remote: whether its objects are on other machines, so that what is read travels each time.
+        remote: whether its objects are on other machines, so that every read uses the network.
     """
 
     uri: str
@@ -28,38 +28,39 @@ class Storage(ABC):
 
     @abstractmethod
     def put(self, key: str, data: bytes) -> None:
-        """Store ``data``; readers see the old object or the whole new one."""
+        """Store ``data``; readers see the old object or the complete new one."""
 
     @abstractmethod
     def create(self, key: str, data: bytes) -> bool:
-        """Store ``data`` unless there is an object under this key; one of many writers succeeds.
+        """Store ``data`` unless the key has an object; of several writers, exactly one succeeds.
 
         Returns:
-            Whether the object is this data. So who is told that a network failed may create the
-            same again, and data that two writers could share must hold something of the writer's.
+            Whether the object is this data. A writer may therefore repeat the call after a network
+            failure, and data that two writers could share must contain something that identifies
+            the writer.
         """
 
     @abstractmethod
     def put_file(self, key: str, path: Path) -> None:
-        """Store the content of a local file without reading it into memory at once."""
+        """Store the content of a local file without loading it into memory at once."""
 
     @abstractmethod
     def get(self, key: str) -> bytes:
-        """The object's bytes; NotInStorage if there is none."""
+        """The object's bytes; raises NotInStorage if there is no such object."""
 
     @abstractmethod
     def get_file(self, key: str, path: Path) -> None:
-        """Copy the object to a local file, which appears whole or not at all."""
+        """Copy the object to a local file, which appears complete or not at all."""
 
     @abstractmethod
     def open(self, key: str) -> io.BufferedReader:
-        """The object as a file to read and to seek in; only what is read travels."""
+        """The object as a readable, seekable file; only the parts that are read are transferred."""
 
     @abstractmethod
     def matches(self, key: str, path: Path) -> bool:
-        """Whether the object is, by what the storage says of it, this local file.
+        """Whether the object has the content of a local file.
 
-        S3 is believed its size and its checksum; where it has none that can be compared, the
+        For S3, its reported size and checksum are trusted; without a comparable checksum, the
         object is read.
         """
 
@@ -69,7 +70,7 @@ class Storage(ABC):
 
     @abstractmethod
     def list(self, prefix: str = "") -> _Names:
-        """All keys inside the folder ``prefix`` and its folders, sorted."""
+        """All keys inside the folder ``prefix`` and its subfolders, sorted."""
 
     @abstractmethod
     def folders(self, prefix: str = "") -> _Names:
@@ -77,7 +78,7 @@ class Storage(ABC):
 
     @abstractmethod
     def delete(self, prefix: str) -> None:
-        """Remove the object of this name and everything in the folder of this name, if any."""
+        """Delete the object of this name and everything in the folder of this name, if any."""
 
     def location(self, key: str) -> str:
         """The full address of an object or a folder, for people and for other libraries."""
@@ -90,12 +91,12 @@ class Storage(ABC):
         return open_storage, (self.uri,)
 
     def absent(self, key: str) -> NotInStorage:
-        """What is raised where there is no object under a key."""
+        """The exception for a key without an object."""
         return NotInStorage(f"{key} is not in {self.uri}")
 
 
 def checked_key(key: str) -> str:
-    """Return a key that leads nowhere out of its storage; raises ConfigError for any other."""
+    """Return a key that stays inside its storage; raises ConfigError for any other."""
     parts = key.split("/")
     if "\0" in key or any(part in ("", ".", "..") for part in parts):
         raise ConfigError(
@@ -110,10 +111,10 @@ def checked_key(key: str) -> str:
 
 
 def _undecoded(key: str) -> bool:
-    """Whether a key has bytes of a file name that were no text."""
+    """Whether a key contains surrogates, from bytes of a file name that could not be decoded."""
     return any("\ud800" <= character <= "\udfff" for character in key)
 
 
 def checked_folder(prefix: str) -> str:
-    """The prefix that all keys inside the folder share; empty for the whole storage."""
+    """The prefix of all keys inside a folder; empty for the whole storage."""
     return f"{checked_key(prefix.removesuffix('/'))}/" if prefix else ""

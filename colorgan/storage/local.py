@@ -1,6 +1,6 @@
-"""A storage in a folder of this machine, or of a file system that machines share."""
+"""A storage in a folder of this machine or of a shared file system."""
 
-# ruff: noqa: D102 - Storage says what each method does.
+# ruff: noqa: D102 - Storage documents the methods.
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from colorgan.errors import ColorganError, ConfigError
 from colorgan.storage.interface import TEMPORARY, Storage, checked_folder, checked_key
 
 _ABANDONED_S = 24 * 3600.0  # age after which a temporary file is considered abandoned
-_TIDIED = 10_000  # folders that a storage remembers to have tidied
-_ATTEMPTS = 10  # to write into a folder that others delete at the same time
+_TIDIED = 10_000  # tidied folders that a storage remembers
+_ATTEMPTS = 10  # attempts to write into a folder that others delete at the same time
 _Names = list[str]  # inside the class `list` is a method
 
 
 class LocalStorage(Storage):
-    """Objects as files of a folder. Links in it are followed; deleting one leaves its target."""
+    """Objects as files of a folder. Links are followed, but deleting one keeps its target."""
 
     remote = False
 
     def __init__(self, root: Path) -> None:
-        """Open a folder, which the first object makes; raises ConfigError where it is a file."""
+        """Open a folder, which the first write creates; raises ConfigError if it is a file."""
         self._root = root
         self._tidied: set[Path] = set()
         self.uri = str(root)
@@ -88,7 +88,7 @@ class LocalStorage(Storage):
                 return stored.is_file() and filecmp.cmp(stored, path, shallow=False)
             except FileNotFoundError:
                 if stored.is_file():
-                    raise  # it is the other that is not there
+                    raise  # the local file is missing, not the object
                 return False
 
     def exists(self, key: str) -> bool:
@@ -115,7 +115,7 @@ class LocalStorage(Storage):
         absent = suppress(FileNotFoundError, NotADirectoryError)
         with self._plainly(f"delete {prefix} from"), absent:
             try:
-                path.unlink()  # of a link, the link and not its target
+                path.unlink()  # deletes a link, not its target
             except IsADirectoryError:
                 _remove_folder(path)
 
@@ -123,7 +123,7 @@ class LocalStorage(Storage):
         return self._root / checked_key(key)
 
     def _tidy(self, folder: Path) -> None:
-        """Delete what writers that died have left in a folder, once in this object's life."""
+        """Delete the abandoned temporary files in a folder, once per folder and storage object."""
         if folder in self._tidied:
             return
         if len(self._tidied) >= _TIDIED:
@@ -138,11 +138,11 @@ class LocalStorage(Storage):
 
     @contextmanager
     def _plainly(self, doing: str, key: str | None = None) -> Iterator[None]:
-        """Say a fault in a sentence; of an object to read, its absence is NotInStorage."""
+        """Turn an OSError into a one-sentence error, NotInStorage if the object `key` is absent."""
         try:
             yield
         except OSError as error:
-            # An object may be deleted at any moment; of a shared file system it is stale then.
+            # An object may be deleted at any time; a shared file system then reports ESTALE.
             absent = isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
             if key is not None and (absent or error.errno == errno.ESTALE):
                 raise self.absent(key) from error
@@ -150,15 +150,15 @@ class LocalStorage(Storage):
 
 
 def _write_whole(path: Path, source: BinaryIO, take_name: Callable[[Path, Path], bool]) -> bool:
-    """Write a file that takes its name only once it is complete and on the disk.
+    """Write a file that appears under its name only once it is complete and on the disk.
 
     Args:
-        path: the file; its folder is made.
-        source: its content, at its beginning.
+        path: the file; its folder is created.
+        source: its content, positioned at the beginning.
         take_name: `_replace` or `_link`.
 
     Returns:
-        Whether it took the name.
+        Whether the file took its name.
     """
     attempts = 0
     while True:
@@ -176,7 +176,7 @@ def _write_whole(path: Path, source: BinaryIO, take_name: Callable[[Path, Path],
             attempts += 1
             if attempts == _ATTEMPTS:
                 raise
-            source.seek(0)  # somebody has deleted the folder meanwhile
+            source.seek(0)  # another process has deleted the folder in the meantime
         finally:
             with suppress(OSError):
                 temporary.unlink()
@@ -188,7 +188,7 @@ def _replace(temporary: Path, path: Path) -> bool:
 
 
 def _link(temporary: Path, path: Path) -> bool:
-    """Take a name that nobody has; returns whether it was free."""
+    """Give the temporary file its name if the name is free; returns whether it was."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -201,7 +201,7 @@ def _link(temporary: Path, path: Path) -> bool:
 
 
 def _copy_to_new(temporary: Path, path: Path) -> bool:
-    """As `_link`, on file systems without hard links; readers may see the file grow."""
+    """Replace `_link` on file systems without hard links; readers may see the file grow."""
     try:
         file = path.open("xb")
     except FileExistsError:
@@ -224,16 +224,16 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        if folder.exists():  # and is a file
+        if folder.exists():  # a file has this name
             raise
-        # Another process made it and a third has deleted it again: the writer makes it once more.
+        # Another process created it and a third has deleted it: the caller tries again.
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from None
     for each in missing:
         _sync_folder(each.parent)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, where the file system can."""
+    """Flush the names in a folder to the disk, if the file system supports it."""
     handle = None
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -249,8 +249,8 @@ def _sync_folder(folder: Path) -> None:
 def _remove_folder(folder: Path) -> None:
     def failed(_function: object, _path: object, fault: Any) -> None:
         error = fault[1] if isinstance(fault, tuple) else fault
-        # Others delete the same, or have written something new into it, which stays. Of a folder
-        # that has been replaced meanwhile, rmtree says without a number that it is a link.
+        # Other processes delete the same folder, or have written a new file into it, which stays.
+        # For a folder replaced by a link in the meantime, rmtree raises an OSError without errno.
         gone = isinstance(error, FileNotFoundError) or error.errno in (errno.ENOTEMPTY, None)
         if not gone:
             raise error
@@ -261,7 +261,7 @@ def _remove_folder(folder: Path) -> None:
 
 def _files(folder: Path) -> Iterator[Path]:
     def failed(error: OSError) -> None:
-        # A folder that is absent, or that another process has just deleted, holds nothing.
+        # A folder that is absent, or that another process has just deleted, is empty.
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             raise error
 

@@ -1,4 +1,4 @@
-"""Waiting for a storage that does not answer."""
+"""Retries for a storage that does not respond."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -7,20 +7,20 @@ from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_
 
 from colorgan.errors import StorageUnavailable
 
-_PATIENCE_S = 600.0  # that work waits for a storage which has gone away
+_PATIENCE_S = 600.0  # how long work waits for a storage that has become unavailable
 
 Result = TypeVar("Result")
 
 
 def retry_transient(work: Callable[[], Result], patience_s: float = _PATIENCE_S) -> Result:
-    """Call a function that uses a storage, and call it again while the storage does not answer.
+    """Call a function that uses a storage, and retry while the storage does not respond.
 
     Args:
         work: a function that leaves no trace when it fails, or that may be called twice.
-        patience_s: how long to try, in seconds.
+        patience_s: how long to retry, in seconds.
 
     Raises:
-        StorageUnavailable: the storage has not answered in all that time.
+        StorageUnavailable: the storage has not responded in that time.
     """
     attempts = Retrying(
         retry=retry_if_exception_type(StorageUnavailable),

@@ -1,6 +1,6 @@
 """A storage in an S3 bucket."""
 
-# ruff: noqa: D102 - Storage says what each method does.
+# ruff: noqa: D102 - Storage documents the methods.
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from colorgan.errors import (
 from colorgan.storage.interface import Storage, checked_folder, checked_key
 from colorgan.storage.s3_objects import S3File, digest, entity_tags
 
-_DELETE_BATCH = 1000  # the most that S3 takes in one request
-_LARGE = 16 * 1024 * 1024  # bytes from which an object is sent to S3 in parts, several at once
-_PART = 8 * 1024 * 1024  # bytes of a part
-_READ_AHEAD = 256 * 1024  # bytes that one request for a part of an object asks for at least
-_SETTLING_S = 0.5  # that another's write, begun before ours was done, may take longer, at least
-_ATTEMPTS = 10  # to create an object that others create and delete at the same time
-_DECIDES = "AmazonS3"  # the `Server` of answers whose conditional writes are atomic
+_DELETE_BATCH = 1000  # S3's maximum per request
+_LARGE = 16 * 1024 * 1024  # bytes; larger objects are uploaded in concurrent parts
+_PART = 8 * 1024 * 1024  # bytes per part
+_READ_AHEAD = 256 * 1024  # minimum number of bytes per ranged request
+_SETTLING_S = 0.5  # minimum wait for another write that began before ours ended
+_ATTEMPTS = 10  # attempts to create an object that others create and delete at the same time
+_DECIDES = "AmazonS3"  # the `Server` header of servers whose conditional writes are atomic
 _Names = list[str]  # inside the class `list` is a method
 
 
 class S3Storage(Storage):
-    """Objects of a bucket, all under one prefix."""
+    """The objects of a bucket under one prefix."""
 
     remote = True
 
     def __init__(self, bucket: str, prefix: str) -> None:
         if not re.fullmatch(r"[A-Za-z0-9._-]{3,255}", bucket):
-            # Not repeated either: some libraries take s3://key:secret@bucket.
+            # The message does not repeat it: some libraries accept s3://key:secret@bucket.
             raise ConfigError(
                 "an S3 storage is s3://bucket/prefix with letters, digits, '.', '-' and '_' in the "
                 "bucket's name; credentials belong in the environment (AWS_ACCESS_KEY_ID, ...)"
@@ -68,7 +68,7 @@ class S3Storage(Storage):
             except ValueError as error:
                 raise ConfigError("AWS_ENDPOINT_URL is not an http:// address") from error
             address = urlsplit(self._client.meta.endpoint_url)
-            # What stands before an @ in an address is a name and a password.
+            # Anything before an @ in an address is a user name and a password.
             self._endpoint = f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
             session.client("s3", config=hasty).head_bucket(Bucket=self._bucket)
 
@@ -83,14 +83,14 @@ class S3Storage(Storage):
                 self._client.put_object(Bucket=self._bucket, Key=name, Body=data)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Create it by a conditional write, and believe only AWS that it decided.
+        """Create the object with a conditional write, and trust the answer only from AWS.
 
-        Not every server of this protocol does. Some do not know `If-None-Match` and overwrite,
-        some refuse it, and OpenStack Swift looks for the object before it reads the new one, so
-        that of two writers at the same time both are told that they have created it. With these
-        the last of the writers wins whose writes began before the first was done. Each of them
-        waits until the others' writes must have ended, and then looks whose object is there: the
-        mutual exclusion by waiting of Fischer (Lamport 1987, A fast mutual exclusion algorithm).
+        Not every S3 server writes conditionally. Some ignore `If-None-Match` and overwrite, some
+        refuse it, and OpenStack Swift checks for the object before it reads the new one, so that
+        two concurrent writers are both told that they created it. On these servers, the last
+        writer wins among those whose writes began before the first one ended. Each of them waits
+        until the other writes must have ended, and then checks whose object is there: Fischer's
+        mutual exclusion by waiting (Lamport 1987, A fast mutual exclusion algorithm).
         """
         doing = f"write {key} to"
         for attempt in range(_ATTEMPTS):
@@ -111,7 +111,7 @@ class S3Storage(Storage):
         raise StorageUnavailable(f"cannot {doing} {self.uri}: others write and delete it")
 
     def _write_if_absent(self, name: str, data: bytes) -> dict[str, Any] | None:
-        """The server's answer; None where there is an object meanwhile, or may be."""
+        """The server's answer; None if an object exists, or may exist, in the meantime."""
         from botocore.exceptions import ClientError
 
         request = {"Bucket": self._bucket, "Key": name, "Body": data}
@@ -120,11 +120,11 @@ class S3Storage(Storage):
             answer = self._client.put_object(**request, IfNoneMatch="*")
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            if status in (409, 412):  # a write of the same key is under way, or is done
+            if status in (409, 412):  # another write of this key is in progress, or complete
                 return None
             if status != 501:
                 raise
-            answer = self._client.put_object(**request)  # it knows no conditional writes
+            answer = self._client.put_object(**request)  # no support for conditional writes
         return answer
 
     def put_file(self, key: str, path: Path) -> None:
@@ -143,7 +143,7 @@ class S3Storage(Storage):
         name = self._name(key)
         with self._plainly(f"copy {key} to {path} from", key):
             path.parent.mkdir(parents=True, exist_ok=True)
-            # boto3 downloads to a temporary name and renames.
+            # boto3 downloads to a temporary name and then renames the file.
             self._client.download_file(self._bucket, name, str(path))
 
     def open(self, key: str) -> io.BufferedReader:
@@ -163,7 +163,7 @@ class S3Storage(Storage):
             etag = said["ETag"].strip('"')
             if etag in entity_tags(path, _PART):
                 return True
-        # The tag of an object that the server encrypts says nothing of what it holds.
+        # The ETag of an object that the server encrypts says nothing about its content.
         with self.open(key) as stored, path.open("rb") as file:
             return digest(stored, _LARGE) == digest(file, _LARGE)
 
@@ -174,7 +174,7 @@ class S3Storage(Storage):
             return said
 
     def _part(self, key: str, start: int, end: int) -> bytes:
-        """The object's bytes from `start` to `end`, which is not among them."""
+        """The object's bytes from `start` up to, but excluding, `end`."""
         name = self._name(key)
         with self._plainly(f"read {key} in", key):
             answer = self._client.get_object(
@@ -192,7 +192,7 @@ class S3Storage(Storage):
 
     def list(self, prefix: str = "") -> _Names:
         names = self._names(self._root + checked_folder(prefix))
-        # Other programs mark an empty folder by an object whose name ends in a slash.
+        # Other programs mark an empty folder with an object whose name ends in a slash.
         return sorted(n.removeprefix(self._root) for n in names if not n.endswith("/"))
 
     def folders(self, prefix: str = "") -> _Names:
@@ -251,7 +251,7 @@ class S3Storage(Storage):
         except FlexibleChecksumError as error:
             raise Corrupt(failed + "the checksum does not match") from error
         except (ConnectionError, HTTPClientError) as error:
-            # botocore's own words may quote the request's headers.
+            # botocore's own message may quote the request's headers.
             raise StorageUnavailable(
                 f"{failed}cannot reach {self._endpoint} ({type(error).__name__}); check "
                 "AWS_ENDPOINT_URL and the network"
@@ -262,12 +262,12 @@ class S3Storage(Storage):
             raise ColorganError(failed + (error.strerror or str(error))) from error
 
     def _refusal(self, error: Any) -> str:
-        """Why, if the server answered with an error."""
+        """The reason for a failure, if the server answered with an error."""
         code = str(error.response["Error"].get("Code"))
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if code in ("404", "NoSuchBucket"):
             return f"no bucket {self._bucket} at {self._endpoint}; create it or name another"
-        # An expired token is answered with 400, and the answer to a HEAD says no more than that.
+        # An expired token yields status 400, and the response to a HEAD request gives no reason.
         if status in (401, 403) or code in ("400", "ExpiredToken", "InvalidToken"):
             return (
                 f"{self._endpoint} refuses these credentials for bucket {self._bucket} ({code}); "
@@ -278,7 +278,7 @@ class S3Storage(Storage):
         return f"{self._endpoint} answered {code} {message}".rstrip()
 
     def _failure(self, error: Exception) -> str:
-        """Why, if there was no answer."""
+        """The reason for a failure, if there was no answer."""
         from botocore import exceptions as boto
 
         if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):

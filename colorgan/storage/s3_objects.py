@@ -1,4 +1,4 @@
-"""Objects of S3 as files, and local files by what S3 says of objects."""
+"""S3 objects as files, and the checksums that compare them with local files."""
 
 import hashlib
 import io
@@ -8,30 +8,30 @@ from typing import Any
 
 
 class S3File(io.RawIOBase):
-    """An object as a file to read and to seek in: every read is a request for that part."""
+    """An object as a readable, seekable file: every read is a ranged request."""
 
     def __init__(self, part: Callable[[int, int], bytes], size: int) -> None:
-        """Take what reads from one place up to another, and the object's size in bytes."""
+        """Take a function that reads a range, its end excluded, and the object's size in bytes."""
         self._part = part
         self._size = size
         self._place = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place; returns it."""
+        """Set the position and return it."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
         self._place = max(0, start + offset)
         return self._place
 
     def readinto(self, buffer: Any) -> int:
-        """Read as much as the buffer holds, or as there is; returns how many bytes."""
+        """Fill the buffer, up to the end of the object; returns the number of bytes read."""
         end = min(self._place + len(buffer), self._size)
         if end <= self._place:
             return 0
@@ -42,7 +42,7 @@ class S3File(io.RawIOBase):
 
 
 def entity_tags(path: Path, part_bytes: int) -> tuple[str, str]:
-    """What S3 calls an object of a file's content: sent whole, and sent in parts of that size."""
+    """The ETags of an S3 object with a file's content: sent in one request, and in such parts."""
     whole, parts, count = hashlib.md5(usedforsecurity=False), b"", 0
     with path.open("rb") as file:
         while part := file.read(part_bytes):
@@ -54,7 +54,7 @@ def entity_tags(path: Path, part_bytes: int) -> tuple[str, str]:
 
 
 def digest(file: io.BufferedReader, read_bytes: int) -> bytes:
-    """The SHA-256 of what a file holds, read in pieces of that size: of S3 a request each."""
+    """The SHA-256 of a file's content; each read of `read_bytes` is one request if it is on S3."""
     found = hashlib.sha256()
     while part := file.read(read_bytes):
         found.update(part)

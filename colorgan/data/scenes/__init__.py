@@ -1,8 +1,8 @@
-"""The embedded dataset: photo-like scenes of three classes, drawn by program from a seed.
+"""The embedded dataset: photo-like scenes of three classes, drawn procedurally from a seed.
 
-The colours follow from what is drawn: every surface is told by its texture, shape, place and
-luminance, and its hue varies about what is usual for that surface. A network that sees only the
-luminance can thus learn to colour these scenes, and does so best on the class it was trained on.
+The colours depend on what is drawn: every surface can be recognised by its texture, shape, place
+and luminance, and its hue varies around the usual one. A network that sees only the luminance can
+therefore learn to colour these scenes, and does so best on the class that it was trained on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scenes of animals: beasts and birds outdoors."""
+"""Scenes of animals: four-legged animals and birds outdoors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from colorgan.data.scenes.shapes import Colour, Shape, ellipse, limb, moved, pol
 
 @dataclass(frozen=True)
 class _Species:
-    """A four-legged animal, measured in its body's length."""
+    """A four-legged animal, measured in lengths of its body."""
 
     coat: Colour
     under: Colour
@@ -39,7 +39,7 @@ class _Species:
 
 @dataclass(frozen=True)
 class _Bird:
-    """A kind of bird, measured in its body's length."""
+    """A kind of bird, measured in lengths of its body."""
 
     back: Colour
     breast: Colour
@@ -121,7 +121,7 @@ def paint_animals(scene: Scene) -> None:
 
 
 def _stand(scene: Scene, centre: float, size: float, horizon: float, height: float) -> Frame:
-    """Return a place on the ground for an animal, within the picture and below the horizon."""
+    """Return the placement of an animal on the ground, inside the picture and below the horizon."""
     size = min(size, 0.88 / height)
     highest = max(horizon + 0.1, size * height + 0.04)
     foot = min(0.96, max(highest, scene.uniform(0.55, 0.8) + 0.25 * size))
@@ -130,7 +130,7 @@ def _stand(scene: Scene, centre: float, size: float, horizon: float, height: flo
 
 
 def _beast(scene: Scene, frame: Frame, kind: _Species) -> None:
-    """Draw a four-legged animal from its side: far legs, tail, near legs, body, mane, head."""
+    """Draw a four-legged animal from the side: far legs, tail, near legs, body, mane, head."""
     coat, back = scene.vary(kind.coat, 0.14), kind.leg + kind.depth
     stride, nod = scene.uniform(-0.12, 0.12), scene.uniform(-0.5, 0.15)
     _cast_shadow(scene, frame, 0.55)
@@ -159,7 +159,7 @@ def _beast(scene: Scene, frame: Frame, kind: _Species) -> None:
 
 
 def _cast_shadow(scene: Scene, frame: Frame, width: float) -> None:
-    """Darken the ground under a thing and, more softly, on the side away from the light."""
+    """Darken the ground under an object and, more softly, on the side away from the light."""
     away = -scene.light[0] * frame.facing * 0.25
     scene.darken(frame, [ellipse(away, 0.01, width, 0.07)], 0.4, 0.02 + 0.02 * frame.size)
     scene.darken(frame, [ellipse(0.0, 0.01, width * 0.85, 0.035)], 0.5, 0.015)
@@ -178,7 +178,7 @@ def _trunk(kind: _Species) -> Shape:
 
 
 def _muzzle(scene: Scene, frame: Frame, kind: _Species, coat: Colour, x: float, y: float) -> None:
-    """Draw an animal's head from its side: ear, skull and muzzle, nose, eye."""
+    """Draw an animal's head from the side: skull and muzzle, ear, nose, eye."""
     size, tip = kind.head, (x + kind.head * 0.5 + kind.muzzle, y - 0.35 * kind.muzzle)
     top = (x - size * 0.6, y + size + kind.ear)
     ear = [(x - size * 0.75, y + size * 0.4), top, top, (x + size * 0.15, y + size * 0.7)]
@@ -197,7 +197,7 @@ def _muzzle(scene: Scene, frame: Frame, kind: _Species, coat: Colour, x: float, 
 
 
 def _draw_bird(scene: Scene, frame: Frame, bird: _Bird) -> None:
-    """Draw a standing bird from its side."""
+    """Draw a standing bird from the side."""
     back, leg, neck = scene.vary(bird.back), bird.leg, bird.neck
     _cast_shadow(scene, frame, 0.35)
     feet = limb((-0.05, leg, 0.02), (-0.04, 0.0, 0.016), (0.05, 0.0, 0.014))

@@ -1,4 +1,4 @@
-"""The canvas of a scene: planes of colour, surfaces, light and the sources of chance."""
+"""The canvas of a scene: its colour planes, surfaces, light and random generators."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from colorgan.data.scenes.shapes import Colour, Field, Shape, T
 
-# An edge rounded over fewer pixels than this needs no shading.
+# A bulge radius in pixels below which an edge is not shaded.
 _FLAT = 1.6
 
-# What a surface looks like close by: layers of noise, each with its cells' width and height in
-# parts of the picture's height and its strength.
+# The texture of a surface: layers of noise, each with the width and height of its cells, as
+# fractions of the picture's height, and its strength.
 _SURFACES: dict[str, tuple[tuple[float, float, float], ...]] = {
     "smooth": (),
     "bark": ((0.008, 0.05, 0.3),),
@@ -44,7 +44,15 @@ _SURFACES: dict[str, tuple[tuple[float, float, float], ...]] = {
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a thing stands: its origin and its unit in picture heights, the way it faces."""
+    """The placement of an object: its origin and unit in picture heights, and its direction.
+
+    Attributes:
+        x: the origin's distance from the left, in picture heights.
+        y: the origin's distance from the top, in picture heights.
+        size: the object's unit of length, in picture heights.
+        facing: 1, or -1 to flip the object left to right.
+        up: 1 if y grows upwards in the object's units, -1 if downwards.
+    """
 
     x: float
     y: float
@@ -53,7 +61,7 @@ class Frame:
     up: float = 1.0
 
     def row(self, y: float) -> float:
-        """Return how far down the picture a height of the thing's own is."""
+        """Return the distance from the picture's top, in picture heights, of an object's height."""
         return self.y - self.up * self.size * y
 
 
@@ -62,7 +70,7 @@ PICTURE = Frame(0.0, 0.0, 1.0, up=-1.0)
 
 @dataclass(frozen=True)
 class Blend:
-    """A second colour and where it shows (0 to 1 over the whole picture)."""
+    """A second colour and its opacity at each pixel of the picture (0 to 1)."""
 
     colour: Colour
     where: Field
@@ -70,7 +78,7 @@ class Blend:
 
 @dataclass(frozen=True)
 class Finish:
-    """How a coat of paint takes the light: how much it shines, and how much of it is seen."""
+    """The gloss and opacity of paint, each from 0 to 1."""
 
     gloss: float = 0.0
     opacity: float = 1.0
@@ -80,10 +88,11 @@ MATT = Finish()
 
 
 class Scene:
-    """A picture being drawn: its planes of colour, its light and its sources of chance.
+    """A picture being drawn: its colour planes, light and random generators.
 
-    Composition and texture draw on different generators, so that a seed gives the same
-    composition at every size. What reaches the pixels is plain arithmetic, the same everywhere.
+    Composition and texture use separate random generators, so that a seed gives the same
+    composition at every size. Pixels are computed with basic arithmetic only, so that they are the
+    same on every machine.
     """
 
     def __init__(self, stream: int, seed: int, height: int, width: int) -> None:
@@ -100,25 +109,25 @@ class Scene:
         self.tint: Colour = (1.0, 1.0, 1.0)
 
     def uniform(self, low: float, high: float) -> float:
-        """Return a number between two bounds."""
+        """Return a random number between two bounds."""
         return low + (high - low) * float(self._chance.random())
 
     def pick(self, choices: Sequence[T]) -> T:
-        """Return one of several things."""
+        """Return a random choice."""
         return choices[int(self._chance.random() * len(choices))]
 
     def happens(self, probability: float) -> bool:
-        """Return whether something of this probability happens."""
+        """Return True with this probability."""
         return float(self._chance.random()) < probability
 
     def vary(self, colour: Colour, spread: float = 0.1) -> Colour:
-        """Return a colour lighter or darker by chance, its hue a little off."""
+        """Return a colour with random changes of its brightness and, slightly, its hue."""
         level = 1 + self.uniform(-spread, spread)
         r, g, b = (min(255.0, max(0.0, c * level + self.uniform(-4, 4))) for c in colour)
         return (r, g, b)
 
     def noise(self, across: float, down: float) -> Field:
-        """Return smooth noise in -1..1 with cells of these parts of the picture's height."""
+        """Return smooth noise in [-1, 1]; the size of its cells is in picture heights."""
         key = (across, down)
         if key not in self._noises:
             cell_w, cell_h = max(1.0, across * self.height), max(1.0, down * self.height)
@@ -135,14 +144,14 @@ class Scene:
         return self._noises[key]
 
     def clouds(self) -> Field:
-        """Return noise of several octaves, for whatever is patchy in the large."""
+        """Return noise of several octaves, for large patchy structures."""
         large, middle, small = [
             self.noise(w, h) for w, h in ((0.4, 0.25), (0.13, 0.1), (0.045, 0.045))
         ]
         return as_field(large * 0.6 + middle * 0.3 + small * 0.2)
 
     def texture(self, surface: str) -> Field:
-        """Return how much lighter or darker than its mean a surface is, place by place."""
+        """Return the relative deviation of a surface from its mean brightness at each pixel."""
         if surface not in self._textures:
             layers = [self.noise(w, h) * np.float32(power) for w, h, power in _SURFACES[surface]]
             total = layers[0]
@@ -152,17 +161,17 @@ class Scene:
         return self._textures[surface]
 
     def descent(self, top: float, bottom: float) -> Field:
-        """Return a field that grows from 0 at one height of the picture to 1 at another."""
+        """Return a field that grows from 0 at height `top` to 1 at height `bottom`."""
         rows = smoothstep(as_field(np.arange(self.height) / self.height), top, bottom)
         return np.broadcast_to(rows[:, None], (self.height, self.width))
 
     def fill(self, top: float, bottom: float, colour: Colour, shade: Field) -> None:
-        """Cover a band of the picture's whole width with a shaded colour."""
+        """Cover a band over the picture's whole width with a shaded colour."""
         rows = self._rows(top, bottom)
         np.multiply(shade[rows], channels(colour), out=self.planes[:, rows])
 
     def wash(self, top: float, colour: Colour, shade: Field, where: Field) -> None:
-        """Blend another shaded colour over the picture from a height downwards."""
+        """Blend a shaded colour over the picture, from height `top` to the bottom."""
         rows = self._rows(top, 1.0)
         band = self.planes[:, rows]
         band += (shade[rows] * channels(colour) - band) * where[rows]
@@ -178,7 +187,7 @@ class Scene:
         finish: Finish = MATT,
         blend: Blend | None = None,
     ) -> None:
-        """Paint a union of shapes, shaded as if its edge were rounded over `bulge`."""
+        """Paint a union of shapes, shaded as if its edge were rounded with radius `bulge`."""
         radius = bulge * frame.size * self.height
         found = self._silhouette(frame, shapes, int(radius * 1.6) + 1 if radius >= _FLAT else 0)
         if found is None:
@@ -186,7 +195,7 @@ class Scene:
         rows, columns, mask = found
         coat: Field = channels(colour)
         if radius >= _FLAT:
-            # The margin is there for the shading alone: no more than the silhouette is painted.
+            # The margin serves only the shading: crop it, so that only the silhouette is painted.
             left, top, right, bottom = mask.getbbox() or (0, 0, 1, 1)
             relief = self._relief(mask, radius)[top:bottom, left:right]
             mask = mask.crop((left, top, right, bottom))
@@ -206,7 +215,7 @@ class Scene:
         region += (coat - region) * alpha
 
     def darken(self, frame: Frame, shapes: Sequence[Shape], strength: float, blur: float) -> None:
-        """Lay a soft shadow over what is already drawn, or a glow where it's below 0."""
+        """Draw a soft shadow over the picture, or a glow if `strength` is negative."""
         radius = max(0.5, blur * self.height)
         found = self._silhouette(frame, shapes, int(radius * 2) + 1)
         if found is not None:
@@ -215,13 +224,13 @@ class Scene:
             self.planes[:, rows, columns] *= 1 - np.asarray(soft) * np.float32(strength / 255)
 
     def defocus(self, blur: float) -> None:
-        """Blur what is drawn so far, as a lens focused on what comes next does."""
+        """Blur the picture drawn so far, as a lens focused on what is drawn next does."""
         lens = ImageFilter.BoxBlur(blur * self.height)
         for plane in self.planes:
             plane[:] = np.asarray(Image.fromarray(_to_bytes(plane)).filter(lens))
 
     def develop(self) -> npt.NDArray[np.uint8]:
-        """Return the finished photograph: exposed, vignetted, a little soft and grainy."""
+        """Return the finished photograph: exposed, vignetted, slightly soft and grainy."""
         exposure, falloff = self.uniform(0.92, 1.08), np.float32(self.uniform(0.02, 0.1))
         r, g, b = self.tint
         across = np.arange(self.width, dtype=np.float32) / np.float32(self.width / 2) - 1
@@ -239,11 +248,11 @@ class Scene:
     def _silhouette(
         self, frame: Frame, shapes: Sequence[Shape], margin: int
     ) -> tuple[slice, slice, Image.Image] | None:
-        """Return a union of shapes as an anti-aliased mask with its place, or None outside."""
+        """Return a union of shapes as rows, columns and an anti-aliased mask; None if outside."""
         unit = frame.size * self.height * 32
         points = np.concatenate(shapes) * (frame.facing * unit, -frame.up * unit)
         points += (frame.x * self.height * 32, frame.y * self.height * 32)
-        # Rounded, so that the last bits of a sine, which differ between machines, can't matter.
+        # Rounding removes the last bits of sines, which differ between machines.
         points = np.rint(points) / 16
         (low_x, low_y), (high_x, high_y) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
         left, top = max(0, int(low_x / 2) - margin), max(0, int(low_y / 2) - margin)
@@ -261,7 +270,7 @@ class Scene:
         return slice(top, bottom), slice(left, right), mask.reduce(2)
 
     def _relief(self, mask: Image.Image, radius: float) -> Field:
-        """Return in -1..1 how far a silhouette that bulges faces the light."""
+        """Return how far each pixel of a bulging silhouette faces the light, in [-1, 1]."""
         small = _spread(mask, 0.8 * radius)
         heights = np.asarray(small, dtype=np.float32)
         slope = np.zeros_like(heights)
@@ -277,19 +286,19 @@ class Scene:
 
 
 def _spread(mask: Image.Image, radius: float) -> Image.Image:
-    """Return a mask blurred, and the smaller the more it is blurred."""
+    """Return a blurred mask, reduced in size by more for a larger radius."""
     step = max(1, int(radius / 3.2))
     small = mask.reduce(step) if step > 1 else mask
     return small.filter(ImageFilter.GaussianBlur(radius / step))
 
 
 def as_field(values: npt.NDArray[np.floating]) -> Field:
-    """Return the values as float32, without a copy where they are."""
+    """Return the values as float32, without a copy if they already are."""
     return values.astype(np.float32, copy=False)
 
 
 def channels(colour: Colour) -> Field:
-    """Return a colour that broadcasts over planes."""
+    """Return a colour as a (3, 1, 1) array that broadcasts over planes."""
     return np.array(colour, dtype=np.float32).reshape(3, 1, 1)
 
 
@@ -309,12 +318,12 @@ def _soften(planes: Field, amount: float) -> None:
 
 
 def smoothstep(values: Field, low: float, high: float) -> Field:
-    """Return 0 up to one value, 1 from another on, and a straight passage between."""
+    """Return 0 up to `low`, 1 from `high` on, and a linear ramp between."""
     scaled = (values - np.float32(low)) * np.float32(1 / (high - low))
     bounded: Field = np.minimum(np.maximum(scaled, 0), 1)
     return bounded
 
 
 def shaded(colour: Colour, by: float) -> Colour:
-    """Return a colour that is darker, or brighter, by a factor."""
+    """Return a colour made darker or brighter by a factor."""
     return (colour[0] * by, colour[1] * by, colour[2] * by)

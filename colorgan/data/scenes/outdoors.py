@@ -1,4 +1,4 @@
-"""Outdoors: skies, ground and what stands far off."""
+"""Outdoor backgrounds: skies, distant hills and woods, trees and ground."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from colorgan.data.scenes.shapes import Shape, ellipse, limb, smooth
 
 
 def draw_sky(scene: Scene, horizon: float) -> None:
-    """Draw a clear, an overcast or an evening sky and set the light that goes with it.
+    """Draw a clear, overcast or evening sky and set the matching light.
 
-    Each is told by its luminance: a clear sky pales evenly, an overcast one is bright all over,
-    and an evening glows at the horizon under a dark top and bars of cloud.
+    Each sky can be recognised by its luminance: a clear sky pales evenly, an overcast one is bright
+    all over, and an evening sky glows at the horizon below a dark top and bars of cloud.
     """
     weather, veil, fall = scene.uniform(0, 1), scene.clouds(), scene.descent(0.0, horizon)
     if weather < 0.82:
@@ -37,7 +37,7 @@ def draw_sky(scene: Scene, horizon: float) -> None:
 
 
 def _ridge(scene: Scene, base: float, rise: float, bumps: int) -> Shape:
-    """Return the outline of hills or of a wood over the whole width, down to `base`."""
+    """Return the outline of hills or a wood over the whole width, down to `base`."""
     step = (scene.aspect + 0.2) / (bumps - 1)
     tops = [(-0.1 + i * step, base - scene.uniform(0.1, 1.0) * rise) for i in range(bumps)]
     ends = [(scene.aspect + 0.2, base + 0.03), (-0.2, base + 0.03)]
@@ -45,7 +45,7 @@ def _ridge(scene: Scene, base: float, rise: float, bumps: int) -> Shape:
 
 
 def draw_distance(scene: Scene, horizon: float, lush: bool) -> None:
-    """Draw hills, hazy with distance, and perhaps a wood before them."""
+    """Draw hills, hazy with distance, and perhaps a wood in front of them."""
     if scene.happens(0.6):
         far = scene.vary((108, 138, 140) if lush else (172, 148, 120), 0.08)
         scene.paint(PICTURE, [_ridge(scene, horizon, scene.uniform(0.06, 0.2), 7)], far, "wall")
@@ -55,7 +55,7 @@ def draw_distance(scene: Scene, horizon: float, lush: bool) -> None:
 
 
 def draw_tree(scene: Scene, x: float, foot: float, size: float) -> None:
-    """Draw a tree that stands at `foot` and is `size` picture heights large."""
+    """Draw a tree with its foot at height `foot`, in a unit of `size` picture heights."""
     frame = Frame(x, foot, size)
     scene.darken(frame, [ellipse(0.1, 0.0, 0.35, 0.04)], 0.5, 0.02)
     trunk = limb((0.0, 0.0, 0.045), (scene.uniform(-0.04, 0.04), 0.6, 0.03))
@@ -68,7 +68,7 @@ def draw_tree(scene: Scene, x: float, foot: float, size: float) -> None:
 
 
 def draw_grass(scene: Scene, top: float, bottom: float = 1.0) -> None:
-    """Draw grass: blades near the viewer, a finer texture far off, dry patches here and there."""
+    """Draw grass: blades near the viewer, a finer texture in the distance, and dry patches."""
     near, far = scene.noise(0.006, 0.03), scene.noise(0.004, 0.004)
     blades = far + (near - far) * scene.descent(top, 1.0)
     shade = as_field(1 + 0.36 * blades + 0.2 * scene.clouds() + 0.1 * scene.noise(0.02, 0.02))
@@ -86,7 +86,7 @@ def draw_sand(scene: Scene, top: float) -> None:
 
 
 def draw_snow(scene: Scene, top: float) -> None:
-    """Draw snow: bright, its hollows blue."""
+    """Draw snow: bright, with blue hollows."""
     drifts = as_field(0.7 * scene.noise(0.4, 0.04) + 0.3 * scene.noise(0.13, 0.025))
     shade = as_field(1 + 0.06 * drifts + 0.03 * scene.noise(0.004, 0.004))
     scene.fill(top, 1.0, scene.vary((226, 233, 244), 0.03), shade)
@@ -94,7 +94,7 @@ def draw_snow(scene: Scene, top: float) -> None:
 
 
 def draw_water(scene: Scene, top: float) -> None:
-    """Draw water: blue, its waves longer and broader towards the viewer."""
+    """Draw water: blue, with waves that get longer and broader towards the viewer."""
     depth, near, far = scene.descent(top, 1.0), scene.noise(0.12, 0.02), scene.noise(0.05, 0.008)
     waves = far + (near - far) * depth
     shade = (1 + 0.24 * waves + 0.12 * scene.noise(0.02, 0.006)) * (1.2 - 0.35 * depth)

@@ -30,7 +30,7 @@ _SKINS: tuple[Colour, ...] = (
     (108, 72, 52),
     (80, 54, 42),
 )
-# Black and dark brown first: dark skins have these alone.
+# Black and dark brown come first: dark skins are drawn with these two only.
 _HAIRS: tuple[Colour, ...] = (
     (42, 32, 28),
     (70, 48, 36),
@@ -43,7 +43,7 @@ _HAIRS: tuple[Colour, ...] = (
 
 @dataclass(frozen=True)
 class _Garment:
-    """What is worn above: its colour, and the pattern that tells the colour."""
+    """A garment: its colour, and the pattern by which the colour can be recognised."""
 
     colour: Colour
     pattern: str = "plain"
@@ -88,7 +88,7 @@ def paint_people(scene: Scene) -> None:
 
 
 def _person(scene: Scene, frame: Frame) -> None:
-    """Draw a person from the front, one unit tall, from the feet at the frame's origin."""
+    """Draw a person from the front, one unit tall, with the feet at the frame's origin."""
     tone, top = scene.uniform(0, 1), scene.pick(_TOPS)
     skin = scene.vary(_between(_SKINS, tone), 0.05)
     hair = scene.vary(scene.pick(_HAIRS if tone < 0.45 else _HAIRS[:2]), 0.12)
@@ -105,7 +105,7 @@ def _person(scene: Scene, frame: Frame) -> None:
 
 
 def _between(scale: Sequence[Colour], place: float) -> Colour:
-    """Return the colour at a place from 0 to 1 on a scale of colours."""
+    """Return the interpolated colour at a position from 0 to 1 on a scale of colours."""
     index = min(int(place * (len(scale) - 1)), len(scale) - 2)
     part = place * (len(scale) - 1) - index
     r, g, b = (a + (z - a) * part for a, z in zip(scale[index], scale[index + 1], strict=True))
@@ -125,7 +125,7 @@ def _legs(scene: Scene, frame: Frame, skin: Colour, top: _Garment) -> None:
 
 
 def _torso(scene: Scene, frame: Frame, skin: Colour, top: _Garment) -> None:
-    """Draw the neck, the arms and what is worn over them."""
+    """Draw the hands, neck and upper garment."""
     sleeves: list[Shape] = []
     hands: list[Shape] = []
     for side in (-1, 1):
@@ -153,7 +153,7 @@ def _torso(scene: Scene, frame: Frame, skin: Colour, top: _Garment) -> None:
 
 
 def _wear(scene: Scene, frame: Frame, shapes: list[Shape], garment: _Garment, bulge: float) -> None:
-    """Paint a garment: its weave, its folds, and the pattern that goes with its colour."""
+    """Paint a garment: its weave, its folds and its pattern."""
     blend = None
     if garment.pattern in ("stripes", "checks", "dots"):
         pitch = np.float32(0.032 * frame.size * scene.height)
@@ -168,7 +168,7 @@ def _wear(scene: Scene, frame: Frame, shapes: list[Shape], garment: _Garment, bu
 
 
 def _head(scene: Scene, frame: Frame, turn: float, skin: Colour, hair: Colour, long: bool) -> None:
-    """Draw a head: ears, face, eyes, brows, nose, mouth, and the hair over the brow."""
+    """Draw a head: ears, face, eyes, mouth, hair and, if the head is large enough, details."""
     scene.paint(frame, mirrored([ellipse(0.058, 0.92, 0.011, 0.018)]), shaded(skin, 0.85))
     face = "-.058,.96 -.05,1 .05,1 .058,.96 .056,.9 .026,.848 -.026,.848 -.056,.9"
     scene.paint(frame, [smooth(face, 3)], skin, bulge=0.045)
@@ -189,7 +189,7 @@ def _head(scene: Scene, frame: Frame, turn: float, skin: Colour, hair: Colour, l
 
 
 def _features(scene: Scene, frame: Frame, turn: float, skin: Colour, hair: Colour) -> None:
-    """Draw what a face shows only near by: shadows about the eyes and nose, cheeks, brows."""
+    """Draw details visible only at close range: cheeks, shadows of eyes and nose, nose, brows."""
     flush = (min(255.0, skin[0] * 1.02), skin[1] * 0.82, skin[2] * 0.8)
     scene.paint(
         frame, mirrored([ellipse(0.03, 0.9, 0.014, 0.011)]), flush, finish=Finish(opacity=0.35)

@@ -1,4 +1,4 @@
-"""Where people are: rooms with furniture, and streets."""
+"""The surroundings of people: rooms with furniture, and streets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from colorgan.data.scenes.canvas import (
 )
 from colorgan.data.scenes.shapes import Colour, Shape, box, ellipse, limb, mirrored, moved, polygon
 
-# Each wall has its pattern: cream, ochre, terracotta, sage, rose.
+# Cream, ochre, terracotta, sage and rose walls; most have a pattern of their own.
 _WALLS: tuple[tuple[Colour, str], ...] = (
     ((228, 206, 166), "plain"),
     ((198, 158, 98), "stripes"),

@@ -1,4 +1,4 @@
-"""Outlines of scenes, in the units of the thing drawn."""
+"""The outlines that scenes are drawn from, in units of the drawn object."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CIRCLE: Shape = np.array(
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, tilt: float = 0.0) -> Shape:
-    """Return an ellipse about (x, y), turned by `tilt` radians."""
+    """Return an ellipse centred on (x, y), rotated by `tilt` radians."""
     cos, sin = math.cos(tilt), math.sin(tilt)
     turned = CIRCLE[:, :1] * (rx * cos, rx * sin) + CIRCLE[:, 1:] * (-ry * sin, ry * cos)
     return moved(turned, x, y)
@@ -33,7 +33,7 @@ def moved(shape: Shape, x: float, y: float) -> Shape:
 
 
 def box(x0: float, y0: float, x1: float, y1: float, corner: float = 0.0) -> Shape:
-    """Return a box, whose corners are cut off where `corner` is not 0."""
+    """Return a box, with cut-off corners if `corner` is not 0."""
     if not corner:
         return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
     c = corner
@@ -48,7 +48,7 @@ def polygon(text: str) -> Shape:
 
 
 def smooth(outline: Shape | str, rounds: int = 2) -> Shape:
-    """Round the corners of a closed outline by cutting them (Chaikin's way)."""
+    """Round the corners of a closed outline by cutting them (Chaikin's algorithm)."""
     points = polygon(outline) if isinstance(outline, str) else outline
     for _ in range(rounds):
         following = np.concatenate([points[1:], points[:1]])
@@ -72,5 +72,5 @@ def limb(*joints: tuple[float, float, float]) -> list[Shape]:
 
 
 def mirrored(shapes: Sequence[Shape]) -> list[Shape]:
-    """Return shapes and their mirror images across the middle."""
+    """Return shapes and their mirror images about x = 0."""
     return [*shapes, *(shape * (-1.0, 1.0) for shape in shapes)]

@@ -1,4 +1,4 @@
-"""Scenes of vehicles: on roads and in harbours."""
+"""Scenes of vehicles: cars, buses and trucks on roads, and boats in harbours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from colorgan.data.scenes.shapes import (
 
 @dataclass(frozen=True)
 class _CarModel:
-    """A car's outlines in units of its length, and the paint that goes with them."""
+    """A car's outlines, in units of its length, and its paint."""
 
     paint: Colour
     body: str
@@ -46,7 +46,7 @@ _TALL = (
     "-.5,.08 -.5,.25 -.47,.27 .26,.26 .47,.23 .5,.18 .5,.07",
     "-.47,.25 -.42,.41 .1,.42 .27,.25",
 )
-# Paint is told by its tone as well as by the car: dark ones are blue, middling red, bright yellow.
+# Luminance reveals the paint, as does the car: dark paint is blue, medium red, bright yellow.
 _RED, _BLUE, _YELLOW = (196, 32, 34), (30, 48, 104), (232, 182, 44)
 _CARS: tuple[_CarModel, ...] = (
     _CarModel(_RED, *_LOW, roof=0.27, sill=0.185, lamp=0.13),
@@ -64,7 +64,7 @@ def paint_vehicles(scene: Scene) -> None:
 
 
 def _roadside(scene: Scene) -> None:
-    """Draw a road before a town, fields or the sea, and what drives on it."""
+    """Draw a vehicle on a road in front of a town, fields or the sea."""
     horizon, kerb, place = scene.uniform(0.3, 0.45), scene.uniform(0.58, 0.66), scene.uniform(0, 1)
     draw_sky(scene, horizon + 0.02)
     if place < 0.25:
@@ -89,7 +89,7 @@ def _roadside(scene: Scene) -> None:
 
 
 def _asphalt(scene: Scene, kerb: float) -> None:
-    """Draw the road: coarse grey asphalt, a kerb, and a yellow or a broken white line."""
+    """Draw the road: coarse grey asphalt, a kerb, and double yellow or dashed white lines."""
     grit = 1 + 0.16 * scene.noise(0.004, 0.004) + 0.12 * scene.clouds()
     shade = grit * (0.85 + 0.25 * scene.descent(kerb, 1.0))
     scene.fill(kerb, 1.0, scene.vary((94, 98, 112)), as_field(shade))
@@ -105,7 +105,7 @@ def _asphalt(scene: Scene, kerb: float) -> None:
 
 
 def _town(scene: Scene, base: float) -> None:
-    """Draw a row of buildings: brick, sandstone or glass, told apart by tone and windows."""
+    """Draw a row of brick, sandstone or glass buildings, which differ in tone and windows."""
     left = -scene.uniform(0, 0.2)
     while left < scene.aspect:
         right, top = left + scene.uniform(0.2, 0.42), base - scene.uniform(0.25, 0.6)
@@ -137,13 +137,13 @@ def _wheels(scene: Scene, frame: Frame, places: Sequence[float], radius: float) 
 
 
 def _glaze(scene: Scene, frame: Frame, panes: list[Shape], low: float, high: float) -> None:
-    """Paint windows: dark below, mirroring the sky above."""
+    """Paint windows, dark at the bottom and reflecting the sky at the top."""
     sky = Blend((164, 190, 208), 1 - scene.descent(frame.row(high) - 0.01, frame.row(low)))
     scene.paint(frame, panes, (40, 50, 58), "glass", blend=sky)
 
 
 def _bodywork(scene: Scene, frame: Frame, shapes: list[Shape], colour: Colour, high: float) -> None:
-    """Paint glossy sheet metal, which mirrors the road below and the sky above."""
+    """Paint glossy sheet metal, which reflects the road at the bottom and the sky at the top."""
     road = scene.descent(frame.row(high / 2), frame.y + 0.01)
     dark = Blend(shaded(colour, 0.45), road)
     scene.paint(frame, shapes, colour, "metal", 0.05, blend=dark, finish=Finish(gloss=0.7))
@@ -156,7 +156,7 @@ def _lamps(scene: Scene, frame: Frame, y: float) -> None:
 
 
 def _car(scene: Scene, frame: Frame) -> None:
-    """Draw a car from its side."""
+    """Draw a car from the side."""
     model = scene.pick(_CARS)
     paint, sill, cabin = scene.vary(model.paint, 0.1), model.sill, smooth(model.cabin, 1)
     _bodywork(scene, frame, [cabin, smooth(model.body)], paint, model.roof)
@@ -179,7 +179,7 @@ def _car(scene: Scene, frame: Frame) -> None:
 
 
 def _bus(scene: Scene, frame: Frame) -> None:
-    """Draw a yellow coach or a red double-decker from its side."""
+    """Draw a yellow coach or a red double-decker from the side."""
     double = scene.happens(0.4)
     high = 0.5 if double else 0.36
     paint = scene.vary(_RED if double else _YELLOW, 0.08)
@@ -195,7 +195,7 @@ def _bus(scene: Scene, frame: Frame) -> None:
 
 
 def _truck(scene: Scene, frame: Frame) -> None:
-    """Draw a truck from its side: a red cab before a canvas load or a tank."""
+    """Draw a truck from the side: a red cab in front of a canvas load or a tank."""
     tanker = scene.happens(0.4)
     paint = scene.vary(_RED, 0.1)
     scene.paint(frame, [box(-0.5, 0.1, 0.48, 0.14)], (42, 40, 42), bulge=0.015)
@@ -213,7 +213,7 @@ def _truck(scene: Scene, frame: Frame) -> None:
 
 
 def _harbour(scene: Scene) -> None:
-    """Draw a boat on open water, the shore behind it."""
+    """Draw a boat on open water, with the shore behind it."""
     horizon = scene.uniform(0.32, 0.52)
     draw_sky(scene, horizon)
     draw_distance(scene, horizon, lush=scene.happens(0.6))
@@ -225,7 +225,7 @@ def _harbour(scene: Scene) -> None:
 
 
 def _hull(scene: Scene, frame: Frame, colour: Colour, boot: Colour) -> None:
-    """Draw a hull with its mirror image and the foam along it."""
+    """Draw a hull with its dark reflection in the water and the foam along it."""
     scene.darken(frame, [smooth("-.46,0 -.4,-.16 .4,-.18 .48,0", 3)], 0.45, 0.02)
     _bodywork(scene, frame, [polygon("-.46,0 -.5,.13 -.1,.11 .3,.13 .56,.18 .42,0")], colour, 0.14)
     scene.paint(frame, [polygon("-.465,0 -.472,.025 .445,.03 .42,0")], boot)
@@ -234,7 +234,7 @@ def _hull(scene: Scene, frame: Frame, colour: Colour, boot: Colour) -> None:
 
 
 def _yacht(scene: Scene, frame: Frame) -> None:
-    """Draw a white yacht with a blue stripe, or one of varnished wood with tanned sails."""
+    """Draw a yacht: white, or of varnished wood with tanned sails; both have a blue stripe."""
     wooden = scene.happens(0.4)
     _hull(scene, frame, (142, 84, 44) if wooden else (238, 238, 234), (38, 62, 120))
     scene.paint(frame, limb((0.05, 0.1, 0.012), (0.05, 0.92, 0.006)), (112, 84, 58))

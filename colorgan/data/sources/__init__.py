@@ -1,4 +1,4 @@
-"""Where photographs come from: sources yield candidates, in an order that follows from a seed."""
+"""The sources of photographs; they yield candidates in an order determined by a seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ KINDS = "folder:PATH, scenes, urls:…, imagenet:…, coco:… or openimages:…
 
 @dataclass(frozen=True)
 class SourceConfig(Configuration):
-    """What is taken from a source, in which order."""
+    """How many photographs are taken from a source, by which rules and in which order."""
 
     per_class: NaturalNumber = option(
         0,
@@ -78,11 +78,11 @@ def find_sources(
     download: Download | None = None,
     storage: Storage | None = None,
 ) -> list[Source]:
-    """The sources of these names, for one dataset; see `find_source`.
+    """Open the sources of one dataset; see `find_source`.
 
     Raises:
-        ConfigError: one of them is no source, or has no photographs; or there are options of a
-            source that is not among them.
+        ConfigError: a name is not a source, a source has no photographs, or an option belongs to a
+            kind of source that is not among them.
     """
     others = config
     if any(spec.partition(":")[0] == "imagenet" for spec in specs):
@@ -105,16 +105,16 @@ def find_source(
     download: Download | None = None,
     storage: Storage | None = None,
 ) -> Source:
-    """The source of this name; docs/datasets.md describes them all.
+    """Open a source; docs/datasets.md describes all kinds.
 
     Args:
-        spec: what the user typed.
-        config: how many photographs are wanted, and in which order.
+        spec: the source as the user typed it.
+        config: the number of photographs, the rules and the order.
         size: short side of the scenes, in pixels.
-        classes: what `imagenet:classes`, `coco:` and `openimages:` tell photographs apart by; those
-            of classes.toml where None.
-        download: gets lists and archives that are at addresses; None refuses them.
-        storage: keeps archives that are downloaded; None refuses them.
+        classes: the classes for `imagenet:classes`, `coco:` and `openimages:`; None for those of
+            classes.toml.
+        download: downloads lists and archives from URLs; None refuses URLs.
+        storage: keeps downloaded archives; None refuses them.
 
     Raises:
         ConfigError: there is no such source, or it has no photographs.

@@ -1,4 +1,4 @@
-"""What a source yields: candidates, photographs that may turn out not to be any."""
+"""The interface of sources and of the candidates that they yield."""
 
 import hashlib
 import io
@@ -18,21 +18,21 @@ from colorgan.errors import ImageRejected
 from colorgan.images.decoding import decode_colors
 from colorgan.storage import Storage, open_storage
 
-# What gets the bytes at an address; raises ImageRejected where there are none.
+# Downloads the bytes at a URL; raises ImageRejected on failure.
 Fetch = Callable[[str], bytes]
 
 Item = TypeVar("Item")
 
 
 class Candidate(Protocol):
-    """A photograph that may turn out not to be one. It is small, and can be pickled.
+    """A possible photograph, which examination may reject. It is small and can be pickled.
 
     Attributes:
         label: its class.
-        source: where it is, for people; two candidates of one source are the same.
-        split: the split that the source put it in, or None to split by content.
-        licence: under which it may be used; empty where the source does not say.
-        stamp: changes when what is there is known to have changed.
+        source: its path or URL, for people; two candidates with equal sources are the same.
+        split: the split that the source assigns, or None to split by content.
+        licence: its licence; empty if the source does not give one.
+        stamp: a text that differs if the file is known to have changed.
     """
 
     @property
@@ -47,26 +47,26 @@ class Candidate(Protocol):
     def stamp(self) -> str: ...  # noqa: D102
 
     def read(self, fetch: Fetch) -> bytes:
-        """The file's bytes; raises ImageRejected, or OSError."""
+        """The file's bytes; raises ImageRejected or OSError."""
         ...
 
     def decode(self, data: bytes, max_pixels: int) -> Image.Image:
-        """The photograph in these bytes, of mode RGB; raises ImageRejected."""
+        """Decode the bytes to a photograph of mode RGB; raises ImageRejected."""
         ...
 
 
 class Source(Protocol):
-    """A place that photographs come from.
+    """A source of photographs.
 
     Attributes:
-        description: the source in words, for the manifest.
+        description: the source as text, for the manifest.
         classes: the labels, in order.
-        names: what people call the classes whose names are not their labels, by label.
-        has_splits: whether its candidates name their splits.
-        made_up: splits that the source has not, to be taken from its train by content.
-        notes: sentences on what may not be as the source's owner means it.
-        downloads: whether reading its candidates means asking other people's machines.
-        excluded: what the source itself left out, by reason.
+        names: the names of the classes whose names differ from their labels, by label.
+        has_splits: whether it assigns its candidates to splits.
+        made_up: the splits that it lacks, to be divided off its train split by content.
+        notes: sentences on whatever may differ from the owner's intent.
+        downloads: whether reading its candidates downloads them from the web.
+        excluded: number of photographs that the source itself left out, by reason.
     """
 
     has_splits: bool
@@ -86,20 +86,20 @@ class Source(Protocol):
     def excluded(self) -> Mapping[str, int]: ...  # noqa: D102
 
     def candidates(self, label: str, split: str | None = None) -> Iterator[Candidate]:
-        """A class's candidates, in an order that is the same every time.
+        """The candidates of a class, always in the same order.
 
         Args:
             label: one of the classes.
-            split: one of train, val and test where the source has splits, None where not.
+            split: train, val or test if the source has splits, otherwise None.
         """
         ...
 
 
 class _Encoded:
-    """A candidate whose bytes are those of an image file."""
+    """A candidate whose bytes are an image file."""
 
     def decode(self, data: bytes, max_pixels: int) -> Image.Image:
-        """Decode what was read."""
+        """Decode the bytes of the image file."""
         return decode_colors(data, max_pixels)
 
 
@@ -114,12 +114,12 @@ class FileCandidate(_Encoded):
 
     @property
     def source(self) -> str:
-        """The file's path; readable, whatever its name."""
+        """The file's path as valid Unicode."""
         return readable(self.path)
 
     @property
     def stamp(self) -> str:
-        """The file's size and the time of its last change."""
+        """The file's size and modification time."""
         try:
             status = self.path.stat()
         except (OSError, UnicodeEncodeError):
@@ -128,7 +128,7 @@ class FileCandidate(_Encoded):
 
     def read(self, fetch: Fetch) -> bytes:
         """Read the file."""
-        if not stat.S_ISREG(self.path.stat().st_mode):  # a pipe would be waited for
+        if not stat.S_ISREG(self.path.stat().st_mode):  # reading a pipe would block
             raise ImageRejected("not a file", "a pipe, a socket or a device")
         return self.path.read_bytes()
 
@@ -145,24 +145,24 @@ class UrlCandidate(_Encoded):
 
     @property
     def source(self) -> str:
-        """The address, without user name and password."""
+        """The URL without user name and password."""
         return re.sub(r"^(\w+://)[^/?#]*@", r"\1", self.url)
 
     def read(self, fetch: Fetch) -> bytes:
-        """Download it."""
+        """Download the photograph."""
         return fetch(self.url)
 
 
 @dataclass(frozen=True)
 class MemberCandidate(_Encoded):
-    """A photograph in a tar archive, found by its place there.
+    """A photograph in a tar archive, located by its offset.
 
     Attributes:
         archive: the path of a file, or the key of an object in `storage`.
-        storage: address of the storage that holds the archive; empty for a file.
+        storage: URI of the storage that holds the archive; empty for a file.
         member: the photograph's name in the archive.
-        offset: of its first byte in the archive.
-        size: in bytes.
+        offset: the offset of its first byte in the archive.
+        size: its size in bytes.
     """
 
     archive: str
@@ -181,7 +181,7 @@ class MemberCandidate(_Encoded):
         return readable(f"{self.archive}/{self.member}")
 
     def read(self, fetch: Fetch) -> bytes:
-        """Read its part of the archive."""
+        """Read the photograph's bytes from the archive."""
         with self._open() as file:
             file.seek(self.offset)
             return file.read(self.size)
@@ -199,7 +199,7 @@ def _storage(uri: str) -> Storage:
 
 @dataclass(frozen=True)
 class SceneCandidate:
-    """A scene that is drawn when it is asked for."""
+    """A scene, drawn on demand."""
 
     label: str
     seed: int
@@ -210,11 +210,11 @@ class SceneCandidate:
 
     @property
     def source(self) -> str:
-        """The scene's name, which draws it again."""
+        """The scene's name, which is enough to draw it again."""
         return f"scenes:{self.label}/{self.seed}"
 
     def read(self, fetch: Fetch) -> bytes:
-        """Nothing: a scene is in no file."""
+        """Return no bytes: a scene has no file."""
         return b""
 
     def decode(self, data: bytes, max_pixels: int) -> Image.Image:
@@ -225,14 +225,14 @@ class SceneCandidate:
 
 
 def shuffled(items: Iterable[Item], seed: int, name: Callable[[Item], str]) -> list[Item]:
-    """Items in a random order that follows from the seed and their names alone.
+    """Sort items in a random order that depends only on the seed and their names.
 
-    So the order is the same whatever the order in which they were found, and items that are added
-    later leave the others where they were.
+    The order does not depend on the order in which items were found, and items that are added later
+    do not change the order of the others.
     """
 
     def place(item: Item) -> bytes:
-        text = f"{seed}/{name(item)}".encode("utf-8", "surrogateescape")  # files have any name
+        text = f"{seed}/{name(item)}".encode("utf-8", "surrogateescape")  # for any file name
         return hashlib.blake2b(text, digest_size=16).digest()
 
     return sorted(items, key=place)

@@ -1,6 +1,6 @@
-"""Photographs of COCO, or of any dataset in its form: `coco:`, by the objects that fill them.
+"""The source `coco:`, photographs of COCO or a dataset in its format, selected by their objects.
 
-Lin et al. 2014, "Microsoft COCO: Common Objects in Context"; the form of the file is described at
+Lin et al. 2014, "Microsoft COCO: Common Objects in Context"; the file format is described at
 https://cocodataset.org/#format-data.
 """
 
@@ -28,15 +28,15 @@ from colorgan.errors import ConfigError
 
 _BUFFER = 1 << 20  # bytes
 
-# An image's name and address, its area in pixels and its licence's id.
+# An image's file name, URL, area in pixels and licence id.
 _Image = tuple[str, str, float, str]
 
 
 class CocoSource:
-    """Photographs of which one class's objects fill a good part, and the others' little.
+    """Photographs in which objects of one class fill a large part, and other classes' little.
 
-    An object's class is that of its category's supercategory. The areas of the segments (`area`,
-    in pixels) of a class's objects are added up, at most to the image's own.
+    The class of an object is that of its category's supercategory. The segment areas (`area`, in
+    pixels) of a class's objects are added up and capped at the area of the image.
     """
 
     has_splits = False
@@ -56,18 +56,18 @@ class CocoSource:
         """Read the annotations, once, as a stream.
 
         Args:
-            spec: ANNOTATIONS or ANNOTATIONS,IMAGES: path or address of a file as
-                instances_val2017.json, and the folder of its images, which are downloaded from
-                their `coco_url` where it is not given.
-            seed: of the order.
+            spec: ANNOTATIONS or ANNOTATIONS,IMAGES: path or URL of a file such as
+                instances_val2017.json, and the folder of its images; without the folder, they are
+                downloaded from their `coco_url`.
+            seed: the seed of the order.
             classes: supercategories by class.
-            min_area: the least share of the picture that the class's objects fill.
-            max_others: the most that other classes' objects may fill, as a share of that.
-            download: for annotations at an address.
+            min_area: minimum share of the picture that objects of the class must fill.
+            max_others: maximum area of other classes' objects, relative to that of the class.
+            download: downloads annotations from a URL.
 
         Raises:
-            ConfigError: the file is missing, has another form, or has no photograph of a class; or
-                the folder is missing.
+            ConfigError: the file or folder is missing, or the file has another format or no
+                photograph of any class.
         """
         annotations, comma, folder = spec.rpartition(",")
         if not comma:
@@ -100,7 +100,7 @@ class CocoSource:
     def _class_of(
         self, image: float, areas: Mapping[str, float], min_area: float, max_others: float
     ) -> str:
-        """The class of an image, by the areas of the objects; empty where it is excluded."""
+        """The class of an image by the areas of its objects; empty if the image is excluded."""
         capped = {label: min(area, image) for label, area in areas.items()}
         label = max(capped, key=capped.__getitem__, default="")
         largest = capped.pop(label, 0.0)
@@ -118,7 +118,7 @@ class CocoSource:
         if self._folder is None:
             valid = is_address(place)
         else:
-            # The name comes from the annotations, and must not lead out of the folder.
+            # The name comes from the annotations and must not lead out of the folder.
             path = PurePosixPath(place)
             valid = bool(path.name) and not path.is_absolute() and ".." not in path.parts
             valid = valid and "\0" not in place and readable(place) == place
@@ -135,7 +135,7 @@ class CocoSource:
 
 
 class _Content:
-    """What of the annotations is kept."""
+    """The part of the annotations that is kept in memory."""
 
     def __init__(self) -> None:
         self.images: dict[Any, _Image] = {}
@@ -144,7 +144,7 @@ class _Content:
         self._areas: Counter[tuple[Any, Any]] = Counter()
 
     def add(self, name: str, item: dict[str, Any]) -> None:
-        """Keep an item of the list of this name; raises KeyError or TypeError."""
+        """Add an item of the list with this name; raises KeyError, TypeError or ValueError."""
         if name == "annotations":
             self._areas[item["image_id"], item["category_id"]] += item["area"]
         elif name == "images":
@@ -160,7 +160,7 @@ class _Content:
             self.licences[str(item["id"])] = str(item.get("name", ""))
 
     def areas_by_class(self, classes: Mapping[str, tuple[str, ...]]) -> dict[Any, dict[str, float]]:
-        """The areas of the objects of each class, in pixels, by the images' ids."""
+        """The area of each class's objects in each image, in pixels, by image id."""
         owners = {name: label for label, names in classes.items() for name in names}
         labels = {id_: owners.get(name) for id_, name in self._categories.items()}
         areas: dict[Any, dict[str, float]] = {}
@@ -173,14 +173,14 @@ class _Content:
 
 
 def _read(file: ListFile) -> _Content:
-    """What is kept of the annotations; raises ConfigError."""
+    """Read the annotations; raises ConfigError."""
     content = _Content()
     try:
         with file.open() as data:
             for name, item in _items(data):
                 content.add(name, item)
     except ijson.JSONError:
-        # Its message quotes the file.
+        # The message of ijson quotes the file.
         raise ConfigError(f"{file.name} is not whole, or no JSON") from None
     except KeyError as error:
         raise ConfigError(f"{file.name} is not of COCO's form: something has no {error}") from None
@@ -190,7 +190,7 @@ def _read(file: ListFile) -> _Content:
 
 
 def _items(data: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The lists' names and items, without what is nested in these, in the order of the file."""
+    """The names of the lists and their items, without nested values, in the file's order."""
     depth, name, key = 0, "", ""
     item: dict[str, Any] = {}
     for event, value in ijson.basic_parse(data, use_float=True, buf_size=_BUFFER):

@@ -1,9 +1,9 @@
-"""Why a source leaves out what its lists name: words that can be counted."""
+"""The reasons for which a source leaves out listed photographs, as they are counted."""
 
 NO_ADDRESS = "not an address"
 NO_CLASS = "of no class"
 NO_SPLIT = "in no split"
-MIXED = "mixed"  # of two classes
+MIXED = "mixed"  # belongs to more than one class
 TOO_SMALL = "too small an object"
 NOT_LISTED = "not among the images"
 NO_LIST = "synset without list"

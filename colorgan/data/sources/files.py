@@ -1,4 +1,4 @@
-"""The lists that sources read: local files, or what is downloaded for the time of reading it."""
+"""The lists that sources read: local files, or files downloaded temporarily."""
 
 import codecs
 import csv
@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 from colorgan.data.naming import readable
 from colorgan.errors import ConfigError
 
-# Writes what is at an address to a file; raises ColorganError where there is nothing.
+# Downloads a URL to a file; raises ColorganError on failure.
 Download = Callable[[str, Path], None]
 
 
-# How a list begins whose bytes are no text yet.
+# The first bytes of compressed files and archives.
 _PACKED = {
     b"PK\x03\x04": "a zip archive",
     b"\x1f\x8b": "packed by gzip",
@@ -31,7 +31,7 @@ _PACKED = {
 }
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # begins with UTF-16's
+    codecs.BOM_UTF32_LE: "utf-32",  # must precede UTF-16, whose mark is its prefix
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -43,11 +43,11 @@ _DELIMITERS = ",;\t|"
 
 @dataclass(frozen=True)
 class ListFile:
-    """A text file in UTF-8, UTF-16 or UTF-32 or, where a line is none of that, in Latin-1.
+    """A text file in UTF-8, UTF-16 or UTF-32; lines that are none of these are read as Latin-1.
 
     Attributes:
-        path: where it is.
-        name: what its user calls it.
+        path: the local path.
+        name: the path or URL that the user gave, for messages.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class ListFile:
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Its bytes in UTF-8, without a byte order mark; raises ConfigError."""
+        """Open its content in UTF-8, without a byte order mark; raises ConfigError."""
         try:
             with self.path.open("rb") as file:
                 encoding = _encoding(file.read(_BLOCK))
@@ -71,21 +71,21 @@ class ListFile:
             raise ConfigError(f"{self.name}: {error.strerror}") from None
 
     def lines(self) -> Iterator[str]:
-        r"""Its lines, each ending in `\n`, without a byte order mark; raises ConfigError."""
+        r"""The lines, each ending in `\n`, without a byte order mark; raises ConfigError."""
         with self.open() as file:
             for line in _lines(file):
                 try:
                     text = line.decode("utf-8")
                 except UnicodeDecodeError:
                     text = line.decode("latin-1")
-                # csv takes a carriage return inside a line for an error.
+                # The csv module rejects a carriage return inside a line.
                 yield text.rstrip("\r\n").replace("\r", " ") + "\n"
 
     def rows(self) -> Iterator[list[str]]:
-        """Its rows as CSV (RFC 4180), without empty ones and comments; raises ConfigError.
+        """The rows as CSV (RFC 4180), without empty rows and comments; raises ConfigError.
 
-        Cells are divided by what divides the first row into most: a comma, a semicolon, a tab or a
-        bar; or by what stands in a line `sep=;` before it, as Excel writes.
+        The delimiter is the comma, semicolon, tab or bar that divides the first row into the most
+        cells, or the one in a preceding line `sep=;`, as Excel writes it.
         """
         lines = self.lines()
         first, delimiter = next(filter(_is_content, lines), ""), ""
@@ -102,7 +102,7 @@ class ListFile:
 
 
 class _Recoded(io.RawIOBase):
-    """A file of another encoding as its bytes in UTF-8."""
+    """A file in another encoding, read as UTF-8 bytes."""
 
     def __init__(self, file: BinaryIO, encoding: str) -> None:
         self._reader = codecs.getreader(encoding)(file, "replace")
@@ -123,7 +123,7 @@ def _encoding(head: bytes) -> str:
     for mark, encoding in _BOMS.items():
         if head.startswith(mark):
             return encoding
-    # UTF-16 without a mark: every other byte of ASCII is zero.
+    # In UTF-16 without a mark, every other byte of ASCII text is zero.
     zeros = head[::2].count(0), head[1::2].count(0)
     if min(zeros) == 0 and max(zeros) > len(head) // 4:
         return "utf-16-be" if zeros[0] else "utf-16-le"
@@ -131,7 +131,7 @@ def _encoding(head: bytes) -> str:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file, which end in LF, CR LF or, where there is no LF, in CR."""
+    """The lines of a file, which end in LF, CR LF or, if there is no LF, in CR."""
     rest, end = b"", b""
     while block := file.read(_BLOCK):
         rest += block
@@ -155,10 +155,10 @@ def _cells(line: str, delimiter: str) -> int:
 
 @contextmanager
 def local_file(place: str, download: Download | None) -> Iterator[ListFile]:
-    """The file at a path or an address; what is downloaded is deleted afterwards.
+    """The file at a path or URL; a downloaded file is deleted afterwards.
 
     Raises:
-        ConfigError: there is no such file, it is packed, or there is nothing to download with.
+        ConfigError: there is no such file, it is compressed, or `download` is None for a URL.
         ColorganError: it cannot be downloaded.
     """
     name = readable(without_secrets(place))
@@ -186,37 +186,37 @@ def _unpacked(file: ListFile) -> ListFile:
 
 
 def expand(place: str | Path) -> Path:
-    """An absolute path, in which `~` is somebody's home.
+    """Make a path absolute and expand `~`.
 
-    Other processes may work in other folders than the one that a relative path is meant in.
+    Other processes may have another working directory, where a relative path would differ.
     """
     path = Path(place)
-    with suppress(RuntimeError):  # nobody of that name has a home
+    with suppress(RuntimeError):  # there is no such user
         path = path.expanduser()
     return path.absolute()
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file, or a link to one, as far as anybody may know."""
+    """Whether a path is a file or a link to one; False if this cannot be determined."""
     with suppress(OSError):
         return path.is_file()
     return False
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder, or a link to one, as far as anybody may know."""
+    """Whether a path is a folder or a link to one; False if this cannot be determined."""
     with suppress(OSError):
         return path.is_dir()
     return False
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is called like an archive."""
+    """Whether a path is a file with the suffix of an archive."""
     return is_file(path) and path.suffix.lower() in _ARCHIVES
 
 
 def check_folder(place: str | Path) -> Path:
-    """The absolute path of a folder; raises ConfigError where there is none."""
+    """The absolute path of a folder; raises ConfigError if it is not a folder."""
     path = expand(place)
     if is_folder(path):
         return path
@@ -225,7 +225,7 @@ def check_folder(place: str | Path) -> Path:
         path.stat()
     except PermissionError as error:
         hint = f" that can be read ({error.strerror})"
-    except (OSError, ValueError):  # there is nothing, or nothing can have this name
+    except (OSError, ValueError):  # it does not exist, or the name is invalid
         pass
     if is_archive(path):
         hint = ": it is an archive; unpack it, and give the folder that comes of it"
@@ -233,18 +233,18 @@ def check_folder(place: str | Path) -> Path:
 
 
 def is_address(text: str) -> bool:
-    """Whether this is an http:// or https:// address with a host."""
+    """Whether a text is an http:// or https:// URL with a host."""
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:  # brackets that hold no IPv6 address
+    except ValueError:  # brackets without an IPv6 address
         return False
 
 
 def without_secrets(text: str) -> str:
-    """The text without user names, passwords and the values of queries in its addresses.
+    """The text without user names, passwords and query values in its URLs.
 
-    `{wnid}` is left as a value: it is no secret, and says what the address is for.
+    A value that begins with `{wnid}` is kept: it is not secret and shows what the URL is for.
     """
     text = re.sub(r"//[^/\s]*@", "//", text)
     return re.sub(r"([?&][^=&\s]*=)(?!\{wnid\})[^&\s,]*", r"\1…", text)

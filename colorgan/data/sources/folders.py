@@ -1,4 +1,4 @@
-"""Folders of photographs: what is in them, and which of them are classes and which are splits."""
+"""Folders of photographs: their content, and which folders are classes or splits."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,24 @@ from colorgan.data.sources.files import is_folder
 from colorgan.data.splits import split_named
 from colorgan.errors import ConfigError
 
-# What operating systems, archivers and network storage leave among files, beside hidden names.
+# Names left among files by operating systems, archivers and network storage, besides hidden ones.
 _LEFT_BEHIND = {
     *("__macosx", "icon\r", "@eadir", "#recycle", "$recycle.bin", "system volume information"),
     *("lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini"),
 }
 
-_NAMED = 10  # folders in a sentence
+_NAMED = 10  # maximum number of folders named in a sentence
 
 
 def is_left_behind(name: str) -> bool:
-    """Whether a file or folder is hidden, or none of its user's own, as `__MACOSX` or `._a.jpg`."""
+    """Whether a file or folder is hidden or made by the system (`__MACOSX`, `._a.jpg`)."""
     return name.startswith(".") or name.lower() in _LEFT_BEHIND
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, and those that links in it lead to, by name.
+    """The folders directly in a folder, including links to folders, sorted by name.
 
-    Links that lead back to the folder, or to one that it is in, are left out.
+    Links to the folder itself or to one of its parents are left out.
 
     Raises:
         ConfigError: the folder cannot be read.
@@ -41,15 +41,15 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """What is in a folder itself and no folder, by name; raises ConfigError."""
+    """The files directly in a folder, sorted by name; raises ConfigError if it cannot be read."""
     return [path for path, is_inner in _entries(folder) if not is_inner]
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All in a folder, and in those in it, that is no folder itself, sorted by path.
+    """All files in a folder and its subfolders, sorted by path.
 
-    Links to files and folders are followed. A folder is entered once, and none that this one is in,
-    so links that lead in a circle do no harm. What is listed may be a pipe, or a link to nothing.
+    Links to files and folders are followed. Each folder is entered once, and parents of this one
+    never, so that cyclic links do no harm. The result may include pipes and broken links.
 
     Raises:
         ConfigError: a folder cannot be read.
@@ -67,11 +67,11 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[tuple[Path, bool]]:
-    """What is in a folder by name, and whether it is a folder, or a link to one."""
+    """The entries of a folder by name, and whether each is a folder or a link to one."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(
-                # Of a link to itself, is_dir of the entry raises.
+                # DirEntry.is_dir raises for a link to itself.
                 (entry.name, is_folder(Path(entry)) if entry.is_symlink() else entry.is_dir())
                 for entry in entries
                 if not is_left_behind(entry.name)
@@ -90,7 +90,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _identities(folder: Path) -> set[tuple[int, int]]:
-    """What tells a folder, and those that it is in, from others by whatever name."""
+    """The identities of a folder and its parents, independent of their names."""
     return {_identity(each) for each in (folder, *folder.resolve().parents)}
 
 
@@ -101,20 +101,20 @@ def _unreadable(folder: Path, error: OSError) -> ConfigError:
     )
 
 
-# A class's name, its split where there is one, and a folder of its photographs.
+# A class's name, its split if there is one, and a folder of its photographs.
 _Found = tuple[str, str | None, Path]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the folders of a tree are.
+    """The classes and splits of a folder tree.
 
     Attributes:
-        folders: those of each class, by its key, in each split; None where there are no splits.
-        names: what people call the classes whose names are not their keys.
-        splits: those that the tree has, of train, val and test.
-        strays: files called like pictures that are in the folder of no class.
-        notes: sentences on what may not be as its owner means it.
+        folders: the folders by class key and split; the split is None if there are no splits.
+        names: the names of the classes whose names differ from their keys, by key.
+        splits: the splits that exist: train, val or test.
+        strays: number of files with a picture's suffix outside the folder of any class.
+        notes: sentences on whatever may differ from the owner's intent.
     """
 
     folders: Mapping[tuple[str, str | None], Sequence[Path]]
@@ -127,12 +127,12 @@ class Layout:
 def read_layout(root: Path) -> Layout:
     """Find the classes of a tree: CLASS/, SPLIT/CLASS/ or CLASS/SPLIT/.
 
-    A split is a folder that is called like one (`split_named`) and holds folders. Beside classes, a
-    folder `train` that holds none is a class, as it may be beside `car`.
+    A split is a folder with the name of a split (`split_named`) that holds folders. Beside classes,
+    a folder `train` without folders is itself a class, like a train beside `car`.
 
     Raises:
-        ConfigError: there is no class; splits and classes are side by side; two folders would be
-            one class; or a folder cannot be read.
+        ConfigError: there is no class, splits and classes are side by side, two folders would be
+            the same class, or a folder cannot be read.
     """
     children = subfolders(root)
     below = {child: subfolders(child) for child in children}
@@ -163,7 +163,7 @@ def read_layout(root: Path) -> Layout:
 
 
 def _by_class(root: Path, children: Sequence[Path], below: Mapping[Path, Sequence[Path]]) -> Layout:
-    """CLASS/ or CLASS/SPLIT/."""
+    """The layout of a tree CLASS/ or CLASS/SPLIT/; raises ConfigError."""
     splits = {child: {split_named(each.name) for each in below[child]} for child in children}
     divided = [child for child in children if len(splits[child] - {None}) > 1]
     if divided and len(children) == 1 and (None in splits[divided[0]] or _deep(below[divided[0]])):
@@ -211,7 +211,7 @@ def _deep(folders: Sequence[Path]) -> bool:
 
 
 def _pictures(folders: Sequence[Path]) -> int:
-    """How many files in the folders themselves are called like pictures."""
+    """The number of files directly in the folders that have a picture's suffix."""
     suffixes = Image.registered_extensions()
     return sum(path.suffix.lower() in suffixes for folder in folders for path in files_in(folder))
 

@@ -1,4 +1,4 @@
-"""Photographs of ImageNet's synsets: `imagenet:`, from lists of addresses or from archives."""
+"""The source `imagenet:`, photographs of ImageNet's synsets from lists of URLs or archives."""
 
 import hashlib
 import re
@@ -30,20 +30,21 @@ from colorgan.storage import Storage
 
 WNID = "{wnid}"
 
-# A photograph's name in an archive, the place of its first byte, its size; the archive, the synset.
+# A photograph's name in an archive, its offset and size in bytes, the archive and the synset.
 _Member = tuple[str, int, int, "_Archive", str]
 
 
 @dataclass(frozen=True)
 class ImageNetPlaces(Configuration):
-    """Where ImageNet's photographs are: one of both templates.
+    """The location of ImageNet's photographs; exactly one of the two templates is given.
 
     Attributes:
-        urls_template: path or address of a list of addresses, as `urls:` reads it. With {wnid} in
-            it there is a list a synset; without, one list of all, whose lines begin with the synset
-            and a number (`n02084071_1<TAB>http://…`), as fall11_urls.txt does.
-        archives: path or address of a synset's tar archive, with {wnid} in it.
-        is_a: file of lines `parent child`, as WordNet's wordnet.is_a.txt.
+        urls_template: path or URL of a list of URLs, as `urls:` reads it. With {wnid} in it, there
+            is one list per synset; without, a single list, whose lines begin with the synset and a
+            number (`n02084071_1<TAB>http://…`), as in fall11_urls.txt.
+        archives: path or URL of a synset's tar archive, with {wnid} in it.
+        is_a: a file with lines `parent child`, such as WordNet's wordnet.is_a.txt; the descendants
+            of a synset then belong to its class.
     """
 
     urls_template: str = ""
@@ -65,7 +66,7 @@ class ImageNetPlaces(Configuration):
 
 @dataclass(frozen=True)
 class _Archive:
-    """A tar archive: a local file, or an object in the storage of this address."""
+    """A tar archive: a local file, or an object in the storage with this URI."""
 
     path: str
     storage: str
@@ -73,15 +74,15 @@ class _Archive:
 
 
 class ImageNetSource:
-    """Classes of WordNet's synsets, in one of three forms:
+    """Classes made of WordNet's synsets, in one of three forms:
 
-    - CLASS=WNID+WNID,CLASS=WNID: as `animals=n02084071+n02121808,vehicles=n04524313`;
+    - CLASS=WNID+WNID,CLASS=WNID: `animals=n02084071+n02121808,vehicles=n04524313`;
     - a file with lines `CLASS WNID`, and comments after #;
-    - `classes`: those of colorgan/classes.toml, or of the user's own file of that form.
+    - `classes`: those of colorgan/classes.toml, or of the user's own file in that format.
 
-    ImageNet's archives are one a synset, uncompressed, and hold `n02084071_1.JPEG`, …; nothing is
-    extracted from them. Those at an address are downloaded into storage, once, where every machine
-    can read them.
+    ImageNet has one uncompressed archive per synset, with the files `n02084071_1.JPEG`, …; they are
+    read in place and never extracted. Archives at a URL are downloaded into storage once, where
+    every machine can read them.
     """
 
     has_splits = False
@@ -97,19 +98,19 @@ class ImageNetSource:
         download: Download | None = None,
         storage: Storage | None = None,
     ) -> None:
-        """Read the lists, or the archives' indexes.
+        """Read the lists or the indexes of the archives.
 
         Args:
             spec: CLASS=WNID+…, a file, or `classes`.
-            seed: of the order.
-            places: where the photographs are.
-            classes: what `classes` stands for.
-            download: for lists and archives at addresses.
-            storage: for archives at addresses.
+            seed: the seed of the order.
+            places: the location of the photographs.
+            classes: the classes that `classes` refers to.
+            download: downloads lists and archives from URLs.
+            storage: keeps archives that are downloaded.
 
         Raises:
-            ConfigError: the classes cannot be read, share a synset, or one of them has no
-                photograph.
+            ConfigError: the classes cannot be read, two of them share a synset, or one of them has
+                no photograph.
         """
         self.seed = seed
         self.downloads = bool(places.urls_template)
@@ -186,7 +187,7 @@ class ImageNetSource:
                 self._members[label].extend((*member, archive, wnid) for member in index)
 
     def _archive(self, place: str) -> tuple[_Archive, list[tuple[str, int, int]]]:
-        """An archive and its index; one at an address is in storage afterwards."""
+        """An archive and its index; an archive at a URL is copied to storage first."""
         if is_address(place):
             return self._stored_archive(place)
         path = expand(place)
@@ -222,13 +223,13 @@ class ImageNetSource:
 
 
 class _MissingArchive(ColorganError):  # noqa: N818
-    """There is no archive of a synset, which the others do not suffer for."""
+    """A synset has no archive; the other synsets are still used."""
 
 
 def _index(file: BinaryIO) -> list[tuple[str, int, int]]:
-    """The regular files in an uncompressed tar archive: names, places and sizes, in bytes.
+    """The regular files in an uncompressed tar archive: names, offsets and sizes in bytes.
 
-    The names are told, never used as paths. Raises tarfile.TarError.
+    The names are only displayed, never used as paths. Raises tarfile.TarError.
     """
     index = []
     with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="replace") as archive:
@@ -237,7 +238,7 @@ def _index(file: BinaryIO) -> list[tuple[str, int, int]]:
                 raise tarfile.ReadError("a member has a negative size")
             if member.isreg() and not member.issparse():
                 index.append((member.name, member.offset_data, member.size))
-        # tarfile takes whatever is no header for the end, which is a block of zeros.
+        # tarfile ends at any invalid header, but a complete archive ends in a block of zeros.
         file.seek(archive.offset)
         if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError("the archive is cut short")
@@ -245,7 +246,7 @@ def _index(file: BinaryIO) -> list[tuple[str, int, int]]:
 
 
 def _read_classes(spec: str, classes: PhotoClasses, names: ClassNames) -> dict[str, list[str]]:
-    """The synsets of the classes."""
+    """The synsets of each class; raises ConfigError."""
     if spec == "classes":
         return {label: list(wnids) for label, wnids in classes.synsets.items()}
     synsets: dict[str, list[str]] = {}
@@ -271,7 +272,7 @@ def _is_wnid(text: str) -> bool:
 
 
 def _owners(synsets: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The class of each synset; raises ConfigError where one has two."""
+    """The class of each synset; raises ConfigError if a synset is in two classes."""
     owners: dict[str, str] = {}
     for label, wnids in synsets.items():
         for wnid in wnids:
@@ -281,7 +282,7 @@ def _owners(synsets: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def _with_descendants(synsets: Mapping[str, Sequence[str]], is_a: ListFile) -> dict[str, list[str]]:
-    """Each class's synsets and all that are of their kind."""
+    """The synsets of each class with all their descendants."""
     children = _children(is_a)
     closed: dict[str, list[str]] = {}
     for label, wnids in synsets.items():

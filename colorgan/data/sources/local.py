@@ -1,4 +1,4 @@
-"""Photographs that are here already: in folders, or drawn."""
+"""Local sources: folders of photographs, and drawn scenes."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,16 +15,16 @@ from colorgan.data.splits import missing_splits
 
 
 class FolderSource:
-    """A folder a class, or SPLIT/CLASS/ or CLASS/SPLIT/ where the split exists already."""
+    """One folder per class, or SPLIT/CLASS/ or CLASS/SPLIT/ for photographs already split."""
 
     downloads = False
 
     def __init__(self, path: Path, seed: int | None = None) -> None:
-        """Look at the folders' names.
+        """Find the classes and splits by the folders' names.
 
         Args:
             path: the folder.
-            seed: of the files' random order; None sorts them by path.
+            seed: the seed of the files' random order; None sorts them by path.
 
         Raises:
             ConfigError: the folder does not exist or cannot be read, holds no class, or holds
@@ -43,21 +43,21 @@ class FolderSource:
         self.description = f"folder:{readable(self.path)}"
 
     def candidates(self, label: str, split: str | None = None) -> Iterator[FileCandidate]:
-        """Every file under the class's folders but hidden ones and what systems leave there."""
+        """Every file below the class's folders, except hidden files and those of systems."""
         files = [
             (path, path.relative_to(folder))
             for folder in self._folders.get((label, split), ())
             for path in files_below(folder)
         ]
         if self.seed is not None:
-            # By the path inside the folder: the same photographs elsewhere are drawn the same.
+            # By relative path, so that a moved folder gives the same order.
             files = shuffled(files, self.seed, lambda file: str(file[1]))
         for path, _ in files:
             yield FileCandidate(path, label, split)
 
 
 class SceneSource:
-    """The embedded dataset: procedurally drawn scenes, deterministic by seed, no download."""
+    """The embedded dataset: procedurally drawn scenes, determined by a seed, without downloads."""
 
     has_splits = False
     made_up = ()
@@ -70,8 +70,8 @@ class SceneSource:
         """Describe the scenes; nothing is drawn yet.
 
         Args:
-            per_class: scenes a class.
-            seed: another seed, other scenes.
+            per_class: number of scenes per class.
+            seed: determines the scenes.
             size: short side, in pixels.
         """
         self.per_class = per_class

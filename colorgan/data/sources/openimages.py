@@ -1,6 +1,6 @@
-"""Photographs of Open Images: `openimages:`, by the labels that people verified.
+"""The source `openimages:`, photographs of Open Images selected by human-verified labels.
 
-Kuznetsova et al. 2020, "The Open Images Dataset V4"; the form of the files is described at
+Kuznetsova et al. 2020, "The Open Images Dataset V4"; the file format is described at
 https://storage.googleapis.com/openimages/web/download_v7.html.
 """
 
@@ -15,15 +15,15 @@ from colorgan.data.sources.excluded import MIXED, NO_ADDRESS, NOT_LISTED
 from colorgan.data.sources.files import Download, ListFile, is_address, local_file, without_secrets
 from colorgan.errors import ConfigError
 
-_LISTED = 1  # a bit beside those of the classes: the image has stood in a list of images
+_LISTED = 1  # a bit besides those of the classes: the image was found in a list of images
 
 
 class OpenImagesSource:
-    """Photographs with a verified label of one class and of no other.
+    """Photographs with verified labels of exactly one class.
 
-    The labels' files have the columns ImageID, LabelName and Confidence (1: it is there; 0: it is
-    not), so those with boxes will do, too. The images' files have ImageID, OriginalURL and License;
-    their Subset is not the dataset's split.
+    The label files have the columns ImageID, LabelName and Confidence (1: present; 0: absent);
+    files with boxes have them too. The image files have ImageID, OriginalURL and License; their
+    column Subset is not used as the split.
     """
 
     has_splits = False
@@ -42,13 +42,13 @@ class OpenImagesSource:
         """Read the files, each once, as a stream.
 
         Args:
-            spec: LABELS,IMAGES: paths or addresses of CSV files; several are joined by +.
-            seed: of the order.
+            spec: LABELS,IMAGES: paths or URLs of CSV files; several are joined by +.
+            seed: the seed of the order.
             classes: MIDs by class.
-            download: for files at addresses.
+            download: downloads files from URLs.
 
         Raises:
-            ConfigError: a file is missing or has other columns, or there is no photograph of a
+            ConfigError: a file is missing or lacks a column, or there is no photograph of any
                 class.
         """
         labels, _, images = spec.partition(",")
@@ -63,7 +63,7 @@ class OpenImagesSource:
         self.excluded: Counter[str] = Counter()
         self.classes = tuple(classes)
         self._entries: dict[str, list[tuple[str, str]]] = {label: [] for label in classes}
-        # The classes of an image are bits: a dictionary of millions of images stays small so.
+        # The classes of an image are bits, to keep a dictionary of millions of images small.
         bits = {label: _LISTED << number for number, label in enumerate(classes, 1)}
         mids = {mid: bits[label] for label, names in classes.items() for mid in names}
         found: dict[str, int] = {}
@@ -119,7 +119,7 @@ def _is_one(text: str) -> bool:
 
 
 def _columns(file: ListFile, *names: str) -> Iterator[tuple[str, ...]]:
-    """The cells of these columns, row by row; rows that are too short have empty ones."""
+    """The cells of the named columns, row by row; cells missing from short rows are empty."""
     rows = file.rows()
     header = [name.strip().lower() for name in next(rows, [])]
     missing = [name for name in names if name.lower() not in header]

@@ -1,4 +1,4 @@
-"""Photographs by address: `urls:`, a list of addresses a class."""
+"""The source `urls:`, lists of the photographs' URLs."""
 
 import re
 from collections import Counter
@@ -31,25 +31,25 @@ _BLOCK = 1024  # bytes
 _ALIASES = {"label": "class", "license": "licence"}
 _FIELD = re.compile(r"(?:\S+\s+)??(https?://.+)", re.IGNORECASE)
 
-# A photograph's address, its licence and its split.
+# A photograph's URL, licence and split.
 _Entry = tuple[str, str, str | None]
-# A table's row by its columns.
+# A table's row by column.
 _Cells = dict[str, str]
 
 
 class UrlListSource:
-    """Lists of addresses, in one of three forms:
+    """Lists of URLs, in one of three forms:
 
-    - a folder with a file CLASS.txt, CLASS.tsv, CLASS.csv, CLASS.json or CLASS.jsonl a class;
-    - a file: one class of the file's name, or those in its column `class`;
-    - CLASS=FILE,CLASS=FILE: lists whose names are not their classes'.
+    - a folder with one file per class: CLASS.txt, CLASS.tsv, CLASS.csv, CLASS.json or CLASS.jsonl;
+    - a file, whose classes are in its column `class`, or which is one class with the file's name;
+    - CLASS=FILE,CLASS=FILE, for files whose names are not their classes.
 
-    A line holds an address, or a name and an address with white space between them, as ImageNet's
-    lists do (`n02084071_1<TAB>http://…`). A file may instead begin with a header that has the
-    column `url`; it may have `licence` (or `license`), `split` (train, val or valid, test), and in
-    a file of several classes `class` (or `label`), divided by commas, semicolons, tabs or bars.
-    JSON is a list, or lines, of addresses or of objects with such fields. Empty lines and those
-    that begin with # are skipped.
+    A line holds a URL, or a name and a URL separated by white space, as in ImageNet's lists
+    (`n02084071_1<TAB>http://…`). A file may instead begin with a header that has the column `url`;
+    it may also have `licence` (or `license`), `split` (train, val or valid, test) and, in a file
+    with several classes, `class` (or `label`), separated by commas, semicolons, tabs or bars. JSON
+    is a list, or lines, of URLs or of objects with such fields. Empty lines and those that begin
+    with # are skipped.
     """
 
     downloads = True
@@ -60,11 +60,11 @@ class UrlListSource:
 
         Args:
             spec: folder, file, or CLASS=FILE,….
-            seed: of the order.
+            seed: the seed of the order.
 
         Raises:
-            ConfigError: a list is missing, holds no address or cannot be read; a name cannot be
-                that of a class; or some lists name splits and others do not.
+            ConfigError: a list is missing, contains no URL or cannot be read; a name is not valid
+                for a class; or only some of the lists have splits.
         """
         self.seed = seed
         self.description = f"urls:{readable(without_secrets(spec))}"
@@ -102,14 +102,14 @@ class UrlListSource:
             raise ConfigError(f"{file.name} holds no address of a photograph")
 
     def _read_lines(self, name: str, file: ListFile) -> Iterator[tuple[str, _Entry]]:
-        """The class and the photographs of a list without columns."""
+        """The class and entry of each photograph in a list without columns."""
         for url in addresses(file.lines(), self.excluded):
             yield name, (url, "", None)
 
     def _read(
         self, name: str, by_column: bool, columns: Container[str], rows: Iterable[_Cells]
     ) -> Iterator[tuple[str, _Entry]]:
-        """The classes and the photographs of a table."""
+        """The class and entry of each photograph in a table."""
         for cells in rows:
             label = cells.get("class", "") if by_column and "class" in columns else name
             split = split_named(cells.get("split", ""))
@@ -123,14 +123,14 @@ class UrlListSource:
                 yield label, (cells["url"], intern(cells.get("licence", "")), split)
 
     def candidates(self, label: str, split: str | None = None) -> Iterator[UrlCandidate]:
-        """Every address of the class, in an order that the list's own has no part in."""
+        """Every URL of the class, in an order that is independent of the list's order."""
         entries = [entry for entry in self._entries[label] if entry[2] == split]
         for url, licence, _ in shuffled(entries, self.seed, lambda entry: entry[0]):
             yield UrlCandidate(url, label, licence, split)
 
 
 def addresses(lines: Iterable[str], excluded: Counter[str]) -> Iterator[str]:
-    """The addresses on the lines of a list; those that hold none are counted in `excluded`."""
+    """The URLs on the lines of a list; lines without one are counted in `excluded`."""
     for line in lines:
         text = line.strip()
         if not text or text.startswith("#"):
@@ -143,9 +143,9 @@ def addresses(lines: Iterable[str], excluded: Counter[str]) -> Iterator[str]:
 
 
 def find_address(line: str) -> str:
-    """The address on a line, alone or after a name; empty where there is none.
+    """The URL on a line, alone or after a name; empty if there is none.
 
-    It may hold spaces: some of ImageNet's do.
+    It may contain spaces, as some of ImageNet's URLs do.
     """
     for field in line.split("\t"):
         match = _FIELD.fullmatch(field.strip())
@@ -155,7 +155,7 @@ def find_address(line: str) -> str:
 
 
 def _lists(spec: str) -> list[tuple[str | None, str]]:
-    """The files' classes and paths; the class is None where the file itself may say it."""
+    """The classes and paths of the files; the class is None if the file itself may name it."""
     path = expand(spec)
     if is_folder(path):
         files = [file for file in files_in(path) if file.suffix.lower() in _SUFFIXES]
@@ -176,10 +176,10 @@ def _lists(spec: str) -> list[tuple[str | None, str]]:
 
 
 def _table(file: ListFile) -> tuple[frozenset[str], Iterator[_Cells]]:
-    """The columns of a table, and its rows by column; no columns where this is none.
+    """The columns of a table, and its rows by column; no columns if the file is not a table.
 
     Raises:
-        ConfigError: it is no JSON, or a .csv file whose columns have no names or none is `url`.
+        ConfigError: a JSON file is invalid, or a .csv file has no column `url`.
     """
     if file.path.suffix.lower() in _JSON:
         records = [_record(value) for value in _values(file)]
@@ -191,7 +191,7 @@ def _table(file: ListFile) -> tuple[frozenset[str], Iterator[_Cells]]:
     except ConfigError:
         if is_csv:
             raise
-        first = []  # the lines of a list may be of any kind
+        first = []  # a plain list need not be valid CSV
     header = _columns(first)
     if "url" in header:
         cells = (map(str.strip, row) for row in rows)
@@ -218,7 +218,7 @@ def _values(file: ListFile) -> Iterator[Any]:
         with file.open() as data:
             yield from ijson.items(data, "item" if is_list else "", multiple_values=not is_list)
     except (ijson.JSONError, UnicodeError):
-        # Its message quotes the file.
+        # The message of ijson quotes the file.
         raise ConfigError(f"{file.name} is not whole, or no JSON") from None
 
 
