@@ -1,4 +1,4 @@
-"""The embedded models, which come with colorgan: a storage without a model of a name uses them.
+"""The embedded models, which come with colorgan and fill in for those that a storage lacks.
 
     pretrained/models/<model>/<version>/...     packages, as in any storage
 
@@ -61,7 +61,7 @@ class EmbeddedStorage(LocalStorage):
 
 
 class WithEmbedded(Storage):
-    """A storage that falls back to the embedded model of a name where it has no package of it.
+    """A storage that falls back to the embedded models for names of which it has no package.
 
     Writes go to the user's own storage.
 

@@ -88,10 +88,10 @@ class Trained:
 def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) -> ModelCard:
     """Write a package and make it the model's latest version, unless there is a newer one.
 
-    Publishing can be repeated after a failure. To publish again from the same folder, or without a
-    folder the same weights of the same run, completes the earlier package or returns it if it is
-    complete. Files already in storage are kept, so processes that publish at the same time create
-    one package, whose card matches its files.
+    Publishing can be repeated after a failure. A second call with the same folder or, without a
+    folder, the same weights of the same run completes the earlier package, or finds it complete.
+    Files already in storage are kept, so processes that publish at the same time create a single
+    package, whose card matches its files.
 
     Args:
         storage: where the package goes.

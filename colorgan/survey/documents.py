@@ -12,7 +12,7 @@ from colorgan.storage import Storage
 from colorgan.storage.documents import read_all, read_document
 
 SCHEMA_VERSION = 1
-THREADS = 10  # for reading answers and looking for pictures; S3 has as many connections at once
+THREADS = 10  # for reading answers and looking for pictures; the S3 client has 10 connections
 
 _ROOT = "surveys"
 

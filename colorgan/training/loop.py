@@ -291,11 +291,11 @@ class Training:
         """Measure the interpolated network on the validation photographs.
 
         Args:
-            distance: whether to measure the Fréchet distance, too; see `Validation`.
+            distance: whether to also measure the Fréchet distance; see `Validation`.
         """
         generator = self.interpolated().eval()
         size = self.config.batch_size
-        if self._device.type == "cuda":  # which has room for more where there are no gradients
+        if self._device.type == "cuda":  # without gradients there is room for more
             size = max(size, _VALIDATION_BATCH)
         rows = self._rows[1].in_order(size) if self._rows else repeat(None)
 

@@ -33,7 +33,7 @@ from colorgan.training.runs import (
 
 # Why a model starts from its base:
 # named     the user's --start-from names it;
-# embedded  the user named the models that come with colorgan, and this is the model's own;
+# embedded  the user named the models that come with colorgan, and this is the one for the model;
 # begun     the run began with it;
 # latest    the preset names a model, and this is its latest package;
 # preset    the preset names a model, and the run trains it.
@@ -157,7 +157,7 @@ def plan_run(storage: Storage, dataset: Dataset, request: RunRequest) -> RunPlan
     none, from the embedded general model.
 
     Args:
-        storage: where runs and packages are.
+        storage: the storage of runs and packages.
         dataset: the dataset to train on.
         request: the user's request.
 

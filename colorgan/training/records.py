@@ -27,7 +27,7 @@ class EpochRecord:
             None if those are gray, and in epochs that earlier versions trained.
         val_distance: Fréchet distance of the colourings of the validation split from the originals,
             in the pooled features of the encoder's classifier; None unless the epoch ends in an
-            adversarial phase, and where there are too few photographs.
+            adversarial phase and there are enough photographs.
     """
 
     epoch: int

@@ -1,4 +1,4 @@
-"""Training the router's head, which tells a dataset's classes by a frozen classifier's features."""
+"""Training the router's head: a dataset's own classes from a frozen classifier's features."""
 
 import math
 import time

@@ -63,14 +63,14 @@ class ModelResult:
         photographs: number of photographs that it was trained on.
         epochs: number of epochs done.
         started: when this job's training of it began, in seconds since the Unix epoch.
-        ended: when it ended.
-        seconds: spent training, over all jobs that trained it.
+        ended: when it ended, likewise.
+        seconds: time spent training, over all jobs that trained it.
         device: the device that it was trained on.
         node: address of the machine that it was trained on.
-        images_per_second: mean over the epochs.
-        val_l1: of the epoch whose state is published, in Lab units.
-        val_psnr: of the same epoch, in dB.
-        val_colorfulness: of the same epoch, as a share of the originals' colourfulness.
+        images_per_second: training photographs per second, mean over the epochs.
+        val_l1: validation L1 of the epoch whose state is published, in Lab units.
+        val_psnr: validation PSNR of the same epoch, in dB.
+        val_colorfulness: colourfulness in the same epoch, as a share of the originals'.
         package: `model@version`.
         error: the cause of a failure, in a sentence.
         objective: the terms of its generator's loss, for people to read.
@@ -128,9 +128,9 @@ def open_run(
     Further models can be added to a run later; the models that it has keep their options.
 
     Args:
-        storage: where runs are kept.
+        storage: the storage of the runs.
         run: the run's name.
-        fingerprint: of the dataset.
+        fingerprint: the dataset's fingerprint.
         models: the hyper-parameters of each model.
 
     Returns:
@@ -183,7 +183,7 @@ def run_configs(storage: Storage, run: str) -> dict[str, TrainingConfig]:
     """The hyper-parameters that a run was started with, by model; empty for a new run.
 
     Raises:
-        Corrupt: they cannot be read.
+        Corrupt: run.json cannot be read.
     """
     key = _options_key(run)
     if not storage.exists(key):

@@ -52,7 +52,7 @@ class Keep:
 
     Attributes:
         real: those of the photographs.
-        gray: those of the lightness, as far as discriminators judge them.
+        gray: those of the lightness that discriminators judge.
     """
 
     real: bool
@@ -60,7 +60,7 @@ class Keep:
 
 
 class Sampler:
-    """Makes samples for one generator."""
+    """Creates samples for one generator."""
 
     def __init__(
         self,
@@ -124,7 +124,12 @@ class Sampler:
         return Sample(gray, lightness, color, seen, judged)
 
     def looker(self, side: int, dtype: torch.dtype) -> Looker:
-        """What computes the rows of photographs of a side in pixels, in a 16-bit type."""
+        """What computes the rows of photographs.
+
+        Args:
+            side: the photographs' side in pixels.
+            dtype: the rows' type, of 16 bits.
+        """
 
         @torch.inference_mode()
         def look(rgb: Tensor) -> Tensor:
@@ -143,7 +148,7 @@ class Sampler:
 
     @torch.no_grad()
     def _layout(self, side: int) -> "_Layout":
-        """The layout of the row of a photograph of a side in pixels."""
+        """The layout of the rows of photographs of side x side pixels."""
         if side not in self._layouts:
             device = next(self._generator.parameters()).device
             black = torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)
