@@ -1,1 +1,1 @@
-"""How good a colouring is, and how to show it."""
+"""Evaluation: measuring colourings, comparing models, and reporting the results."""

@@ -1,4 +1,4 @@
-"""Who takes part in an evaluation: models by name, their packages, and a router for them."""
+"""The contestants of an evaluation: models by name, their packages, and a router for them."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,12 @@ from colorgan.training.config import stored_objective
 
 
 def default_models(storage: Storage, classes: Sequence[str]) -> tuple[str, ...]:
-    """Which models to compare: assembled, general and hypercolumn, as far as storage has them.
+    """The models to compare by default: assembled, general and hypercolumn, if storage has them.
 
-    Where it has none of them, they are those that come with colorgan.
+    If storage has none of them, the models that come with colorgan are compared.
 
     Raises:
-        NotInStorage: there are none of these either.
+        NotInStorage: there are no embedded models either.
     """
     there = set(own_storage(storage).folders("models"))
     models = [ASSEMBLED] if there >= set(classes) else []
@@ -39,19 +39,21 @@ def default_models(storage: Storage, classes: Sequence[str]) -> tuple[str, ...]:
 def find_contestants(
     storage: Storage, models: Sequence[str], classes: Sequence[str]
 ) -> tuple[Contestant, ...]:
-    """The identities, and the packages behind some models' names.
+    """The identities, and the contestants that some models' names stand for.
 
     Args:
-        storage: where the packages are.
-        models: `assembled`, `embedded`, or references as `cards.find` takes them. `embedded` is the
-            assembled model that comes with colorgan where it knows just these classes, and else its
-            general one. NAME=REFERENCE calls it otherwise, so that versions of a model can be
-            compared, and NAME=REFERENCE,REFERENCE,… is an assembled model of these.
-        classes: that an assembled model needs a model for.
+        storage: the storage of the packages.
+        models: `assembled`, `embedded`, or references as `colorgan.packages.card.find` takes them.
+            `embedded` is the assembled model that comes with colorgan if it knows exactly these
+            classes, and otherwise the embedded general model. NAME=REFERENCE gives a contestant
+            another name, so that versions of a model can be compared, and
+            NAME=REFERENCE,REFERENCE,… is an assembled model of these packages.
+        classes: the classes that an assembled model needs a model for.
 
     Raises:
         NotInStorage: a model is missing.
-        ConfigError: one is named twice, or does not colour, or an assembled one lacks a class.
+        ConfigError: a name occurs twice, a model does not colour, or an assembled model lacks a
+            class.
     """
     identities = (Contestant(GRAY, ""), Contestant(ORIGINAL, ""))
     contestants = (*identities, *(_contestant(storage, model, classes) for model in models))
@@ -81,7 +83,7 @@ def _contestant(storage: Storage, model: str, classes: Sequence[str]) -> Contest
 
 
 def _embedded_cards(classes: Sequence[str]) -> list[ModelCard]:
-    """The embedded models of some classes, or the general one where some have none."""
+    """The embedded models of the classes, or the general one if they have other classes."""
     embedded = open_embedded()
     there = set(embedded.folders("models")) - {GENERAL, HYPERCOLUMN}
     names = classes if there and set(classes) == there else (GENERAL,)
@@ -94,17 +96,18 @@ def choose_evaluated_router(
     dataset: Dataset,
     contestants: Sequence[Contestant],
 ) -> RouterChoice | None:
-    """The router of the assembled models among some contestants; None where there is none.
+    """Choose the router of the assembled models among some contestants; None if there are none.
 
     Args:
-        config: which router.
-        storage: where the packages are.
-        dataset: whose photographs are to be coloured.
-        contestants: an assembled one has a package for each of the dataset's classes.
+        config: the options for the choice of a router.
+        storage: the storage of the packages.
+        dataset: the dataset whose photographs are to be coloured.
+        contestants: the contestants; an assembled one has a package for each of the dataset's
+            classes.
 
     Raises:
         NotInStorage: no router sends to these classes alone.
-        ColorganError: as choose_router.
+        ColorganError: as in choose_router.
     """
     routed = next((each for each in contestants if each.routed), None)
     if routed is None:

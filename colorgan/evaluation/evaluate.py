@@ -1,4 +1,4 @@
-"""Colouring a split with every contestant, and measuring what came of it, block by block."""
+"""Colouring a split with every contestant, and measuring the colourings, block by block."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,17 +46,17 @@ from colorgan.packages.card import find
 from colorgan.packages.weights import load_generator
 from colorgan.storage import Storage
 
-BLOCK = 12  # photographs: what a task colours, and what an interruption costs at most
+BLOCK = 12  # photographs per task, and the most that an interruption costs
 
 
 def choose_rows(dataset: Dataset, split: str, photographs: int, seed: int) -> Iterator[Row]:
-    """A split's photographs, or a sample of them with as many of every class as there can be.
+    """A split's photographs, or a sample of them that is balanced across classes.
 
     Args:
-        dataset: where they are.
+        dataset: the dataset of the photographs.
         split: train, val or test.
-        photographs: how many; 0 takes all.
-        seed: of the sample.
+        photographs: size of the sample; 0 takes all photographs.
+        seed: seed of the sample.
     """
     classes = dataset.manifest.classes
     counts = {label: dataset.count([label], split) for label in classes}
@@ -70,10 +70,10 @@ def choose_rows(dataset: Dataset, split: str, photographs: int, seed: int) -> It
 
 
 class SemanticScore:
-    """The 2018 report's score: does a classifier see in the colouring what is there?
+    """The 2018 report's score: whether a classifier recognises the content of a colouring.
 
-    It is the highest probability among the labels of the photograph's true class, when the
-    classifier looks at the coloured photograph.
+    It is the highest probability that the classifier gives, for the coloured photograph, to a label
+    of the photograph's true class.
     """
 
     def __init__(self, synsets: Mapping[str, Sequence[str]]) -> None:
@@ -88,10 +88,10 @@ class SemanticScore:
 
         Args:
             probabilities: (batch, 1000), of ImageNet's labels.
-            photo_class: the true class of all of them.
+            photo_class: the true class of all pictures.
 
         Returns:
-            (batch,) in [0, 1]; NaN where the class has no labels.
+            (batch,) in [0, 1]; NaN if the class has no labels.
         """
         if photo_class not in self._labels:
             return torch.full((len(probabilities),), torch.nan)
@@ -99,7 +99,7 @@ class SemanticScore:
 
 
 class Evaluator:
-    """Everything that is needed to colour and measure photographs, loaded once."""
+    """Colours and measures photographs, with networks that are loaded once."""
 
     def __init__(
         self, report: Report, router: RouterConfig, device: torch.device | None = None
@@ -107,10 +107,10 @@ class Evaluator:
         """Load the contestants.
 
         Args:
-            report: where pictures and results go. Its evaluation names the router of the
-                assembled models, whose classifier gives the semantic score, too.
-            router: the other options of that router; where there is none, its classifier.
-            device: where the networks work.
+            report: the report to which pictures and results are written. Its evaluation names the
+                router of the assembled models, whose classifier also gives the semantic score.
+            router: the other options of that router; without one, only the classifier is used.
+            device: the device that the networks run on.
 
         Raises:
             ColorganError: a package, or a classifier's weights, cannot be read.
@@ -148,11 +148,11 @@ class Evaluator:
         return load_classifier(name, device=device) if name else None
 
     def evaluate(self, rows: Sequence[Row], block: int) -> None:
-        """Colour and measure a block of photographs, and write what came of it.
+        """Colour and measure a block of photographs, and write pictures and results.
 
         Args:
             rows: the photographs.
-            block: its number within the evaluation.
+            block: the block's number within the evaluation.
         """
         originals = [decode(row.image).rgb for row in rows]
         sent_to = self._route(originals)
@@ -180,15 +180,15 @@ class Evaluator:
         self._report.storage.put(_part_key(self._report, block), file.getvalue())
 
     def _route(self, originals: list[Pixels]) -> list[str]:
-        """The class of each photograph by the router; empty where there is none."""
+        """The class of each photograph by the router; empty if there is no router."""
         if self._router is None:
             return [""] * len(originals)
         prepared = torch.stack([self._router.prepare(rgb) for rgb in originals])
         return [route.best_class for route in self._router(prepared)]
 
     def _color(self, originals: list[Pixels], sent_to: Sequence[str]) -> dict[str, list[Pixels]]:
-        """What every contestant makes of the photographs, in the contestants' order."""
-        made: dict[tuple[str, int], Pixels] = {}  # by package and photograph: several may share it
+        """Every contestant's pictures of the photographs, in the contestants' order."""
+        made: dict[tuple[str, int], Pixels] = {}  # by package, which contestants may share
 
         def color(reference: str, places: Sequence[int]) -> None:
             places = [place for place in places if (reference, place) not in made]
@@ -211,7 +211,7 @@ class Evaluator:
         return done
 
     def _measure(self, made: Mapping[str, Pixels], photo_class: str) -> dict[str, list[object]]:
-        """Every metric for the pictures of one photograph, and what the classifier sees."""
+        """Every metric of the pictures of one photograph, and the judge's features of them."""
         stack = torch.from_numpy(np.stack(list(made.values()))).permute(0, 3, 1, 2).float() / 255
         original = stack[list(made).index(ORIGINAL)].expand_as(stack)
         views = [self._classifier.view(rgb, gray=False) for rgb in made.values()]
@@ -234,7 +234,7 @@ class Evaluator:
     def _features(
         self, made: Mapping[str, Pixels], stack: Tensor, originals: Tensor
     ) -> dict[str, list[object]]:
-        """What the judge sees in the pictures, and in the colourings as strong as the original."""
+        """The judge's features of the pictures, and of colourings with the original's chroma."""
         if self._judge is None:
             return {}
         colorings = [place for place, name in enumerate(made) if name not in IDENTITIES]
@@ -251,7 +251,7 @@ class Evaluator:
 
 
 def photo_id(row: Row) -> str:
-    """A photograph's name in a report: the first digits of its pixels' checksum."""
+    """A photograph's id in a report: the first 16 digits of its pixels' checksum."""
     return row.sha256[:16]
 
 
@@ -270,25 +270,25 @@ def blocks_left(report: Report, rows: Iterator[Row]) -> Iterator[tuple[int, list
 
 
 def choose_judge(classifier: str) -> str:
-    """Which classifier's features the Fréchet distances are to compare.
+    """Choose the classifier whose features the Fréchet distances compare.
 
-    It is one that no loss of a training uses, or where it is not installed the embedded one, or
-    else the router's.
+    It is one that no training loss uses or, if that is not installed, the embedded one, or else the
+    router's.
     """
     return next((name for name in (JUDGE, EMBEDDED) if installed(name)), classifier)
 
 
 def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, bool]:
-    """Start an evaluation, or go on with one of the same name and options.
+    """Start an evaluation, or continue one that has the same name and options.
 
-    One that is started gets the judge that is installed here, and keeps it. One that an earlier
-    colorgan began has none, and goes on without.
+    A new evaluation gets the judge that is installed here, and keeps it. One that an earlier
+    version began has no judge, and continues without one.
 
     Returns:
         The report, and whether it had been started before.
 
     Raises:
-        ConfigError: it compares something else; the message names what differs.
+        ConfigError: the existing report compares something else; the message names what differs.
     """
     report = Report(storage, evaluation)
     key = report.key("evaluation.json")
@@ -302,7 +302,7 @@ def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, b
         {
             **asdict(each),
             "missing": {*each.missing},
-            # Notes are words, which another version may choose otherwise.
+            # Notes are text, which other versions may word differently.
             "contestants": [(one.name, one.reference) for one in each.contestants],
         }
         for each in (before, evaluation)
@@ -321,10 +321,10 @@ def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, b
 
 
 def _as_recorded(evaluation: Evaluation, before: Evaluation) -> Evaluation:
-    """An evaluation with the router as earlier versions recorded it, where `before` is of those.
+    """An evaluation with its router as an earlier version recorded it, if one wrote `before`.
 
-    They named `labels` where there was no router to name, and of a head neither package nor
-    classifier.
+    Earlier versions recorded `labels` where no router was used, and neither the package nor the
+    classifier of a head.
     """
     if before.router and not evaluation.router:
         return replace(evaluation, router=before.router, router_package=before.router_package)
@@ -337,13 +337,13 @@ def collect(report: Report) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Join the blocks' results, write results.parquet, and compare the sets of pictures.
 
     Returns:
-        The results as `Report.results` returns them, and what `describe_sets` does.
+        The results as `Report.results` returns them, and the sets as `describe_sets` does.
     """
     keys = report.storage.list(report.key("parts"))
     table = pd.concat(
         [pd.read_parquet(io.BytesIO(report.storage.get(key))) for key in keys], ignore_index=True
     )
-    # An earlier colorgan kept `features`, of the classifier that routed.
+    # Earlier versions stored `features`, those of the router's classifier.
     results = table.drop(columns=["features", *FEATURES.values()], errors="ignore")
     file = io.BytesIO()
     results.to_parquet(file, index=False)
@@ -352,7 +352,7 @@ def collect(report: Report) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def missing_metrics() -> dict[str, str]:
-    """Why a metric cannot be computed here, by its name."""
+    """The metrics that cannot be computed here, by name, and the reason for each."""
     missing = {
         "fid": "FID needs Inception v3 with weights of its own, and thousands of photographs; the "
         "Fréchet distances on a classifier's features stand in its place"

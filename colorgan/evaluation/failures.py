@@ -17,22 +17,22 @@ from colorgan.images.decoding import Pixels
 from colorgan.images.lab import rgb_to_lab
 from colorgan.metrics import colorfulness
 
-_SIDE = 64  # px of the shorter side: patches are larger than its pixels, textures are not
-_SMOOTH = 3.0  # Lab units of lightness a pixel of that size: less is no edge
+_SIDE = 64  # px, a shorter side at which patches are larger than a pixel, and textures are not
+_SMOOTH = 3.0  # Lab units of lightness per pixel at that side; a smaller step is not an edge
 _PATCHY = 1.5  # times the original's patchiness
 _PALE = 1 / 3  # of the original's colourfulness
 _GAUDY = 1.5  # times the original's colourfulness
 
 
 def patchiness(rgb: Tensor) -> Tensor:
-    """How much colour changes where the lightness does not: what patches follow no edge.
+    """How much the colour changes where the lightness does not, as in patches without an edge.
 
     Args:
         rgb: (batch, 3, height, width) floating point sRGB in [0, 1].
 
     Returns:
-        (batch,) in Lab units: the mean step in a and b between neighbours of a picture whose
-        shorter side is 64 px, over the neighbours whose lightness is within 3 units.
+        (batch,) in Lab units: the mean step in a and b between neighbouring pixels, at a shorter
+        side of 64 px, over the neighbours whose lightness differs by less than 3 units.
     """
     scale = _SIDE / min(rgb.shape[2:])
     lab = rgb_to_lab(
@@ -49,13 +49,13 @@ def patchiness(rgb: Tensor) -> Tensor:
 
 
 def reason(colored: Tensor, original: Tensor, photo_class: str, sent_to: str) -> str:
-    """What is wrong with a colouring, in words.
+    """What is wrong with a colouring, as text for people.
 
     Args:
         colored: (1, 3, height, width) floating point sRGB in [0, 1].
         original: the same shape.
         photo_class: the true class.
-        sent_to: the class whose model coloured it, where a router chose; else empty.
+        sent_to: the class whose model coloured it, if a router chose; otherwise empty.
     """
     words = []
     strength, wanted = colorfulness(colored).item(), colorfulness(original).item()
@@ -74,12 +74,12 @@ def worst_photographs(report: Report, results: pd.DataFrame, count: int) -> pd.D
     """The photographs whose colours are worst, compared with leaving them gray.
 
     Args:
-        report: whose pictures.
+        report: the report that has the pictures.
         results: as `Report.results` returns them.
-        count: photographs of each model.
+        count: number of photographs per model.
 
     Returns:
-        A line a model and photograph, each model's worst first: model, photo, source, class,
+        One line per model and photograph, each model's worst first: model, photo, source, class,
         sent_to, l1, gray (its L1 without colour) and reason.
     """
     gray = results[results["model"] == GRAY].set_index("photo")["l1"]
@@ -106,7 +106,7 @@ def worst_photographs(report: Report, results: pd.DataFrame, count: int) -> pd.D
 
 
 def failures_sheet(report: Report, failures: pd.DataFrame, models: Sequence[str]) -> Pixels:
-    """Rows of grayscale | coloured | original, the models' worst photographs in turn."""
+    """A contact sheet of grayscale | coloured | original, with each model's worst photographs."""
     rows = [
         SheetRow(
             f"{line['model']}: L1 {line['l1']:.1f}, gray {line['gray']:.1f}; {line['reason']}",

@@ -24,7 +24,7 @@ from colorgan.evaluation.statistics import (
 )
 from colorgan.evaluation.tables import count, number, titled
 
-# Okabe and Ito's colours, which people with any kind of colour vision tell apart.
+# Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 COLORS = {
     "gray": "#8a8a8a",
     "original": "#222222",
@@ -60,13 +60,13 @@ class Figure:
     """A figure of a report.
 
     Attributes:
-        name: of its files.
-        title: for people.
+        name: the base name of its files.
+        title: the title, for people.
         caption: what it shows, and how to read it.
-        alt: the same in words, for those who do not see it.
+        alt: its content as text, for people who do not see it.
         size: width and height in pixels.
-        png: of this size.
-        svg: equal for equal results.
+        png: the PNG file, of this size.
+        svg: the SVG file, the same for the same results.
     """
 
     name: str
@@ -89,7 +89,7 @@ def draw_figures(results: pd.DataFrame, analysis: Analysis) -> list[Figure]:
 
     Args:
         results: as `Report.results` returns them.
-        analysis: of these results.
+        analysis: the analysis of these results.
     """
     drawn = [draw_means(results, analysis)] if analysis.verdicts else []
     if any(verdict.comparisons for verdict in analysis.verdicts.values()):
@@ -104,7 +104,7 @@ def draw_figures(results: pd.DataFrame, analysis: Analysis) -> list[Figure]:
 
 
 def draw_means(results: pd.DataFrame, analysis: Analysis) -> Figure:
-    """The mean of every metric and contestant with its interval, a panel a metric."""
+    """The mean of every metric and contestant with its interval, one panel per metric."""
     metrics = list(analysis.verdicts)
     everyone = contestants_of(results)
     across = min(3, len(metrics))
@@ -149,7 +149,7 @@ def draw_means(results: pd.DataFrame, analysis: Analysis) -> Figure:
 
 
 def draw_differences(analysis: Analysis) -> Figure:
-    """A forest plot: the paired differences with their intervals, a panel a metric."""
+    """A forest plot: the paired differences with their intervals, one panel per metric."""
     verdicts = [verdict for verdict in analysis.verdicts.values() if verdict.comparisons]
     across = min(2, len(verdicts))
     down = -(-len(verdicts) // across)
@@ -261,7 +261,7 @@ def draw_semantic_by_class(results: pd.DataFrame) -> Figure:
 
 
 def draw_against_gray(results: pd.DataFrame) -> Figure:
-    """Each photograph's error of every colouring contestant over its error without colour."""
+    """Each photograph's error by every colouring contestant, against its error without colour."""
     wide = values_of(results, "l1")
     everyone = contestants_of(results)
     models = [model for model in colorers(results) if wide[model].notna().any()]
@@ -330,15 +330,15 @@ def draw_lines(
     across: str,
     up: str,
 ) -> Figure:
-    """Draw a line a name.
+    """Draw one line per name.
 
     Args:
-        name: of the figure's files.
-        title: for people.
-        caption: what it shows, and how to read it.
-        lines: by name, the places across and the values up.
-        across: what the horizontal axis counts.
-        up: what the vertical axis counts.
+        name: the base name of the figure's files.
+        title: the title, for people.
+        caption: what the figure shows, and how to read it.
+        lines: by name, the x and the y values.
+        across: the label of the x axis.
+        up: the label of the y axis.
     """
     others = [each for each in lines if each not in COLORS]
     palette = (*_OTHERS, *COLORS.values())
@@ -360,10 +360,10 @@ def draw_lines(
 
 
 def draw_votes(title: str, questions: pd.DataFrame) -> Figure:
-    """The votes of every question of a survey, a bar a question: figure 10 of the 2018 report.
+    """The votes of a survey, one bar per question: figure 10 of the 2018 report.
 
     Args:
-        title: of the survey.
+        title: the title of the survey.
         questions: as `survey.Tally.questions`.
     """
     models = list(dict.fromkeys(questions["model"]))
@@ -398,7 +398,7 @@ def _name_ticks(axes: Any, names: Sequence[str], rotation: float | None = None) 
 
 @contextmanager
 def _canvas(height: float) -> Iterator[tuple[Any, Callable[[str, str, str, str], Figure]]]:
-    """A figure to draw on, and a function that makes a Figure of it, for after the drawing."""
+    """A canvas to draw on, and a function that turns it into a Figure after the drawing."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure as Canvas
 
@@ -408,7 +408,7 @@ def _canvas(height: float) -> Iterator[tuple[Any, Callable[[str, str, str, str],
         with rc_context(_STYLE):
             png, svg = io.BytesIO(), io.BytesIO()
             canvas.savefig(png, format="png", dpi=_DPI)
-            canvas.set_layout_engine("none")  # it is laid out; a second time takes as long
+            canvas.set_layout_engine("none")  # a second layout would take as long
             canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         size = (round(_WIDTH * _DPI), round(height * _DPI))
         return Figure(name, title, caption, alt, size, png.getvalue(), svg.getvalue())

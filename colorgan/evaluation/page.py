@@ -1,4 +1,4 @@
-"""What the pages share: one file that needs nothing else, and runs nothing but its own script."""
+"""Rendering pages: each is a single file that loads nothing and runs only its own script."""
 
 import base64
 import hashlib
@@ -12,8 +12,8 @@ def render(template: str, *, templates: str = "colorgan.evaluation", **context: 
     """Fill in a template.
 
     Args:
-        template: its file.
-        templates: the package that has it; it may include the templates of this package.
+        template: the template's file name.
+        templates: the package of the template, which may include the templates of this package.
         context: the template's variables.
     """
     packages = (templates, "colorgan.evaluation")
@@ -33,20 +33,20 @@ def render(template: str, *, templates: str = "colorgan.evaluation", **context: 
 
 
 def data_uri(kind: str, data: bytes) -> str:
-    """A file of a media type, to stand in a page."""
+    """A file of a media type as a data URI, for use in a page."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def photograph_count(number: int) -> str:
-    """How many, in words: `1 photograph`, `2,350 photographs`."""
+    """A number of photographs as text: `1 photograph`, `2,350 photographs`."""
     return f"{number:,} photograph" + ("" if number == 1 else "s")
 
 
 def enumerated(words: Sequence[str], last: str = "and") -> str:
-    """The words as people list them: a, b and c."""
+    """Words listed as in a sentence: a, b and c."""
     return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _csp_hash(text: str) -> str:
-    """How a Content-Security-Policy names the one style or script that it allows."""
+    """The hash by which a Content-Security-Policy allows one style or script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

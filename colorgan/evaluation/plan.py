@@ -1,4 +1,4 @@
-"""What an evaluation compares, decided before anything is coloured."""
+"""Planning an evaluation: what it compares, decided before anything is coloured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Sample:
 
     Attributes:
         split: train, val or test.
-        photographs: how many at most; 0 is the whole split.
-        seed: of the choice.
+        photographs: maximum number of photographs; 0 means the whole split.
+        seed: seed of the choice.
     """
 
     split: str
@@ -42,20 +42,20 @@ def plan_evaluation(
     router: RouterConfig,
     name: str | None,
 ) -> tuple[Evaluation, RouterChoice | None]:
-    """Resolve what is to be compared on what.
+    """Resolve the models, the router and the photographs of an evaluation.
 
     Args:
-        dataset: whose photographs are coloured; its storage has the packages.
-        sample: of these photographs.
+        dataset: the dataset whose photographs are coloured; its storage has the packages.
+        sample: the choice of these photographs.
         models: as `find_contestants` takes them; None takes `default_models`.
-        router: which router the assembled models should have.
-        name: of the report; None makes one of the time.
+        router: the options for the choice of the assembled models' router.
+        name: the report's name; None derives one from the time.
 
     Returns:
-        The evaluation, and the router of the assembled models, None where there is no such model.
+        The evaluation, and the router of the assembled models; None if there is no such model.
 
     Raises:
-        ConfigError: the split has no photograph, or a name or a model cannot be used.
+        ConfigError: the split has no photograph, or a name or a model is invalid.
         NotInStorage: a model is missing.
     """
     manifest, storage = dataset.manifest, dataset.storage

@@ -31,18 +31,18 @@ def realize(
     """Colour the photographs of each class several times with the class's model.
 
     Args:
-        colorizers: by class.
-        dataset: the photographs.
+        colorizers: the colorizers by class.
+        dataset: the dataset of the photographs.
         split: train, val or test.
-        count: of colourings with dropout, at least 2.
-        limit: photographs of a class at most; 0 is all.
-        seed: of the dropout.
+        count: number of colourings with dropout, at least 2.
+        limit: maximum number of photographs per class; 0 means all.
+        seed: seed of the dropout.
 
     Returns:
-        A line a photograph: source, class, and in Lab units the L1 in ab of gray, of the colouring
-        without dropout (`still`), of those with it on average (`mean`), of the best and the worst
-        of them and of their mean picture (`middle`); `spread` is how far two of them are from each
-        other on average.
+        One line per photograph: source, class, and in Lab units the L1 in ab of gray, of the
+        colouring without dropout (`still`), of those with dropout on average (`mean`), of the
+        `best` and the `worst` of them, and of their mean picture (`middle`); `spread` is the mean
+        distance between two of them.
     """
     lines = []
     with torch.random.fork_rng(devices=[]):

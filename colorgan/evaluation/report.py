@@ -1,4 +1,4 @@
-"""An evaluation for people: tables, figures, and one page that needs nothing else."""
+"""The report of an evaluation, for people: tables, figures, and one self-contained page."""
 
 import io
 import json
@@ -55,7 +55,7 @@ from colorgan.evaluation.tables import (
 )
 from colorgan.metrics import FEWEST_PHOTOGRAPHS
 
-GALLERY = 300  # photographs; a page of more is too heavy for a phone
+GALLERY = 300  # photographs; a page with more is too heavy for a phone
 _THUMBNAIL = 256
 _QUALITY = 75
 _THREADS = 8
@@ -73,7 +73,7 @@ _TITLES: Mapping[str, str] = {"fid": "FID"}
 
 @dataclass(frozen=True)
 class _Duel:
-    """What all metrics say of two contestants: titles of metrics."""
+    """The titles of the metrics by which one of two contestants is better, worse or level."""
 
     first: str
     second: str
@@ -84,7 +84,7 @@ class _Duel:
 
 @dataclass(frozen=True)
 class _Finding:
-    """What one metric says of the colouring contestants."""
+    """The result of one metric for the colouring contestants."""
 
     title: str
     best: str
@@ -102,17 +102,17 @@ def write_report(
 ) -> None:
     """Write an evaluation's results.csv, report.json, tables/, figures/ and index.html.
 
-    index.html is written last. It holds its pictures and asks for nothing else.
+    index.html is written last. It contains its pictures and loads nothing else.
 
     Args:
-        report: whose folder, and whose pictures.
+        report: the report, which gives the folder and the pictures.
         results: as `Report.results` returns them.
         sets: as `describe_sets` returns them.
         survey: a survey's tables by their titles.
-        gallery: the most photographs that the page shows; of more it draws so many.
+        gallery: maximum number of photographs on the page, which are sampled if there are more.
 
     Raises:
-        ColorganError: there is no result, or a photograph has two of one contestant.
+        ColorganError: there are no results, or a photograph has two of the same contestant.
         NotInStorage: a picture is missing.
         Corrupt: a picture cannot be read.
     """
@@ -148,7 +148,7 @@ def write_report(
         colors={name: color_of(name, contestants_of(results)) for name in contestants_of(results)},
         gallery=photos,
     )
-    for folder in ("tables", "figures"):  # what an earlier report left may not be in this one
+    for folder in ("tables", "figures"):  # earlier files may have no successor
         report.storage.delete(report.key(folder))
     by_photograph = results.sort_values(["class", "source", "photo"], kind="stable")
     report.storage.put(report.key("results.csv"), to_csv(by_photograph))
@@ -168,20 +168,20 @@ def _put_table(report: Report, table: Table) -> None:
 
 
 def _to_json(report: Report, tables: Sequence[Table]) -> bytes:
-    """The tables' numbers, not rounded and null where there is none, by the tables' names."""
+    """The tables' numbers by the tables' names, unrounded, and null where a number is missing."""
     numbers = {table.name: json.loads(table.data.to_json(orient="records")) for table in tables}
     document = {"report": report.evaluation.name, "judge": report.evaluation.judge}
     return (json.dumps({**document, "tables": numbers}, indent=1) + "\n").encode()
 
 
 def _tests(analysis: Analysis) -> int:
-    """How many comparisons were corrected together."""
+    """Number of comparisons that were corrected together."""
     pairs = [verdict.comparisons for verdict in analysis.verdicts.values()]
     return sum(map(len, [*pairs, *analysis.against_gray.values()]))
 
 
 def _ordered(report: Report, results: pd.DataFrame) -> pd.DataFrame:
-    """The results in the contestants' order, each contestant's by class and source."""
+    """The results in the contestants' order, and of each contestant by class and source."""
     name = report.evaluation.name
     if not len(results):
         raise ColorganError(f"report {name!r} has results of no photograph")
@@ -207,7 +207,7 @@ def _kind(contestant: str) -> str:
 
 
 def _duels(analysis: Analysis, models: Sequence[str]) -> list[_Duel]:
-    """What the metrics say of the assembled model, or else the first, against each other one."""
+    """Compare the assembled model, or else the first one, with each of the others."""
     ours = ASSEMBLED if ASSEMBLED in models else next(iter(models), "")
     comparisons = [
         each
@@ -239,7 +239,7 @@ def _duel(first: str, second: str, comparisons: Sequence[Comparison]) -> _Duel:
 
 
 def _findings(analysis: Analysis) -> list[_Finding]:
-    """The semantic score first: it is what the 2018 report judged by."""
+    """The findings of all metrics; the semantic score, the 2018 report's criterion, comes first."""
     verdicts = sorted(analysis.verdicts.values(), key=lambda each: each.metric != "semantic")
     return [_finding(analysis, verdict) for verdict in verdicts]
 
@@ -322,7 +322,7 @@ def _gaps(
 
 
 def _gallery(report: Report, results: pd.DataFrame, most: int) -> dict[str, Any]:
-    """What the page's script builds the gallery from."""
+    """The data from which the page's script builds the gallery."""
     everyone, metrics = contestants_of(results), metrics_of(results)
     ids = [str(photo) for photo in results["photo"].unique()]
     if len(ids) > most:
@@ -395,5 +395,5 @@ def _thumbnail(report: Report, photo: str, contestant: str) -> dict[str, Any]:
 
 
 def _in_text(title: str) -> str:
-    """A title as it stands in a sentence: `semantic score`, but `L1 in ab` and `PSNR`."""
+    """A title as written within a sentence: `semantic score`, but `L1 in ab` and `PSNR`."""
     return title[0].lower() + title[1:] if title[1:2].islower() else title

@@ -1,10 +1,10 @@
-"""An evaluation in storage: which models coloured which photographs, and what came of it.
+"""An evaluation in storage: which models coloured which photographs, and the results.
 
-reports/<report>/evaluation.json                 what is compared on what
+reports/<report>/evaluation.json                 the evaluation's plan: see Evaluation
 reports/<report>/parts/<block>.parquet           results and features of a block of photographs
-reports/<report>/pictures/<photo>/<model>.webp   what each model made; `gray` and `original`, too
-reports/<report>/results.parquet, results.csv    all results, a line a photograph and model
-reports/<report>/index.html, tables/, figures/   for people
+reports/<report>/pictures/<photo>/<model>.webp   colourings; also `gray` and `original`
+reports/<report>/results.parquet, results.csv    all results, one line per photograph and model
+reports/<report>/index.html, tables/, figures/   the report for people
 reports/<report>/report.json                     the tables' numbers, for programs
 """
 
@@ -34,11 +34,11 @@ class Metric:
     """A column of the results.
 
     Attributes:
-        title: for people.
-        unit: what it is counted in, or an empty string.
+        title: the title, for people.
+        unit: the unit of its values, or an empty string.
         best: whether the `lowest` or the `highest` value is the best one.
         meaning: one sentence for somebody who has not read the paper.
-        decimals: that are worth showing.
+        decimals: number of decimals worth showing.
     """
 
     title: str
@@ -94,15 +94,15 @@ METRICS: Mapping[str, Metric] = {
 
 @dataclass(frozen=True)
 class Contestant:
-    """Something that colours, or leaves as it is.
+    """A colouriser, or one of the identities `gray` and `original` to compare it with.
 
     Attributes:
-        name: `assembled`, `general`, `hypercolumn`, a class, `gray` or `original`, or what its user
-            has called it.
+        name: `assembled`, `general`, `hypercolumn`, a class, `gray` or `original`, or the name that
+            the user gave it.
         reference: its package, `model@version`; an assembled model's are joined by commas; empty
             for the identities.
-        note: what a reader must know: the objective that the models learned by, or the backbone of
-            the hypercolumns; or an empty string.
+        note: what a reader must know: the objective of the models, or the backbone of the
+            hypercolumns; or an empty string.
     """
 
     name: str
@@ -111,36 +111,36 @@ class Contestant:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Its packages' references, one a class where it is an assembled model."""
+        """The references of its packages, one per class if it is an assembled model."""
         return tuple(self.reference.split(",")) if self.reference else ()
 
     @property
     def routed(self) -> bool:
-        """Whether it is an assembled model: the router chooses the package."""
+        """Whether it is an assembled model, for which the router chooses the package."""
         return self.name == ASSEMBLED or len(self.packages) > 1
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is compared on what: a report's evaluation.json.
+    """The plan of an evaluation: a report's evaluation.json.
 
     Attributes:
-        name: the report's.
-        created: UTC, ISO 8601.
-        dataset: name and fingerprint.
+        name: the report's name.
+        created: time of creation, UTC, ISO 8601.
+        dataset: name and fingerprint of the dataset.
         split: train, val or test.
-        photographs: how many of the split, balanced over the classes where it is not all.
-        seed: that chose them.
-        classes: of the dataset.
-        contestants: in the order in which tables show them.
-        router: of the assembled models, `labels` or `head`; empty where there is none.
-        classifier: that gives the semantic score, and that the router sees with.
+        photographs: number of photographs, balanced across classes if it is not the whole split.
+        seed: the seed of their choice.
+        classes: the dataset's classes.
+        contestants: the contestants, in the order in which tables show them.
+        router: the router of the assembled models, `labels` or `head`; empty if there is none.
+        classifier: the classifier of the semantic score, and of the router.
         judge: the classifier whose features the Fréchet distances compare; empty in a report that
-            an earlier colorgan began, which keeps no such features.
-        missing: why a metric could not be computed, by its name (`lpips`, `fid`).
-        versions: of colorgan, torch and python.
-        router_package: of the head, `router@version`; empty of another router, and in reports of
-            versions of colorgan that did not record it.
+            an earlier version began, which stores no such features.
+        missing: the metrics that could not be computed, by name (`lpips`, `fid`), with the reason.
+        versions: the versions of colorgan, torch and python.
+        router_package: the head's package, `router@version`; empty for another router, and in
+            reports of versions of colorgan that did not record it.
     """
 
     name: str
@@ -161,7 +161,7 @@ class Evaluation:
 
     @property
     def routing(self) -> str:
-        """The router in words: `labels on efficientnet_lite0`; empty where there is none."""
+        """The router as text: `labels on efficientnet_lite0`; empty if there is none."""
         named = f"{self.router} {self.router_package}".strip()
         return f"{named} on {self.classifier}" if self.router else ""
 
@@ -171,7 +171,7 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, data: bytes, key: str) -> "Evaluation":
-        """Read an evaluation.json; raises Corrupt where it is not one."""
+        """Read an evaluation.json; raises Corrupt if it is not one."""
 
         def build(fields: dict[str, Any]) -> "Evaluation":
             fields["classes"] = tuple(fields["classes"])
@@ -182,7 +182,7 @@ class Evaluation:
 
 
 def no_labels(classes: Sequence[str]) -> str:
-    """Why photographs of some classes have no semantic score, in a clause."""
+    """A clause on why photographs of some classes have no semantic score."""
     return f"{', '.join(classes)} have no ImageNet labels; --classes FILE names them"
 
 
@@ -190,12 +190,12 @@ class Report:
     """A report's folder in storage.
 
     Attributes:
-        storage: where it is.
-        evaluation: what it compares.
+        storage: the storage of the report.
+        evaluation: the evaluation that it reports.
     """
 
     def __init__(self, storage: Storage, evaluation: Evaluation) -> None:
-        """Take an evaluation that is, or is about to be, in storage."""
+        """Take an evaluation that is in storage, or is about to be."""
         self.storage = storage
         self.evaluation = evaluation
 
@@ -204,20 +204,20 @@ class Report:
         return f"reports/{self.evaluation.name}/{name}"
 
     def picture(self, photo: str, contestant: str) -> bytes:
-        """A WebP: what a contestant made of a photograph; raises NotInStorage."""
+        """A contestant's picture of a photograph, as WebP; raises NotInStorage."""
         return self.storage.get(self.picture_key(photo, contestant))
 
     def picture_key(self, photo: str, contestant: str) -> str:
-        """Where `picture` is."""
+        """The storage key of `picture`."""
         return self.key(f"pictures/{photo}/{contestant}.webp")
 
     def results(self) -> pd.DataFrame:
-        """All results, a line a photograph and contestant.
+        """All results, one line per photograph and contestant.
 
         Returns:
             photo (its id), source, class, model (the contestant), sent_to (the class whose model
-            coloured it for an assembled one, else empty), and the metrics that were computed, by
-            the names of METRICS.
+            coloured it for an assembled model, otherwise empty), and the computed metrics, named as
+            in METRICS.
 
         Raises:
             NotInStorage: the evaluation is not finished.
@@ -233,7 +233,7 @@ class Report:
 
 
 def open_report(storage: Storage, name: str) -> Report:
-    """A report by its name; raises NotInStorage, naming those that there are, or Corrupt."""
+    """A report by its name; raises NotInStorage, listing the existing reports, or Corrupt."""
     key = f"reports/{check_name('report', name)}/evaluation.json"
     if not storage.exists(key):
         known = ", ".join(storage.folders("reports"))

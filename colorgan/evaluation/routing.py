@@ -1,4 +1,4 @@
-"""How well the router sends photographs to their classes, and what its wrong turns cost."""
+"""Evaluating the router: its confusion matrix, and what its errors cost."""
 
 import csv
 import io
@@ -33,8 +33,8 @@ class Confusion:
     Attributes:
         name: what was routed, and how.
         classes: the true classes, in the order of the rows.
-        answers: where the router may send to, in the order of the columns: the classes, `unsure`.
-        counts: (classes, answers) photographs.
+        answers: the possible answers of the router, in the order of the columns: classes, `unsure`.
+        counts: (classes, answers) numbers of photographs.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Confusion:
 
     @property
     def recall(self) -> dict[str, float]:
-        """By class: the share of its photographs that were sent to it."""
+        """By class, the share of its photographs that were sent to it."""
         rights = np.diag(self.counts) / self.counts.sum(axis=1).clip(min=1)
         return dict(zip(self.classes, rights.tolist(), strict=True))
 
@@ -64,7 +64,7 @@ class Confusion:
         return 1 - self.recall[name]
 
 
-# What the 2018 report's VGG-16 did, in percent of each class.
+# The confusion matrix of the 2018 report's VGG-16, in percent of each class.
 REPORT = Confusion(
     "the 2018 report: VGG-16 (percent)",
     ("animals", "people", "vehicles"),
@@ -82,13 +82,13 @@ def evaluate_router(
     """Route a split as gray and as colour photographs, with and without the rule's threshold.
 
     Args:
-        router: what to evaluate.
-        dataset: whose classes the router must know.
+        router: the router to evaluate.
+        dataset: the dataset, whose classes the router must know.
         split: train, val or test.
-        observe: called with `gray` or `colour` and the number of photographs that are done.
+        observe: called with `gray` or `colour` and the number of photographs done.
 
     Raises:
-        ColorganError: there is no such photograph, or one cannot be read.
+        ColorganError: the split has no photograph, or one cannot be read.
     """
     classes = dataset.manifest.classes
     confusions = []
@@ -128,7 +128,7 @@ def _confusion(
 
 
 def confusions_json(confusions: Sequence[Confusion]) -> list[dict[str, object]]:
-    """The confusions and all that follows from them, for scripts."""
+    """The confusion matrices and the figures derived from them, for scripts."""
     return [
         {
             "name": confusion.name,
@@ -151,7 +151,7 @@ def confusions_json(confusions: Sequence[Confusion]) -> list[dict[str, object]]:
 
 
 def confusions_csv(confusions: Sequence[Confusion]) -> bytes:
-    """A line for every cell of every matrix."""
+    """The matrices as CSV, one line per cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("name", "class", "sent_to", "photographs"))
@@ -163,7 +163,7 @@ def confusions_csv(confusions: Sequence[Confusion]) -> bytes:
 
 
 def plot_confusions(confusions: Sequence[Confusion]) -> bytes:
-    """A PNG of the matrices beside each other, coloured by the share of each class."""
+    """A PNG of the matrices side by side, coloured by the share of each class."""
     from matplotlib.figure import Figure
 
     down = -(-len(confusions) // 3)
@@ -186,14 +186,14 @@ def plot_confusions(confusions: Sequence[Confusion]) -> bytes:
 
 @dataclass(frozen=True)
 class RoutedPhotograph:
-    """A photograph, where the router sent it, and how every class model coloured it.
+    """A photograph, its route, and the errors of every class model on it.
 
     Attributes:
-        source: where it came from.
+        source: the photograph's source.
         photo_class: the true class.
-        route: what the router said.
-        hybrid: whether labels of a second class reach the rule's threshold, too.
-        errors: mean L1 in ab, in Lab units, by model; `gray` is that of no colour.
+        route: the router's decision.
+        hybrid: whether labels of a second class also reach the rule's threshold.
+        errors: mean L1 in ab, in Lab units, by model; `gray` is the error without colour.
     """
 
     source: str
@@ -204,7 +204,7 @@ class RoutedPhotograph:
 
     @property
     def sent_to(self) -> str:
-        """The model that the assembled one colours it with."""
+        """The class model with which the assembled model colours it."""
         return self.route.best_class
 
 
@@ -219,12 +219,12 @@ def color_by_every_model(
     """Colour a split with every class model.
 
     Args:
-        router: where it would send them.
-        colorizers: by class.
-        dataset: the photographs.
+        router: the router, whose routes are recorded.
+        colorizers: the colorizers by class.
+        dataset: the dataset of the photographs.
         split: train, val or test.
-        hybrid_from: the score that a second class needs to make a photograph a hybrid.
-        observe: called with the number of photographs that are done.
+        hybrid_from: the score from which a second class makes a photograph a hybrid.
+        observe: called with the number of photographs done.
     """
     turns: list[RoutedPhotograph] = []
     for rows in batched(dataset.rows(dataset.manifest.classes, split), _BATCH):
@@ -248,7 +248,7 @@ def _error(colored: Pixels, original: Pixels) -> float:
 
 
 def turns_table(turns: Sequence[RoutedPhotograph]) -> pd.DataFrame:
-    """A line a photograph: class, sent_to, score, hybrid, right, and the error of every model."""
+    """One line per photograph: class, sent_to, score, hybrid, right, and every model's error."""
     return pd.DataFrame(
         {
             "source": turn.source,
@@ -267,8 +267,8 @@ def cost_of_wrong_turns(turns: Sequence[RoutedPhotograph]) -> pd.DataFrame:
     """Mean errors (L1 in ab) of groups of photographs.
 
     Returns:
-        A line a group: photographs, then the error of no colour, of the model that the router
-        chose, of the true class's model, and of the best and the worst model of each photograph.
+        One line per group: number of photographs, then the error without colour, of the model that
+        the router chose, of the true class's model, and of each photograph's best and worst model.
     """
     groups: dict[str, list[RoutedPhotograph]] = {
         "all": list(turns),
@@ -301,7 +301,7 @@ def misrouting_examples(
     split: str,
     colorizers: Mapping[str, Colorizer],
 ) -> Pixels:
-    """The wrong turns that cost most, and the hybrids whose models differ most, as pictures.
+    """A contact sheet of the routing errors that cost most, followed by hybrids.
 
     Returns:
         (height, width, 3) uint8: rows of grayscale | the router's model | the class's | original.

@@ -1,4 +1,4 @@
-"""What only a set of photographs has: distances between distributions, and a ratio of means."""
+"""Metrics of sets of photographs: distances between distributions, and a ratio of means."""
 
 import io
 import math
@@ -22,11 +22,11 @@ from colorgan.metrics import (
     colorfulness_ratio,
 )
 
-# The columns of a part that hold a classifier's features of a picture, and of the same with its
-# original's chroma; they become a distance each.
+# The columns of a part that hold a classifier's features of a picture, and of the picture with its
+# original's mean chroma; each becomes a distance.
 FEATURES: Mapping[str, str] = {"distance": "judge_features", "hue_distance": "judge_hue_features"}
 
-# By column of the sets: a title, and what it is in a sentence for people.
+# By column of the sets: a title, and an explanation for people.
 MEANINGS: Mapping[str, tuple[str, str]] = {
     "distance": (
         "Fréchet distance",
@@ -46,23 +46,24 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
     ),
 }
 
-_ROUNDS = 20  # in which the resamples are drawn, to bound their memory
-_NORMAL = 1.959964  # standard errors to either side hold 95 % of a normal distribution
+_ROUNDS = 20  # rounds in which the resamples are drawn, to bound their memory
+_NORMAL = 1.959964  # standard errors on either side that hold 95 % of a normal distribution
 
 
 def describe_sets(parts: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Every contestant's distances from the originals and its colourfulness, in all and by class.
+    """Every contestant's distances from the originals and colourfulness, overall and by class.
 
     Args:
-        parts: the results as `Report.results` returns them and, where there are any, the columns of
-            FEATURES, (features,) floating point each, or None for a picture without.
-        seed: of the bootstrap.
+        parts: the results as `Report.results` returns them and, if there are any, the columns of
+            FEATURES, (features,) floating point each, or None for a picture without features.
+        seed: seed of the bootstrap.
 
     Returns:
-        A line a class (ALL_CLASSES first) and contestant but the original: class, model, n, and of
-        each of MEANINGS the value under its name and the bounds of its 95 % interval as NAME_low
-        and NAME_high. NaN where there is none, as of distances of fewer than FEWEST_PHOTOGRAPHS. n
-        counts the photographs of which both the contestant's picture and the original are there.
+        One line per class (ALL_CLASSES first) and contestant except the original: class, model, n,
+        and for each of MEANINGS the value under its name and the bounds of its 95 % interval as
+        NAME_low and NAME_high. A value is NaN if it cannot be computed, as are distances of fewer
+        than FEWEST_PHOTOGRAPHS. n is the number of photographs with both the contestant's picture
+        and the original.
     """
     lines = []
     for group, part in groups(parts.drop_duplicates(["photo", "model"])).items():
@@ -105,7 +106,7 @@ def _stacked(features: pd.Series) -> torch.Tensor:
 
 
 def _ratio(part: pd.DataFrame, model: str, seed: int) -> Estimate:
-    """The colourfulness ratio with its percentile interval over photographs, drawn in pairs."""
+    """The colourfulness ratio with its percentile interval, from photographs drawn in pairs."""
     if "colorfulness" not in part:
         return Estimate(math.nan, math.nan, math.nan)
     wide = values_of(part, "colorfulness").reindex(columns=[model, ORIGINAL]).dropna()
@@ -117,17 +118,17 @@ def _ratio(part: pd.DataFrame, model: str, seed: int) -> Estimate:
     ratios = []
     for _ in range(_ROUNDS):
         drawn = generator.integers(len(wide), size=(RESAMPLES // _ROUNDS, len(wide)))
-        with np.errstate(invalid="ignore"):  # of gray originals alone
+        with np.errstate(invalid="ignore"):  # only gray originals were drawn
             ratios.append(ours[drawn].mean(axis=1) / theirs[drawn].mean(axis=1))
     low, high = np.nanquantile(ratios, [0.025, 0.975])
     return Estimate(ratio, float(low), float(high))
 
 
 def read_sets(report: Report) -> pd.DataFrame:
-    """The sets that a report was written with, as `describe_sets` returns them.
+    """Read the sets that a report was written with, as `describe_sets` returns them.
 
-    A report of an earlier colorgan has distances of another definition, which cannot be compared
-    with these: of such a one, as of one without, nothing is returned but the columns.
+    Reports of earlier versions have distances by another definition, which cannot be compared with
+    these. For them, and for reports without sets, the columns are returned without lines.
     """
     key = report.key("tables/frechet.csv")
     if report.storage.exists(key):

@@ -1,4 +1,4 @@
-"""What the results of an evaluation show, and what they are too few to show."""
+"""Statistics of an evaluation's results: means with intervals, paired tests and verdicts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from scipy.stats import rankdata, wilcoxon
 
 from colorgan.evaluation.results import GRAY, IDENTITIES, METRICS, ORIGINAL
 
-ALL_CLASSES = "all classes"  # no class's name: a name has no blank
+ALL_CLASSES = "all classes"  # cannot be the name of a class, which has no spaces
 ALPHA = 0.05
 RESAMPLES = 2000
 
@@ -19,7 +19,7 @@ RESAMPLES = 2000
 # perfect by definition and says nothing.
 ABSOLUTE = ("colorfulness", "semantic")
 
-# More of these is neither better nor worse.
+# Higher values of these are neither better nor worse.
 DESCRIPTIVE = ("colorfulness",)
 
 _CHUNK = 1 << 22  # numbers that a bootstrap draws at once
@@ -28,7 +28,7 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and the bounds of its 95 % confidence interval; NaN where it has none."""
+    """A mean and the bounds of its 95 % confidence interval; NaN if it has none."""
 
     mean: float
     low: float
@@ -37,17 +37,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two contestants on the photographs that have a value of both.
+    """Two contestants, compared on the photographs for which both have a value.
 
     Attributes:
-        metric: by its name in METRICS.
+        metric: the metric's name in METRICS.
         first: a contestant.
-        second: another one.
-        photographs: that were compared.
-        difference: of the first from the second, on average over the photographs, in the metric's
-            unit, with its interval.
-        rank: the rank sum of the photographs where the first has more, less that of the others.
-        p: of the two-sided Wilcoxon signed-rank test.
+        second: another contestant.
+        photographs: number of photographs compared.
+        difference: mean of the first minus the second over the photographs, in the metric's unit,
+            with its interval.
+        rank: rank sum of the photographs where the first has more, minus that of the others.
+        p: p-value of the two-sided Wilcoxon signed-rank test.
         p_holm: the same, corrected for all comparisons that were made together (Holm 1979).
         better: the contestant that the photographs show to be better, or an empty string.
     """
@@ -64,19 +64,19 @@ class Comparison:
 
     @property
     def worse(self) -> str:
-        """The other one; an empty string where neither is better."""
+        """The other contestant; an empty string if neither is better."""
         return {self.first: self.second, self.second: self.first}.get(self.better, "")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a metric says of the colouring contestants.
+    """The verdict of a metric on the colouring contestants.
 
     Attributes:
-        metric: by its name in METRICS.
-        contestants: that have values, best mean first.
+        metric: the metric's name in METRICS.
+        contestants: the contestants that have values, best mean first.
         winner: the contestant that is shown to be better than every other one, or an empty string.
-        comparisons: of every pair.
+        comparisons: the comparisons of all pairs.
     """
 
     metric: str
@@ -96,8 +96,8 @@ class Analysis:
 
     Attributes:
         description: as `describe` returns it.
-        verdicts: by metric.
-        against_gray: by metric, every colouring contestant compared with no colour at all.
+        verdicts: the verdicts by metric.
+        against_gray: by metric, the comparisons of all colouring contestants with no colour at all.
     """
 
     description: pd.DataFrame
@@ -105,7 +105,7 @@ class Analysis:
     against_gray: Mapping[str, tuple[Comparison, ...]]
 
     def estimate(self, metric: str, model: str, group: str = ALL_CLASSES) -> Estimate:
-        """The mean of a contestant and its interval; NaN where there is none."""
+        """The mean of a contestant and its interval; NaN if there is none."""
         frame = self.description
         here = (frame["metric"] == metric) & (frame["model"] == model) & (frame["class"] == group)
         for _, row in frame[here].iterrows():
@@ -117,11 +117,11 @@ def analyze(results: pd.DataFrame, seed: int = 0) -> Analysis:
     """Compute all statistics.
 
     The comparisons of all metrics, among the colouring contestants and with gray, are corrected
-    together: among many metrics one differs by chance.
+    together, because among many metrics one differs by chance.
 
     Args:
         results: as `Report.results` returns them.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
     """
     metrics = metrics_of(results)
     pairs = {metric: compare(results, metric, seed=seed) for metric in metrics}
@@ -141,7 +141,7 @@ def analyze(results: pd.DataFrame, seed: int = 0) -> Analysis:
 
 
 def metrics_of(results: pd.DataFrame) -> tuple[str, ...]:
-    """The metrics that have a value anywhere, in the order of METRICS."""
+    """The metrics that have any finite value, in the order of METRICS."""
     there = (name for name in METRICS if name in results.columns)
     return tuple(name for name in there if np.isfinite(_floats(results[name])).any())
 
@@ -157,14 +157,14 @@ def colorers(results: pd.DataFrame) -> tuple[str, ...]:
 
 
 def groups(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The results of all classes together, then those of each class where there are several."""
+    """The results of all classes together, then those of each class if there are several."""
     names = sorted(str(name) for name in results["class"].unique())
     several = names if len(names) > 1 else []
     return {ALL_CLASSES: results, **{name: results[results["class"] == name] for name in several}}
 
 
 def values_of(results: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A metric's values: a line a photograph, a column a contestant; NaN where there is none."""
+    """A metric's values: one line per photograph, one column per contestant; NaN if missing."""
     wide = results.pivot(index="photo", columns="model", values=metric).astype(float)
     return wide.reindex(columns=list(contestants_of(results))).replace([np.inf, -np.inf], np.nan)
 
@@ -173,12 +173,12 @@ def bootstrap_mean(values: npt.ArrayLike, seed: int = 0, resamples: int = RESAMP
     """A mean with its 95 % percentile bootstrap interval (Efron 1979) over photographs.
 
     Args:
-        values: one a photograph; those that are not finite are left out.
+        values: one value per photograph; those that are not finite are left out.
         seed: equal seeds draw equal resamples of equally many values.
-        resamples: how many.
+        resamples: number of resamples.
 
     Returns:
-        NaN for the mean of no value, and for the interval of fewer than two.
+        The estimate; its mean is NaN without any value, and its interval with fewer than two.
     """
     taken = _floats(values)
     taken = taken[np.isfinite(taken)]
@@ -199,12 +199,12 @@ def bootstrap_mean(values: npt.ArrayLike, seed: int = 0, resamples: int = RESAMP
 
 
 def describe(results: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Every metric of every contestant, in all and by class.
+    """Statistics of every metric and contestant, overall and by class.
 
     Returns:
-        A line a metric, class (ALL_CLASSES first) and contestant: metric, class, model, n, mean,
-        low, high (the 95 % interval of the mean), median, sd (of the sample) and best (as
-        `best_counts` counts; NaN for the identities). The original has no line for metrics that
+        One line per metric, class (ALL_CLASSES first) and contestant: metric, class, model, n,
+        mean, low, high (the 95 % interval of the mean), median, sd (of the sample) and best (the
+        count of `best_counts`; NaN for the identities). The original has no line for metrics that
         compare with it.
     """
     lines = []
@@ -237,11 +237,12 @@ def describe(results: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 def best_counts(results: pd.DataFrame, metric: str) -> dict[str, float]:
     """On how many photographs each colouring contestant is the best one.
 
-    A photograph counts where every colouring contestant that has the metric at all has a value. A
-    photograph that several share is split between them: two get a half each.
+    A photograph counts if every colouring contestant that has the metric at all has a value for it.
+    A tie is divided: two contestants get a half each.
 
     Returns:
-        By contestant, those without any value left out; the sum is the number of photographs.
+        The counts by contestant, without those that have no value; they sum to the number of
+        photographs.
     """
     wide = values_of(results, metric).reindex(columns=list(colorers(results)))
     wide = wide.dropna(axis=1, how="all").dropna(axis=0)
@@ -263,18 +264,18 @@ def compare(
 ) -> tuple[Comparison, ...]:
     """Compare contestants photograph by photograph.
 
-    One is called better where three agree: the test after Holm's correction (p < 0.05), the
-    interval of the mean difference, which leaves zero out, and the signs of both.
+    A contestant is called better if three things hold: p < 0.05 after Holm's correction, the
+    interval of the mean difference excludes zero, and the signs of test and difference agree.
 
     Args:
         results: as `Report.results` returns them.
-        metric: by its name in METRICS.
-        pairs: of contestants; by default all pairs of colouring ones. They are corrected together;
-            `correct` does it for comparisons of several metrics.
-        seed: of the bootstrap.
+        metric: the metric's name in METRICS.
+        pairs: pairs of contestants; by default all pairs of colouring ones. They are corrected
+            together; `correct` does so for comparisons of several metrics.
+        seed: seed of the bootstrap.
 
     Returns:
-        A comparison for every pair of which both have values.
+        A comparison for every pair in which both contestants have values.
     """
     wide = values_of(results, metric)
     there = [str(model) for model in wide.columns if wide[model].notna().any()]
@@ -295,7 +296,7 @@ def compare(
 
 
 def correct(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """The same comparisons, corrected for all of them, and who is better by that; see `compare`."""
+    """Correct comparisons for all of them, and decide which contestant is better; see `compare`."""
     corrected = []
     p_holm = holm([each.p for each in comparisons])
     for each, p in zip(comparisons, p_holm, strict=True):
@@ -308,11 +309,11 @@ def correct(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
 
 def signed_rank(differences: Values) -> tuple[float, float]:
-    """The Wilcoxon signed-rank test (Wilcoxon 1945), photographs without a difference left out.
+    """The Wilcoxon signed-rank test (Wilcoxon 1945), without photographs that do not differ.
 
     Returns:
-        The two-sided p, 1 where nothing differs; and the rank sum of the positive differences less
-        that of the negative ones, whose sign is the direction.
+        The two-sided p-value, 1 if nothing differs, and the rank sum of the positive differences
+        minus that of the negative ones, whose sign is the direction.
     """
     some = differences[differences != 0]
     if not len(some):
@@ -322,7 +323,7 @@ def signed_rank(differences: Values) -> tuple[float, float]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for being several, by Holm's step-down procedure (Holm 1979)."""
+    """Correct p-values for multiple comparisons by Holm's step-down procedure (Holm 1979)."""
     corrected = [0.0] * len(p)
     floor = 0.0
     for done, place in enumerate(sorted(range(len(p)), key=lambda place: p[place])):
@@ -334,12 +335,12 @@ def holm(p: Sequence[float]) -> list[float]:
 def judge(
     results: pd.DataFrame, metric: str, comparisons: Sequence[Comparison] | None = None
 ) -> Verdict:
-    """Which colouring contestant a metric prefers to every other one, if it does.
+    """The verdict of a metric: the colouring contestant that is better than all others, if any.
 
     Args:
         results: as `Report.results` returns them.
-        metric: by its name in METRICS.
-        comparisons: of all pairs of colouring contestants; by default as `compare` makes them.
+        metric: the metric's name in METRICS.
+        comparisons: those of all pairs of colouring contestants; by default those of `compare`.
     """
     comparisons = compare(results, metric) if comparisons is None else comparisons
     means = values_of(results, metric).reindex(columns=list(colorers(results))).mean().dropna()
@@ -355,20 +356,20 @@ def _floats(values: npt.ArrayLike) -> Values:
 
 
 def _equal(one: Values, other: Values) -> npt.NDArray[np.bool_]:
-    # The same picture, coloured in another batch, may differ in the last bits.
+    # The same picture may differ in the last bits if it was coloured in another batch.
     return np.isclose(one, other, rtol=1e-6, atol=1e-9)
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """y = c x^exponent, and how much of the logarithms' variance it explains."""
+    """y = c x^exponent, and the share of the logarithms' variance that it explains."""
 
     exponent: float
     r_squared: float
 
 
 def fit_power_law(xs: Sequence[float], ys: Sequence[float]) -> PowerLaw:
-    """Least squares of log y on log x."""
+    """Fit a power law by least squares of log y on log x."""
     line_x, line_y = np.log(np.asarray(xs, float)), np.log(np.asarray(ys, float))
     slope, start = np.polyfit(line_x, line_y, 1)
     total = float(((line_y - line_y.mean()) ** 2).sum())

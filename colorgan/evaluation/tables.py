@@ -37,12 +37,12 @@ class Table:
     """A table of a report.
 
     Attributes:
-        name: of its files.
-        title: for people.
+        name: the base name of its files.
+        title: the title, for people.
         note: how to read it.
-        data: the numbers, not rounded.
-        shown: the same as text, as people see it.
-        labels: how many columns of `shown` come before the numbers.
+        data: the numbers, unrounded.
+        shown: the same as text for people.
+        labels: number of columns of `shown` before the numbers.
     """
 
     name: str
@@ -63,7 +63,7 @@ def make_tables(
 
     Args:
         results: as `Report.results` returns them.
-        analysis: of these results.
+        analysis: the analysis of these results.
         sets: as `describe_sets` returns them.
         judge: the classifier of the distances.
     """
@@ -77,7 +77,7 @@ def make_tables(
 
 
 def contestants_table(evaluation: Evaluation) -> Table:
-    """What was compared: every model's packages, and the router of the assembled ones."""
+    """The models that were compared, with their packages and the router of assembled ones."""
     shown = _frame(
         [
             {
@@ -96,14 +96,14 @@ def contestants_table(evaluation: Evaluation) -> Table:
 
 
 def summary_table(results: pd.DataFrame, analysis: Analysis) -> Table:
-    """Every metric's mean of every contestant, over all photographs, and the winner."""
+    """The mean of every metric and contestant over all photographs, and the winner."""
     data, shown = [], []
     models = contestants_of(results)
     for metric, verdict in analysis.verdicts.items():
         about = METRICS[metric]
         estimates = {model: analysis.estimate(metric, model) for model in models}
         means = {model: estimate.mean for model, estimate in estimates.items()}
-        # With blanks, which no model's name has: there may well be one called best.
+        # The key has spaces, which no model's name has: a model may be called best.
         data.append({"metric": metric, **means, "shown to be best": verdict.winner})
         cells = {model: interval(each, about.decimals) for model, each in estimates.items()}
         judged = verdict.comparisons and metric not in DESCRIPTIVE
@@ -157,7 +157,7 @@ def semantic_table(analysis: Analysis) -> Table:
 
 
 def metric_tables(analysis: Analysis) -> list[Table]:
-    """A table for each metric: all its statistics, in all and by class."""
+    """One table per metric, with all its statistics, overall and by class."""
     tables = []
     for metric in analysis.verdicts:
         about = METRICS[metric]
@@ -182,7 +182,7 @@ def metric_tables(analysis: Analysis) -> list[Table]:
 
 
 def paired_table(analysis: Analysis) -> Table:
-    """Every pair of colouring contestants on every metric."""
+    """The comparisons of all pairs of colouring contestants, on every metric."""
     comparisons = [each for verdict in analysis.verdicts.values() for each in verdict.comparisons]
     note = (
         "Both models on the same photographs: the mean of the first minus the second, its 95 % "
@@ -194,7 +194,7 @@ def paired_table(analysis: Analysis) -> Table:
 
 
 def gray_table(analysis: Analysis) -> Table:
-    """Every colouring contestant against no colour at all."""
+    """The comparisons of all colouring contestants with no colour at all."""
     comparisons = [each for several in analysis.against_gray.values() for each in several]
     note = (
         "The same comparison with the photograph without colour. A model that is not better than "
@@ -239,7 +239,7 @@ def _pairs(name: str, title: str, note: str, comparisons: Sequence[Comparison]) 
 
 
 def sets_table(sets: pd.DataFrame, judge: str) -> Table:
-    """The Fréchet distances and the colourfulness ratio, in all and by class.
+    """The Fréchet distances and the colourfulness ratio, overall and by class.
 
     Args:
         sets: as `describe_sets` returns them.
@@ -278,7 +278,7 @@ def judged_by(judge: str) -> str:
 
 
 def survey_tables(survey: Mapping[str, pd.DataFrame]) -> list[Table]:
-    """A survey's tables as they come; their names become titles and file names."""
+    """A survey's tables, unchanged; their names become titles and file names."""
     tables = []
     for title, frame in survey.items():
         if not isinstance(frame.index, pd.RangeIndex):
@@ -297,7 +297,7 @@ def to_csv(frame: pd.DataFrame) -> bytes:
 
 
 def to_markdown(table: Table) -> bytes:
-    """A table as GitHub's Markdown: title, note, then the text as people see it."""
+    """A table as GitHub's Markdown: title, note, and the text for people."""
     columns = [str(column) for column in table.shown.columns]
     marks = ["---" if place < table.labels else "---:" for place in range(len(columns))]
     rows = [columns, marks, *table.shown.to_numpy().tolist()]
@@ -347,12 +347,12 @@ def probability(p: float) -> str:
 
 
 def count(photographs: float) -> str:
-    """A number of photographs, which may be a share of one, as text."""
+    """A number of photographs, which may be fractional, as text."""
     return NOTHING if not math.isfinite(photographs) else f"{round(photographs, 1):g}"
 
 
 def photographs_by_class(results: pd.DataFrame) -> dict[str, int]:
-    """How many photographs of each class there are, ALL_CLASSES first."""
+    """Number of photographs of each class, ALL_CLASSES first."""
     return {name: int(part["photo"].nunique()) for name, part in groups(results).items()}
 
 

@@ -1,4 +1,4 @@
-"""Epochs as TensorBoard sees them: scalars, pictures, and hyper-parameters."""
+"""Epochs for TensorBoard: scalars, pictures, and hyper-parameters."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ def write_events(
     scalars: Mapping[str, float | None],
     pictures: Mapping[str, Pixels],
 ) -> bytes:
-    """An events file.
+    """Create an events file.
 
     Args:
         values: hyper-parameters, for the HParams tab.
-        records: the epochs since the last such file.
-        scalars: further ones of the last epoch; None is left out.
-        pictures: by name, (height, width, 3) uint8 each, of the last epoch.
+        records: the epochs since the previous events file.
+        scalars: further scalars of the last epoch; None values are left out.
+        pictures: pictures of the last epoch by name, (height, width, 3) uint8 each.
 
     Returns:
-        The file's contents; its name must hold `tfevents`.
+        The file's contents; its name must contain `tfevents`.
     """
     # TensorBoard takes a second to import, and only sweeps need it.
     from torch.utils.tensorboard.summary import hparams

@@ -23,7 +23,7 @@ class Colored:
     Attributes:
         rgb: (height, width, 3) uint8 sRGB, of the photograph's own size.
         model: the name of the model that coloured it.
-        route: what the router said of it.
+        route: the router's decision.
     """
 
     rgb: Pixels
@@ -32,13 +32,13 @@ class Colored:
 
 
 class AssembledColorizer:
-    """Colours photographs, each with the model of the class that the router finds."""
+    """Colours each photograph with the model of the class that the router finds."""
 
     def __init__(self, router: Router, colorizers: Mapping[str, Colorizer]) -> None:
-        """Take finished parts: a router, and a colorizer for each of its classes.
+        """Combine a router with a colorizer for each of its classes.
 
         Raises:
-            ConfigError: one of its classes has none.
+            ConfigError: a class of the router has no colorizer.
         """
         lacking = [name for name in router.classes if name not in colorizers]
         if lacking:
@@ -51,22 +51,22 @@ class AssembledColorizer:
         self._one_pass = OnePass(router, colorizers)
 
     def compile(self) -> None:
-        """Compile all networks for one photograph at a time, on a CPU; raises ColorganError."""
+        """Compile all networks that are on a CPU; raises ColorganError."""
         self._one_pass.compile()
         for name, colorizer in self.colorizers.items():
             if name not in self._one_pass.painters:
                 colorizer.compile()
 
     def __call__(self, photographs: Sequence[Pixels], vividness: float = 1.0) -> list[Colored]:
-        """Colour photographs: classified as one batch, then coloured class by class.
+        """Classify photographs as one batch, then colour them class by class.
 
-        A photograph's colours depend on itself alone. Where the router is unsure, the most likely
-        class colours.
+        The colours of a photograph depend on that photograph alone. Where the router is unsure, the
+        model of the most likely class colours it.
 
         Args:
-            photographs: (height, width, 3) uint8 sRGB each, of any sizes; any colour that they
-                have is ignored.
-            vividness: what the chroma is multiplied by.
+            photographs: (height, width, 3) uint8 sRGB each, of any sizes; any colour in them is
+                ignored.
+            vividness: the factor that multiplies the chroma; see `recombine`.
         """
         if not photographs:
             return []
@@ -89,18 +89,18 @@ class AssembledColorizer:
 
 @dataclass(frozen=True)
 class Assembly:
-    """The parts of an assembled model, chosen so that they fit, and not loaded yet.
+    """The parts of an assembled model: chosen to fit each other, but not loaded yet.
 
     Attributes:
-        choice: the router.
-        cards: the package of each class that it sends to.
+        choice: the chosen router.
+        cards: the package of each of the router's classes.
     """
 
     choice: RouterChoice
     cards: Mapping[str, ModelCard]
 
     def load(self, storage: Storage, device: torch.device | None = None) -> AssembledColorizer:
-        """Load the parts; raises ColorganError where one cannot be read."""
+        """Load the parts; raises ColorganError if one cannot be read."""
         return load_assembled(
             storage, open_router(self.choice.config, storage, device), self.cards, device
         )
@@ -116,15 +116,15 @@ def assemble(
     """Choose a router, and the latest package in storage for each of its classes.
 
     Args:
-        config: which router.
-        storage: where the packages are.
-        wanted: see choose_router, as way_out.
-        way_out: as there.
-        pins: packages to be taken instead of the latest of their class.
+        config: the options for the choice of a router.
+        storage: the storage of the packages.
+        wanted: see choose_router.
+        way_out: see choose_router.
+        pins: packages to use instead of the latest of their class.
 
     Raises:
-        NotInStorage: no router has a model of every class that it sends to.
-        ColorganError: as choose_router.
+        NotInStorage: no router has a model for each of its classes.
+        ColorganError: as in choose_router.
     """
     models = StoredModels(storage, pins)
     choice = choose_router(config, storage, models, wanted, way_out=way_out)
@@ -150,7 +150,7 @@ def load_assembled(
     cards: Mapping[str, ModelCard],
     device: torch.device | None = None,
 ) -> AssembledColorizer:
-    """The router with the generator of each of its classes; raises Corrupt as `load_generator`."""
+    """Load the generators of a router's classes; raises as `load_generator`."""
     colorizers = {
         name: Colorizer(load_generator(storage, card, device)) for name, card in cards.items()
     }

@@ -18,25 +18,26 @@ from colorgan.models.generator import Generator, Look, Paint
 from colorgan.models.precision import fastest_dtype, in_use
 from colorgan.models.view import whole_lightness
 
-VIVID = 2.0  # the largest vividness that is of use
+VIVID = 2.0  # the largest useful vividness
 
-# Full-resolution colour is put together in strips of about so many pixels, to bound the memory.
+# Full-resolution colours are computed in strips of about this many pixels, to bound memory.
 _STRIP_PIXELS = 2_000_000
 _LONGEST = 65_536  # pixels in a row
 
 
 class Colorizer:
-    """Colours photographs: any size in, the same size out.
+    """Colours photographs of any size, at the same size.
 
-    The generator sees the whole photograph as a square of its own size. In the colour space `lab`
-    its a and b are scaled back up and joined to the photograph's own lightness, which stays sharp
-    at full resolution, as in `yuv` U and V are to its luma; in `rgb` its picture itself is scaled.
+    The generator sees the whole photograph as a square of its own size. In the colour space `lab`,
+    its a and b are scaled up and joined with the photograph's own lightness, which stays sharp at
+    full resolution. In `yuv`, U and V are joined with the photograph's luma in the same way. In
+    `rgb`, the generator's picture itself is scaled.
     """
 
     def __init__(self, generator: Generator) -> None:
-        """Take a finished network, on the device where it is to work.
+        """Take a trained network, on the device that it is to run on.
 
-        It computes in the type that is fastest there; see `colorgan.models.precision`.
+        It computes in the fastest type of that device; see `colorgan.models.precision`.
         """
         self.generator = generator.eval()
         self.config = generator.config
@@ -48,10 +49,10 @@ class Colorizer:
         self._compiled_paint: Callable[..., Tensor] | None = None
 
     def compile(self, look: bool = True) -> None:
-        """Compile the generator on a CPU; on another device it stays as it is.
+        """Compile the generator for the CPU; on another device this does nothing.
 
         Args:
-            look: compile both of its steps, and not `paint` alone.
+            look: whether to compile both steps of the generator, and not only `paint`.
 
         Raises:
             ColorganError: it cannot be compiled.
@@ -62,19 +63,19 @@ class Colorizer:
         step = Look(self._network)
         with torch.no_grad():
             features = step(example.to(self.dtype))
-        if look and step.encoder is not None:  # otherwise there is nothing in it to be compiled
+        if look and step.encoder is not None:  # otherwise there is nothing to compile
             self._look = compile_network(step, example, dtype=self.dtype)
         self._compiled_paint = compile_network(self._paint, *features, dtype=self.dtype)
 
     def __call__(
         self, photographs: Sequence[Pixels], noise: bool = False, vividness: float = 1.0
     ) -> list[Pixels]:
-        """Colour photographs as one batch; each one's colours depend on itself alone.
+        """Colour photographs as one batch; the colours of each depend on that photograph alone.
 
         Args:
-            photographs: (height, width, 3) uint8 sRGB each, of any sizes; any colour that they
-                have is ignored.
-            noise: keep the generator's dropout, for another colouring every time.
+            photographs: (height, width, 3) uint8 sRGB each, of any sizes; any colour in them is
+                ignored.
+            noise: keep dropout active, so that every call returns another colouring.
             vividness: see `recombine`.
 
         Returns:
@@ -89,36 +90,36 @@ class Colorizer:
         ]
 
     def generate_all(self, photographs: Sequence[Pixels], noise: bool = False) -> Tensor:
-        """As `generate`, of (height, width, 3) uint8 photographs of any sizes, at least one."""
+        """As `generate`, for one or more (height, width, 3) uint8 photographs of any sizes."""
         batch = torch.stack([prepare(photograph, self.config.size) for photograph in photographs])
         return self.generate(batch, noise)
 
     @torch.inference_mode()
     def generate(self, batch: Tensor, noise: bool = False) -> Tensor:
-        """Invent the colours of prepared photographs.
+        """Generate the colours of prepared photographs.
 
         Args:
             batch: (batch, 3, size, size) uint8 sRGB; any colour in it is ignored.
-            noise: keep the generator's dropout.
+            noise: keep dropout active.
 
         Returns:
             (batch, color channels, size, size) float32 in [-1, 1], on the CPU.
         """
         if self.config.color_space == "yuv":
             light, _ = lab.encode(batch, "yuv")
-        else:  # to the last bit as a classifier of this view sees it
+        else:  # bit-identical to the input of a classifier with this view
             pixels = batch.permute(0, 2, 3, 1).cpu().numpy()
             light = torch.from_numpy(lab.lightness(pixels))[:, None] * 2 - 1
         return self.paint(self._look(light.to(self.device, self.dtype)), noise)
 
     @torch.inference_mode()
     def paint(self, features: Sequence[Tensor], noise: bool = False) -> Tensor:
-        """Invent the colours of photographs that an encoder has looked at.
+        """Generate the colours of photographs from their features.
 
         Args:
-            features: what the generator's own encoder, or one that `sees_alike` says to be the
-                same, returns for the photographs; see `Look`.
-            noise: as that of `generate`.
+            features: the features of the photographs, by the generator's own encoder or by a
+                classifier for which `sees_alike` is true; see `Look`.
+            noise: as in `generate`.
 
         Returns:
             As `generate`.
@@ -131,9 +132,9 @@ class Colorizer:
         return color.cpu()
 
     def sees_alike(self, classifier: Classifier) -> bool:
-        """Whether a classifier's `maps` are what the generator's own encoder would see.
+        """Whether a classifier's `maps` equal the features of the generator's own encoder.
 
-        That takes the same weights, the same square of the photograph and the same arithmetic.
+        This requires the same weights, the same view of the photograph, device and dtype.
         """
         generator = self.generator
         return (
@@ -146,21 +147,21 @@ class Colorizer:
 
 
 def prepare(photograph: Pixels, size: int) -> Tensor:
-    """What a generator sees of a (height, width, 3) photograph: (3, size, size) uint8."""
+    """Scale a (height, width, 3) photograph to a generator's input: (3, size, size) uint8."""
     return torch.from_numpy(resize_square(photograph, size).copy()).permute(2, 0, 1)
 
 
 def recombine(
     photograph: Pixels, color: Tensor, color_space: ColorSpace, vividness: float = 1.0
 ) -> Pixels:
-    """Join a photograph and its invented colours at the photograph's own size.
+    """Join a photograph and its generated colours at the photograph's own size.
 
     Args:
-        photograph: (height, width, 3) uint8 sRGB; any colour that it has is ignored.
+        photograph: (height, width, 3) uint8 sRGB; any colour in it is ignored.
         color: (color channels, size, size) floating point in [-1, 1], as `generate` returns it.
-        color_space: that the generator writes.
-        vividness: what the chroma is multiplied by: 0 is gray, 1 what the generator invented, and
-            VIVID the most that is of use.
+        color_space: the colour space that the generator writes.
+        vividness: the factor that multiplies the chroma: 0 gives gray, 1 the generator's colours;
+            VIVID is the largest useful value.
 
     Returns:
         (height, width, 3) uint8 sRGB.
@@ -201,28 +202,28 @@ def grayscale(rgb: Pixels) -> Pixels:
 
 
 def _strips(height: int, width: int) -> Iterator[slice]:
-    """A picture's rows, some at a time."""
+    """Slices of a picture's rows, one per strip."""
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         yield slice(top, min(top + rows, height))
 
 
 class _Stretched:
-    """Colours at a photograph's size, of which only those rows exist that are asked for."""
+    """Colours scaled to a photograph's size; only the requested rows are computed."""
 
     def __init__(self, color: Tensor, height: int, width: int) -> None:
         """Take (channels, size, size) float32 colours, and the size to scale them to in pixels."""
         size = color.shape[1]
         lines = min(height, size)
-        # Antialiasing is of use where the photograph is smaller than what the generator saw. One
-        # direction after the other: at once, PyTorch 2.14 is wrong for what is one pixel wide.
+        # Antialiasing matters where the photograph is smaller than the generator's input. Each
+        # direction is scaled by itself: in one call, PyTorch 2.14 is wrong at a width of one pixel.
         if lines < size:
             color = _interpolate(color, lines, size)
         self._lines = _interpolate(color, lines, width)
         self._step = lines / height
 
     def rows(self, strip: slice) -> Tensor:
-        """(channels, rows, width) float32: bilinear between the lines that there are."""
+        """Compute (channels, rows, width) float32, bilinearly between the stored lines."""
         if self._step == 1:
             return self._lines[:, strip]
         last = self._lines.shape[1] - 1
@@ -233,11 +234,11 @@ class _Stretched:
 
 
 def _interpolate(color: Tensor, height: int, width: int) -> Tensor:
-    """(channels, …, …) colours scaled bilinearly, with antialiasing."""
+    """Scale (channels, …, …) colours bilinearly, with antialiasing."""
     scaled: Tensor = F.interpolate(color[None], (height, width), mode="bilinear", antialias=True)[0]
     return scaled
 
 
 def _to_pixels(rgb: Tensor) -> Pixels:
-    """(3, height, width) sRGB in [0, 1] as (height, width, 3) uint8."""
+    """Convert (3, height, width) sRGB in [0, 1] to (height, width, 3) uint8."""
     return (rgb.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()

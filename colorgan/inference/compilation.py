@@ -1,9 +1,9 @@
-"""Networks compiled for use on a CPU: by PyTorch's inductor, ahead of time, with frozen weights.
+"""Ahead-of-time compilation of networks for a CPU, by PyTorch's inductor with frozen weights.
 
-A network becomes two programs, for one photograph and for four. A batch goes through the second by
-fours, and what is left through the first one by one. A program for batches of any size is slower,
-since inductor packs the weights of transposed convolutions for fixed sizes alone; and so is one for
-eight of pix2pix's U-Net, whose layers then leave the processor's cache.
+Each network becomes two programs, for one photograph and for four. The second one processes a batch
+in fours, and the first one the rest, one by one. A program for any batch size is slower, because
+inductor packs the weights of transposed convolutions only for fixed sizes. For pix2pix's U-Net, so
+is a program for eight, because its layers then no longer fit into the processor's cache.
 
 Programs are machine code, so they never go to storage. They stay in the folder `compiled` of this
 machine's cache (see `colorgan.data.cache`), and the next process loads them within a second.
@@ -29,33 +29,33 @@ from colorgan.data.cache import cache_folder
 from colorgan.errors import ColorganError
 from colorgan.system import cpu_flags
 
-_KEPT = 48  # compiled programs of a machine, those that were used last
+_KEPT = 48  # most recently used programs that a machine keeps
 
-_FOUR = 4  # inputs of the program for several
+_FOUR = 4  # batch size of the second program
 
 
 def compile_network(
     network: nn.Module, *example: Tensor, dtype: torch.dtype = torch.float32
 ) -> Callable[..., Any]:
-    """Compile a network for inputs of one shape, or load what was compiled before.
+    """Compile a network for inputs of one shape, or load its program from the cache.
 
-    Compiling takes a core some 40 seconds.
+    Compilation takes about 40 seconds on one core.
 
     Args:
-        network: in evaluation mode, on the CPU; it stays as it is.
-        example: one input, (1, ...) float32; several where the network takes several.
-        dtype: the type to compute in: float32, or bfloat16 on a processor that multiplies it
-            itself. PyTorch freezes no bfloat16 weights on any other.
+        network: the network, in evaluation mode and on the CPU; it is not changed.
+        example: one input, (1, ...) float32; several if the network takes several.
+        dtype: the type to compute in: float32, or bfloat16 on a processor that has instructions to
+            multiply it. On other processors PyTorch does not freeze bfloat16 weights.
 
     Returns:
-        A function from (batch, ...) inputs of that `dtype` to what the network returns for them: a
-        tensor, or a tuple of several. It computes on as many threads as PyTorch uses now.
+        A function from (batch, ...) inputs of that `dtype` to the network's output for them: a
+        tensor, or a tuple of tensors. It runs on as many threads as PyTorch uses now.
 
     Raises:
         ColorganError: there is no C++ compiler, PyTorch cannot compile the network, or the disk
             is full.
     """
-    # A program reads its inputs in the layout that its example had, whatever they have.
+    # A program assumes that its inputs have the memory layout of its example.
     single = _compiled(network, [each.contiguous() for each in example], dtype)
     repeated = [each.expand(_FOUR, *each.shape[1:]).contiguous() for each in example]
     four = _compiled(network, repeated, dtype)
@@ -84,7 +84,7 @@ def _compiled(
     try:
         if folder:
             return _kept(folder, network, example, dtype)
-        # Without a cache, a program needs its file no longer once it is loaded.
+        # Without a cache, the file is not needed once the program is loaded.
         with TemporaryDirectory(prefix="colorgan-compiled-") as temporary:
             return _load(_compile(network, example, dtype, Path(temporary)))
     except OSError as error:
@@ -94,7 +94,7 @@ def _compiled(
 def _kept(
     folder: Path, network: nn.Module, example: Sequence[Tensor], dtype: torch.dtype
 ) -> Callable[..., Any]:
-    """What the folder has for a network, compiled where it has nothing that can be loaded."""
+    """Load a network's program from the folder; compile it if none there can be loaded."""
     path = folder / f"{_fingerprint(network, example, dtype)}.pt2"
     if path.exists():
         try:
@@ -109,14 +109,14 @@ def _kept(
         made.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    with suppress(FileNotFoundError):  # another process removes them, too
+    with suppress(FileNotFoundError):  # another process may remove them at the same time
         for old in sorted(folder.glob("*.pt2"), key=lambda each: each.stat().st_mtime)[:-_KEPT]:
             old.unlink()
     return loaded
 
 
 def _folder() -> Path | None:
-    """Where compiled networks are kept: nobody else may write there."""
+    """The folder of compiled networks; None if there is none to which only this user can write."""
     cache = cache_folder()
     if cache is None:
         return None
@@ -147,10 +147,10 @@ def _compile(
 
     packed = counters["inductor"]["mkldnn_conv_weight_pack_matcher_count"]
     path = folder / "network.pt2"
-    # One thread: inductor's pool of compiling processes would outlive the work.
+    # One thread: inductor's pool of compiler processes would outlive the work.
     options = {"freezing": True, "compile_threads": 1}
     try:
-        with torch.no_grad():  # inductor freezes no weights that could be trained
+        with torch.no_grad():  # inductor does not freeze weights that could be trained
             program = torch.export.export(
                 copy.deepcopy(network).requires_grad_(False).to(dtype),
                 tuple(each.to(dtype) for each in example),
@@ -167,7 +167,7 @@ def _compile(
 
 
 def _fingerprint(network: nn.Module, example: Sequence[Tensor], dtype: torch.dtype) -> str:
-    """SHA-256 (hex) of all that decides the machine code: weights, code, versions, processor."""
+    """SHA-256 (hex) of all that determines the machine code: weights, code, versions, processor."""
     facts = {
         "network": f"{type(network).__qualname__} {network}",
         "inputs": [[*each.shape] for each in example],

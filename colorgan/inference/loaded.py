@@ -1,4 +1,4 @@
-"""What `colorgan.load` returns: models that are ready to colour photographs in a program."""
+"""The models that `colorgan.load` returns, ready to colour photographs in a program."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ File = str | os.PathLike[str] | bytes
 
 
 class LoadedModels:
-    """Colours photographs however they come; many threads may use it at once.
+    """Colours photographs given as files, images or arrays; many threads may use it at once.
 
     Attributes:
         packages: the references of the packages by model, as {"animals": "animals@VERSION"}. A
@@ -33,7 +33,7 @@ class LoadedModels:
     def __init__(
         self, colorizer: Colorizer | AssembledColorizer, packages: Mapping[str, str]
     ) -> None:
-        """Take finished networks; `load_models` does."""
+        """Take trained networks; callers use `load_models`."""
         self._colorizer = colorizer
         self.packages = dict(packages)
 
@@ -46,20 +46,21 @@ class LoadedModels:
     def __call__(
         self, photograph: File | Image.Image | Pixels, vividness: float = 1.0
     ) -> Image.Image | Pixels:
-        """Colour a photograph; any colour that it has is ignored.
+        """Colour a photograph; any colour in it is ignored.
 
         Args:
-            photograph: a file's path, its bytes, a picture of Pillow's, or uint8 sRGB or gray of
+            photograph: a file's path, its bytes, a Pillow image, or a uint8 array, sRGB or gray, of
                 shape (height, width, 3), (height, width, 1) or (height, width).
-            vividness: what the chroma is multiplied by, from 0, which is gray, to 2.
+            vividness: the factor that multiplies the chroma, from 0, which is gray, to 2.
 
         Returns:
-            The colouring at the photograph's own size and upright: of an array (height, width, 3)
-            uint8 sRGB; otherwise a picture of mode RGB, or RGBA where the photograph has opacity.
+            The colouring, upright and at the photograph's own size: for an array, (height, width,
+            3) uint8 sRGB; otherwise a Pillow image of mode RGB, or RGBA if the photograph has an
+            alpha channel.
 
         Raises:
             ConfigError: the array has another shape or type, or the vividness is out of range.
-            ImageRejected: it is no picture that can be read.
+            ImageRejected: the photograph is not an image that can be read.
             OSError: the file cannot be read.
         """
         if not 0 <= vividness <= VIVID:
@@ -83,7 +84,7 @@ def load_models(
     models: str | Sequence[str] | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
 ) -> LoadedModels:
-    """Load models to colour with; see `colorgan.load`."""
+    """Load models for colouring; see `colorgan.load`."""
     own = open_storage(storage)
     chosen: Storage = open_embedded() if models == EMBEDDED_MODELS else with_embedded(own)
     place = choose_device(device)
@@ -106,7 +107,7 @@ def _open(photograph: File | Image.Image) -> Photograph:
 
 
 def _pixels(array: Pixels) -> Pixels:
-    """An array as (height, width, 3); raises ConfigError where it is no photograph."""
+    """An array as (height, width, 3); raises ConfigError if it is not a photograph."""
     shape = array.shape
     whole = array[..., None] if array.ndim == 2 else array
     if array.dtype != np.uint8 or whole.ndim != 3 or whole.shape[2] not in (1, 3) or not array.size:

@@ -1,4 +1,4 @@
-"""One look at a photograph for both its router and its generator, where they see alike."""
+"""A single pass through the classifier that a router and a generator share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from colorgan.inference.router import Route, Router
 
 @dataclass(frozen=True)
 class Glance:
-    """What one pass of the router's classifier gives.
+    """The result of a pass for one photograph.
 
     Attributes:
-        route: where the photograph is sent.
-        color: as `Colorizer.generate` returns it, (color channels, size, size); None where the
-            route's model has to look for itself.
+        route: the class that the photograph is sent to.
+        color: as `Colorizer.generate` returns it, (color channels, size, size); None if the model
+            of the route has to encode the photograph itself.
     """
 
     route: Route
@@ -26,11 +26,11 @@ class Glance:
 
 
 class OnePass:
-    """A router, and those generators that stand on the very features that it sees.
+    """A router, and the generators whose encoder is its classifier.
 
     Attributes:
         router: the router.
-        painters: the colorizers of the classes whose colours come out of the router's own pass.
+        painters: by class, the colorizers that reuse the features of the router's pass.
     """
 
     def __init__(self, router: Router, colorizers: Mapping[str, Colorizer]) -> None:
@@ -43,14 +43,14 @@ class OnePass:
         }
 
     def compile(self) -> None:
-        """Compile what a pass runs, on a CPU; raises ColorganError."""
+        """Compile the networks of a pass, on a CPU; raises ColorganError."""
         self.router.classifier.compile(compile_network)
         for painter in self.painters.values():
             painter.compile(look=False)
 
     @torch.inference_mode()
     def __call__(self, batch: Tensor) -> list[Glance]:
-        """Route a batch that the router has prepared, and colour what can be coloured with it."""
+        """Route a batch that the router has prepared, and colour the photographs of `painters`."""
         seen = self.router.classifier.look(batch)
         routes = self.router.decide(seen.features, seen.probabilities)
         colors: list[Tensor | None] = [None] * len(routes)
@@ -63,7 +63,7 @@ class OnePass:
 
 
 def by_class(routes: Sequence[Route]) -> dict[str, list[int]]:
-    """The places of the photographs that go to each class."""
+    """The indices of the photographs that go to each class."""
     places: dict[str, list[int]] = {}
     for place, route in enumerate(routes):
         places.setdefault(route.best_class, []).append(place)

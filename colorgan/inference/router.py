@@ -1,4 +1,4 @@
-"""The router: which class a photograph is of, by a classifier's labels or by a trained head."""
+"""The router: it finds a photograph's class by a classifier's labels or by a trained head."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ UNSURE = "unsure"
 
 @dataclass(frozen=True)
 class Route:
-    """Where a photograph is sent.
+    """The class that a photograph is sent to.
 
     Attributes:
         photo_class: the class, or `unsure`.
-        score: the probability that decided: of the winning label, or of the class.
-        scores: by class: the probability of its best label, or of the class itself.
-        label: the name of the ImageNet label that won; None where none did.
+        score: the deciding probability: of the winning label, or of the class.
+        scores: by class, the probability of its best label, or of the class itself.
+        label: the name of the winning ImageNet label; None if no label won.
     """
 
     photo_class: str
@@ -38,7 +38,7 @@ class Route:
 
     @property
     def best_class(self) -> str:
-        """The class itself, also where the router is unsure."""
+        """The class; the most likely one if the router is unsure."""
         if self.photo_class != UNSURE:
             return self.photo_class
         return max(self.scores, key=lambda name: self.scores[name])
@@ -49,9 +49,9 @@ class Router(ABC):
 
     Attributes:
         name: `labels` or `head`.
-        package: of the head, `router@version`; otherwise empty.
-        classes: what it sends to.
-        classifier: what it sees with.
+        package: the head's package, `router@version`; otherwise empty.
+        classes: the classes that it sends photographs to.
+        classifier: the classifier whose outputs it uses.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Router(ABC):
     classifier: Classifier
 
     def prepare(self, photograph: Pixels) -> Tensor:
-        """What the router sees of a (height, width, 3) uint8 photograph, always without colour.
+        """Convert a (height, width, 3) uint8 photograph to the router's input, without its colour.
 
         Returns:
             (1, side, side) uint8.
@@ -73,20 +73,20 @@ class Router(ABC):
 
     @abstractmethod
     def decide(self, features: Tensor, probabilities: Tensor) -> list[Route]:
-        """Route photographs by what the classifier returned for them."""
+        """Route photographs by the classifier's outputs for them."""
 
 
 class LabelRouter(Router):
-    """The rule of the 2018 report on a classifier's ImageNet labels; see classes.toml.
+    """Applies the rule of the 2018 report to a classifier's ImageNet labels; see classes.toml.
 
     Attributes:
-        rule: what the labels say.
+        rule: the classes, their labels, the threshold and the fallback.
     """
 
     name = LABELS
 
     def __init__(self, classifier: Classifier, photo_classes: PhotoClasses) -> None:
-        """Take a classifier, and what its labels say."""
+        """Take a classifier, and the classes with their labels."""
         self.classifier = classifier
         self.classes = photo_classes.names
         self.rule = photo_classes
@@ -115,7 +115,7 @@ class LabelRouter(Router):
 
 
 class HeadRouter(Router):
-    """A trained head on a classifier's features."""
+    """Applies a trained head to a classifier's features."""
 
     name = HEAD
 
@@ -129,13 +129,13 @@ class HeadRouter(Router):
         """Take a trained head and the classifier that it was trained on.
 
         Args:
-            classifier: what it sees with.
-            head: of its features.
-            unsure_below: the probability to be sure from.
-            package: of the head, `router@version`, where it comes from one.
+            classifier: the classifier whose features the head takes.
+            head: the trained head.
+            unsure_below: the probability below which a photograph's class is `unsure`.
+            package: the head's package, `router@version`, if it comes from one.
 
         Raises:
-            ConfigError: the classifier's weights are other ones.
+            ConfigError: the head was trained on other weights of the classifier.
         """
         if classifier.fingerprint() != head.config.classifier_sha256:
             raise ConfigError(
@@ -166,23 +166,23 @@ def open_router(
     device: torch.device | None = None,
     exact: bool = False,
 ) -> Router:
-    """The router that a configuration names.
+    """Load the router that a configuration names.
 
-    `auto` is the one that fits the models in storage (see choose_router), or, where none does, the
-    one that it would be without models: a router can be used alone.
+    `auto` names the router that fits the models in storage (see choose_router). If none fits, it
+    names the router that would be chosen without models, because a router can be used alone.
 
     Args:
-        config: which one.
-        storage: where the head's package is.
-        device: where the classifier is to work.
+        config: the options for the choice of a router.
+        storage: the storage of the head's package.
+        device: the device that the classifier is to run on.
         exact: keep the classifier in float32, which measurements need; otherwise it computes in the
-            type that is fastest on the device.
+            fastest type of the device.
 
     Raises:
-        ConfigError: an option cannot be used.
+        ConfigError: an option is invalid.
         NotInStorage: no head has been trained.
         Corrupt: a file cannot be read.
-        ColorganError: the classifier's weights cannot be had.
+        ColorganError: the classifier's weights are not available.
     """
     if config.router != LABELS:
         config = choose_lone_router(config, storage).config

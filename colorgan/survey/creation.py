@@ -1,4 +1,4 @@
-"""A new survey: which photographs of a report it asks about."""
+"""Creating a survey: the choice of the photographs of a report that it asks about."""
 
 import random
 import secrets
@@ -12,9 +12,9 @@ from colorgan.evaluation.results import ASSEMBLED, Report
 from colorgan.names import GENERAL, check_name
 from colorgan.survey.documents import THREADS, Question, Survey, now, survey_key
 
-MODELS = (ASSEMBLED, GENERAL, "hypercolumn")  # that are compared where a report has them
+MODELS = (ASSEMBLED, GENERAL, "hypercolumn")  # compared by default, if a report has them
 MAX_QUESTIONS = 200
-MAX_MODELS = 9  # a digit of the keyboard chooses each
+MAX_MODELS = 9  # each is chosen by a digit of the keyboard
 
 
 def create_survey(
@@ -25,18 +25,18 @@ def create_survey(
     left_out: Collection[str] = (),
     name: str | None = None,
 ) -> Survey:
-    """Choose photographs of a report, as many of each class, and store the survey.
+    """Choose photographs of a report, balanced across classes, and store the survey.
 
     Args:
-        report: finished, with the pictures of all models.
-        questions: how many; where the classes don't divide it, some have one more.
-        seed: of the choice and of the questions' order.
-        models: to compare; without, those of MODELS that the report has.
-        left_out: ids or sources of photographs that must not be asked.
-        name: of the survey; without, it gets one that nobody guesses.
+        report: a finished report, with the pictures of all models.
+        questions: number of questions; if the classes do not divide it, some have one more.
+        seed: seed of the choice and of the questions' order.
+        models: the models to compare; by default those of MODELS that the report has.
+        left_out: ids or sources of photographs that must not be asked about.
+        name: the survey's name; by default one that nobody can guess.
 
     Raises:
-        ConfigError: an argument cannot be used, or there are too few photographs for it.
+        ConfigError: an argument is invalid, or there are too few photographs for it.
         NotInStorage: the report is not finished, or a picture is missing.
     """
     storage = report.storage
@@ -101,7 +101,7 @@ def _photographs(report: Report, models: Sequence[str]) -> pd.DataFrame:
 def _choose(
     photographs: pd.DataFrame, classes: Sequence[str], questions: int, rng: random.Random
 ) -> list[tuple[str, str]]:
-    """Ids and classes of photographs, balanced over the classes, in a random order."""
+    """Choose ids and classes of photographs, balanced across classes and in a random order."""
     there = {
         label: photographs.loc[photographs["class"] == label, "photo"].tolist() for label in classes
     }

@@ -1,4 +1,4 @@
-"""A survey in storage: what is asked, and whether it is closed."""
+"""A survey in storage: its questions, and whether it is closed."""
 
 import json
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from colorgan.storage import Storage
 from colorgan.storage.documents import read_all, read_document
 
 SCHEMA_VERSION = 1
-THREADS = 10  # that read answers and look for pictures; S3 takes as many connections at once
+THREADS = 10  # for reading answers and looking for pictures; the S3 client has 10 connections
 
 _ROOT = "surveys"
 
 
 @dataclass(frozen=True)
 class Question:
-    """One photograph, and who coloured it.
+    """One photograph, and the models that coloured it.
 
     Attributes:
-        photo: its id in the report.
-        photo_class: its class.
+        photo: the photograph's id in the report.
+        photo_class: the photograph's class.
         models: the contestants to choose from, as the report names them.
     """
 
@@ -34,17 +34,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Survey:
-    """What is asked: a survey's survey.json.
+    """A survey: its survey.json.
 
     Attributes:
-        name: the survey's, and its address.
-        created: UTC, ISO 8601.
-        report: whose pictures are shown.
-        models: that are compared, in the order in which tables show them.
-        seed: that chose the photographs.
-        questions: in the order in which they are asked; the first is number 1.
-        secret: hexadecimal; signs what participants are given, and is never given to them.
-        closed: UTC, ISO 8601; empty while answers are taken.
+        name: the survey's name, which is part of its address.
+        created: time of creation, UTC, ISO 8601.
+        report: the report whose pictures are shown.
+        models: the models compared, in the order in which tables show them.
+        seed: the seed of the choice of photographs.
+        questions: the questions, in the order in which they are asked; the first is number 1.
+        secret: the hexadecimal key that signs what participants get; they never get the key itself.
+        closed: time of closing, UTC, ISO 8601; empty while answers are taken.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Survey:
 
     @classmethod
     def from_json(cls, data: bytes, key: str) -> "Survey":
-        """Read a survey.json; raises Corrupt where it is not one."""
+        """Read a survey.json; raises Corrupt if it is not one."""
 
         def build(fields: dict[str, Any]) -> "Survey":
             fields["models"] = tuple(fields["models"])
@@ -94,9 +94,9 @@ def list_surveys(
     """All surveys, the oldest first.
 
     Args:
-        storage: where they are.
-        on_fault: is told why a survey cannot be read; the others are listed all the same. Without,
-            the first such error is raised.
+        storage: the storage of the surveys.
+        on_fault: called with the error of each survey that cannot be read; the others are listed.
+            Without it, the first such error is raised.
     """
     names = [name for name in storage.folders(_ROOT) if storage.exists(survey_key(name))]
     surveys = read_all(names, lambda name: open_survey(storage, name), on_fault)
@@ -104,7 +104,7 @@ def list_surveys(
 
 
 def close_survey(storage: Storage, name: str) -> Survey:
-    """Take no more answers; a survey that is closed stays as it is. Raises as open_survey."""
+    """Stop taking answers; a closed survey stays as it is. Raises as open_survey."""
     survey = open_survey(storage, name)
     if not survey.closed:
         survey = replace(survey, closed=now())
@@ -123,5 +123,5 @@ def answers_folder(name: str) -> str:
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601."""
+    """The current time, UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""The votes of a survey, counted."""
+"""Counting the votes of a survey."""
 
 import json
 from collections import Counter
@@ -18,21 +18,21 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Tally:
-    """What came of a survey.
+    """The result of a survey.
 
     A *vote* is one participant's answer to one question. `low` and `high` bound the `share` of the
-    votes with 95 % confidence (Wilson), as if all votes were independent of each other. A question
-    is *won* by the model with the most votes and *lost* by that with the fewest; on a tie it counts
-    for each of the tied, and `won_tied` and `lost_tied` say how many of the questions are such. A
-    question without votes is neither won nor lost.
+    votes with 95 % confidence (Wilson), on the assumption that all votes are independent. A
+    question is *won* by the model with the most votes and *lost* by the one with the fewest. A tie
+    counts for each of the tied models; `won_tied` and `lost_tied` are the numbers of these
+    questions. A question without votes is neither won nor lost.
 
     Attributes:
-        participants: who answered at least once.
-        votes: of all.
-        questions: a line a question and model: question, photo, class, model, votes, share, low,
-            high, won, lost, won_tied, lost_tied (the report's figure 10).
-        models: a line a model: model, questions, votes, share, low, high, mean and sd (of the
-            votes a question; the sample's SD), won, lost, won_tied, lost_tied (its table 1).
+        participants: number of participants who answered at least once.
+        votes: number of votes.
+        questions: one line per question and model: question, photo, class, model, votes, share,
+            low, high, won, lost, won_tied, lost_tied (figure 10 of the 2018 report).
+        models: one line per model: model, questions, votes, share, low, high, mean and sd (of the
+            votes per question; the sample's SD), won, lost, won_tied, lost_tied (its table 1).
         classes: the same by class: class, model, … (its table 2).
     """
 
@@ -43,7 +43,7 @@ class Tally:
     classes: pd.DataFrame
 
     def to_dict(self) -> dict[str, Any]:
-        """The same for JSON; what cannot be computed is None."""
+        """The same for JSON; values that cannot be computed are None."""
         return {
             "participants": self.participants,
             "votes": self.votes,
@@ -54,7 +54,7 @@ class Tally:
 
 
 def tally(survey: Survey, answers: Sequence[Answer]) -> Tally:
-    """Count the votes; see Tally for what is counted how."""
+    """Count the votes; see Tally for the definitions."""
     counts = Counter((answer.question, answer.model) for answer in answers)
     table = pd.DataFrame(
         [
@@ -81,7 +81,7 @@ def tally(survey: Survey, answers: Sequence[Answer]) -> Tally:
 
 
 def survey_frames(report: Report) -> dict[str, pd.DataFrame]:
-    """What people have answered by now about a report's pictures, by the titles of the tables."""
+    """The results so far of the surveys on a report's pictures, by the titles of the tables."""
     frames = {}
     for survey in list_surveys(report.storage):
         if survey.report != report.evaluation.name:
@@ -120,7 +120,7 @@ def _summary(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def _with_shares(table: pd.DataFrame, totals: Iterable[int]) -> pd.DataFrame:
-    """A table of `votes` with their share of the totals, and the bounds of that."""
+    """Add the share of the totals that the `votes` of a table have, and its bounds."""
     shares = [_share(votes, total) for votes, total in zip(table["votes"], totals, strict=True)]
     share, low, high = zip(*shares, strict=True)
     return table.assign(share=share, low=low, high=high)

@@ -1,1 +1,1 @@
-"""Sweeps: one model trained with different hyper-parameters, and what came of each trial."""
+"""Sweeps: one model trained with different hyper-parameters, and the results of each trial."""

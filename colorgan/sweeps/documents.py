@@ -1,15 +1,15 @@
-"""A sweep: one model trained with different hyper-parameters, and looked at on the way.
+"""A sweep: one model trained with different hyper-parameters, and evaluated during training.
 
-runs/<sweep>/sweep.json                                     what is swept: see Sweep
-runs/<sweep>/photographs/<photo>/{gray,original}.webp       what every trial colours
-runs/<sweep>/trials/<trial>/trial.json                      how it stands: see TrialState
+runs/<sweep>/sweep.json                                     the sweep's plan: see Sweep
+runs/<sweep>/photographs/<photo>/{gray,original}.webp       the photographs that trials colour
+runs/<sweep>/trials/<trial>/trial.json                      its state: see TrialState
 runs/<sweep>/trials/<trial>/history.json                    its epochs: see History
-runs/<sweep>/trials/<trial>/checkpoints/…                   from which it goes on
-runs/<sweep>/trials/<trial>/epochs/<epoch>/<photo>.webp     the photographs as it coloured them
+runs/<sweep>/trials/<trial>/checkpoints/…                   the state from which it continues
+runs/<sweep>/trials/<trial>/epochs/<epoch>/<photo>.webp     its colourings of the photographs
 runs/<sweep>/trials/<trial>/epochs/<epoch>/generator.safetensors
-runs/<sweep>/trials/<trial>/epochs/<epoch>/version-….json   what it is published as, if it is
+runs/<sweep>/trials/<trial>/epochs/<epoch>/version-….json   the version it is published as, if any
 runs/<sweep>/tensorboard/<trial>/events.out.tfevents.<epoch>
-runs/<sweep>/results.csv                                    a line for every trial and epoch
+runs/<sweep>/results.csv                                    one line per trial and epoch
 """
 
 import json
@@ -32,9 +32,9 @@ from colorgan.training.config import TrainingConfig, stored_config
 from colorgan.training.records import EpochRecord
 
 SCHEMA_VERSION = 1
-SHOWN = 8  # photographs that every trial colours at every evaluated epoch
+SHOWN = 8  # photographs that every trial colours after every evaluated epoch
 
-# By name: what a trial is judged by, and whether less of it is better.
+# The metrics that trials are compared by, and whether lower values are better.
 METRICS = {
     "val_l1": True,
     "val_psnr": False,
@@ -44,7 +44,7 @@ METRICS = {
 }
 
 
-# What evaluated epochs alone have.
+# The metrics that only evaluated epochs have.
 JUDGED = ("semantic", "frechet", "hue_frechet", "colorfulness")
 
 
@@ -54,7 +54,7 @@ class TrialPlan:
 
     Attributes:
         name: unique within the sweep.
-        values: the hyper-parameters that the sweep varies, as this trial starts with them.
+        values: the trial's initial values of the hyper-parameters that the sweep varies.
     """
 
     name: str
@@ -63,19 +63,19 @@ class TrialPlan:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is swept: a sweep's sweep.json.
+    """The plan of a sweep: its sweep.json.
 
     Attributes:
-        name: the sweep's.
-        created: UTC, ISO 8601.
-        dataset: name and fingerprint.
+        name: the sweep's name.
+        created: time of creation, UTC, ISO 8601.
+        dataset: name and fingerprint of the dataset.
         model: a class, `general` or `hypercolumn`.
         training: the hyper-parameters that no trial varies, and the defaults of the others.
-        trials: what each trial varies.
-        eval_every: epochs from one evaluation to the next; the last epoch always is one.
-        classifier: that gives the semantic score and the features of the Fréchet distance; empty
-            for neither.
-        photographs: of the validation split, that every trial colours: see `photo_id`.
+        trials: the trials.
+        eval_every: epochs between evaluations; the last epoch is always evaluated.
+        classifier: the classifier of the semantic score and of the Fréchet distance; empty for
+            neither.
+        photographs: ids of the validation photographs that every trial colours; see `photo_id`.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Sweep:
         raise NotInStorage(f"sweep {self.name!r} has no trial {name!r}: there are {known}")
 
     def config(self, values: Mapping[str, Any]) -> TrainingConfig:
-        """All hyper-parameters of a trial of these values; raises ConfigError."""
+        """All hyper-parameters of a trial with these values; raises ConfigError."""
         return self.training.replaced(values)
 
     def evaluates(self, epoch: int, config: TrainingConfig) -> bool:
@@ -106,19 +106,19 @@ class Sweep:
         return epoch % self.eval_every == 0 or epoch == config.epochs
 
     def key(self, *parts: str) -> str:
-        """A key of the sweep's."""
+        """The storage key of one of the sweep's files."""
         return "/".join((f"runs/{self.name}", *parts))
 
     def picture_key(self, trial: str, epoch: int, photo: str) -> str:
-        """Where a trial's colouring of a photograph is."""
+        """The key of a trial's colouring of a photograph after an evaluated epoch."""
         return self.key("trials", trial, "epochs", f"{epoch:05d}", f"{photo}.webp")
 
     def weights_key(self, trial: str, epoch: int) -> str:
-        """Where a trial's generator is, as it was after an evaluated epoch."""
+        """The key of the weights of a trial's generator after an evaluated epoch."""
         return self.key("trials", trial, "epochs", f"{epoch:05d}", "generator.safetensors")
 
     def photograph_key(self, photo: str, kind: str) -> str:
-        """Where a photograph is, `gray` or `original`."""
+        """The key of a photograph, whose kind is `gray` or `original`."""
         return self.key("photographs", photo, f"{kind}.webp")
 
     def to_json(self) -> bytes:
@@ -127,7 +127,7 @@ class Sweep:
 
     @classmethod
     def from_json(cls, data: bytes, key: str) -> "Sweep":
-        """Read a sweep.json; raises Corrupt where it is not one."""
+        """Read a sweep.json; raises Corrupt if it is not one."""
 
         def build(fields: dict[str, Any]) -> "Sweep":
             trials = tuple(TrialPlan(**trial) for trial in fields["trials"])
@@ -142,17 +142,17 @@ class Sweep:
 
 @dataclass(frozen=True)
 class TrialState:
-    """How a trial stands: its trial.json.
+    """The state of a trial: its trial.json.
 
     Attributes:
         status: "waiting", "running", "done", "stopped" (by the scheduler, before its last epoch),
             or "failed".
-        values: as in its plan, but for what a scheduler has changed since.
-        epoch: the last one done.
-        updated: when this was written, in seconds since the Unix epoch.
-        device: that it trains on.
-        error: why it failed, in a sentence.
-        inherited: what it took over from better trials, and when, a sentence each.
+        values: the values of its plan, with the changes of a scheduler since.
+        epoch: number of epochs done.
+        updated: time of writing, in seconds since the Unix epoch.
+        device: the device that it trains on.
+        error: the cause of a failure, in a sentence.
+        inherited: a sentence on each state that it took over from a better trial.
     """
 
     status: str = "waiting"
@@ -165,26 +165,25 @@ class TrialState:
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the trial has nothing left to train."""
         return self.status in ("done", "stopped")
 
 
 @dataclass(frozen=True)
 class EvaluatedEpoch:
-    """What a trial's generator was after an epoch, on the validation split.
+    """The metrics of a trial's generator after an epoch, on the validation split.
 
     Attributes:
-        epoch: counted from 1.
-        seconds: of training until then, all epochs together.
+        epoch: the epoch's number, counted from 1.
+        seconds: time spent training until then, over all epochs.
         val_l1: mean absolute error in a and b of Lab.
         val_psnr: PSNR in sRGB, in dB.
-        semantic: mean semantic score of the photographs whose class has labels; None where there
-            are none, or no classifier.
-        frechet: distance of the classifier's features from those of the originals; None without,
-            and of few photographs.
+        semantic: mean semantic score of the photographs whose class has labels; None if there are
+            none, or no classifier.
+        frechet: Fréchet distance of the colourings from the originals in the classifier's features;
+            None without a classifier, and if there are too few photographs.
         hue_frechet: the same after every colouring has been given its original's mean chroma.
-        colorfulness: the mean colourfulness as a share of the originals'; None where those are
-            gray.
+        colorfulness: mean colourfulness as a share of the originals'; None if those are gray.
     """
 
     epoch: int
@@ -198,31 +197,31 @@ class EvaluatedEpoch:
 
     @property
     def judged(self) -> dict[str, float | None]:
-        """What evaluated epochs have beside the figures of every epoch."""
+        """The metrics that only evaluated epochs have."""
         return {name: getattr(self, name) for name in JUDGED}
 
 
 @dataclass(frozen=True)
 class History:
-    """A trial's history.json: a record of every epoch, and of every evaluated one."""
+    """A trial's history.json: the records of all epochs, and the metrics of evaluated ones."""
 
     epochs: tuple[EpochRecord, ...] = ()
     evaluations: tuple[EvaluatedEpoch, ...] = ()
 
 
 def create_sweep(storage: Storage, sweep: Sweep, rows: Sequence[Row]) -> bool:
-    """Start a sweep, or go on with one of the same options.
+    """Start a sweep, or continue one that has the same options.
 
     Args:
-        storage: where sweeps are.
-        sweep: what to sweep.
-        rows: its photographs.
+        storage: the storage of the sweeps.
+        sweep: the sweep's plan.
+        rows: the photographs that its trials colour.
 
     Returns:
-        Whether it had been started before.
+        Whether the sweep had been started before.
 
     Raises:
-        ConfigError: it was started with other options, or a trial's cannot be.
+        ConfigError: the sweep was started with other options, or a trial's options are invalid.
     """
     for trial in sweep.trials:
         base = sweep.config(trial.values).start_from
@@ -244,7 +243,7 @@ def create_sweep(storage: Storage, sweep: Sweep, rows: Sequence[Row]) -> bool:
 
 
 def _goes_on(storage: Storage, sweep: Sweep) -> bool:
-    """True where the sweep in storage has the same options; raises ConfigError where it has not."""
+    """True if the sweep in storage has the same options; raises ConfigError if it has others."""
     before, now = (asdict(each) for each in (open_sweep(storage, sweep.name), sweep))
     differing = [name for name in now if name != "created" and now[name] != before[name]]
     if differing:
@@ -259,8 +258,8 @@ def open_sweep(storage: Storage, name: str) -> Sweep:
     """A sweep by its name.
 
     Raises:
-        NotInStorage: there is none; the message lists those that there are.
-        Corrupt: it cannot be read.
+        NotInStorage: there is no such sweep; the message lists the existing ones.
+        Corrupt: the sweep cannot be read.
     """
     key = f"runs/{check_name('sweep', name)}/sweep.json"
     if not storage.exists(key):
@@ -276,10 +275,10 @@ def list_sweeps(storage: Storage) -> list[str]:
 
 
 def shown_rows(dataset: Dataset, model: str) -> list[Row]:
-    """The photographs of the validation split that a sweep shows, spread evenly over it.
+    """The validation photographs that a sweep shows, spread evenly over the split.
 
     Raises:
-        ColorganError: the model has none.
+        ColorganError: the model has no validation photograph.
     """
     classes = dataset.model_classes(model)
     count = dataset.check_split(classes, "val")
@@ -290,7 +289,7 @@ def shown_rows(dataset: Dataset, model: str) -> list[Row]:
 
 
 def read_state(storage: Storage, sweep: Sweep, trial: str) -> TrialState:
-    """How a trial stands; raises Corrupt."""
+    """Read the state of a trial; raises Corrupt."""
     key = sweep.key("trials", trial, "trial.json")
     if not storage.exists(key):
         return TrialState(values=sweep.trial(trial).values)
@@ -303,7 +302,7 @@ def read_state(storage: Storage, sweep: Sweep, trial: str) -> TrialState:
 
 
 def write_state(storage: Storage, sweep: Sweep, trial: str, state: TrialState) -> None:
-    """Write how a trial stands, as of now."""
+    """Write the state of a trial, with the current time."""
     fields = asdict(replace(state, updated=time.time()))
     document = {**fields, "schema_version": SCHEMA_VERSION}
     key = sweep.key("trials", trial, "trial.json")
@@ -311,7 +310,7 @@ def write_state(storage: Storage, sweep: Sweep, trial: str, state: TrialState) -
 
 
 def read_history(storage: Storage, sweep: Sweep, trial: str) -> History:
-    """A trial's epochs until now; raises Corrupt."""
+    """Read the epochs of a trial so far; raises Corrupt."""
     key = sweep.key("trials", trial, "history.json")
     if not storage.exists(key):
         return History()
@@ -326,14 +325,14 @@ def read_history(storage: Storage, sweep: Sweep, trial: str) -> History:
 
 
 def write_history(storage: Storage, sweep: Sweep, trial: str, history: History) -> None:
-    """Write a trial's epochs until now."""
+    """Write the epochs of a trial so far."""
     document = {**asdict(history), "schema_version": SCHEMA_VERSION}
     data = json.dumps(document, indent=1) + "\n"
     storage.put(sweep.key("trials", trial, "history.json"), data.encode())
 
 
 def in_words(values: Mapping[str, Any]) -> str:
-    """Hyper-parameters in a line."""
+    """Hyper-parameters as one line of text."""
     return ", ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in values.items()

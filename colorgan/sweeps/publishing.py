@@ -1,4 +1,4 @@
-"""A trial's generator, as it was after an evaluated epoch, as a model package."""
+"""Publishing a trial's generator, as of an evaluated epoch, as a model package."""
 
 from dataclasses import asdict
 
@@ -21,15 +21,15 @@ from colorgan.training.vividness import enlivened
 
 
 def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelCard:
-    """Publish a trial's generator, as it was after an evaluated epoch, as a model package.
+    """Publish a trial's generator, as of an evaluated epoch, as a model package.
 
-    The same epoch of a trial is published once; after that, its package is returned.
+    An epoch of a trial is published only once; later calls return its package.
 
     Args:
-        storage: where the sweep is, and the package goes.
-        name: the sweep's.
-        trial: the trial's.
-        epoch: an evaluated one.
+        storage: the storage of the sweep and of the package.
+        name: the sweep's name.
+        trial: the trial's name.
+        epoch: an evaluated epoch.
 
     Raises:
         NotInStorage: there is no such sweep, trial or evaluated epoch.
@@ -52,12 +52,12 @@ def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelC
         generator.load_state_dict(load(storage.get(key)))
     except NotInStorage:
         raise
-    except Exception as error:  # safetensors and PyTorch have each their own
+    except Exception as error:  # safetensors and PyTorch raise exception types of their own
         raise Corrupt(f"{key} cannot be read: {error}") from None
     dataset = open_dataset(storage, sweep.dataset["name"])
     records = [record for record in history.epochs if record.epoch <= epoch]
     metrics = {**asdict(records[-1]), **evaluated.judged}
-    if config.colorfulness and sweep.model != HYPERCOLUMN:  # as `train_model` publishes it
+    if config.colorfulness and sweep.model != HYPERCOLUMN:  # as in `train_model`
         limit = int(SpeedConfig().photo_memory_gib * 2**30)
         classes = dataset.model_classes(sweep.model)
         val = PhotoBank.load(dataset, classes, "val", config.size, limit)

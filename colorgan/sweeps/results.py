@@ -1,4 +1,4 @@
-"""What the trials of a sweep have come to: tables, the best epoch, lines for a log."""
+"""The results of a sweep's trials: tables, the best epoch, and lines for a log."""
 
 import io
 import math
@@ -21,11 +21,11 @@ from colorgan.training.progress import format_seconds
 
 
 def sweep_table(storage: Storage, sweep: Sweep) -> pd.DataFrame:
-    """Every epoch of every trial, a line each.
+    """A table with one line per trial and epoch.
 
     Returns:
-        The columns trial and status, what the sweep varies, the fields of EpochRecord, and
-        JUDGED, which only evaluated epochs have.
+        The columns trial, status, the hyper-parameters that the sweep varies, the fields of
+        EpochRecord, and JUDGED, which only evaluated epochs have.
     """
     lines = []
     for plan in sweep.trials:
@@ -55,7 +55,7 @@ class Best:
 
 
 def best_epoch(storage: Storage, sweep: Sweep, metric: str) -> Best | None:
-    """The best evaluated epoch of all trials by a metric of METRICS; None where none has it."""
+    """The best evaluated epoch of all trials by a metric of METRICS; None if none has a value."""
     candidates = [
         (value if METRICS[metric] else -value, Best(plan.name, evaluated))
         for plan in sweep.trials
@@ -75,7 +75,7 @@ def write_results(storage: Storage, sweep: Sweep) -> str:
 
 
 def trials_table(storage: Storage, sweep: Sweep) -> Table:
-    """Every trial as it stands after its last evaluated epoch, a line each."""
+    """A table of the trials as of their last evaluated epochs, one line each."""
     table = Table("trial", "status", *sweep.trials[0].values, "epochs", "time", "L1", "PSNR")
     for heading in ("semantic", "Fréchet", "of hues", "colourfulness"):
         table.add_column(heading)
@@ -107,7 +107,7 @@ def failures(storage: Storage, sweep: Sweep) -> list[str]:
 
 
 def epoch_line(storage: Storage, sweep: Sweep, trial: str, evaluated: EvaluatedEpoch) -> str:
-    """An evaluated epoch of a trial, and the time that the trial still needs, in a line."""
+    """A line for the log: a trial's evaluated epoch, and the time that the trial still needs."""
     state = read_state(storage, sweep, trial)
     config = sweep.config(state.values)
     left = (config.epochs - evaluated.epoch) * evaluated.seconds / evaluated.epoch
@@ -124,5 +124,5 @@ def epoch_line(storage: Storage, sweep: Sweep, trial: str, evaluated: EvaluatedE
 
 
 def metric_text(value: float | None, digits: int) -> str:
-    """A metric for people; `-` where it is missing or not finite."""
+    """A metric as text for people; `-` if it is missing or not finite."""
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"

@@ -1,4 +1,4 @@
-"""A trial of a sweep: its training, and what is looked at on the way."""
+"""A trial of a sweep: its training, and the evaluations during it."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,19 +45,19 @@ _BATCH = 16
 
 
 class Judge:
-    """What the classifier sees in the validation photographs as a generator colours them."""
+    """Measures a generator's colourings of the validation photographs with a classifier."""
 
     def __init__(self, dataset: Dataset, model: str, val: PhotoBank, name: str) -> None:
-        """Load the classifier, and look at the originals.
+        """Load the classifier, and compute its features of the originals.
 
         Args:
-            dataset: the photographs'.
-            model: whose validation split it is.
+            dataset: the dataset of the photographs.
+            model: the model whose validation photographs are used.
             val: the same photographs, as squares.
-            name: the classifier's.
+            name: the classifier's name.
 
         Raises:
-            ColorganError: its weights cannot be had.
+            ColorganError: the classifier's weights are not available.
         """
         self._classifier = load_classifier(name)
         self._val = val
@@ -67,10 +67,10 @@ class Judge:
         self._reference, _ = self._look(list(val.pixels))
 
     def __call__(self, generator: Generator) -> dict[str, float | None]:
-        """The mean semantic score and the Fréchet distances, as `EvaluatedEpoch` names them.
+        """Compute the mean semantic score and the Fréchet distances, named as in `EvaluatedEpoch`.
 
-        The score is that of the photographs whose class has labels, None where none has; the
-        distances are None where there are fewer photographs than `FEWEST_PHOTOGRAPHS`.
+        The score is over the photographs whose class has labels, and None if none has; the
+        distances are None if there are fewer photographs than `FEWEST_PHOTOGRAPHS`.
         """
         colorizer = Colorizer(generator)
         colored: list[Pixels] = []
@@ -105,21 +105,21 @@ class Judge:
 
 
 def _unit(pictures: Sequence[Pixels]) -> torch.Tensor:
-    """(batch, 3, height, width) in [0, 1] of pictures of one size."""
+    """Stack pictures of one size as (batch, 3, height, width) in [0, 1]."""
     return torch.from_numpy(np.stack(list(pictures))).permute(0, 3, 1, 2).float() / 255
 
 
 @dataclass(frozen=True)
 class TrialRun:
-    """A trial, and where and how it is trained.
+    """A trial, and how to train it.
 
     Attributes:
-        storage: where the sweep is.
+        storage: the storage of the sweep.
         sweep: the sweep.
         trial: the trial's name.
-        device: where to train.
+        device: the device to train on.
         speed: how to use the device.
-        checkpoint_every: epochs between checkpoints; every evaluated epoch has one, too.
+        checkpoint_every: epochs between checkpoints; every evaluated epoch also has one.
     """
 
     storage: Storage
@@ -130,7 +130,7 @@ class TrialRun:
     checkpoint_every: int
 
     def state(self, trial: str | None = None) -> TrialState:
-        """How this trial, or another one of the sweep, stands."""
+        """The state of this trial, or of another one of the sweep."""
         return read_state(self.storage, self.sweep, trial or self.trial)
 
     def checkpoints(self, trial: str | None = None) -> Checkpoints:
@@ -141,28 +141,28 @@ class TrialRun:
 def run_trial(
     run: TrialRun, values: Mapping[str, Any] | None = None, inherit_from: str = ""
 ) -> Iterator[EvaluatedEpoch]:
-    """Train a trial from its last checkpoint to its last epoch, and evaluate it on the way.
+    """Train a trial from its last checkpoint to its last epoch, and evaluate it during training.
 
-    It is the training of `colorgan train`: that of the same hyper-parameters ends with the same
-    weights.
+    The training is the same as that of `colorgan train`: with the same hyper-parameters, it ends
+    with the same weights.
 
     Args:
         run: the trial, and how to train it.
-        values: what it varies, where a scheduler has changed it.
-        inherit_from: a trial to take networks and optimisers over from, instead of its own, unless
-            it has reached its last epoch meanwhile.
+        values: the trial's values of the varied hyper-parameters, if a scheduler has changed them.
+        inherit_from: another trial, whose networks and optimisers the trial takes over instead of
+            continuing from its own; ignored if they have already done all epochs.
 
     Yields:
-        Every evaluated epoch, once everything about it is in storage.
+        Every evaluated epoch, once all its files are in storage.
 
     Raises:
-        ColorganError: the dataset cannot be read, or the training diverged; trial.json says so.
+        ColorganError: the dataset cannot be read, or the training diverged; trial.json records it.
     """
     state = run.state()
     if inherit_from:
         donor = run.state(inherit_from)
         if donor.epoch >= run.sweep.config(values or state.values).epochs:
-            values, inherit_from = None, ""  # with it nothing would be left to train
+            values, inherit_from = None, ""  # otherwise nothing would be left to train
     state = replace(
         state,
         status="running",
@@ -204,7 +204,7 @@ def _train(run: TrialRun, state: TrialState, inherit_from: str) -> Iterator[Eval
         write_state(storage, sweep, trial, state)
         if evaluated:
             yield evaluated
-    if state.status != "done":  # its last epoch was done before, when it was stopped
+    if state.status != "done":  # it was stopped after its last epoch
         write_state(storage, sweep, trial, replace(state, epoch=training.epoch, status="done"))
 
 
@@ -215,10 +215,10 @@ def _restore(
     state: TrialState,
     inherit_from: str,
 ) -> TrialState:
-    """Load what a trial goes on with: another trial's state, its own, or the package of its base.
+    """Load the networks that a trial continues from: another trial's, its own, or its base's.
 
     Returns:
-        The trial's state, in which stands what it has inherited.
+        The trial's state, which records what it has inherited.
     """
     if inherit_from:
         run.checkpoints(inherit_from).restore(training, inherit=True)
@@ -235,7 +235,7 @@ def _restore(
 
 
 class _Evaluator:
-    """Evaluates a trial's generator, and stores its weights, its colourings and its events."""
+    """Evaluates a trial's generator; stores its weights, its colourings and TensorBoard events."""
 
     def __init__(self, run: TrialRun, dataset: Dataset, val: PhotoBank) -> None:
         storage, sweep = run.storage, run.sweep
@@ -249,7 +249,7 @@ class _Evaluator:
         }
 
     def __call__(self, training: Training) -> EvaluatedEpoch:
-        """Evaluate the generator as it is after the training's last epoch."""
+        """Evaluate the generator as of the training's latest epoch."""
         record = training.history[-1]
         generator = training.interpolated()
         pictures = self._color(generator, record.epoch)

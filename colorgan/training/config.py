@@ -1,4 +1,4 @@
-"""Everything that a user can set of a training; it can be read without PyTorch."""
+"""All options of a training. Importing this module does not import PyTorch."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ Rate = Annotated[float, Field(gt=0)]
 
 @dataclass(frozen=True)
 class TrainingConfig(GeneratorConfig):
-    """Everything that decides a training's result: the generator's architecture and these.
+    """Everything that determines a training's result, including the generator's architecture.
 
     Raises:
-        ConfigError: a value cannot be used.
+        ConfigError: a value is invalid.
     """
 
     phases: str = option(
@@ -138,7 +138,7 @@ class TrainingConfig(GeneratorConfig):
     seed: NaturalNumber = option(0, "of the weights, the order, the crops and the dropout")
 
     def check(self) -> None:
-        """Check what the fields' types cannot say; raises ConfigError."""
+        """Check what the fields' types cannot express; raises ConfigError."""
         self.architecture("")
         _ = self.phase_list, self.perceptual_names
         names = [name for name, _ in self.discriminator_weights]
@@ -150,7 +150,7 @@ class TrainingConfig(GeneratorConfig):
             raise ConfigError("--chroma and --colorfulness need --color-space lab")
 
     def replaced(self, values: Mapping[str, Any]) -> TrainingConfig:
-        """This configuration with other values, by the names of any version; raises ConfigError."""
+        """A copy with other values, named as in any version of colorgan; raises ConfigError."""
         changes: dict[str, Any] = renamed(values)
         return replace(self, **changes)
 
@@ -161,12 +161,12 @@ class TrainingConfig(GeneratorConfig):
 
     @property
     def discriminator_weights(self) -> list[tuple[str, float]]:
-        """The discriminators that the phases with an adversary have, and their weights."""
+        """Names and weights of the discriminators in phases with an adversary."""
         return parse_terms("--discriminators", self.discriminators, DISCRIMINATORS)
 
     @property
     def perceptual_names(self) -> tuple[str, ...]:
-        """The classifiers whose features the losses look at."""
+        """Names of the classifiers whose features the losses use."""
         if not self.perceptual:
             return (self.encoder,)
         return tuple(name for name, _ in parse_terms("--perceptual", self.perceptual, BACKBONES))
@@ -178,7 +178,7 @@ class TrainingConfig(GeneratorConfig):
 
     @property
     def sees_colors(self) -> bool:
-        """Whether a loss looks at the features that classifiers have of a coloured picture."""
+        """Whether a loss uses classifiers' features of coloured pictures."""
         names = [name for name, _ in self.discriminator_weights]
         perceptual = any(phase.has_perceptual_term for phase in self.phase_list)
         perceptual = perceptual and self.lambda_perceptual > 0
@@ -186,15 +186,15 @@ class TrainingConfig(GeneratorConfig):
 
     @property
     def has_fixed_encoder(self) -> bool:
-        """Whether the generator stands on a classifier's features that no step changes."""
+        """Whether the generator's encoder is a frozen classifier."""
         return self.generator == "encoder_unet" and self.encoder_rate == 0
 
     def objective(self, model: str, epochs: int | None = None) -> str:
-        """What a model's generator learns by, in words.
+        """The objective of a model's generator, as text for people.
 
         Args:
-            model: its name.
-            epochs: how many are done; all of them where None.
+            model: the model's name.
+            epochs: number of epochs done; None means all.
         """
         if model == HYPERCOLUMN:
             return "distance of U and V, as they are and blurred"
@@ -215,7 +215,7 @@ class TrainingConfig(GeneratorConfig):
         return f"{', '.join(words)}; {in_words(phases, progress)}"
 
     def architecture(self, model: str) -> GeneratorConfig | EncoderUNetConfig | HypercolumnConfig:
-        """The part that decides the architecture of a model's network."""
+        """The architecture of a model's network."""
         if model == HYPERCOLUMN:
             return HypercolumnConfig(self.size, self.width, self.backbone)
         if self.generator == "encoder_unet":
@@ -234,7 +234,7 @@ class TrainingConfig(GeneratorConfig):
 
 @dataclass(frozen=True)
 class SpeedConfig(Configuration):
-    """How a training runs on its device; `auto` is what was measured to be fastest there."""
+    """How a training uses its device; `auto` is the setting that measured fastest there."""
 
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto",
@@ -279,7 +279,7 @@ class SpeedConfig(Configuration):
         return self.prefetch == "on" or (self.prefetch == "auto" and device.type == "cuda")
 
     def keeps_features_on(self, device: torch.device) -> bool:
-        """Whether the features of an encoder that does not learn are kept for the device."""
+        """Whether a training on the device caches the features of a frozen encoder."""
         return self.keep_features != "off" and device.type == "cpu"
 
     def channels_last_on(self, device: torch.device, fixed_encoder: bool) -> bool:
@@ -290,13 +290,13 @@ class SpeedConfig(Configuration):
 
 
 def stored_config(fields_of: Mapping[str, Any]) -> TrainingConfig:
-    """A configuration from a document that any version of colorgan wrote.
+    """Read a configuration from a document that any version of colorgan wrote.
 
-    An option that is newer than the document has its default, which changes nothing; one that has
-    another name today is read as that, and one that is gone is left out.
+    Options newer than the document get their defaults, which keep the old behaviour. Renamed
+    options are read under their new names, and removed ones are ignored.
 
     Raises:
-        ConfigError: a value cannot be used.
+        ConfigError: a value is invalid.
     """
     names = {field.name for field in fields(TrainingConfig)}
     known: dict[str, Any] = renamed(fields_of)
@@ -304,9 +304,9 @@ def stored_config(fields_of: Mapping[str, Any]) -> TrainingConfig:
 
 
 def stored_objective(card: ModelCard) -> str:
-    """What a stored model has learned by, for people; empty where its card does not say it.
+    """The objective of a stored model, as text for people; empty if its card does not tell it.
 
-    Older cards hold the hyper-parameters from which it follows, and not the objective itself.
+    Older cards lack the objective, which then follows from their hyper-parameters.
     """
     if card.objective or not card.training or not card.colors:
         return card.objective
@@ -317,7 +317,7 @@ def stored_objective(card: ModelCard) -> str:
 
 
 def by_objective(configs: Mapping[str, TrainingConfig]) -> dict[str, list[str]]:
-    """The models that learn by each objective, in words."""
+    """The models of each objective; the keys are objectives as text."""
     found: dict[str, list[str]] = {}
     for model, config in configs.items():
         found.setdefault(config.objective(model), []).append(model)

@@ -1,10 +1,10 @@
-"""Network interpolation: what is published stands between the regression and the adversary.
+"""Network interpolation: the published weights lie between regression and adversarial training.
 
-A generator that learns against an adversary dares more colours, and makes more mistakes: a thing in
-two hues, a red face. The mean of its weights and of those that it had before is a network whose
-pictures lie between those of both (Wang et al. 2018, ESRGAN, section 3.4), at no cost in use.
-A training that begins with its adversary from random weights has nothing to go back to, and keeps
-what it learns.
+A generator trained against an adversary writes bolder colours and makes more mistakes, such as an
+object in two hues or a red face. The mean of its weights before and after that phase is a network
+whose pictures lie between those of both (Wang et al. 2018, ESRGAN, section 3.4), at no cost in
+inference. A training that begins with its adversary, from random weights, has no earlier state and
+publishes what it learns.
 """
 
 import copy
@@ -17,25 +17,25 @@ from colorgan.training.states import copied
 
 
 class Interpolation:
-    """The weighted mean of a generator and of what it was before its adversary.
+    """The weighted mean of a generator and its state before adversarial training.
 
     Attributes:
-        before: the generator's state before its first step against an adversary; empty until then.
+        before: the generator's state before the first step with an adversary; empty until then.
     """
 
     def __init__(self, weight: float) -> None:
-        """Take the weight of the generator as it is, in [0, 1]."""
+        """Take the weight of the current generator, in [0, 1]."""
         self._weight = weight
         self.before: dict[str, Tensor] = {}
 
     def begin(self, generator: Generator) -> None:
-        """Note the state before the first adversarial step; later calls change nothing."""
+        """Save the state before the first step with an adversary; later calls do nothing."""
         if self._weight < 1 and not self.before:
             self.before = copied(generator.state_dict())
 
     @torch.no_grad()
     def __call__(self, generator: Generator) -> Generator:
-        """The mean; the generator itself where there is nothing to average."""
+        """Return the mean, or the generator itself where there is nothing to average."""
         if not self.before:
             return generator
         mean = copy.deepcopy(generator)

@@ -1,8 +1,8 @@
-"""The training of one network on one device: a loop that yields a record an epoch.
+"""The training of one network on one device: a loop that yields a record per epoch.
 
-`steps` says what a step does, and `phases` when it does it. Every epoch draws its order, crops,
-flips and dropout from (seed, epoch) alone, and phases are counted in steps, so a training that
-continues from a checkpoint does the same as one that was never stopped.
+`steps` defines the training steps, and `phases` when each is taken. The order, crops, flips and
+dropout of an epoch depend on (seed, epoch) alone, and phases are counted in steps, so a training
+that continues from a checkpoint gives the same result as one that was never stopped.
 """
 
 import copy
@@ -59,18 +59,20 @@ from colorgan.training.validation import Validated, Validation
 if TYPE_CHECKING:
     from colorgan.models.classifiers import Classifier
 
-_DISCRIMINATOR = "discriminator"  # before the names of its tensors
-_NEAREST = "nearest."  # before the names of the tensors of the state that is nearest until now
-_BEFORE = "before."  # and of the state before the adversary
-_VALIDATION_BATCH = 64  # photographs that a GPU validates at a time, at least
+# Prefixes of the names of tensors in a checkpoint.
+_DISCRIMINATOR = "discriminator"
+_NEAREST = "nearest."  # the generator's state at the lowest Fréchet distance so far
+_BEFORE = "before."  # the generator's state before the adversary
+
+_VALIDATION_BATCH = 64  # least number of photographs that a GPU validates at a time
 
 
 class Training:
     """The state of one training: networks, optimisers, epochs done.
 
     Attributes:
-        config: what is trained.
-        generator: the network that is kept: the one that learns, or the average of what it was.
+        config: the training's configuration.
+        generator: the network that is kept: the one that learns, or its running average.
         history: a record for every epoch done.
     """
 
@@ -83,18 +85,18 @@ class Training:
         speed: SpeedConfig | None = None,
         model: str = "",
     ) -> None:
-        """Set up the networks with weights drawn from the seed.
+        """Create the networks, with weights drawn from the seed.
 
         Args:
-            config: how to train.
-            train: training photographs, as large as `load_banks` reads them.
+            config: the training's configuration.
+            train: training photographs, of the size that `load_banks` gives them.
             val: validation photographs, of the crops' size.
-            device: where to train.
-            speed: how to use the device; the defaults where None.
-            model: what is trained; its objective is `TrainingConfig.objective`.
+            device: the device to train on.
+            speed: how to use the device; None means the defaults.
+            model: the model's name, which decides between a GAN and the hypercolumn network.
 
         Raises:
-            ColorganError: the backbone's weights cannot be had.
+            ColorganError: the backbone's weights are not available.
         """
         self._speed = speed = speed or SpeedConfig()
         self.config = config
@@ -102,7 +104,7 @@ class Training:
         self._train, self._val = (
             keep_on_device(bank, device, speed.gpu_photo_share) for bank in (train, val)
         )
-        self._rows: tuple[FeatureBank, FeatureBank] | None = None  # of both, once they are there
+        self._rows: tuple[FeatureBank, FeatureBank] | None = None  # train and val, once computed
         self._device = device
         self._autocast = partial(
             torch.autocast, device.type, torch.bfloat16, enabled=speed.bfloat16_on(device)
@@ -113,12 +115,12 @@ class Training:
         self._space = config.architecture(model).color_space
         self._has_fixed_encoder = _has_fixed_encoder(config, model)
         self._create(model)
-        self._nearest: dict[str, Tensor] = {}  # the generator of the record with that distance
+        self._nearest: dict[str, Tensor] = {}  # the generator at the lowest distance
         knows = bool(config.start_from) or not self._phases[0].has_adversary
         self._interpolation = Interpolation(config.interpolation if knows else 1.0)
 
     def _create(self, model: str) -> None:
-        """Draw the networks, and give them their optimisers."""
+        """Create the networks and their optimisers."""
         config, device, speed = self.config, self._device, self._speed
         adversarial = any(phase.has_adversary for phase in self._phases)
         loaded, networks = Classifiers(), []
@@ -129,7 +131,7 @@ class Training:
                 learner.encoder.requires_grad_(config.encoder_rate > 0)
             if config.sees_colors and not isinstance(learner, HypercolumnNetwork):
                 networks = [loaded.features(name).to(device) for name in config.perceptual_names]
-            # They draw their weights last, so those of the generator do not depend on them.
+            # Created last, so that the generator's initial weights do not depend on them.
             if adversarial:
                 self._discriminators = create_discriminators(config, learner, networks)
         self._validation = Validation(self._ruler(loaded))
@@ -154,9 +156,10 @@ class Training:
             self._steps.oppose(self._discriminators, self._adam_d)
 
     def _ruler(self, classifiers: Classifiers) -> "Classifier | None":
-        """The encoder's classifier, where the photographs' distance is to be measured.
+        """The encoder's classifier if the Fréchet distance is to be measured, otherwise None.
 
-        The paper's generator needs no classifier, and loads one only where that is to choose.
+        The paper's U-Net needs no classifier; one is loaded for it only if the distance chooses
+        the published epoch.
         """
         chooses = self.config.publish == "nearest"
         measured = chooses or isinstance(self._learner, EncoderUNetGenerator)
@@ -168,7 +171,7 @@ class Training:
 
     @property
     def epoch(self) -> int:
-        """How many epochs are done."""
+        """Number of epochs done."""
         return len(self.history)
 
     def run(
@@ -176,15 +179,15 @@ class Training:
         observe: Callable[[float], None] = lambda fraction: None,
         prepare: Callable[[float], None] = lambda fraction: None,
     ) -> Iterator[EpochRecord]:
-        """Train the epochs that are left.
+        """Train the remaining epochs.
 
         Args:
             observe: called after every step with the fraction of the epoch that is done.
-            prepare: called with the fraction that is done of looking at the photographs once,
-                before the first epoch, where that is of use.
+            prepare: called with the fraction done while the features of all photographs are
+                computed, which a frozen encoder needs before the first epoch.
 
         Yields:
-            A record after every epoch; the state can be saved before the next.
+            A record after every epoch; the state can be saved before the next one starts.
 
         Raises:
             TrainingDiverged: a loss is not a finite number.
@@ -199,7 +202,7 @@ class Training:
             yield record
 
     def _look_once(self, prepare: Callable[[float], None]) -> None:
-        """Compute what a fixed encoder sees of all photographs, if there is room to keep it."""
+        """Compute a frozen encoder's features of all photographs, if there is room to keep them."""
         config, banks = self.config, (self._train, self._val)
         if not (self._has_fixed_encoder and self._speed.keeps_features_on(self._device)):
             return
@@ -220,7 +223,7 @@ class Training:
         rng = np.random.default_rng([config.seed, epoch])
         steps = math.ceil(len(self._train) / config.batch_size)
         schedule = Schedule(self._phases, steps * config.epochs, config.decay_share)
-        # Losses stay on the device until the epoch's end: reading one would wait for the device.
+        # Losses stay on the device until the epoch ends: reading one would wait for the device.
         totals = torch.zeros(3, device=self._device)
         self._learner.train()
         photographs = self._rows[0] if self._rows else self._train
@@ -267,14 +270,14 @@ class Training:
         )
 
     def _sample(self, batch: Tensor) -> Sample:
-        """A batch of photographs, or of their rows, as a step takes it."""
+        """The input of a step, from a batch of photographs or of their feature rows."""
         if self._rows:
             return self._sampler.of_rows(batch, self.config.size)
         return self._sampler.of_photographs(batch)
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
-        """Move the average a little towards the learner's weights after a step, counted from 1."""
+        """Update the running average of the weights after a step, counted from 1."""
         # The first weights are random, so they are forgotten quickly.
         decay = min(self.config.average, (1 + step) / (10 + step))
         kept, learned = self.generator.state_dict(), self._learner.state_dict()
@@ -285,10 +288,14 @@ class Training:
 
     @torch.no_grad()
     def validate(self, distance: bool = False) -> Validated:
-        """What the interpolated network makes of the validation photographs, with its distance."""
+        """Measure the interpolated network on the validation photographs.
+
+        Args:
+            distance: whether to also measure the Fréchet distance; see `Validation`.
+        """
         generator = self.interpolated().eval()
         size = self.config.batch_size
-        if self._device.type == "cuda":  # which has room for many, without their gradients
+        if self._device.type == "cuda":  # without gradients there is room for more
             size = max(size, _VALIDATION_BATCH)
         rows = self._rows[1].in_order(size) if self._rows else repeat(None)
 
@@ -302,7 +309,7 @@ class Training:
             return self._validation(pairs(batches), distance)
 
     def _colors(self, generator: Generator, lightness: Tensor, rows: Tensor | None) -> Tensor:
-        """What a generator writes, as large as the lightness."""
+        """The generator's colours, scaled to the size of the lightness."""
         with self._autocast():
             if rows is None:
                 colors: Tensor = generator(lightness)
@@ -311,17 +318,17 @@ class Training:
             return scaled(generator.decode(self._sample(rows).features), lightness)
 
     def _moved(self, batches: Batches, photographs: Photographs) -> Batches:
-        """Batches of some photographs on the device."""
+        """Move batches to the device, unless their photographs are there already."""
         if isinstance(photographs, DevicePhotographs):
             return batches
         return on_device(batches, self._device, self._speed.prefetch_on(self._device))
 
     def interpolated(self) -> Generator:
-        """The network that an epoch is measured by, and that is published: see `interpolation`."""
+        """The network that is validated and published; see `interpolation`."""
         return self._interpolation(self.generator)
 
     def published(self) -> tuple[Generator, EpochRecord]:
-        """The network that is published, and the record of its epoch: see `publish`."""
+        """The network to publish and the record of its epoch; see `TrainingConfig.publish`."""
         if self.config.publish == "last" or not self._nearest:
             return self.interpolated(), self.history[-1]
         chosen = copy.deepcopy(self.generator)
@@ -330,7 +337,7 @@ class Training:
         return chosen, min(measured, key=lambda record: record.val_distance or 0.0)
 
     def snapshot(self) -> Snapshot:
-        """The whole state, as it is between two epochs."""
+        """Copy the whole state; to be called between two epochs."""
         return Snapshot(
             epoch=self.epoch,
             tensors={
@@ -345,15 +352,15 @@ class Training:
         )
 
     def load(self, files: Mapping[str, bytes], inherit: bool = False) -> None:
-        """Go on from a checkpoint.
+        """Continue from a checkpoint.
 
         Args:
-            files: of a snapshot.
-            inherit: take it from a training of the same networks, whatever its other options.
+            files: the files of a snapshot.
+            inherit: accept a training with the same networks and other options.
 
         Raises:
-            ConfigError: it belongs to a training with other options.
-            Corrupt: it cannot be read.
+            ConfigError: the checkpoint belongs to a training with other options or networks.
+            Corrupt: the checkpoint cannot be read.
         """
         then, tensors, history = read_files(files)
         if not inherit and then != self.config:
@@ -370,7 +377,7 @@ class Training:
         self._rows = None
 
     def start_from(self, generator: Generator) -> None:
-        """Begin with a trained generator's weights; raises ConfigError where they do not fit."""
+        """Start from a trained generator's weights; raises ConfigError if they do not fit."""
         if generator.config != self.generator.config:
             raise ConfigError(
                 f"it cannot start from a network of another architecture: {generator.config}"
@@ -380,13 +387,13 @@ class Training:
         self._rows = None
 
     def oppose_with(self, files: Mapping[str, bytes]) -> None:
-        """Begin with the discriminators of another training, those of the same name and shape.
+        """Start from another training's discriminators, where name and shape are the same.
 
         Args:
-            files: of its snapshot; none changes nothing.
+            files: the files of its snapshot; if empty, nothing changes.
 
         Raises:
-            Corrupt: they cannot be read.
+            Corrupt: the files cannot be read.
         """
         _, theirs, _ = read_files(files) if files else (None, {}, None)
         for name, network in (self._discriminators or {}).items():
@@ -399,7 +406,7 @@ class Training:
         """Every tensor of the state by name; the tensors are the state's own, not copies.
 
         Args:
-            stored: names of a state that is to be loaded; there is room for Adam's part of it.
+            stored: names in a state about to be loaded; the missing moments of Adam are created.
         """
         tensors: dict[str, Tensor] = {}
         if self.generator is not self._learner:
@@ -420,7 +427,7 @@ def load_banks(
     """
     classes = dataset.model_classes(model)
     limit = int((speed or SpeedConfig()).photo_memory_gib * 2**30)
-    # What is looked at once is not cropped.
+    # Photographs whose features are computed once are not cropped.
     side = config.size if _has_fixed_encoder(config, model) else round(config.size * JITTER)
     return (
         PhotoBank.load(dataset, classes, "train", side, limit, config.photographs, config.balance),
@@ -429,5 +436,5 @@ def load_banks(
 
 
 def _has_fixed_encoder(config: TrainingConfig, model: str) -> bool:
-    """Whether a model's generator stands on features that no step changes."""
+    """Whether a model's generator has a frozen encoder."""
     return config.has_fixed_encoder and model != HYPERCOLUMN

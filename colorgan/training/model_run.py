@@ -42,20 +42,20 @@ def train_model(
 ) -> ModelResult:
     """Train one model from its last checkpoint to its last epoch, and publish it.
 
-    A storage that goes away for some minutes costs that time and nothing else.
+    If storage does not answer for some minutes, the training waits and then continues.
 
     Args:
         spec: what to train.
-        device: where.
+        device: the device to train on.
         node: address of this machine, for the record.
         observe: called after every step with the fraction of the epoch that is done; a returned
             request is honoured before the next step.
         record: called after every epoch.
         saved: called after every checkpoint with the seconds that it took.
-        say: called now and then with a line on what is done before the first epoch.
+        say: called at intervals with a line about the preparation for the first epoch.
 
     Returns:
-        The result; its status is "stopped" where `observe` asked for that.
+        The result; its status is "stopped" if `observe` asked for that.
 
     Raises:
         ColorganError: the dataset cannot be read, or the training diverged.
@@ -100,7 +100,7 @@ class _Stopped(Exception):  # noqa: N818 - it is a request, not an error
 
 @dataclass
 class _Keeper:
-    """Saves a training's epochs, and honours requests between two of its steps."""
+    """Saves a training's epochs, and honours requests between steps."""
 
     storage: Storage
     spec: ModelRun
@@ -120,7 +120,7 @@ class _Keeper:
         self._unsaved = snapshot
 
     def save(self) -> None:
-        """Save the epoch in memory, if it has not been saved before."""
+        """Save the epoch in memory, unless it has been saved already."""
         snapshot = self._unsaved
         if snapshot is None:
             return
@@ -132,7 +132,7 @@ class _Keeper:
         self.saved(time.monotonic() - began)
 
     def step(self, fraction: float) -> None:
-        """Honour what is asked for after a step; raises _Stopped."""
+        """Honour a request made after a step; raises _Stopped."""
         request = self.observe(fraction)
         if request:
             self.save()
@@ -140,7 +140,7 @@ class _Keeper:
             raise _Stopped
 
     def prepare(self, fraction: float) -> None:
-        """The same before the first epoch, with a word on its progress now and then."""
+        """Honour requests before the first epoch, and report its preparation at intervals."""
         self.step(0.0)
         if time.monotonic() - self._said > _SAY_SECONDS:
             self._said = time.monotonic()
@@ -148,7 +148,7 @@ class _Keeper:
 
 
 def _start_from_base(storage: Storage, spec: ModelRun, training: Training) -> None:
-    """Begin with the base's generator, and with its discriminators where it is of this run."""
+    """Start from the base's generator and, if this run trained it, its discriminators."""
     base = retry_transient(lambda: find_base(storage, spec.run, spec.training.start_from))
     models = with_embedded(storage)
     training.start_from(retry_transient(lambda: load_generator(models, base)))
@@ -163,9 +163,9 @@ def _ended(
     """The result of a training that ends now.
 
     Args:
-        begun: what was known of it at its beginning, and its status.
-        history: the epochs that are done.
-        metrics: of the epoch whose state is published.
+        begun: the result as known at the beginning, with its final status.
+        history: the epochs done.
+        metrics: the metrics of the epoch whose state is published.
     """
     speed = sum(each.images_per_second for each in history) / len(history) if history else None
     return replace(

@@ -1,4 +1,4 @@
-"""A training's networks before their first step, their optimisers, and what they draw from."""
+"""Creating a training's networks and optimisers, and seeding its random numbers."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -21,18 +21,19 @@ from colorgan.models.semantic import SemanticDiscriminator
 from colorgan.models.unet import UNetGenerator
 from colorgan.training.config import TrainingConfig
 
-Autocast = Callable[[], AbstractContextManager[Any]]  # enters the precision of the arithmetic
+# Creates a context that sets the precision of the arithmetic.
+Autocast = Callable[[], AbstractContextManager[Any]]
 
 
 class Classifiers:
-    """Pretrained classifiers, each of which is loaded once."""
+    """Loads pretrained classifiers, and keeps those on the CPU."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without any."""
         self._loaded: dict[str, Classifier] = {}
 
     def whole(self, name: str, device: torch.device | None = None) -> Classifier:
-        """A classifier as it is, on the CPU or on another device; raises ColorganError."""
+        """The classifier itself, on the CPU or another device; raises ColorganError."""
         if device and device.type != "cpu":
             return load_classifier(name, device=device)
         if name not in self._loaded:
@@ -40,26 +41,26 @@ class Classifiers:
         return self._loaded[name]
 
     def network(self, name: str) -> nn.Module:
-        """A copy of a classifier's network, which may be trained or replaced."""
+        """A copy of a classifier's network, which the caller may train or change."""
         return copy.deepcopy(self.whole(name).network)
 
     def features(self, name: str) -> Features:
-        """A classifier's features, frozen."""
+        """A frozen feature extractor of a classifier."""
         return Features(name, self.network(name)).requires_grad_(False)
 
 
 def create_generator(
     config: TrainingConfig, model: str, classifiers: Classifiers | None = None
 ) -> Generator:
-    """A model's network before its training; its weights are drawn from PyTorch's random state.
+    """Create a model's untrained network, with weights drawn from PyTorch's random state.
 
     Args:
-        config: of the training.
-        model: its name.
-        classifiers: where its backbone's weights come from.
+        config: the training's configuration.
+        model: the model's name.
+        classifiers: source of the backbone's pretrained weights.
 
     Raises:
-        ColorganError: the backbone's weights cannot be had.
+        ColorganError: the backbone's weights are not available.
     """
     network = (classifiers or Classifiers()).network
     architecture = config.architecture(model)
@@ -73,12 +74,12 @@ def create_generator(
 def create_discriminators(
     config: TrainingConfig, generator: Generator, classifiers: Sequence[Features]
 ) -> nn.ModuleDict:
-    """The discriminators that a training's configuration names, by name.
+    """Create the discriminators of a training, by name.
 
     Args:
-        config: of the training.
-        generator: whose pictures they judge.
-        classifiers: whose features of those the discriminator `features` judges.
+        config: the training's configuration.
+        generator: the generator whose pictures they judge.
+        classifiers: the classifiers whose features the discriminator `features` judges.
     """
     channels, width = config.color_channels, config.discriminator_width
     found: dict[str, nn.Module] = {}
@@ -95,7 +96,7 @@ def create_discriminators(
 
 
 def generators_adam(network: nn.Module, config: TrainingConfig, fused: bool) -> torch.optim.Adam:
-    """Adam for a generator; `share` of a group is that of the learning rate which it has."""
+    """Adam for a generator; the `share` of a parameter group multiplies its learning rate."""
     own: list[nn.Parameter] = []
     pretrained: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
@@ -112,13 +113,13 @@ def generators_adam(network: nn.Module, config: TrainingConfig, fused: bool) -> 
 def discriminators_adam(
     networks: nn.ModuleDict, config: TrainingConfig, fused: bool
 ) -> torch.optim.Adam:
-    """Adam for discriminators, a group each."""
+    """Adam for discriminators, with one parameter group for each."""
     return torch.optim.Adam(
         [
             {
                 "params": list(network.parameters()),
                 "share": config.discriminator_rate,
-                # pix2pix's own; or those of Projected GANs (Sauer et al. 2021).
+                # As in pix2pix, or as in Projected GANs (Sauer et al. 2021).
                 "betas": (config.beta1, 0.999) if name == "patches" else (0.0, 0.99),
             }
             for name, network in networks.items()
@@ -130,7 +131,7 @@ def discriminators_adam(
 
 @contextmanager
 def seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
-    """Draw from (seed, epoch) inside, and leave the caller's random state as it was."""
+    """Seed PyTorch by (seed, epoch) inside, and restore the caller's random state after."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
         yield

@@ -1,6 +1,6 @@
-"""What the generators learn by: the terms of the losses.
+"""The terms of the training losses.
 
-Channels of lightness and colour lie in [-1, 1]; losses are scalars, with their gradients.
+Channels of lightness and colour lie in [-1, 1]; losses are scalars with gradients.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,12 +14,12 @@ from colorgan.models.backbones import Features
 from colorgan.models.projected import judged_places
 from colorgan.training.networks import Autocast
 
-_LOOKED_AT = 128  # px, by classifiers
-_COMPARED = 28  # px, the side at which the colours of places are compared
-_OFFSETS = (1, 2, 4, 8)  # px, how far those places lie apart
+_LOOKED_AT = 128  # px, the largest side that classifiers get
+_COMPARED = 28  # px, the side at which `incoherence` compares colours
+_OFFSETS = (1, 2, 4, 8)  # px, the distances at which it compares them
 
 Logits = Sequence[Tensor]
-Seen = list[list[Tensor]]  # by classifier, its features from fine to coarse: (batch, channels, ...)
+Seen = list[list[Tensor]]  # per classifier, features from fine to coarse: (batch, channels, ...)
 
 
 def perceptual_distance(
@@ -28,11 +28,11 @@ def perceptual_distance(
     """Distance of two batches in classifiers' features (Johnson et al. 2016, section 3.2).
 
     Args:
-        seen: by classifier, its features of what was coloured: (batch, channels, height, width).
-        wanted: the same of what it should be.
+        seen: per classifier, its features of the colourings: (batch, channels, height, width).
+        wanted: the same for the originals.
 
     Returns:
-        The mean over all features of the L1 distance as a share of the original's mean activation.
+        The L1 distance as a share of the originals' mean activation, averaged over all features.
     """
     distances = [
         (one.float() - other.float()).abs().mean() / other.float().abs().mean()
@@ -43,16 +43,16 @@ def perceptual_distance(
 
 
 def incoherence(fake: Tensor, real: Tensor) -> Tensor:
-    """By how much colours differ between two places where those of the photograph do not.
+    """How much more the colours of two places differ than they do in the photograph.
 
         mean over places p and offsets d of  max(0, |G(x)(p + d) - G(x)(p)| - |y(p + d) - y(p)|)
 
-    An adversary asks for colours where L1 has none to give, and each part of a thing may get a
-    colour of its own. This term does not mind which colour a thing has, but that it has two.
+    An adversary demands colour where L1 leaves it open, and each part of an object may get a colour
+    of its own. This term penalises a second colour within an object, whichever the first one is.
 
     Args:
-        fake: (batch, channels, side, side) of a side of 2 px or more.
-        real: the same of what it should be.
+        fake: (batch, channels, side, side), with a side of at least 2 px.
+        real: the originals, of the same shape.
     """
     side = min(_COMPARED, fake.shape[-1])
     fake, real = F.adaptive_avg_pool2d(fake, side), F.adaptive_avg_pool2d(real, side)
@@ -66,18 +66,18 @@ def incoherence(fake: Tensor, real: Tensor) -> Tensor:
 
 
 def _steps(channels: Tensor, offset: int, along: int) -> Tensor:
-    """Euclidean distances of the colours that lie `offset` pixels apart along a dimension."""
+    """Euclidean distances between colours that are `offset` pixels apart along a dimension."""
     count = channels.shape[along] - offset
     difference = channels.narrow(along, offset, count) - channels.narrow(along, 0, count)
     return (difference.square().sum(dim=1) + 1e-6).sqrt()
 
 
 def chroma_distance(fake: Tensor, real: Tensor) -> Tensor:
-    """Euclidean distance on U and V, and on both blurred by 3 and by 5 pixels (Dahl 2016).
+    """Euclidean distance of U and V, unblurred and blurred by 3 and by 5 pixels (Dahl 2016).
 
     Args:
         fake: (batch, 2, side, side).
-        real: the same of what it should be.
+        real: the originals, of the same shape.
     """
     difference = fake - real
     distances = [_blurred(difference, size).square().sum(dim=1) for size in (1, 3, 5)]
@@ -86,11 +86,11 @@ def chroma_distance(fake: Tensor, real: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """What a discriminator and its generator learn by, of (batch, 1, ...) logits at several places.
+    """The losses of a discriminator and its generator, given lists of (batch, 1, ...) logits.
 
     Attributes:
-        judge: the discriminator's loss, of its logits of real and of generated pictures.
-        deceive: the generator's, of the logits of its pictures.
+        judge: the discriminator's loss, given the logits of real and of generated pictures.
+        deceive: the generator's loss, given the logits of its pictures.
     """
 
     judge: Callable[[Logits, Logits], Tensor]
@@ -98,7 +98,7 @@ class AdversarialLoss:
 
 
 def _cross_entropy(real: Logits, fake: Logits) -> Tensor:
-    # It is halved, to slow the discriminator against the generator (Isola et al., section 3.3).
+    # Halved to slow the discriminator relative to the generator (Isola et al., section 3.3).
     return 0.5 * (_verdict(real, 1.0) + _verdict(fake, 0.0))
 
 
@@ -108,7 +108,7 @@ def _not_saturating(fake: Logits) -> Tensor:
 
 
 def _verdict(logits: Logits, verdict: float) -> Tensor:
-    """Binary cross-entropy of logits against one verdict for all."""
+    """Binary cross-entropy of all logits against the same target."""
     return _mean(
         F.binary_cross_entropy_with_logits(each.float(), torch.full_like(each, verdict).float())
         for each in logits
@@ -134,29 +134,32 @@ HINGE = AdversarialLoss(_hinge, _raise_logits)  # Lim and Ye 2017
 
 
 class FrozenClassifiers:
-    """The classifiers that losses see coloured pictures with."""
+    """The frozen classifiers whose features the losses use."""
 
     def __init__(self, networks: Sequence[Features], autocast: Autocast) -> None:
-        """Take the networks on their device, and the precision of their arithmetic."""
+        """Take networks that are on their device, and the precision of their arithmetic."""
         self.networks = tuple(networks)
         self._autocast = autocast
 
     def __call__(self, rgb: Tensor) -> Seen:
-        """What they see in (batch, 1 or 3, ...) pictures in [0, 1], gray or sRGB."""
-        if rgb.shape[-1] > _LOOKED_AT:  # which would cost more than all else
+        """Compute the features of (batch, 1 or 3, ...) pictures in [0, 1], gray or sRGB."""
+        if rgb.shape[-1] > _LOOKED_AT:  # which would cost more than the rest of a step
             size = (_LOOKED_AT, _LOOKED_AT)
             rgb = F.interpolate(rgb, size, mode="bilinear", antialias=True, align_corners=False)
         with self._autocast():
             return [network(rgb * 2 - 1) for network in self.networks]
 
     def judged(self, lightness: Tensor) -> Seen:
-        """Of what they see in (batch, 1, ...) lightness in [-1, 1], what discriminators judge."""
+        """Compute those features of (batch, 1, ...) lightness that discriminators judge.
+
+        The lightness lies in [-1, 1].
+        """
         seen = zip(self.networks, self((lightness + 1) / 2), strict=True)
         return [[maps[place] for place in judged_places(network)] for network, maps in seen]
 
 
 def _blurred(channels: Tensor, size: int) -> Tensor:
-    """Channels under a Gaussian of `size` pixels, of OpenCV's standard deviation for that size."""
+    """Blur by a Gaussian of `size` pixels, with OpenCV's standard deviation for that size."""
     if size == 1:
         return channels
     offsets = torch.arange(size, device=channels.device, dtype=channels.dtype) - size // 2

@@ -1,9 +1,9 @@
-"""The phases of a training: what is learned in which part of it, and at what learning rate.
+"""The phases of a training: their objectives, lengths and learning rates.
 
     --phases regression:12+critic:1+adversarial:6
 
-The numbers are relative lengths. A training counts its steps, so that a phase may begin within an
-epoch, and the same phases serve any number of epochs.
+The numbers are relative lengths. Phases are counted in steps, so a phase can begin within an epoch,
+and the same phases fit any number of epochs.
 """
 
 import math
@@ -20,13 +20,13 @@ _WITH_ADVERSARY: tuple[Objective, ...] = ("critic", "adversarial")
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a training.
+    """One phase of a training.
 
     Attributes:
-        objective: `regression` is the generator alone, by L1; `perceptual` the same, by L1 and
-            the perceptual term; `critic` the discriminators alone; `adversarial` both, each
-            against the other, the generator by L1 and the perceptual term, too.
-        share: of the training's steps.
+        objective: `regression` trains the generator alone, by L1, and `perceptual` by L1 and the
+            perceptual term; `critic` trains the discriminators alone; `adversarial` trains both
+            against each other, the generator also by L1 and the perceptual term.
+        share: the phase's share of the training's steps.
     """
 
     objective: Objective
@@ -39,7 +39,7 @@ class Phase:
 
     @property
     def has_perceptual_term(self) -> bool:
-        """Whether the generator learns by the perceptual term, where that has a weight."""
+        """Whether the generator's loss has the perceptual term, if its weight is above 0."""
         return self.objective in ("perceptual", "adversarial")
 
 
@@ -47,7 +47,7 @@ def parse_phases(text: str) -> tuple[Phase, ...]:
     """Read `--phases`; the shares of the result add up to 1.
 
     Raises:
-        ConfigError: it names no phase, one that there is not, or a length that is none.
+        ConfigError: a phase is missing or unknown, or a length is not a number above 0.
     """
     terms = parse_terms("--phases", text, get_args(Objective))
     total = sum(length for _, length in terms)
@@ -55,15 +55,15 @@ def parse_phases(text: str) -> tuple[Phase, ...]:
 
 
 def parse_terms(option: str, text: str, names: Sequence[str]) -> list[tuple[str, float]]:
-    """Read `NAME:NUMBER+NAME:NUMBER`, where a number that is not given is 1.
+    """Read `NAME:NUMBER+NAME:NUMBER`; a missing number is 1.
 
     Args:
-        option: for the message of an error.
-        text: at least one term.
-        names: that there are.
+        option: the option's name, for error messages.
+        text: one or more terms.
+        names: the valid names.
 
     Raises:
-        ConfigError: a name is none of those, or a number is not above 0.
+        ConfigError: a name is unknown, or a number is not above 0 and finite.
     """
     terms = []
     for term in text.split("+"):
@@ -81,7 +81,7 @@ def parse_terms(option: str, text: str, names: Sequence[str]) -> list[tuple[str,
 
 
 def phases_of_warm_up(share: float, perceptual: bool) -> str:
-    """`--phases` of what `--warm-up-share` said, an option of before."""
+    """The `--phases` that replace a value of `--warm-up-share`, a former option."""
     alone = "perceptual" if perceptual else "regression"
     if share in (0, 1):
         return alone if share else "adversarial"
@@ -90,11 +90,11 @@ def phases_of_warm_up(share: float, perceptual: bool) -> str:
 
 @dataclass(frozen=True)
 class Moment:
-    """What a step does.
+    """The objective and the learning rate of a step.
 
     Attributes:
-        objective: of its phase.
-        rate: the learning rate, as a share of that of the phase's beginning.
+        objective: the objective of the step's phase.
+        rate: the learning rate, as a share of the rate at the phase's beginning.
     """
 
     objective: Objective
@@ -113,10 +113,10 @@ class Schedule:
         """Divide the steps among the phases.
 
         Args:
-            phases: their shares add up to 1.
-            steps: of the whole training.
-            decay_share: of a phase's steps, the last ones, over which its learning rate falls to
-                zero.
+            phases: the phases; their shares add up to 1.
+            steps: number of steps of the whole training.
+            decay_share: share of each phase's steps, at its end, over which the learning rate falls
+                to zero.
         """
         self._phases = tuple(phases)
         shares = accumulate((phase.share for phase in phases), initial=0.0)
@@ -124,7 +124,7 @@ class Schedule:
         self._decay_share = decay_share
 
     def at(self, step: int) -> Moment:
-        """What the step after `step` others does."""
+        """The moment of a step, counted from 0."""
         places = zip(self._phases, pairwise(self._bounds), strict=True)
         phase, begin, end = next((p, b, e) for p, (b, e) in places if b <= step < e)
         falling = self._decay_share * (end - begin)
@@ -132,11 +132,11 @@ class Schedule:
 
 
 def in_words(phases: Sequence[Phase], progress: float = 1.0) -> str:
-    """The phases that a training has been through, with their shares of that.
+    """The phases that a training has gone through and their shares of that, as text.
 
     Args:
-        phases: of the whole training.
-        progress: the share of it that is done.
+        phases: the phases of the whole training.
+        progress: the share of the training that is done.
     """
     words, begin = [], 0.0
     for phase in phases:
@@ -148,13 +148,13 @@ def in_words(phases: Sequence[Phase], progress: float = 1.0) -> str:
 
 
 def reached(phases: Sequence[Phase], progress: float) -> tuple[Phase, ...]:
-    """The phases that a training has begun when a share of it is done."""
+    """The phases that a training has begun once a share of it is done."""
     begins = accumulate((phase.share for phase in phases), initial=0.0)
     return tuple(p for p, begin in zip(phases, begins, strict=False) if begin < progress - 1e-9)
 
 
 def renamed(fields: Mapping[str, object]) -> dict[str, object]:
-    """The hyper-parameters of a document of any version, by the names that they have today."""
+    """The hyper-parameters of a document of any version, under their present names."""
     kept = dict(fields)
     share = kept.pop("warm_up_share", None)
     if isinstance(share, int | float):

@@ -1,10 +1,10 @@
-"""What a run trains, from what, and in which order, decided before anything is trained.
+"""Planning a run: which models it trains, from which bases, and in which order.
 
-`colorgan train`, jobs/train_all.py and jobs/sweep.py all ask `plan_run`.
+`colorgan train`, jobs/train_all.py and jobs/sweep.py all call `plan_run` before they train.
 
-What a model starts from is a dependency of its run: another model of the run, or a package. It is
-resolved here and nowhere else. It is stored in the model's TrainingConfig, where checkpoints,
-packages and runs have always held it.
+The base that a model starts from is a dependency of its run: another model of the run, or a
+package. It is resolved here and nowhere else, and stored in the model's TrainingConfig, where
+checkpoints, packages and runs have always held it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,10 +31,10 @@ from colorgan.training.runs import (
     run_configs,
 )
 
-# Why a model starts from what it starts from:
-# named     the user's --start-from says so;
-# embedded  the user named the models that come with colorgan, and this one is the model's;
-# begun     the run has begun with it;
+# Why a model starts from its base:
+# named     the user's --start-from names it;
+# embedded  the user named the models that come with colorgan, and this is the one for the model;
+# begun     the run began with it;
 # latest    the preset names a model, and this is its latest package;
 # preset    the preset names a model, and the run trains it.
 Origin = Literal["named", "embedded", "begun", "latest", "preset"]
@@ -42,19 +42,19 @@ Origin = Literal["named", "embedded", "begun", "latest", "preset"]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a user asks a run to train.
+    """A user's request for a run.
 
     Attributes:
         run: the run's name.
         models: classes of the dataset, `general` or `hypercolumn`.
-        preset: the hyper-parameters.
-        overrides: the user's own hyper-parameters, over the preset's.
+        preset: the preset's hyper-parameters.
+        overrides: the user's own hyper-parameters, which replace the preset's.
         trains_bases: whether every base model is trained in this run. Otherwise the run takes the
-            base of a preset from the latest package of that name, where it was trained on the same
-            dataset and has the same architecture, and an explicit --start-from must exist already.
-        router: whether the router's head is trained, too; `auto` where the run trains models of
-            classes that the router `labels` does not know.
-        begun: hyper-parameters of models that began outside runs/<run>/run.json, by model.
+            base of a preset from the latest package of that name if that has the same dataset and
+            architecture, and an explicit --start-from must exist already.
+        router: `head` also trains the router's head, and `labels` does not; `auto` does if the run
+            trains class models of a dataset whose classes differ from those of `labels`.
+        begun: hyper-parameters of models that were begun outside runs/<run>/run.json, by model.
     """
 
     run: str
@@ -67,17 +67,17 @@ class RunRequest:
 
     @property
     def names_base(self) -> bool:
-        """Whether the user has said what the models start from, or that it is nothing."""
+        """Whether the user has given --start-from, even an empty one."""
         return "start_from" in self.overrides
 
 
 @dataclass(frozen=True)
 class Base:
-    """What a model starts from.
+    """The base model that a model starts from.
 
     Attributes:
         name: a model of the run, or a package as `model@version`.
-        origin: why it is that.
+        origin: why the model starts from it.
     """
 
     name: str
@@ -86,19 +86,19 @@ class Base:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run trains.
+    """The plan of a run.
 
     Attributes:
         run: the run's name.
-        dataset: name of the dataset.
-        fingerprint: that of the dataset.
-        configs: the hyper-parameters by model; base models that were not asked for come first.
-        bases: what models start from, by model; those that start from nothing are left out.
+        dataset: the dataset's name.
+        fingerprint: the dataset's fingerprint.
+        configs: the hyper-parameters by model; base models that were not requested come first.
+        bases: the bases by model; models without a base are left out.
         finished: the results of models that the run has trained already, by model.
-        stages: the models that are still to be trained. The models of a stage can be trained at the
-            same time, once those of the stages before have been.
+        stages: the models still to be trained. The models of a stage can be trained at the same
+            time, once the previous stages are done.
         going_on: whether the run was started before.
-        head: the classifier that the router's head is trained on; empty where none is trained.
+        head: the classifier that the router's head is trained on; empty if none is trained.
     """
 
     run: str
@@ -113,11 +113,11 @@ class RunPlan:
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """The models that are still to be trained, in the order of `configs`."""
+        """The models still to be trained, in the order of `configs`."""
         return tuple(model for model in self.configs if model not in self.finished)
 
     def only(self, model: str) -> "RunPlan":
-        """The part of the plan that trains one model alone; its base must be there already."""
+        """The part of the plan that trains one model alone; its base must exist already."""
         finished = {name: result for name, result in self.finished.items() if name == model}
         return replace(
             self,
@@ -150,23 +150,23 @@ class RunPlan:
 
 
 def plan_run(storage: Storage, dataset: Dataset, request: RunRequest) -> RunPlan:
-    """Decide what a run trains; this reads storage and changes nothing.
+    """Plan a run; this reads storage and changes nothing.
 
-    A model that the run has begun keeps the base that it began with, unless the user names another.
-    A user's base `embedded` is, for each model, the embedded model of its name, or else the
-    embedded general one.
+    A model that the run has begun keeps its base, unless the user names another. If the user names
+    the base `embedded`, each model starts from the embedded model of its name or, where there is
+    none, from the embedded general model.
 
     Args:
-        storage: where runs and packages are.
-        dataset: what is trained on.
-        request: what the user asks for.
+        storage: the storage of runs and packages.
+        dataset: the dataset to train on.
+        request: the user's request.
 
     Raises:
-        ConfigError: a value cannot be used; a model cannot start from its base, since that has
-            another architecture or exists nowhere; or the run was started with other options.
+        ConfigError: a value is invalid; a model cannot start from its base, which has another
+            architecture or does not exist; or the run was started with other options.
         NotInStorage: there is no such package, or no embedded model to start from.
-        ColorganError: a model has no photograph to be trained on, or to be validated on.
-        Corrupt: what storage holds of the run cannot be read.
+        ColorganError: a model has no photograph in the training or the validation split.
+        Corrupt: the run's files in storage cannot be read.
     """
     begun = {**run_configs(storage, request.run), **request.begun}
     bases = {
@@ -207,7 +207,7 @@ def plan_run(storage: Storage, dataset: Dataset, request: RunRequest) -> RunPlan
 
 
 def describe(plan: RunPlan) -> Iterator[str]:
-    """What a job's log says of a plan: objectives, packages to start from, finished models."""
+    """Lines on a plan for a job's log: objectives, packages to start from, finished models."""
     for objective, models in by_objective(plan.configs).items():
         yield f"{', '.join(models)}: {objective}"
     for model in plan.waiting:
@@ -218,11 +218,11 @@ def describe(plan: RunPlan) -> Iterator[str]:
 
 
 def trained_first(base: str, start: str) -> str:
-    """Why a base model is trained before what its user has asked for.
+    """A sentence on why a base model is trained before the models that were requested.
 
     Args:
-        base: the model.
-        start: who starts from it, and the verb: "animals starts".
+        base: the base model.
+        start: the models that start from it, with the verb, as "animals starts".
     """
     return (
         f"{base} is trained first, since {start} from it in this preset; --start-from "
@@ -237,7 +237,7 @@ def _choose_base(
     begun: Mapping[str, TrainingConfig],
     model: str,
 ) -> Base | None:
-    """What a requested model starts from; None where it starts from nothing."""
+    """The base of a requested model; None if it has none."""
     config = request.preset.config(model, request.overrides)
     if config.start_from == EMBEDDED_MODELS:
         return Base(embedded_base(model).reference, "embedded")
@@ -275,10 +275,10 @@ def _check_bases(
     configs: Mapping[str, TrainingConfig],
     finished: Mapping[str, ModelResult],
 ) -> None:
-    """Check that every model that is still to be trained can start from its base.
+    """Check that every model still to be trained can start from its base.
 
     Raises:
-        ConfigError: a base has another architecture, or the run has not trained it and will not.
+        ConfigError: a base has another architecture, or the run neither has trained it nor will.
         NotInStorage: there is no such package.
     """
     for model, config in configs.items():
@@ -298,7 +298,7 @@ def _check_bases(
 
 
 def _stages(configs: Mapping[str, TrainingConfig]) -> tuple[tuple[str, ...], ...]:
-    """Models in stages, each in the last one that is before all models that start from it."""
+    """Divide models into stages; each is in the last stage before all models that start from it."""
     stages: list[tuple[str, ...]] = []
     left = dict(configs)
     while left:
@@ -315,7 +315,7 @@ def _stages(configs: Mapping[str, TrainingConfig]) -> tuple[tuple[str, ...], ...
 
 
 def _head_classifier(dataset: Dataset, request: RunRequest) -> str:
-    """The classifier that the router's head is trained on; empty where no head is trained."""
+    """The classifier that the router's head is trained on; empty if no head is trained."""
     classes = {*dataset.manifest.classes}
     if request.router == AUTO:
         known = {*PhotoClasses.load().names}

@@ -12,12 +12,12 @@ from colorgan.training.config import TrainingConfig
 
 @dataclass(frozen=True)
 class Preset:
-    """A training for every model.
+    """Hyper-parameters for every model.
 
     Attributes:
-        description: what it is for.
-        training: the hyper-parameters, the same for every model.
-        epochs: by model, where they differ from the training's own.
+        description: what the preset is for.
+        training: the hyper-parameters that all models share.
+        epochs: epochs by model, where they differ from those of `training`.
         fine_tuning: overrides for a model that starts from a base model.
     """
 
@@ -27,19 +27,19 @@ class Preset:
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
     def config(self, model: str, overrides: Mapping[str, Any]) -> TrainingConfig:
-        """A model's hyper-parameters: the preset's, and over them those that a user has given.
+        """A model's hyper-parameters: the preset's, overridden by the user's.
 
         Args:
             model: a class, `general` or `hypercolumn`.
             overrides: the user's own hyper-parameters, by their names in TrainingConfig.
 
         Returns:
-            The configuration. Its `start_from` is empty where the model cannot start from what the
-            preset or the user names: no model starts from itself, nor a hypercolumn network from a
-            generator. Where it is not empty, `fine_tuning` applies.
+            The configuration. Its `start_from` is empty if the model cannot start from the base
+            that the preset or the user names: no model starts from itself, nor a hypercolumn
+            network from a generator. If it is not empty, `fine_tuning` applies.
 
         Raises:
-            ConfigError: a value cannot be used.
+            ConfigError: a value is invalid.
         """
         base = overrides.get("start_from", self.training.start_from)
         if model == base or (model == HYPERCOLUMN and not base.startswith(f"{HYPERCOLUMN}@")):

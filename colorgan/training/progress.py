@@ -17,17 +17,17 @@ from colorgan.training.records import EpochRecord
 
 @dataclass(frozen=True)
 class ModelProgress:
-    """How far a model's training is.
+    """The progress of a model's training.
 
     Attributes:
         model: a class, or `general`.
         state: waiting, starting, training, done, stopped or failed.
-        detail: of the state: whom it waits for, where it trains, what it made, why it failed.
-        epoch: the last one that is done.
-        epochs: that there are to do.
-        val_l1: of the last epoch, in Lab units.
-        images_per_second: of the last epoch.
-        seconds_left: to the last epoch, as it goes now.
+        detail: what it waits for, where it trains, what it published, or why it failed.
+        epoch: number of epochs done.
+        epochs: number of epochs to do in all.
+        val_l1: validation L1 after the latest epoch, in Lab units.
+        images_per_second: training photographs per second in the latest epoch.
+        seconds_left: estimated time to the end of the training.
     """
 
     model: str
@@ -42,11 +42,11 @@ class ModelProgress:
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        run: its name.
-        job: Ray's number of the job that works on it.
+        run: the run's name.
+        job: Ray's ID of the job that works on it.
         started: when that job began, in seconds since the Unix epoch.
         updated: when this was written.
         models: each model's progress.
@@ -60,13 +60,13 @@ class RunProgress:
 
 
 def write_progress(storage: Storage, progress: RunProgress) -> None:
-    """Leave word of how far a run is."""
+    """Write a run's progress to storage."""
     line = json.dumps(asdict(progress)) + "\n"
     storage.put(f"runs/{progress.run}/progress.json", line.encode())
 
 
 def read_progress(storage: Storage) -> list[RunProgress]:
-    """How far the runs in storage are that a job of a cluster has worked on."""
+    """The progress of every run in storage that a job on a cluster has worked on."""
     found = []
     for run in storage.folders("runs"):
         try:
@@ -74,7 +74,7 @@ def read_progress(storage: Storage) -> list[RunProgress]:
             models = tuple(ModelProgress(**model) for model in loaded.pop("models"))
             found.append(RunProgress(**loaded, models=models))
         except (NotInStorage, ValueError, TypeError, KeyError, AttributeError):
-            continue  # not of a cluster's job, or of another version
+            continue  # no job on a cluster has worked on it, or another version wrote it
     return found
 
 
@@ -92,7 +92,7 @@ class _Row:
         return self.record.epoch if self.record else 0
 
     def seconds_left(self) -> float | None:
-        """Time to the last epoch, from the latest epochs' own times."""
+        """Estimated time to the end, from the durations of the last five epochs."""
         if not self.seconds:
             return None
         recent = self.seconds[-5:]
@@ -100,20 +100,20 @@ class _Row:
         return max(0.0, left) * sum(recent) / len(recent)
 
     def eta(self) -> str:
-        """The same in words."""
+        """The same as text."""
         left = self.seconds_left()
         return "" if left is None else format_seconds(left)
 
 
 class Progress:
-    """Follows several trainings; use it as a context manager."""
+    """Shows the progress of several trainings; use it as a context manager."""
 
     def __init__(self, epochs: dict[str, int], console: Console | None = None) -> None:
-        """Name the trainings.
+        """Set up a row for each training.
 
         Args:
-            epochs: how many epochs each model is to do.
-            console: where to show it; standard output by default.
+            epochs: number of epochs to do, by model.
+            console: where to show the progress; standard output by default.
         """
         self._console = console or Console()
         self._rows = {model: _Row(count) for model, count in epochs.items()}
@@ -125,7 +125,7 @@ class Progress:
         self._printed = time.monotonic()
 
     def __enter__(self) -> "Progress":
-        """Begin to show."""
+        """Start the display."""
         if self._live:
             self._live.start()
         return self
@@ -136,12 +136,12 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop showing; the table stays as it was last."""
+        """Stop the display; the table stays as it was last."""
         if self._live:
             self._live.stop()
 
     def state(self, model: str, state: str, detail: str = "") -> None:
-        """Say what became of a model: waiting, starting, training, done, stopped, failed."""
+        """Set a model's state: waiting, starting, training, done, stopped or failed."""
         row = self._rows[model]
         if (row.state, row.detail) == (state, detail):
             return
@@ -150,7 +150,7 @@ class Progress:
             self._say(f"{model}: {state}{f' ({detail})' if detail else ''}")
 
     def rows(self) -> list[ModelProgress]:
-        """How far every training is, for a record that others read."""
+        """The progress of every training, for the record in storage."""
         return [
             ModelProgress(
                 model=model,
@@ -166,7 +166,7 @@ class Progress:
         ]
 
     def step(self, model: str, fraction: float) -> None:
-        """Note how much of the current epoch is done."""
+        """Set the fraction of the current epoch that is done."""
         row = self._rows[model]
         row.fraction = fraction
         # Without a terminal a long epoch still shows a sign of life twice a minute.
@@ -174,7 +174,7 @@ class Progress:
             self._say(f"{model}: epoch {row.done + 1}/{row.epochs}, {fraction:.0%} done")
 
     def epoch(self, model: str, record: EpochRecord) -> None:
-        """Note a finished epoch."""
+        """Add a finished epoch."""
         row = self._rows[model]
         row.record, row.fraction = record, 0.0
         row.seconds.append(record.seconds)
@@ -192,7 +192,7 @@ class Progress:
         if self._live:
             self._live.console.print(line, highlight=False)
         else:
-            # One write a line, at once: the log of a job is followed while it grows.
+            # One write per line, then a flush: a job's log is followed while it grows.
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
 
@@ -232,7 +232,7 @@ class Progress:
 
 
 def share_in_words(colorfulness: float | None) -> str:
-    """The colourfulness of colourings, as a share of that of the originals: 62 %."""
+    """The colourfulness of colourings, as a share of the originals', as text: 62 %."""
     return "-" if colorfulness is None else f"{100 * colorfulness:.0f} %"
 
 

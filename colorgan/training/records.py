@@ -1,4 +1,4 @@
-"""What trainings leave behind in words and numbers."""
+"""The records of a training's epochs."""
 
 import csv
 import io
@@ -8,26 +8,26 @@ from dataclasses import asdict, dataclass, fields
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch did.
+    """The losses, validation metrics and times of one epoch.
 
     Attributes:
-        epoch: counted from 1.
-        loss_d: the discriminators' loss, mean over the epoch's photographs; 0 in steps without an
-            adversary.
-        loss_gan: the generator's adversarial loss, before lambda; the same.
-        loss_l1: the generator's L1 loss, before lambda, on channels in [-1, 1] as large as it
-            writes them; of hypercolumns, the mean distance of U and V, as they are and blurred.
+        epoch: the epoch's number, counted from 1.
+        loss_d: the discriminators' loss, mean over the epoch's photographs; steps without an
+            adversary count as 0.
+        loss_gan: the generator's adversarial loss before lambda, averaged likewise.
+        loss_l1: the generator's L1 loss before lambda, on channels in [-1, 1] at the resolution
+            that it writes; for hypercolumns, the mean distance of U and V, unblurred and blurred.
         val_l1: mean absolute error in a and b of Lab on the validation split.
         val_psnr: PSNR in sRGB on the validation split, in dB.
-        images_per_second: training photographs a second, without the validation.
-        seconds: the whole epoch, validation included.
-        data_seconds: of these, spent waiting for the next batch of photographs.
-        step_seconds: of these, spent in the training's steps.
+        images_per_second: training photographs per second, without the validation.
+        seconds: duration of the epoch, including the validation.
+        data_seconds: the part of it spent waiting for batches.
+        step_seconds: the part of it spent in training steps.
         val_colorfulness: mean colourfulness on the validation split, as a share of the originals';
-            None where those are gray, and of epochs of before.
-        val_distance: Fréchet distance of the validation photographs from the originals, in the
-            pooled features of the encoder's classifier, where an epoch ends in an adversarial
-            phase; None elsewhere, and of few photographs.
+            None if those are gray, and in epochs that earlier versions trained.
+        val_distance: Fréchet distance of the colourings of the validation split from the originals,
+            in the pooled features of the encoder's classifier; None unless the epoch ends in an
+            adversarial phase and there are enough photographs.
     """
 
     epoch: int
@@ -45,7 +45,7 @@ class EpochRecord:
 
 
 def history_csv(history: Sequence[EpochRecord]) -> bytes:
-    """The records as CSV, a line an epoch."""
+    """The records as CSV, one line per epoch."""
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow([field.name for field in fields(EpochRecord)])
@@ -54,6 +54,6 @@ def history_csv(history: Sequence[EpochRecord]) -> bytes:
 
 
 def is_nearest(record: EpochRecord, before: Sequence[EpochRecord]) -> bool:
-    """Whether the photographs of an epoch are nearer the originals than those of all before."""
+    """Whether an epoch has a lower Fréchet distance than all previous ones."""
     distances = [each.val_distance for each in before if each.val_distance is not None]
     return record.val_distance is not None and all(record.val_distance < d for d in distances)

@@ -29,7 +29,7 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class HeadTrainingConfig(Configuration):
-    """How to train a head."""
+    """Options of the training of a router's head."""
 
     penalties: str = option(
         "1e-4,1e-3,1e-2,1e-1", "weights of the L2 penalty to try; the validation split chooses"
@@ -44,7 +44,7 @@ class HeadTrainingConfig(Configuration):
 
     @property
     def penalty_values(self) -> tuple[float, ...]:
-        """The penalties as numbers; none where they cannot be read."""
+        """The penalties as numbers; empty if they cannot be read."""
         try:
             return tuple(float(value) for value in self.penalties.split(","))
         except ValueError:
@@ -53,12 +53,12 @@ class HeadTrainingConfig(Configuration):
 
 @dataclass(frozen=True)
 class Embedded:
-    """What a classifier makes of photographs whose classes are known.
+    """A classifier's outputs for photographs of known classes.
 
     Attributes:
         features: (photographs, features) float32.
         probabilities: (photographs, 1000) float32, of the ImageNet labels.
-        targets: (photographs,) int64, the places of their classes.
+        targets: (photographs,) int64, the indices of their classes.
     """
 
     features: Tensor
@@ -74,18 +74,18 @@ def embed(
     gray: bool = True,
     observe: Callable[[int], None] = lambda done: None,
 ) -> Embedded:
-    """Classify a split once.
+    """Run a classifier on the photographs of a split.
 
     Args:
-        classifier: what to classify with.
-        dataset: where the photographs are.
-        classes: whose photographs to read; their order gives the targets.
+        classifier: the classifier.
+        dataset: the dataset of the photographs.
+        classes: the classes whose photographs to read; their order determines the targets.
         split: train, val or test.
-        gray: whether the classifier sees them without colour.
-        observe: called with the number of photographs that are done.
+        gray: whether the classifier sees the photographs without colour.
+        observe: called with the number of photographs done.
 
     Raises:
-        ColorganError: there is no such photograph, or one cannot be read.
+        ColorganError: the split has no photograph of the classes, or one cannot be read.
     """
     rows = dataset.rows(classes, split)
 
@@ -121,16 +121,16 @@ def train_router(
     run: str = "",
     observe: Callable[[str, int], None] = lambda split, done: None,
 ) -> ModelCard:
-    """Train a head and publish it as the model `router`; raises and takes what `train_head` does.
+    """Train a head and publish it as the model `router`; raises as `train_head`.
 
     Args:
         storage: where the package goes.
-        dataset: see `train_head`, as the rest.
-        classifier: as there.
-        config: as there.
-        device: as there.
+        dataset: as in `train_head`.
+        classifier: as in `train_head`.
+        config: as in `train_head`.
+        device: as in `train_head`.
         run: the run's name, for the package's record.
-        observe: as there.
+        observe: as in `train_head`.
     """
     trained = train_head(classifier, dataset, config, device, observe)
     folder = f"runs/{run}/{ROUTER}" if run else ""
@@ -144,16 +144,16 @@ def train_head(
     device: str,
     observe: Callable[[str, int], None] = lambda split, done: None,
 ) -> Trained:
-    """Fit a head to the training split, choose its penalty and calibrate it on the validation one.
+    """Fit a head to the training split; the validation split gives its penalty and temperature.
 
-    It is multinomial logistic regression on standardised features with an L2 penalty, and a
+    The head is multinomial logistic regression on standardised features with an L2 penalty, and a
     temperature on its logits (Guo et al. 2017, "On Calibration of Modern Neural Networks", 4.2).
 
     Args:
-        classifier: whose features to use; its weights stay as they are.
-        dataset: whose classes to tell apart; of a single class the head sends everything there.
+        classifier: the classifier whose features to use; its weights stay as they are.
+        dataset: the dataset whose classes to tell apart; with one class, all photographs go there.
         config: the hyper-parameters.
-        device: that the classifier works on, in words.
+        device: the classifier's device, as text for people.
         observe: called with a split and the number of its photographs that are classified.
 
     Raises:
@@ -200,7 +200,7 @@ def train_head(
 def _fit(
     inputs: Tensor, targets: Tensor, classes: int, penalty: float, steps: int
 ) -> tuple[Tensor, Tensor]:
-    """Weight (classes, features) and bias (classes,) of logistic regression."""
+    """Fit logistic regression; returns a weight (classes, features) and a bias (classes,)."""
     weight = torch.zeros(classes, inputs.shape[1], requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, line_search_fn="strong_wolfe")
@@ -217,7 +217,7 @@ def _fit(
 
 
 def _temperature(logits: Tensor, targets: Tensor) -> float:
-    """The temperature under which the logits' probabilities fit the targets best."""
+    """The temperature from 0.1 to 10 that minimises the cross-entropy of the logits."""
     candidates = torch.logspace(-1, 1, 201)
     losses = torch.stack([F.cross_entropy(logits / t, targets) for t in candidates])
     return float(candidates[losses.argmin()])

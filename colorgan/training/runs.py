@@ -20,21 +20,21 @@ from colorgan.packages.embedded import with_embedded
 from colorgan.storage import Storage
 from colorgan.training.config import SpeedConfig, TrainingConfig, stored_config
 
-# What may be asked of a training between two steps: to save its last epoch, since its machine may
-# be about to go; or to save it and stop.
+# A request to a training between two steps: to save its last epoch, because its machine may be
+# about to disappear, or to save it and stop.
 StopRequest = Literal["save", "stop"]
 
 
 @dataclass(frozen=True)
 class ModelRun:
-    """One model's part of a run: all that a process anywhere needs to train it.
+    """One model's part of a run: all that a process on any machine needs to train it.
 
     Attributes:
         storage: the storage's URI.
         dataset: the dataset's name.
         run: the run's name.
         model: a class, or `general`.
-        training: what to train.
+        training: the hyper-parameters.
         speed: how to use the device.
         checkpoint_every: epochs between checkpoints.
     """
@@ -63,14 +63,14 @@ class ModelResult:
         photographs: number of photographs that it was trained on.
         epochs: number of epochs done.
         started: when this job's training of it began, in seconds since the Unix epoch.
-        ended: when it ended.
-        seconds: spent training, over all jobs that trained it.
+        ended: when it ended, likewise.
+        seconds: time spent training, over all jobs that trained it.
         device: the device that it was trained on.
         node: address of the machine that it was trained on.
-        images_per_second: mean over the epochs.
-        val_l1: of the epoch whose state is published, in Lab units.
-        val_psnr: of the same epoch, in dB.
-        val_colorfulness: of the same epoch, as a share of the originals' colourfulness.
+        images_per_second: training photographs per second, mean over the epochs.
+        val_l1: validation L1 of the epoch whose state is published, in Lab units.
+        val_psnr: validation PSNR of the same epoch, in dB.
+        val_colorfulness: colourfulness in the same epoch, as a share of the originals'.
         package: `model@version`.
         error: the cause of a failure, in a sentence.
         objective: the terms of its generator's loss, for people to read.
@@ -123,21 +123,21 @@ def new_run_name(kind: str) -> str:
 def open_run(
     storage: Storage, run: str, fingerprint: str, models: Mapping[str, TrainingConfig]
 ) -> bool:
-    """Start a run, or go on with one of the same options.
+    """Start a run, or continue one that has the same options.
 
-    A run may be given further models later; those that it has keep their options.
+    Further models can be added to a run later; the models that it has keep their options.
 
     Args:
-        storage: where runs are kept.
+        storage: the storage of the runs.
         run: the run's name.
-        fingerprint: of the dataset.
+        fingerprint: the dataset's fingerprint.
         models: the hyper-parameters of each model.
 
     Returns:
         Whether the run had been started before.
 
     Raises:
-        ConfigError: it was started with other options; the message names those that differ.
+        ConfigError: the run was started with other options; the message names those that differ.
     """
     going_on = goes_on(storage, run, fingerprint, models)
     configs = {**run_configs(storage, run), **models}
@@ -155,7 +155,7 @@ def goes_on(
     """Whether a run was started before; the arguments are those of `open_run`.
 
     Raises:
-        ConfigError: it was started with other options; the message names those that differ.
+        ConfigError: the run was started with other options; the message names those that differ.
     """
     key = _options_key(run)
     if not storage.exists(key):
@@ -183,7 +183,7 @@ def run_configs(storage: Storage, run: str) -> dict[str, TrainingConfig]:
     """The hyper-parameters that a run was started with, by model; empty for a new run.
 
     Raises:
-        Corrupt: they cannot be read.
+        Corrupt: run.json cannot be read.
     """
     key = _options_key(run)
     if not storage.exists(key):
@@ -204,7 +204,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def finished_result(storage: Storage, run: str, model: str) -> ModelResult | None:
-    """The result of a model that the run has trained already, or None; raises Corrupt."""
+    """The result of a model that the run has already trained, or None; raises Corrupt."""
     key = f"runs/{run}/{model}/result.json"
     if not storage.exists(key):
         return None
@@ -215,7 +215,7 @@ def finished_result(storage: Storage, run: str, model: str) -> ModelResult | Non
 
 
 def find_base(storage: Storage, run: str, reference: str) -> ModelCard:
-    """The package that a training starts from: one by its name, or that of a model of the run.
+    """The package that a training starts from, by reference or by the name of a model of the run.
 
     Raises:
         ConfigError: the run has not trained that model.

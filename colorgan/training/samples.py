@@ -1,4 +1,4 @@
-"""Photographs as a step of a training takes them: computed from their pixels, or read from rows."""
+"""The inputs of training steps, computed from pixels or read from cached feature rows."""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from colorgan.training.objectives import FrozenClassifiers, Seen
 
 @dataclass(frozen=True)
 class Sample:
-    """A batch of photographs.
+    """A batch of photographs, as a training step takes it.
 
     Attributes:
-        gray: what is coloured: lightness (batch, 1, side, side) in [-1, 1], or the features that an
-            encoder has of it.
-        lightness: the same, as large as coloured pictures are looked at: half the side where the
-            generator writes a quarter of it.
-        color: of the photographs, (batch, color_channels, ...) in [-1, 1], as large as the
-            generator writes it while it learns.
-        seen: what the losses' classifiers see in the photographs; None where it is not known.
-        seen_gray: what discriminators judge of what they see in the lightness; the same.
+        gray: the generator's input: lightness (batch, 1, side, side) in [-1, 1], or the encoder's
+            features of it.
+        lightness: the lightness at the resolution at which the losses see coloured pictures: half
+            the side where the generator writes a quarter of it.
+        color: the photographs' colours, (batch, color_channels, ...) in [-1, 1], at the resolution
+            that the generator writes in training.
+        seen: features of the photographs by the losses' classifiers; None if not computed yet.
+        seen_gray: those features of the lightness that discriminators judge; None likewise.
     """
 
     gray: Tensor | list[Tensor]
@@ -42,17 +42,17 @@ class Sample:
 
     @property
     def features(self) -> list[Tensor]:
-        """The encoder's features without a gradient; empty where there is no encoder."""
+        """The encoder's features without a gradient; empty if there is no encoder."""
         return [] if isinstance(self.gray, Tensor) else [each.detach() for each in self.gray]
 
 
 @dataclass(frozen=True)
 class Keep:
-    """Which of what the losses' classifiers see stands in rows.
+    """Which features of the losses' classifiers the rows contain.
 
     Attributes:
-        real: what they see in the photographs.
-        gray: what discriminators judge of what they see in the lightness.
+        real: those of the photographs.
+        gray: those of the lightness that discriminators judge.
     """
 
     real: bool
@@ -60,7 +60,7 @@ class Keep:
 
 
 class Sampler:
-    """Makes samples for one generator."""
+    """Creates samples for one generator."""
 
     def __init__(
         self,
@@ -73,11 +73,11 @@ class Sampler:
         """Take the networks.
 
         Args:
-            generator: that learns.
-            space: what it writes.
+            generator: the generator that learns.
+            space: the colour space that it writes.
             autocast: the precision of its arithmetic.
-            classifiers: that the losses see with.
-            keep: which of what those see stands in rows.
+            classifiers: the classifiers whose features the losses use.
+            keep: which of those features the rows contain.
         """
         self._generator = generator
         self._space = space
@@ -87,7 +87,7 @@ class Sampler:
         self._layouts: dict[int, _Layout] = {}
 
     def of_photographs(self, rgb: Tensor) -> Sample:
-        """The sample of (batch, 3, side, side) uint8 sRGB."""
+        """Create a sample from (batch, 3, side, side) uint8 sRGB."""
         lightness, color = lab.encode(rgb, self._space)
         if not isinstance(self._generator, EncoderUNetGenerator):
             return Sample(lightness, lightness, color)
@@ -97,17 +97,22 @@ class Sampler:
         return Sample(gray, F.avg_pool2d(lightness, stride // 2), F.avg_pool2d(color, stride))
 
     def of_rows(self, rows: Tensor, side: int) -> Sample:
-        """The sample of the rows that `looker` computed of photographs of a side."""
+        """Create a sample from (batch, length) rows that `looker` computed.
+
+        Args:
+            rows: of a 16-bit type.
+            side: the photographs' side in pixels.
+        """
         layout, begin = self._layout(side), 0
 
         def take(shape: _Shape) -> Tensor:
             nonlocal begin
             channels, size = shape
             end = begin + channels * size * size
-            # Pixel after pixel, as channels_last has it, so nothing is copied.
+            # Rows are stored pixel by pixel, as in channels_last, so nothing is copied.
             each = rows[:, begin:end].view(len(rows), size, size, channels).permute(0, 3, 1, 2)
             begin = end
-            # Networks compute with bfloat16, and with no other type of 16 bits.
+            # bfloat16 is the only 16-bit type that the networks compute in.
             return each if rows.dtype == torch.bfloat16 else each.float()
 
         gray = [take(shape) for shape in layout.gray]
@@ -119,7 +124,12 @@ class Sampler:
         return Sample(gray, lightness, color, seen, judged)
 
     def looker(self, side: int, dtype: torch.dtype) -> Looker:
-        """What computes rows of photographs of a side, in a type of 16 bits."""
+        """What computes the rows of photographs.
+
+        Args:
+            side: the photographs' side in pixels.
+            dtype: the rows' type, of 16 bits.
+        """
 
         @torch.inference_mode()
         def look(rgb: Tensor) -> Tensor:
@@ -131,14 +141,14 @@ class Sampler:
         return Looker(look, self._layout(side).length, dtype, f"2 {self._space} {self._name()}")
 
     def _see(self, sample: Sample) -> tuple[Seen, Seen]:
-        """What classifiers see in the photographs and in their lightness, as far as it is kept."""
+        """The classifiers' features of the photographs and of their lightness that are kept."""
         see = self._classifiers
         seen = see(picture(sample, sample.color, self._space)) if self._keep.real else []
         return seen, see.judged(sample.lightness) if self._keep.gray else []
 
     @torch.no_grad()
     def _layout(self, side: int) -> "_Layout":
-        """What stands in the row of a photograph of a side."""
+        """The layout of the rows of photographs of side x side pixels."""
         if side not in self._layouts:
             device = next(self._generator.parameters()).device
             black = torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)
@@ -154,7 +164,7 @@ class Sampler:
         return self._layouts[side]
 
     def _name(self) -> str:
-        """All that decides what stands in a row: networks by name and SHA-256 of their weights."""
+        """All that determines a row: the networks' names and the SHA-256 of their weights."""
         assert isinstance(self._generator, EncoderUNetGenerator)
         names = [f"{self._generator.config.encoder} {_fingerprint(self._generator.encoder)}"]
         if self._keep.real or self._keep.gray:
@@ -167,7 +177,7 @@ _Shape = tuple[int, int]  # channels and side
 
 @dataclass(frozen=True)
 class _Layout:
-    """The maps in a row, in their order; those of classifiers by classifier."""
+    """The feature maps in a row, in order; those of the classifiers are grouped by classifier."""
 
     gray: list[_Shape]
     color: _Shape
@@ -177,7 +187,7 @@ class _Layout:
 
     @property
     def length(self) -> int:
-        """How many numbers a row has."""
+        """Number of values in a row."""
         shapes = [*self.gray, self.color, self.lightness, *chain(*self.seen), *chain(*self.judged)]
         return sum(channels * size * size for channels, size in shapes)
 
@@ -196,14 +206,14 @@ def _fingerprint(network: nn.Module) -> str:
 
 
 def picture(sample: Sample, color: Tensor, space: ColorSpace) -> Tensor:
-    """Coloured photographs as they are looked at.
+    """Coloured photographs, as the losses see them.
 
     Args:
-        sample: whose lightness they have.
-        color: as that of the sample.
-        space: what `color` holds.
+        sample: the sample whose lightness they have.
+        color: colours of the same shape and range as the sample's.
+        space: the colour space of `color`.
 
     Returns:
-        (batch, 3, ...) sRGB in [0, 1], as large as the sample's lightness.
+        (batch, 3, ...) sRGB in [0, 1], of the size of the sample's lightness.
     """
     return lab.decode(sample.lightness, scaled(color.float(), sample.lightness), space)

@@ -1,4 +1,4 @@
-"""The state of a training as files of a checkpoint, and back."""
+"""Conversion between the state of a training and the files of a checkpoint."""
 
 import json
 import re
@@ -18,17 +18,17 @@ from colorgan.training.records import EpochRecord
 STATE = "state.json"
 TENSORS = "state.safetensors"
 
-# Tensors of the one discriminator that there was, which have a prefix more among several.
+# Earlier versions had a single discriminator, whose tensors' names lack the discriminator's name.
 _OLD_NAME = re.compile(r"^discriminator\.(?=convolutions|norms)")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A training's whole state after an epoch, while the training itself goes on.
+    """A copy of a training's whole state after an epoch; the training itself continues.
 
     Attributes:
-        epoch: the last one that is done.
-        tensors: of the networks and the optimisers by name, on the CPU.
+        epoch: the number of epochs done.
+        tensors: the tensors of the networks and the optimisers by name, on the CPU.
         state: the configuration and the history.
     """
 
@@ -37,24 +37,24 @@ class Snapshot:
     state: dict[str, Any]
 
     def files(self) -> dict[str, bytes]:
-        """The files of a checkpoint, from which `Training.load` goes on."""
+        """The files of a checkpoint, from which `Training.load` continues."""
         return {STATE: json.dumps(self.state).encode(), TENSORS: save(self.tensors)}
 
 
 def read_files(
     files: Mapping[str, bytes],
 ) -> tuple[TrainingConfig, dict[str, Tensor], list[EpochRecord]]:
-    """The configuration, the tensors by name and the history in the files of a snapshot.
+    """Read the configuration, the tensors by name and the history from a snapshot's files.
 
     Raises:
-        Corrupt: they cannot be read.
+        Corrupt: the files cannot be read.
     """
     try:
         state = json.loads(files[STATE])
         config = stored_config(state["config"])
         tensors = load(files[TENSORS])
         history = [EpochRecord(**record) for record in state["history"]]
-    except Exception as error:  # safetensors has one exception of its own for all faults
+    except Exception as error:  # safetensors raises an exception type of its own
         raise Corrupt(f"the checkpoint cannot be read: {error}") from None
     named = {_OLD_NAME.sub("discriminator.patches.", name): each for name, each in tensors.items()}
     return config, named, history
@@ -64,13 +64,13 @@ def read_files(
 def tensors_of(
     prefix: str, network: nn.Module, adam: torch.optim.Adam, stored: Collection[str]
 ) -> dict[str, Tensor]:
-    """A network's tensors and those of its optimiser by name; they are their own, not copies.
+    """The tensors of a network and its optimiser by name; they are the originals, not copies.
 
     Args:
-        prefix: of the names.
-        network: of which what learns may have an optimiser's state.
+        prefix: the prefix of the names.
+        network: the network; only its parameters that learn have an optimiser's state.
         adam: the optimiser.
-        stored: names of a state that is to be loaded; there is room for Adam's part of it.
+        stored: names in a state about to be loaded; the missing moments of Adam are created.
     """
     tensors = {f"{prefix}.{key}": value for key, value in network.state_dict().items()}
     for key, parameter in network.named_parameters():
@@ -89,12 +89,12 @@ def tensors_of(
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors under names with a prefix."""
+    """Add a prefix to the names of tensors."""
     return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
 def of_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names have a prefix, without it."""
+    """The tensors whose names have a prefix; the prefix is removed."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()
@@ -103,7 +103,7 @@ def of_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU."""
+    """Copy tensors to the CPU."""
     return {
         name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
     }

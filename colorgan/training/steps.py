@@ -1,4 +1,4 @@
-"""What a training does in a step of each of its phases.
+"""The training step of each phase.
 
 The objective of a pix2pix conditional GAN (Isola et al. 2017, section 3.1), for lightness x and
 colour y:
@@ -6,13 +6,13 @@ colour y:
     G* = arg min_G max_D  E[log D(x, y)] + E[log(1 - D(x, G(x)))]  +  lambda * E[|y - G(x)|]
 
 A perceptual term can be added, the distance of G(x) and y in the features of classifiers (Johnson
-et al. 2016, section 3.2), and a penalty for colours that differ where y has one; and other
-discriminators can take the place of D, by a hinge loss. A `regression` is by L1 alone, and
-`perceptual` by both distances; a `critic` phase lets the discriminators alone learn, from what the
-generator writes, so that its adversarial phase begins against judges who know it (NoGAN, J. Antic
-2019).
+et al. 2016, section 3.2), and a penalty for colours that differ where y has a single one. Other
+discriminators can replace D; they use a hinge loss. A `regression` phase trains the generator by L1
+alone, and a `perceptual` phase by both distances. A `critic` phase trains the discriminators alone
+on the generator's pictures, so that the adversarial phase begins with discriminators that know them
+(NoGAN, J. Antic 2019).
 
-The hypercolumn baseline (Dahl 2016) has one objective: the distance of U and V, as they are and
+The hypercolumn baseline (Dahl 2016) has one objective: the distance of U and V, unblurred and
 blurred.
 """
 
@@ -45,8 +45,10 @@ from colorgan.training.samples import Sample, picture
 
 
 class Steps:
-    """The steps of one training; each returns the losses of the discriminators, of the generator
-    against them, and by L1, as (3,) without a gradient.
+    """The steps of one training.
+
+    Each returns (3,) losses without a gradient: the discriminators', the generator's against them,
+    and L1.
     """
 
     def __init__(
@@ -59,16 +61,16 @@ class Steps:
         space: ColorSpace,
         compiled: bool,
     ) -> None:
-        """Take the networks on their device.
+        """Take networks that are already on their device.
 
         Args:
-            config: of the training.
-            generator: that learns.
+            config: the training's configuration.
+            generator: the generator to train.
             adam: its optimiser.
-            classifiers: that the losses see with.
+            classifiers: the classifiers whose features the losses use.
             autocast: the precision of the networks' arithmetic.
-            space: what the generator writes.
-            compiled: whether to compile what learns.
+            space: the colour space that the generator writes.
+            compiled: whether to compile the networks that learn.
         """
         self._config = config
         self._generator = generator
@@ -83,16 +85,16 @@ class Steps:
         self._generate = self._compile(learns)
 
     def oppose(self, discriminators: nn.ModuleDict, adam: torch.optim.Adam) -> None:
-        """Give the generator its adversary, on the same device."""
+        """Add the discriminators, on the same device, and their optimiser."""
         self._discriminators, self._adam_d = discriminators, adam
-        # Compiled, a step of spectral normalisation overwrites what the gradient of another needs.
+        # Not for spectral normalisation: compiled, it overwrites what a later gradient needs.
         self._judges: dict[str, Callable[[Colored], list[Tensor]]] = {
             name: self._compile(each) if name == "patches" else each
             for name, each in discriminators.items()
         }
 
     def take(self, moment: Moment, sample: Sample) -> Tensor:
-        """Take a step, at the learning rate of its moment."""
+        """Take the step that a moment of the schedule names, at its learning rate."""
         config = self._config
         adversarial = moment.objective == "adversarial"
         self._set_rate(self._adam, moment.rate * (config.adversarial_rate if adversarial else 1))
@@ -111,7 +113,7 @@ class Steps:
             group["lr"] = self._config.learning_rate * rate * group["share"]
 
     def hypercolumn(self, sample: Sample) -> Tensor:
-        """One step of the hypercolumns."""
+        """One step of the hypercolumn network."""
         with self._autocast():
             fake = self._generate(sample.gray)
         loss = chroma_distance(fake.float(), sample.color)
@@ -119,7 +121,7 @@ class Steps:
         return _losses(l1=loss)
 
     def regression(self, sample: Sample, perceptual: bool) -> Tensor:
-        """One step of the generator without its adversary, by L1 and by the perceptual term."""
+        """One step of the generator without its adversary, by L1 and maybe the perceptual term."""
         with self._autocast():
             fake = self._generate(sample.gray)
         loss = F.l1_loss(fake.float(), sample.color)
@@ -130,7 +132,7 @@ class Steps:
         return _losses(l1=loss)
 
     def critic(self, sample: Sample) -> Tensor:
-        """One step of the discriminators alone, on what the generator would be used for."""
+        """One step of the discriminators alone, against the generator in evaluation mode."""
         sample = self._enhanced(sample)
         self._generator.eval()
         with torch.no_grad():
@@ -142,7 +144,7 @@ class Steps:
         return _losses(self._judge(real_picture, fake_picture), l1=loss)
 
     def adversarial(self, sample: Sample) -> Tensor:
-        """One step of the discriminators, and one of the generator against them."""
+        """One step of the discriminators, then one of the generator against them."""
         assert self._discriminators is not None
         sample = self._enhanced(sample)
         with self._autocast():
@@ -168,14 +170,14 @@ class Steps:
     def _content(
         self, l1: Tensor, seen: Sequence[Sequence[Tensor]], wanted: Sequence[Sequence[Tensor]]
     ) -> Tensor:
-        """All that the generator's loss has besides the adversary's part."""
+        """The L1 and perceptual terms of the generator's loss."""
         content = self._config.lambda_l1 * l1
         if self._config.lambda_perceptual and wanted:
             content = content + self._config.lambda_perceptual * perceptual_distance(seen, wanted)
         return content
 
     def _judge(self, real: Colored, fake: Colored) -> Tensor:
-        """A step of the discriminators; the sum of their losses."""
+        """Take a step of the discriminators; returns the sum of their losses."""
         losses = []
         with self._autocast():
             for name, judge in self._judges.items():
@@ -187,7 +189,7 @@ class Steps:
         return loss
 
     def _deceive(self, fake: Colored) -> Tensor:
-        """The generator's loss against all discriminators."""
+        """The generator's loss against all discriminators, weighted."""
         losses = []
         with self._autocast():
             for name, weight in self._config.discriminator_weights:
@@ -195,14 +197,14 @@ class Steps:
         return torch.stack(losses).sum()
 
     def _enhanced(self, sample: Sample) -> Sample:
-        """A sample of more colourful photographs, where those are wanted."""
+        """The sample with its photographs' chroma multiplied by `TrainingConfig.chroma`."""
         if self._config.chroma == 1:
             return sample
         color = (sample.color * self._config.chroma).clamp(-1, 1)
         return replace(sample, color=color, seen=None)
 
     def _pictures(self, sample: Sample, fake: Tensor, seen: bool) -> tuple[Colored, Colored]:
-        """The real and the generated pictures of a sample, with what classifiers see or without."""
+        """The real and the generated pictures of a sample; `seen` adds classifiers' features."""
         real_seen: Seen = []
         fake_seen: Seen = []
         gray_seen: Seen = []
@@ -238,7 +240,7 @@ def _losses(judge: Tensor | None = None, deceive: Tensor | None = None, *, l1: T
 
 
 def _detached(picture: Colored) -> Colored:
-    """A picture from which no gradient goes back to the generator."""
+    """The picture without gradients to the generator."""
     seen = [[each.detach() for each in features] for features in picture.seen]
     return replace(picture, color=picture.color.detach(), seen=seen)
 

@@ -1,4 +1,4 @@
-"""What came of a run that trained several models: its summary.json, and the table of it."""
+"""The results of a run that trained several models: its summary.json and a table."""
 
 import json
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ _HEADINGS = (
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What came of a run.
+    """The results of a run.
 
     Attributes:
         run: the run's name.
-        wall_seconds: from the start of the job to its end.
+        wall_seconds: time from the start of the job to its end.
         models: each model's result.
-        router: that of the router's head; None where none was trained.
+        router: the result of the router's head; None if none was trained.
     """
 
     run: str
@@ -35,12 +35,12 @@ class RunSummary:
 
     @property
     def sum_seconds(self) -> float:
-        """The models' own training times, added up."""
+        """The sum of the models' own training times."""
         return sum(result.seconds or 0 for result in self.models)
 
     @property
     def times(self) -> str:
-        """A sentence about how long it took."""
+        """A sentence about the run's wall time and the models' own times."""
         return (
             f"{format_seconds(self.wall_seconds)} of wall time; the models' own times add up to "
             f"{format_seconds(self.sum_seconds)}"
@@ -48,7 +48,7 @@ class RunSummary:
 
     @property
     def stopped(self) -> bool:
-        """Whether any training was asked to stop before its end."""
+        """Whether any training was stopped before its end."""
         return any(result.status == "stopped" for result in self._outcomes.values())
 
     @property
@@ -80,7 +80,7 @@ class RunSummary:
         return key
 
     def table(self) -> Table:
-        """A line for every model."""
+        """A table with one row per model."""
         table = Table(*_HEADINGS)
         for result in self.models:
             table.add_row(*_cells(result))

@@ -1,4 +1,4 @@
-"""How a training's network colours the validation photographs: what an epoch's record says."""
+"""Measuring a training's network on the validation photographs, for the records of epochs."""
 
 import math
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from colorgan.models.classifiers import Classifier
 
 @dataclass(frozen=True)
 class Validated:
-    """What was measured; see `colorgan.training.records.EpochRecord`."""
+    """The metrics of a validation; see `colorgan.training.records.EpochRecord`."""
 
     l1: float
     psnr: float
@@ -29,10 +29,10 @@ class Validated:
 
 
 class Validation:
-    """Measures colourings of one split; what it sees in the originals is kept."""
+    """Measures colourings of one split; the features of the originals are computed once."""
 
     def __init__(self, classifier: Classifier | None) -> None:
-        """Take the classifier whose pooled features the Fréchet distance compares, or none."""
+        """Take the classifier whose pooled features the Fréchet distance compares, or None."""
         self._classifier = classifier
         self._originals: Tensor | None = None
 
@@ -43,7 +43,8 @@ class Validation:
         Args:
             pairs: batches of colourings and their originals, (batch, 3, side, side) sRGB in
                 [0, 1]; the same photographs in the same order in every call.
-            distance: whether to compute the Fréchet distance, where that can be.
+            distance: whether to compute the Fréchet distance, which takes a classifier and at
+                least FEWEST_PHOTOGRAPHS photographs.
         """
         distance = distance and self._classifier is not None
         numbers, ours, theirs = [], [], []

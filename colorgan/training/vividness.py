@@ -1,8 +1,9 @@
-"""How vivid a generator that is published is: as colourful as photographs, as far as that pays.
+"""Raising the colourfulness of a generator before it is published, within limits on its error.
 
-Who minimises an error writes paler colours than there are, since the mean of what may be is pale
-(Blau and Michaeli 2018, the perception-distortion trade-off). So the last layer of a trained
-generator, before its tanh, is multiplied by a factor; strong colours grow less than weak ones.
+A network that minimises an error writes colours that are too pale, because the mean of the possible
+colours is pale (Blau and Michaeli 2018, the perception-distortion trade-off). Therefore the last
+layer of a trained generator, before its tanh, is multiplied by a factor; strong colours grow less
+than weak ones.
 """
 
 import copy
@@ -25,17 +26,17 @@ from colorgan.training.records import EpochRecord
 from colorgan.training.validation import Validation
 
 MOST = 1.5  # the largest factor
-_DEARER = 1.05  # the validation L1 may grow by this
-_LOOKED_AT = 112  # px, which are enough to measure colourfulness
+_DEARER = 1.05  # the factor by which the validation L1 may grow
+_LOOKED_AT = 112  # px, enough to measure colourfulness
 _BATCH = 32  # photographs
-_HALVINGS = 10  # of the interval of factors
+_HALVINGS = 10  # bisections of the interval of factors
 
 
 class Colorings:
-    """Colourings of validation photographs, to try factors on."""
+    """Colourings of validation photographs, on which factors are tried."""
 
     def __init__(self, generator: Generator, photographs: PhotoBank) -> None:
-        """Colour photographs, of the size that the generator takes."""
+        """Colour photographs of the size that the generator takes."""
         written, originals = [], []
         for color, original in _colored(generator, photographs):
             written.append(_small(color).clamp(-0.999, 0.999).atanh())
@@ -52,13 +53,13 @@ class Colorings:
 
 
 def best_factor(colorings: Colorings, wanted: float) -> float:
-    """The factor from 1 to MOST that brings the colourfulness ratio nearest to what is wanted.
+    """The largest factor from 1 to MOST whose colourfulness ratio does not exceed the wanted one.
 
-    It is smaller where the L1 would grow by more than a twentieth.
+    It is smaller where L1 would grow by more than a twentieth.
 
     Args:
-        colorings: of the validation photographs.
-        wanted: the ratio of the mean colourfulness to that of the originals.
+        colorings: colourings of the validation photographs.
+        wanted: the wanted ratio of the mean colourfulness to that of the originals.
     """
     allowed = colorings.measure(1.0)[0] * _DEARER
 
@@ -78,16 +79,16 @@ def best_factor(colorings: Colorings, wanted: float) -> float:
 def enlivened(
     generator: Generator, record: EpochRecord, photographs: PhotoBank, wanted: float
 ) -> tuple[Generator, EpochRecord, float]:
-    """A copy of a trained generator that is as vivid as `best_factor` says.
+    """Copy a trained generator and raise its colourfulness by `best_factor`.
 
     Args:
-        generator: writes a and b of Lab by a tanh.
-        record: of its epoch.
-        photographs: of the validation split, of the size that the generator takes.
+        generator: the generator, which writes a and b of Lab through a tanh.
+        record: the record of its epoch.
+        photographs: the validation photographs, of the size that the generator takes.
         wanted: see `best_factor`.
 
     Returns:
-        The copy, the record with what the copy makes of the photographs, and the factor.
+        The copy, the record with the copy's metrics on the photographs, and the factor.
     """
     factor = best_factor(Colorings(generator, photographs), wanted)
     vivid = copy.deepcopy(generator)
@@ -113,14 +114,14 @@ def _last_layer(generator: Generator) -> nn.Module:
 
 
 def _colored(generator: Generator, photographs: PhotoBank) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of colours in [-1, 1], and of the originals in [0, 1]."""
+    """Batches of colours in [-1, 1] and of the originals in [0, 1]."""
     colorizer = Colorizer(generator)
     for rgb in photographs.in_order(_BATCH):
         yield colorizer.generate(rgb), rgb.float() / 255
 
 
 def _pairs(generator: Generator, photographs: PhotoBank) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of colourings and of the originals, sRGB in [0, 1]."""
+    """Batches of colourings and of the originals, both sRGB in [0, 1]."""
     for color, original in _colored(generator, photographs):
         lightness = lab.rgb_to_lab(original)[:, :1] / 50 - 1
         yield lab.decode(lightness, color, "lab"), original
