@@ -86,9 +86,8 @@ def run_trials(
         address: address of the Ray cluster; see `connected`.
     """
     os.environ.update(_TUNE_SETTINGS)
-    logging.getLogger("ray.tune").setLevel(
-        logging.ERROR
-    )  # hides warnings that its files are missing
+    # Tune would warn that its own files are missing.
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
     with connected(address):
         from tune.trainable import TrialRunner, run_sweep  # imports Ray: see cluster.connection
 
