@@ -79,7 +79,7 @@ stage_photographs() {
         ${SMALL:+--per-class 24 --size 64 --min-side 32}
 }
 
-# Copy the newest files of a run to $OUT every half minute, because the machine may be lost any time.
+# Copy the newest files of a run to $OUT every half minute; the machine may be lost at any moment.
 keep() {
     while sleep 30; do keep_once "$1"; done
 }
