@@ -113,9 +113,7 @@ class Trainer:
                     self._follow()
             except KeyboardInterrupt:
                 self._stop()
-            except (
-                ray.exceptions.RayActorError
-            ) as error:  # the host died, and the trainings with it
+            except ray.exceptions.RayActorError as error:  # the host died with all trainings
                 for model in self._specs.keys() - self._results.keys():
                     self._end(ModelResult(model=model, status="failed", error=cause(error)))
             with contextlib.suppress(ray.exceptions.RayError):
