@@ -79,7 +79,7 @@ def _case(
     layouts = [("channels_last eager", torch.channels_last, torch.float32)]
     if (
         device != "cpu" or cpu_has_bfloat16() or settings.scale != "default"
-    ):  # else it takes seconds
+    ):  # without instructions for bfloat16, each run takes seconds
         layouts += [
             ("bfloat16 eager", torch.contiguous_format, torch.bfloat16),
             ("bfloat16 channels_last eager", torch.channels_last, torch.bfloat16),

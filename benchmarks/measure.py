@@ -18,7 +18,7 @@ Run = Callable[[], float | None]
 Item = TypeVar("Item")
 
 
-class Unavailable(Exception):  # noqa: N818 - it reads as what it says
+class Unavailable(Exception):  # noqa: N818 - the name states the condition
     """A contender cannot be measured here; the message says why."""
 
 

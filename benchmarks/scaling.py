@@ -134,7 +134,7 @@ def _quality(law: PowerLaw) -> Facts:
 
 def _generators(settings: Settings, device: str) -> list[Result]:
     """Load different numbers of generators in a new process of the service, in every round."""
-    small = GeneratorConfig(size=128, width=24)  # the preset `small`'s
+    small = GeneratorConfig(size=128, width=24)  # as in the preset `small`
     config = settings.pick(GeneratorConfig(size=32, width=2), small, report_config())
     counts = settings.pick((1, 2), (3, 10, 30), (3, 10, 30))
     cold: dict[int, list[float]] = {count: [] for count in counts}

@@ -24,7 +24,7 @@ from serve.workers import (
 )
 
 
-class Busy(Exception):  # noqa: N818 - it reads as what it says
+class Busy(Exception):  # noqa: N818 - the name states the condition
     """No worker is free, or the worker of a request died; repeating the request may succeed."""
 
 

@@ -61,7 +61,7 @@ class ServeConfig(_Strict):
     )
     models: tuple[str, ...] = Field(
         (),
-        strict=False,  # a list in a file
+        strict=False,  # configuration files contain a list
         description="pinned versions, as animals@20261122-120000; of other models the latest is "
         "taken when the application is deployed",
     )

@@ -135,7 +135,7 @@ def decode_photograph(data: bytes, max_pixels: int, page: int | None = None) -> 
         if rejected.reason == "too many pixels":
             raise Problem(413, f"the photograph has {rejected}") from None
         if rejected.reason in ("several pages", "no such page"):
-            words = str(rejected).replace("--page ", "page=")  # the command line's own
+            words = str(rejected).replace("--page ", "page=")  # the wording of the command line
             raise Problem(422, f"page: {words}") from None
         if rejected.reason == "unsupported format":
             raise Problem(415, f"the photograph cannot be read: {rejected.detail}") from None
