@@ -1,1 +1,1 @@
-"""Measurements of speed: each beside its reference, in the same run."""
+"""Benchmarks: each contender is compared with a reference that is measured in the same run."""

@@ -1,11 +1,11 @@
-"""`python -m benchmarks`: the benchmarks by name, or all that need no service and no GPU.
+"""`python -m benchmarks`: run benchmarks by name, or all except serve_load.
 
     python -m benchmarks [NAME ...] [--quick | --full] [--json FILE] [--photos FOLDER] [--device …]
     python -m benchmarks router [PHOTO ...]
     python -m benchmarks serve_load --storage URI PHOTO...
 
-router and serve_load have options of their own when they are named first: `python -m benchmarks
-router --help`. Every benchmark is a module, too: `python -m benchmarks.training_step`.
+router and serve_load have further options if they are named alone: `python -m benchmarks
+router --help`. Every benchmark is also a module: `python -m benchmarks.training_step`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from types import ModuleType
 from benchmarks.face import Benchmark, add_options, run_all, settings_of
 from colorgan.commands.process import take_any_text
 
-# By name, what each is.
+# Descriptions by name.
 BENCHMARKS = {
     "training_step": "a training step against the reference step",
     "inference": "the generator in use, and ways to be faster, against float32 eager",
@@ -33,7 +33,7 @@ _WITH_OPTIONS = ("router", "serve_load")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run benchmarks; returns the exit status: 1 where one could not be run."""
+    """Run benchmarks; returns the exit status: 1 if one could not be run."""
     take_any_text()
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in _WITH_OPTIONS and not set(argv) & (BENCHMARKS.keys() - {argv[0]}):

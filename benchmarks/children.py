@@ -1,4 +1,4 @@
-"""Contenders in processes of their own: their memory is their own, and they start fresh."""
+"""Runs contenders in separate processes, so that their memory is separate and they start fresh."""
 
 import multiprocessing
 import time
@@ -12,24 +12,24 @@ from typing import Any
 from benchmarks.machine import memory_mib
 from benchmarks.measure import Run, Unavailable, Variant
 
-_PATIENCE_S = 600.0  # for one answer; compiling takes the longest
+_PATIENCE_S = 600.0  # timeout of one answer; compilation takes longest
 _END_S = 30.0
 
 Facts = Mapping[str, float | str]
 
 
 class ChildFailedError(Exception):
-    """A child's fault."""
+    """An unexpected exception in a child process."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a child does.
+    """The work of a child process.
 
     Attributes:
-        run: as a Variant's.
-        facts: what it has found, asked for at the end.
-        device: `cuda` where its memory is a GPU's.
+        run: the function to time, as in `Variant`.
+        facts: returns further results, and is called at the end.
+        device: cpu or cuda; determines which memory is measured.
     """
 
     run: Run
@@ -38,19 +38,19 @@ class Work:
 
 
 class Child:
-    """A process that makes its work once and does it when it is told. Use it in a `with`."""
+    """A process that sets up its work once and runs it on request; use it in a `with` block."""
 
     def __init__(self, name: str, make: Callable[..., Work], *arguments: Any) -> None:
-        """Start the process, and wait until the work is made.
+        """Start the process, and wait until its work is set up.
 
         Args:
-            name: the contender's.
-            make: makes the work, in the child; a function at the top of a module.
-            arguments: of `make`.
+            name: name of the contender.
+            make: sets up the work in the child; must be a top-level function of a module.
+            arguments: arguments of `make`.
 
         Raises:
-            Unavailable: it says so itself, or its process has died.
-            ChildFailedError: it has a fault; the message is the child's traceback.
+            Unavailable: the contender cannot be measured here, or its process died.
+            ChildFailedError: `make` raised another exception; the message is the child's traceback.
         """
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -72,7 +72,7 @@ class Child:
         return seconds
 
     def end(self) -> tuple[Facts, float]:
-        """What the work has found, and the most memory that the process has had, in MiB."""
+        """End the process; returns the facts of its work, and its peak memory in MiB."""
         self._pipe.send("end")
         facts: Facts
         facts, peak = self._answer()
@@ -96,7 +96,7 @@ class Child:
         return answer
 
     def __enter__(self) -> "Child":
-        """Nothing: the process runs already."""
+        """Return the child, whose process is already running."""
         return self
 
     def __exit__(
@@ -105,7 +105,7 @@ class Child:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the process if it runs still."""
+        """End the process if it is still running."""
         self._stop()
 
     def _stop(self) -> None:
@@ -116,7 +116,7 @@ class Child:
 
 
 def _serve(pipe: Connection, make: Callable[..., Work], arguments: tuple[Any, ...]) -> None:
-    """The child's life."""
+    """Run in the child: set up the work, then run it until the parent asks for the end."""
     try:
         work = make(*arguments)
         settle = settler(work.device)
@@ -130,15 +130,15 @@ def _serve(pipe: Connection, make: Callable[..., Work], arguments: tuple[Any, ..
             pipe.send(("", "", took if said is None else said))
         pipe.send(("", "", (dict(work.facts()), _peak_mib(work.device))))
     except (EOFError, KeyboardInterrupt):
-        return  # the parent is gone, or ends everything
+        return  # the parent has died, or the user has interrupted both processes
     except Unavailable as error:
         pipe.send((str(error), "", None))
-    except Exception:  # whatever it is, the parent tells it
+    except Exception:  # the parent reports it
         pipe.send(("", traceback.format_exc(), None))
 
 
 def settler(device: str) -> Callable[[], None]:
-    """What waits until a device has nothing to do."""
+    """Return a function that waits until a device has finished its work."""
     if device != "cuda":
         return lambda: None
     import torch

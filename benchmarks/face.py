@@ -1,4 +1,4 @@
-"""The one face of the benchmarks: their options, their table, their JSON."""
+"""The command line of all benchmarks: their options, their table and their JSON."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ Choice = TypeVar("Choice")
 
 LATE = "this machine is too slow for it in the time; --full measures it"
 
-_SECONDS = 20.0  # that a case may take at the default scale
+_SECONDS = 20.0  # duration of a case at the default scale
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Settings:
     """How to measure.
 
     Attributes:
-        scale: quick (seconds, to see that it works), default or full.
+        scale: quick (seconds, to check that a benchmark works), default or full.
         device: auto, cpu or cuda.
-        photos: a folder of photographs; drawn scenes where None.
-        until: when to begin nothing more that can be left out, on the clock of time.monotonic.
+        photos: a folder of photographs; None for drawn scenes.
+        until: time after which optional measurements are skipped, on the time.monotonic clock.
     """
 
     scale: str = "default"
@@ -41,27 +41,27 @@ class Settings:
     until: float = math.inf
 
     def pick(self, quick: Choice, default: Choice, full: Choice) -> Choice:
-        """What belongs to the scale."""
+        """The value that belongs to the scale."""
         return {"quick": quick, "default": default, "full": full}[self.scale]
 
     def within(self, seconds: float) -> "Settings":
-        """The same for a benchmark that should take so long at the default scale, at most."""
+        """A copy for a benchmark that should take at most `seconds` at the default scale."""
         end = self.pick(math.inf, time.monotonic() + seconds, math.inf)
         return replace(self, until=min(self.until, end))
 
     def late(self) -> bool:
-        """Whether the time is over: a machine that is too slow for all measures less."""
+        """Whether the time has run out, so that a slow machine measures less."""
         return time.monotonic() > self.until
 
     def rounds(self, seconds: float = _SECONDS) -> Rounds:
-        """How long a case is measured: about so many seconds at the default scale."""
+        """How long to measure a case: about `seconds` at the default scale."""
         return self.pick(
             Rounds(1, 1, turn=0.0), Rounds(7, 3, seconds), Rounds(15, 5, 4 * seconds, turn=0.5)
         )
 
     @property
     def device_type(self) -> str:
-        """`cpu` or `cuda`; raises Unavailable where there is no GPU that was asked for."""
+        """`cpu` or `cuda`; raises Unavailable if --device cuda is given and there is no GPU."""
         import torch
 
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -75,14 +75,14 @@ Benchmark = Callable[[Settings], Sequence[Result]]
 
 @dataclass
 class Report:
-    """What is written as JSON.
+    """The contents of the JSON file.
 
     Attributes:
-        machine: the machine, the versions and the commit.
         scale: quick, default or full.
-        seconds: that each benchmark took.
-        results: the rows.
-        failed: why a benchmark could not be run, by name.
+        machine: the machine, the versions and the commit.
+        seconds: duration of each benchmark, by name.
+        results: the rows of the table.
+        failed: the reason why a benchmark could not be run, by name.
     """
 
     scale: str
@@ -92,12 +92,12 @@ class Report:
     failed: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path, overwrite: bool) -> None:
-        """Write it; raises NotWritten."""
+        """Write the report to a file; raises NotWritten."""
         write_file(path, (json.dumps(asdict(self), indent=2) + "\n").encode(), overwrite)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that every benchmark has."""
+    """Add the options that all benchmarks share."""
     scale = parser.add_mutually_exclusive_group()
     for name, help in (
         ("quick", "the smallest sizes, once: to see that it works, not to measure"),
@@ -120,12 +120,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings that stood on the command line."""
+    """The settings given on the command line."""
     return Settings(args.scale, args.device, args.photos)
 
 
 def main_of(name: str, run: Benchmark, doc: str | None, argv: Sequence[str] | None = None) -> int:
-    """`python -m benchmarks.NAME`; returns the exit status."""
+    """Run `python -m benchmarks.NAME`; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog=f"benchmarks.{name}",
         description=doc,
@@ -143,15 +143,15 @@ def run_all(
     overwrite: bool = False,
     inputs: Sequence[Input] = (),
 ) -> int:
-    """Run benchmarks, print their table, write their JSON; returns the exit status.
+    """Run benchmarks, print their table and write their JSON; returns the exit status.
 
     Args:
-        benchmarks: by name, what imports each; nothing is imported before its turn.
+        benchmarks: a function by name that imports each benchmark just before it runs.
         settings: how to measure.
-        path: of the JSON, which is written after every benchmark: a run that is cut short leaves
-            what it has.
-        overwrite: whether a file of before is replaced.
-        inputs: files that are read, and so never replaced.
+        path: path of the JSON file, which is written after every benchmark, so that an interrupted
+            run keeps its results.
+        overwrite: whether to replace an existing file.
+        inputs: files that are read, which are never replaced.
     """
 
     def run() -> int:
@@ -177,7 +177,7 @@ def _run_all(
         except KeyboardInterrupt:
             report.failed[name] = "interrupted"
             break
-        except Exception as error:  # one that fails must not cost the others' figures
+        except Exception as error:  # the failure of one benchmark must not lose other results
             known = isinstance(error, Unavailable | ColorganError)
             report.failed[name] = str(error) if known else f"{type(error).__name__}: {error}"
             note(f"{name} failed: {report.failed[name]}")
@@ -185,24 +185,24 @@ def _run_all(
             report.seconds[name] = round(time.monotonic() - began, 1)
             if path:
                 report.write(path, overwrite)
-                overwrite = True  # its own, from now on
+                overwrite = True  # from now on, the file is this run's own
         note(f"{name}: {report.seconds[name]:.0f} s")
     print_report(report)
     return 1 if report.failed else 0
 
 
 def left_out(benchmark: str, case: str, reason: str, variant: str = "colorgan") -> Result:
-    """The row of what was not measured."""
+    """A row for a contender that was not measured."""
     return Result(benchmark, case, variant, None, "", facts={"not measured": reason})
 
 
 def note(line: str) -> None:
-    """Say on standard error how far it is."""
+    """Print a line of progress to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
 def print_report(report: Report) -> None:
-    """Print the machine, the table and what failed."""
+    """Print the machine, the table and the failures."""
     machine = report.machine
     commit = (machine["commit"] or "no commit")[:12] + (" and changes" if machine["dirty"] else "")
     bits = ", ".join(machine["flags"])
@@ -219,7 +219,7 @@ def print_report(report: Report) -> None:
 
 
 def print_results(results: Sequence[Result]) -> None:
-    """Print the table; a benchmark and a case are named where they begin."""
+    """Print the table; a benchmark and a case are named only in their first row."""
     rows, last = [], ("", "")
     for result in results:
         place = (result.benchmark, result.case)
@@ -244,7 +244,7 @@ def _fact(value: float | str) -> str:
 
 
 def _short(value: float) -> str:
-    """Three significant digits, and never fewer than stand before the point."""
+    """A number with three significant digits, and always all digits before the point."""
     if not math.isfinite(value) or value == 0:
         return f"{value:g}"
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"

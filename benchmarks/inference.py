@@ -1,12 +1,13 @@
-"""The generator of the preset `report` in use, against plain float32 eager.
+"""Inference with the generator of the preset `report`, against plain float32 eager mode.
 
     python -m benchmarks.inference [--quick | --full] [--json FILE]
 
-Random weights, evaluation mode, no gradients; the reference gets its lightness ready. `colorgan` is
-`Colorizer.generate`, from sRGB on, not compiled, in the type that is fastest on the device. The
-others are ways to be faster; compiled ones are processes of their own, whose time to compile, once
-for all batch sizes, stands apart. `levels` is how far a picture moves from float32 eager's: the
-mean absolute difference of its sRGB, of 255.
+All contenders use random weights, evaluation mode and no gradients; the reference starts from
+lightness in memory. `colorgan` is `Colorizer.generate`, which starts from sRGB, is not compiled and
+uses the fastest type of the device. The other contenders use faster formats. Compiled ones run in
+separate processes, and their compile time, which is spent once for all batch sizes, is reported
+separately. `levels` is the mean absolute difference in sRGB from the float32 eager result, on a
+scale of 255.
 """
 
 import os
@@ -37,7 +38,7 @@ from colorgan.training.presets import PRESETS
 NAME = "inference"
 REFERENCE = "float32 eager"
 
-_SCENES = 6  # that a batch is made of
+_SCENES = 6  # number of different scenes in a batch
 
 
 def run(settings: Settings) -> list[Result]:
@@ -49,7 +50,7 @@ def run(settings: Settings) -> list[Result]:
     batches = settings.pick((2,), usual, (1, 2, 4, 8, 16, 32, 64))
     compiled = settings.pick((), batches, batches)
     results = []
-    # What was compiled in another run must not help.
+    # A new cache, so that nothing compiled in another run is reused.
     with TemporaryDirectory(prefix="colorgan-inductor-") as cache:
         for batch in batches:
             if settings.late():
@@ -78,7 +79,7 @@ def _case(
     layouts = [("channels_last eager", torch.channels_last, torch.float32)]
     if (
         device != "cpu" or cpu_has_bfloat16() or settings.scale != "default"
-    ):  # else it takes seconds
+    ):  # without instructions for bfloat16, each run takes seconds
         layouts += [
             ("bfloat16 eager", torch.contiguous_format, torch.bfloat16),
             ("bfloat16 channels_last eager", torch.channels_last, torch.bfloat16),
@@ -121,13 +122,13 @@ def report_config() -> GeneratorConfig:
 
 
 def make_generator(config: GeneratorConfig, device: str) -> UNetGenerator:
-    """A generator in use, with weights that are the same every time."""
+    """A generator in evaluation mode, with random weights from a fixed seed."""
     torch.manual_seed(0)
     return UNetGenerator(config).eval().requires_grad_(False).to(device)
 
 
 def make_batch(count: int, size: int) -> Tensor:
-    """(count, 3, size, size) uint8 sRGB: scenes, some of them again and again."""
+    """A batch of scenes, which repeat after a few: (count, 3, size, size) uint8 sRGB."""
     scenes = [
         torch.from_numpy(draw_scene(CLASSES[number % len(CLASSES)], number, size, size))
         for number in range(min(count, _SCENES))
@@ -142,7 +143,7 @@ def forward(network: Callable[[Tensor], Tensor], lightness: Tensor) -> Tensor:
 
 
 def levels(color: Tensor, truth: Tensor, lightness: Tensor, config: GeneratorConfig) -> float:
-    """Mean absolute difference of two colourings' sRGB, in levels of 255."""
+    """Mean absolute difference of two colourings in sRGB, on a scale of 255."""
     ours, theirs = (
         lab.decode(lightness.float().cpu(), each, config.color_space) for each in (color, truth)
     )
@@ -152,14 +153,14 @@ def levels(color: Tensor, truth: Tensor, lightness: Tensor, config: GeneratorCon
 def make_compiled(
     config: GeneratorConfig, batch: int, device: str, dtype: torch.dtype, cache: str
 ) -> Work:
-    """What `Colorizer.compile` makes for a CPU, for a whole batch; on a GPU, torch.compile.
+    """Compile the generator as `Colorizer.compile` does on a CPU, or with torch.compile on a GPU.
 
     Args:
-        config: of the generator.
-        batch: photographs.
+        config: configuration of the generator.
+        batch: number of photographs in a batch.
         device: cpu or cuda.
-        dtype: of the weights.
-        cache: folder for what is compiled.
+        dtype: type of the weights.
+        cache: folder for compiled code.
 
     Raises:
         Unavailable: there is no C++ compiler, compiling failed, or freezing did nothing.
@@ -175,11 +176,11 @@ def make_compiled(
         if device == "cpu":
             compiled = compile_network(generator, lightness[:1], dtype=dtype)
         else:
-            # A GPU waits for Python at small batches, unless one graph starts all kernels.
+            # With small batches, a GPU waits for Python unless a CUDA graph launches all kernels.
             options: dict[str, Any] = {"freezing": True, "triton.cudagraphs": True}
             compiled = torch.compile(generator.to(dtype), options=options)
         color = forward(compiled, ready)
-    except Exception as error:  # on a GPU inductor's, the compiler's and the linker's own
+    except Exception as error:  # errors of inductor, the compiler or the linker on a GPU
         raise Unavailable(f"{type(error).__name__}: {error}") from error
     facts: Facts = {
         "levels": levels(color, truth, lightness, config),
@@ -189,7 +190,7 @@ def make_compiled(
 
 
 def _paint(way: Callable[[], Tensor]) -> None:
-    """As a Variant wants it: nothing comes back."""
+    """Run a contender without returning its result, as `Variant.run` requires."""
     way()
 
 

@@ -1,4 +1,4 @@
-"""The checkout that is measured, and a process's memory."""
+"""The checkout that is measured, and the memory of a process."""
 
 import re
 from pathlib import Path
@@ -7,9 +7,9 @@ CHECKOUT = Path(__file__).parents[1]
 
 
 def memory_mib(field: str = "VmHWM") -> float:
-    """MiB of this process: the most it has had, or with VmRSS what it has.
+    """Memory of this process in MiB: the peak, or the current value with `VmRSS`.
 
-    getrusage would say what the parent had before this process was its own.
+    It is read from /proc, because getrusage includes the parent's memory before exec.
     """
     found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     return int(found[1]) / 1024 if found else 0.0

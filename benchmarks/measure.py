@@ -1,8 +1,8 @@
-"""Contenders timed beside their reference, in turns; and what comes of it.
+"""Times contenders and their reference in turns, and summarises the results.
 
-A shared machine's speed changes by the minute, so a time is compared with none but those of the
-same round: every round times every contender, and what counts is the ratio within it. The reference
-takes two turns a round; how far the ratio of the two is from 1 is the noise.
+The speed of a shared machine changes by the minute, so times are compared only within a round:
+every round times every contender, and the result is the ratio to the reference in that round. The
+reference takes two turns per round; the deviation of their ratio from 1 is the noise.
 """
 
 import math
@@ -18,7 +18,7 @@ Run = Callable[[], float | None]
 Item = TypeVar("Item")
 
 
-class Unavailable(Exception):  # noqa: N818 - it reads as what it says
+class Unavailable(Exception):  # noqa: N818 - the name states the condition
     """A contender cannot be measured here; the message says why."""
 
 
@@ -27,8 +27,8 @@ class Variant:
     """A contender.
 
     Attributes:
-        name: what it is called in the table.
-        run: does the work once; returns the seconds that count where not all of its time does.
+        name: name in the table.
+        run: does the work once; returns the seconds that count, or None if all of its time counts.
     """
 
     name: str
@@ -40,10 +40,10 @@ class Rounds:
     """How long to measure.
 
     Attributes:
-        most: rounds.
-        least: rounds, however long they take.
-        seconds: after so many no further round begins.
-        turn: seconds that a contender's turn takes at least; shorter work is repeated.
+        most: maximum number of rounds.
+        least: minimum number of rounds, regardless of their duration.
+        seconds: time after which no further round begins.
+        turn: minimum duration of a contender's turn in seconds; shorter work is repeated.
     """
 
     most: int
@@ -54,7 +54,7 @@ class Rounds:
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of the rounds' values, the least and the greatest."""
+    """The median, minimum and maximum of the values of all rounds."""
 
     median: float
     low: float
@@ -62,11 +62,11 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Of one value a round."""
+        """The spread of values, one per round."""
         return cls(statistics.median(values), min(values), max(values))
 
     def __str__(self) -> str:
-        """As the table shows it."""
+        """The form shown in the table."""
         return f"{self.median:.2f} ({self.low:.2f}-{self.high:.2f})"
 
 
@@ -75,15 +75,15 @@ class Result:
     """A row of the table: one contender in one case.
 
     Attributes:
-        benchmark: the module's name.
-        case: what was done, as `256 px, batch 5`.
-        variant: the contender.
-        value: the median over the rounds; None where it could not be measured.
-        unit: of the value.
-        ratio: how many times as fast as the reference of the same round, or in whatever sense the
-            benchmark says; None for the reference itself.
-        peak_mib: the most memory of its process (of the GPU, on one), where that was asked.
-        facts: whatever else was found, by name.
+        benchmark: name of the benchmark's module.
+        case: the sizes that were measured, such as `256 px, batch 5`.
+        variant: name of the contender.
+        value: the median over the rounds; None if it could not be measured.
+        unit: unit of the value.
+        ratio: speed-up over the reference of the same round, or another ratio that the benchmark
+            defines; None for the reference itself.
+        peak_mib: peak memory of the process, or of the GPU, in MiB; None if it was not measured.
+        facts: further results by name.
     """
 
     benchmark: str
@@ -98,7 +98,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds of one run of each contender, a value a round; the first is the reference."""
+    """Seconds of one run of each contender, one value per round; the first is the reference."""
 
     seconds: Mapping[str, Sequence[float]]
 
@@ -108,11 +108,11 @@ class Timings:
         return next(iter(self.seconds))
 
     def median(self, name: str) -> float:
-        """Seconds of a contender."""
+        """Median seconds of a contender."""
         return statistics.median(self.seconds[name])
 
     def speedup(self, name: str, over: str | None = None) -> Spread:
-        """How many times as fast as the reference, or another contender, one is."""
+        """The speed-up of a contender over the reference or another contender."""
         pairs = zip(self.seconds[over or self.reference], self.seconds[name], strict=True)
         return Spread.of([theirs / ours for theirs, ours in pairs])
 
@@ -128,12 +128,12 @@ class Timings:
         """The rows of a case.
 
         Args:
-            benchmark: the module's name.
-            case: what was done.
-            unit: of the values.
-            value: makes one from a contender's seconds.
-            peaks: MiB by contender.
-            facts: by contender.
+            benchmark: name of the benchmark's module.
+            case: the sizes that were measured.
+            unit: unit of the values.
+            value: computes a value from a contender's seconds.
+            peaks: peak memory by contender, in MiB.
+            facts: further results by contender.
         """
         return [
             Result(
@@ -156,16 +156,16 @@ def interleave(
     settle: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Timings:
-    """Time contenders in rounds, each after another one every round.
+    """Time contenders in rounds, in an order that rotates from round to round.
 
     Args:
         variants: the contenders, the reference first.
-        rounds: how often.
-        settle: waits until the device has nothing to do.
-        clock: tells seconds.
+        rounds: how long to measure.
+        settle: waits until the device has finished its work.
+        clock: returns the time in seconds.
 
     Returns:
-        The timings, with those of the reference's second turn under AGAIN, right after its first.
+        The timings. Those of the reference's second turn are under AGAIN, right after the first.
     """
 
     def turn(variant: Variant, times: int) -> float:
@@ -178,8 +178,8 @@ def interleave(
         return (sum(told) if told else took) / times
 
     reference, *others = variants
-    # Warm-up: memory is taken, kernels are chosen, files come into the cache. A first run may be
-    # many times as slow as the next one, and says little of how often a short one must be repeated.
+    # Warm-up: allocate memory, select kernels, fill caches. The first run may be many times slower
+    # than the next one, so short work runs again before its number of repetitions is computed.
     times = {}
     for variant in variants:
         took = turn(variant, 1)
@@ -198,6 +198,6 @@ def interleave(
 
 
 def rotate(contenders: Sequence[Item], number: int) -> list[Item]:
-    """The order of a round: each contender goes first in turn, so none always finds it quiet."""
+    """The order of a round: the first place rotates, so no contender always has an advantage."""
     first = number % len(contenders)
     return [*contenders[first:], *contenders[:first]]

@@ -1,4 +1,4 @@
-"""Storages with packages of untrained generators, as many as are wanted."""
+"""Creates storages with any number of packages of untrained generators."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from colorgan.packages.card import ModelCard
 from colorgan.packages.weights import Trained, publish
 from colorgan.storage import open_storage
 
-# What the packages claim to have been trained on.
+# The dataset that the cards of the packages name.
 _NOTHING = Manifest(
     name="nothing",
     created="",
@@ -33,8 +33,8 @@ def publish_untrained(root: Path, config: GeneratorConfig) -> ModelCard:
     """Publish a generator with random weights under the name `general`.
 
     Args:
-        root: of the storage.
-        config: of the generator.
+        root: folder of the storage.
+        config: configuration of the generator.
     """
     storage = open_storage(str(root))
     dataset = Dataset(storage, _NOTHING)
@@ -50,13 +50,13 @@ def publish_untrained(root: Path, config: GeneratorConfig) -> ModelCard:
 
 
 def spread(root: Path, source: Path, card: ModelCard, names: Sequence[str]) -> None:
-    """Make a storage with a package under these names; its weights are links to the one file.
+    """Create a storage with copies of a package, whose files are hard links to the original.
 
     Args:
-        root: of the new storage.
-        source: of the storage that has the package, on the same file system.
-        card: the package.
-        names: of the models.
+        root: folder of the new storage.
+        source: folder of the storage with the package, on the same file system.
+        card: card of the package.
+        names: names of the models.
     """
     storage = open_storage(str(root))
     package = source / "models" / card.model / card.version

@@ -1,4 +1,4 @@
-"""Photographs to measure with: a user's own, or scenes drawn for the purpose."""
+"""Photographs for benchmarks: the user's own, or drawn scenes."""
 
 import io
 from collections.abc import Iterator
@@ -13,20 +13,20 @@ from benchmarks.measure import Unavailable
 from colorgan.data.scenes import CLASSES, draw_scene
 from colorgan.images.decoding import Pixels
 
-# Of most photographs on ImageNet.
+# The size of most photographs in ImageNet.
 WIDTH, HEIGHT = 500, 375
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-# A scene takes longer to draw than to stage, so each stands for four pictures.
+# A scene takes longer to draw than to stage, so each is mirrored into four pictures.
 _VIEWS = [
     (slice(None, None, down), slice(None, None, right)) for down in (1, -1) for right in (1, -1)
 ]
 
 
 def photographs(settings: Settings, count: int) -> list[bytes]:
-    """So many encoded photographs: files of --photos, or scenes of 500 x 375 pixels as JPEG.
+    """Read `count` encoded photographs from --photos, or draw scenes of 500 x 375 pixels as JPEG.
 
     Raises:
-        Unavailable: the folder holds fewer.
+        Unavailable: the folder has fewer photographs.
     """
     if settings.photos is None:
         return list(scenes(count))
@@ -37,7 +37,7 @@ def photographs(settings: Settings, count: int) -> list[bytes]:
 
 
 def scenes(count: int) -> Iterator[bytes]:
-    """So many scenes of 500 x 375 pixels, as JPEG."""
+    """Draw `count` scenes of 500 x 375 pixels, as JPEG."""
 
     def draw(number: int) -> Pixels:
         return draw_scene(CLASSES[number % len(CLASSES)], number, HEIGHT, WIDTH)
@@ -50,7 +50,7 @@ def scenes(count: int) -> Iterator[bytes]:
 
 
 def encode(pixels: Pixels) -> bytes:
-    """A JPEG as a camera writes it, with its colour at half the size."""
+    """Encode pixels as a JPEG with chroma subsampling, as cameras do."""
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, "JPEG", quality=92)
     return file.getvalue()
@@ -64,7 +64,7 @@ def large_photograph(settings: Settings) -> bytes:
 
 
 def write(folder: Path, encoded: list[bytes]) -> None:
-    """Write photographs as files."""
+    """Write encoded photographs as numbered files to a new folder."""
     folder.mkdir(parents=True)
     for number, data in enumerate(encoded):
         (folder / f"{number:05d}.jpg").write_bytes(data)

@@ -1,11 +1,11 @@
-"""The whole pipeline for one photograph, and its stages, against its two networks alone.
+"""The whole pipeline for one photograph and its stages, against its two networks alone.
 
     python -m benchmarks.pipeline [--quick | --full] [--photos FOLDER] [--json FILE]
 
-The pipeline is `AssembledColorizer` between decoding a JPEG and encoding a PNG; the router stands
-on the embedded classifier, and the generator is the preset `report`'s with random weights. The
-reference is the classifier's and the generator's forward pass on tensors that are ready. The stages
-are timed in a pipeline that is taken apart; their shares are of its time.
+The pipeline decodes a JPEG, colours it with `AssembledColorizer`, and encodes a PNG. The router
+uses the embedded classifier; the generator is that of the preset `report` with random weights. The
+reference is the forward pass of the classifier and of the generator on tensors in memory. Stages
+are timed in a version of the pipeline that calls them one by one; shares refer to its time.
 """
 
 import statistics
@@ -36,7 +36,7 @@ Done = TypeVar("Done")
 
 
 def run(settings: Settings) -> list[Result]:
-    """Measure a photograph of 500 x 375 pixels, and one of 12 megapixels at the full scale."""
+    """Measure a photograph of 500 x 375 pixels, and at the full scale one of 12 megapixels."""
     device = settings.device_type
     config = settings.pick(GeneratorConfig(size=32, width=4), report_config(), report_config())
     classifier = load_classifier(device=torch.device(device))

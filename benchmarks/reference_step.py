@@ -1,8 +1,8 @@
 """The reference: a training step of pix2pix in plain PyTorch, as most of its users run it.
 
-It stands by itself, so that it stays what it is while colorgan changes: the U-Net and the 70 x 70
+It is independent of colorgan's code, so that it does not change with it: the U-Net and the 70 x 70
 PatchGAN with batch normalisation and dropout (Isola et al. 2017, appendix 6.1), the vanilla GAN
-loss, lambda 100, Adam, float32, the discriminator frozen in the generator's step.
+loss, lambda 100, Adam, float32, and a frozen discriminator in the generator's step.
 """
 
 from itertools import pairwise
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class ReferenceGenerator(nn.Module):
-    """C64-C128-C256-C512-… down to one pixel, CD512-CD512-CD512-… up again, with skips."""
+    """A U-Net: C64-C128-C256-C512-… down to one pixel, CD512-CD512-CD512-… up, with skips."""
 
     def __init__(self, size: int, width: int = 64) -> None:
         super().__init__()
@@ -20,12 +20,12 @@ class ReferenceGenerator(nn.Module):
         channels = [width * min(2**level, 8) for level in range(depth)]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level in range(depth):
-            # A single pixel's batch normalisation would erase it.
+            # Batch normalisation would erase the innermost level, which is a single pixel.
             plain = level in (0, depth - 1)
             convolution = nn.Conv2d(
                 channels[level - 1] if level else 1, channels[level], 4, 2, 1, bias=plain
             )
-            # In place: what follows of a skip connection is a ReLU, which sees no difference.
+            # In place is safe: the skip connection is followed by a ReLU, whose result is the same.
             self.down.append(
                 nn.Sequential(
                     nn.LeakyReLU(0.2, inplace=True) if level else nn.Identity(),
@@ -61,7 +61,7 @@ class ReferenceGenerator(nn.Module):
 
 
 def reference_discriminator(width: int = 64) -> nn.Sequential:
-    """C64-C128-C256-C512 and a convolution to a logit a patch, over L, a and b."""
+    """The PatchGAN on L, a and b: C64-C128-C256-C512 and a convolution to one logit per patch."""
     layers: list[nn.Module] = []
     channels = [3, width, width * 2, width * 4, width * 8]
     for level, (before, after) in enumerate(pairwise(channels)):
@@ -89,7 +89,7 @@ class ReferenceTraining:
 
     def __init__(self, size: int, device: str = "cpu", width: int = 64) -> None:
         """Set up networks for squares of `size` pixels, with `width` channels (ngf and ndf)."""
-        # As its users run it; it has no effect on a CPU.
+        # As most users of pix2pix run it; it has no effect on a CPU.
         torch.backends.cudnn.benchmark = device == "cuda"
         self.generator = ReferenceGenerator(size, width).to(device)
         self.discriminator = reference_discriminator(width).to(device)

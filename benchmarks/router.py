@@ -1,10 +1,10 @@
-"""`colorgan classify` against the bare classifier on photographs that are ready in memory.
+"""`colorgan classify` against the bare classifier on preprocessed photographs in memory.
 
     python -m benchmarks.router [PHOTO ...] [--rounds N] [--json FILE]
 
-The command's speed is what further photographs cost it: its time for all of them less its time for
-a few, so that Python's and PyTorch's start is not counted. Both are taken in turns. Without PHOTO
-it takes drawn scenes.
+The command's speed is measured as its time for all photographs minus its time for a few, which
+excludes the start-up of Python and PyTorch. Both contenders take turns. Without PHOTO, drawn scenes
+are used.
 """
 
 import argparse
@@ -31,7 +31,7 @@ BATCH = 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, and print images a second and their ratio."""
+    """Measure and print images per second and their ratio; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="benchmarks.router",
         description=__doc__,
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(settings: Settings, paths: Sequence[Path] = (), rounds: int | None = None) -> list[Result]:
-    """Measure with these photographs, or those of the settings."""
+    """Measure with photographs from `paths`, or without any, with those of the settings."""
     limits = settings.rounds(30)
     if rounds is not None:
         limits = Rounds(rounds, rounds)
@@ -75,7 +75,7 @@ def _measure(classifier: Classifier, paths: Sequence[Path], rounds: Rounds) -> l
             Variant("bare classifier", lambda: _bare(classifier, ready)),
             Variant("colorgan classify", further),
         ],
-        # The command's start is not timed, so its turn lasts long enough in any case.
+        # No minimum turn: the command always runs long enough, although its start is not counted.
         replace(rounds, turn=0.0),
     )
     case = f"{len(paths)} photographs"

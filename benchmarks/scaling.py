@@ -1,12 +1,12 @@
-"""How cost grows: the time of a training's epoch, and a service's memory and cold start.
+"""How costs scale: the time of a training epoch, and the memory and cold start of the service.
 
     python -m benchmarks.scaling [--quick | --full] [--json FILE]
 
-An epoch's time over photographs, pixels, batch size and width, one of them at a time, is fitted as
-c x^exponent, by least squares on the logarithms of the rounds' medians. The reference is the
-reference step, as many of them, fitted over the same points of the same rounds. Then one process
-of the service without Ray loads 3, 10 and 30 generators, beside the router: the time until it is
-ready, from the start of its process, and its memory. All of it on small sizes.
+The time of an epoch as a function of photographs, pixels, batch size or width is fitted as
+c x^exponent, by least squares on the logarithms of the medians over rounds. The reference is the
+same number of reference steps, fitted over the same points in the same rounds. Then one process of
+the service without Ray loads 3, 10 and 30 generators besides the router; the results are the time
+from the start of the process until it is ready, and its memory. All sizes are small.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from colorgan.training.presets import PRESETS
 NAME = "scaling"
 OURS = "colorgan"
 
-_CLASSES = "classes.toml"  # in a storage of generators, what the router knows
+_CLASSES = "classes.toml"  # the router's classes, in a storage of generators
 REFERENCE = "reference step"
 
 _MIB = 2**20
@@ -52,7 +52,7 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class _Point:
-    """An epoch that is timed; the batch divides the photographs."""
+    """The sizes of a timed epoch; `photographs` is a multiple of `batch`."""
 
     photographs: int
     size: int
@@ -61,10 +61,10 @@ class _Point:
 
 
 def run(settings: Settings) -> list[Result]:
-    """Fit every family of epochs, then load generators."""
+    """Fit the time of epochs over each variable, then load generators."""
     device, settings = settings.device_type, settings.within(110)
     base = settings.pick(_Point(4, 32, 2, 4), _Point(8, 64, 4, 32), _Point(20, 128, 5, 32))
-    # By what each varies, and from which x to which.
+    # Points by variable, and by the value x of the variable.
     photographs = [
         base.photographs * n for n in settings.pick((1, 2), (1, 2, 4, 8), (1, 2, 4, 8, 16))
     ]
@@ -133,8 +133,8 @@ def _quality(law: PowerLaw) -> Facts:
 
 
 def _generators(settings: Settings, device: str) -> list[Result]:
-    """Load so many generators in a process of the service, each number anew every round."""
-    small = GeneratorConfig(size=128, width=24)  # the preset `small`'s
+    """Load different numbers of generators in a new process of the service, in every round."""
+    small = GeneratorConfig(size=128, width=24)  # as in the preset `small`
     config = settings.pick(GeneratorConfig(size=32, width=2), small, report_config())
     counts = settings.pick((1, 2), (3, 10, 30), (3, 10, 30))
     cold: dict[int, list[float]] = {count: [] for count in counts}
@@ -171,7 +171,7 @@ def _generators(settings: Settings, device: str) -> list[Result]:
 
 
 def _write_classes(path: Path, names: Sequence[str]) -> None:
-    """Write classes for the router: each of the models has a label of ImageNet's."""
+    """Write a classes file for the router that gives each model one ImageNet label."""
     lines = [f'fallback = "{names[0]}"']
     for name, label in zip(names, imagenet_labels(), strict=False):
         lines += [f"[classes.{name}]", f'{label.synset} = "{label.name}"']
@@ -179,7 +179,7 @@ def _write_classes(path: Path, names: Sequence[str]) -> None:
 
 
 def _growth(case: str, unit: str, found: dict[int, list[float]], facts: Facts) -> list[Result]:
-    """A row for each number of generators, and one for the line and the curve through them."""
+    """A row for each number of generators, and one for the linear and power-law fits."""
     medians = {count: statistics.median(values) for count, values in found.items()}
     rows = [
         Result(
@@ -199,7 +199,12 @@ def _growth(case: str, unit: str, found: dict[int, list[float]], facts: Facts) -
 
 
 def make_service(storage: str, device: str, launched: float) -> Work:
-    """The service without Ray, ready to answer; `launched` is when its process was started.
+    """Work that starts the service without Ray, and reports its start-up times and memory.
+
+    Args:
+        storage: URI of the storage of the generators.
+        device: cpu or cuda.
+        launched: when the process was started, in seconds since the Unix epoch.
 
     Raises:
         Unavailable: a package that the service needs is not installed.

@@ -1,13 +1,13 @@
-"""The service over HTTP against the bare pipeline in this process, in turns, on the same models.
+"""The service over HTTP against the bare pipeline in this process, with the same models.
 
     python -m benchmarks.serve_load --storage URI PHOTO... [--json FILE]
     python -m benchmarks serve_load --untrained
 
-The bare pipeline does what the service does to a photograph: decode, classify, generate,
-recombine, encode as PNG. Batched, its throughput is what HTTP can at most reach; one photograph at
-a time, its latency is what an unloaded request can at best take. Then the service is given
-`--overload` times as many clients as it lets in, for `--overload-seconds`. Loopback only; bounded
-in count and time.
+The bare pipeline decodes, classifies, generates, recombines and encodes as PNG, as the service
+does. Its throughput in batches is the upper bound for HTTP, and its latency for single photographs
+is the lower bound for an unloaded request. Both contenders take turns. Then `--overload` times as
+many clients as the service admits send requests for `--overload-seconds`. All requests use the
+loopback interface, and their number and time are limited.
 """
 
 import argparse
@@ -62,7 +62,7 @@ _HTTP = "HTTP"
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked of the service."""
+    """The load on the service."""
 
     rounds: int = option(3, "of everything")
     requests: int = option(200, "a round, at saturation")
@@ -75,14 +75,14 @@ class Load:
 
 @dataclass(frozen=True)
 class Answers:
-    """What came back: a status and seconds for each request, and the seconds of all."""
+    """The status and duration of each request in seconds, and the duration of all (`wall`)."""
 
     statuses: list[int]
     seconds: list[float]
     wall: float
 
     def of(self, *statuses: int) -> list[float]:
-        """The seconds of the answers of these statuses, sorted."""
+        """The durations of requests with one of these statuses, ascending."""
         pairs = zip(self.statuses, self.seconds, strict=True)
         return sorted(seconds for status, seconds in pairs if status in statuses)
 
@@ -121,12 +121,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(
     settings: Settings, photos: Sequence[bytes] = (), load: Mapping[str, Any] = MappingProxyType({})
 ) -> list[Result]:
-    """Measure the service of untrained generators.
+    """Measure the service with untrained generators.
 
     Args:
         settings: how to measure.
-        photos: encoded photographs to send; those of the settings where there are none.
-        load: options of Load, over what belongs to the scale.
+        photos: encoded photographs to send; those of the settings if empty.
+        load: fields of Load that override those of the scale.
     """
     report = report_config()
     config = settings.pick(GeneratorConfig(size=32, width=2), report, report)
@@ -235,7 +235,7 @@ def _overload(load: Load, address: str, process: psutil.Process, photos: list[by
 
 
 def _bare_batched(assembled: AssembledColorizer, photos: list[bytes]) -> float:
-    """Images a second of the pipeline in batches, on all cores."""
+    """Throughput of the pipeline in batches on all cores, in images per second."""
     with _threads(os.cpu_count() or 1), ThreadPoolExecutor(os.cpu_count()) as pool:
         started = time.perf_counter()
         for start in range(0, len(photos), BATCH):
@@ -246,9 +246,9 @@ def _bare_batched(assembled: AssembledColorizer, photos: list[bytes]) -> float:
 
 
 def _bare_alone(assembled: AssembledColorizer, photos: list[bytes]) -> float:
-    """Median seconds of the pipeline for one photograph at a time, on one core.
+    """Median duration of the pipeline for a single photograph on one core, in seconds.
 
-    More cores are no faster: at this size their threads wait for each other longer than they work.
+    More cores are not faster: at this size, synchronising threads takes longer than their work.
     """
     taken = []
     with _threads(1):
@@ -261,7 +261,7 @@ def _bare_alone(assembled: AssembledColorizer, photos: list[bytes]) -> float:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Let PyTorch use so many threads inside."""
+    """Set PyTorch's number of threads inside a `with` block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -283,7 +283,7 @@ async def _ask(
     started = time.perf_counter()
 
     async def client() -> None:
-        # A connection each, as of so many people; a client that is sent away comes back when told.
+        # Each client has its own connection; a rejected one retries after the time that it is told.
         async with aiohttp.ClientSession() as http:
             for number in numbers:
                 if time.perf_counter() - started > seconds:
@@ -303,7 +303,10 @@ async def _ask(
 
 @contextmanager
 def _service(storage: str, load: Load) -> Iterator[tuple[str, str | None, psutil.Process]]:
-    """The service's address, that of its ingress behind Serve's proxy, and its process."""
+    """Start the service; yields its address, the address of the ingress itself, and its process.
+
+    The ingress's address bypasses Serve's proxy; it is None for a service without Ray.
+    """
     port, direct_port = free_ports(2)
     command = [sys.executable, "-m", "serve", "--storage", storage, "--port", str(port)]
     process = subprocess.Popen(
@@ -333,7 +336,7 @@ def _service(storage: str, load: Load) -> Iterator[tuple[str, str | None, psutil
 
 
 def _memory(process: psutil.Process) -> float:
-    """MiB of a process and all that it started."""
+    """Memory of a process and its descendants, in MiB."""
     total = 0
     for each in (process, *process.children(recursive=True)):
         try:

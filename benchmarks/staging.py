@@ -1,11 +1,11 @@
-"""Staging photographs against decoding and resizing alone; reading shards against checking them.
+"""Staging against decoding and resizing alone, and reading shards against hashing them.
 
     python -m benchmarks.staging [--quick | --full] [--photos FOLDER] [--json FILE]
 
-Staging is `stage()` of a folder on the local disk into storage on the local disk, with all that it
-checks and compares. Its references are Pillow in as many threads: decode and resize (LANCZOS, short
-side 286), and the same with encoding as JPEG. Reading is `Dataset.rows` over every shard; its
-reference reads the same files and computes their SHA-256. All files are in the system's cache.
+Staging is `stage()` from a local folder to local storage, with all its checks and comparisons. Its
+references are Pillow with the same number of threads: decode and resize (LANCZOS, short side 286),
+and the same with JPEG encoding. Reading is `Dataset.rows` over every shard; its reference reads the
+same files and computes their SHA-256. All files are in the page cache.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ _MIB = 2**20
 
 
 def run(settings: Settings) -> list[Result]:
-    """Measure both."""
+    """Measure staging and reading."""
     count = settings.pick(8, 240, 1500)
     with TemporaryDirectory(prefix="colorgan-bench-") as folder:
         root = Path(folder)
@@ -97,7 +97,7 @@ def _encoded(path: Path, size: int) -> bytes:
 
 def _read(settings: Settings, root: Path) -> list[Result]:
     storage = open_storage(str(root / "storage"))
-    # Small shards and a small staged size would measure opening files.
+    # With small shards or photographs, most of the time would go into opening files.
     config = StagingConfig(shard_mib=16)
     source = FolderSource(root / "photos")
     dataset = stage(source, storage, "photos", config, replace=True).dataset

@@ -1,13 +1,14 @@
-"""Three models at once against one after the other, and what Ray costs over calling the library.
+"""Training three models concurrently against sequentially, and the overhead of Ray.
 
     python -m benchmarks.train_all [--quick | --full] [--json FILE]
 
-The reference is `colorgan train` in three processes at once, each with the threads that a plan of
-jobs/train_all.py gives it. Beside it: the same job on a Ray of its own, the three models one after
-the other in one process on all threads, and processes that keep a checkpoint every epoch instead of
-the last one's alone. Small models on drawn scenes. An epoch's seconds are history.csv's, without
-the first epoch; `outside the epochs` is the rest of a model's time from its first step to its
-package, by epoch: reports, checkpoints, publishing; start-up is until the first model's first step.
+The reference is `colorgan train` in three concurrent processes, each with the number of threads
+that jobs/train_all.py plans. It is compared with jobs/train_all.py on a private Ray, with three
+models one after the other in one process on all threads, and with processes that write a checkpoint
+every epoch instead of only after the last. The models are small and train on drawn scenes. The
+seconds of an epoch come from history.csv, without the first epoch. `outside the epochs` is the rest
+of a model's time from its first step to its package, per epoch: reports, checkpoints, publishing.
+Start-up ends with the first step of the first model.
 """
 
 import csv
@@ -44,21 +45,21 @@ CHECKPOINTS = "the same, a checkpoint every epoch"
 ON_RAY = "jobs/train_all.py on Ray"
 IN_TURN = "one after the other, one process"
 
-_LIMIT_S = 300.0  # for one run of three models
+_LIMIT_S = 300.0  # timeout of one run of three models
 _DATASET = "scenes"
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is trained, and on what.
+    """The training of each model.
 
     Attributes:
-        size: pixels.
-        width: of both networks.
-        epochs: of each model.
-        per_class: scenes.
+        size: image size in pixels.
+        width: width of both networks.
+        epochs: number of epochs of each model.
+        per_class: number of scenes per class.
         device: cpu or cuda.
-        threads: of each of three processes at once.
+        threads: number of threads of each of three concurrent processes.
     """
 
     size: int
@@ -69,7 +70,7 @@ class _Plan:
     threads: int
 
     def options(self, every: int) -> list[str]:
-        """Of `colorgan train` and of jobs/train_all.py."""
+        """Options for `colorgan train` and jobs/train_all.py, with a checkpoint interval."""
         given = {
             "dataset": _DATASET,
             "preset": "small",
@@ -85,12 +86,12 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Model:
-    """What one model's training took.
+    """The times of one model's training.
 
     Attributes:
-        started: when its first step began, in seconds since the Unix epoch.
-        ended: when it was published.
-        epochs: seconds of each.
+        started: start of the first step, in seconds since the Unix epoch.
+        ended: time of publication, in seconds since the Unix epoch.
+        epochs: duration of each epoch in seconds.
     """
 
     started: float
@@ -100,14 +101,14 @@ class _Model:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What training the three models took, in seconds.
+    """The times of training the three models, in seconds.
 
     Attributes:
-        start: from the command to the first model's first step.
-        training: from then to the last model's package.
+        start: from the command to the first step of the first model.
+        training: from then to the package of the last model.
         end: from then to the end of the last process.
-        epoch: mean of all epochs but each model's first.
-        outside: mean of a model's time outside its epochs, by epoch.
+        epoch: mean over all epochs except the first of each model.
+        outside: mean over the models of the time outside the epochs, per epoch.
     """
 
     start: float
@@ -118,7 +119,7 @@ class _Outcome:
 
 
 def run(settings: Settings) -> list[Result]:
-    """Measure in rounds; each contender trains the three models anew."""
+    """Measure in rounds, in each of which every contender trains the three models."""
     device, settings = settings.device_type, settings.within(150)
     node = NodeResources(len(os.sched_getaffinity(0)), device == "cuda")
     share = 1 / len(CLASSES)
@@ -218,7 +219,7 @@ def _in_turn(storage: Storage, run: str, plan: _Plan) -> _Outcome:
 
 
 def make_in_turn(storage: str, run: str, plan: _Plan) -> Work:
-    """The three models one after the other, as a user of the library trains them."""
+    """Work that trains the three models one after the other with the library."""
     device = choose_device("gpu" if plan.device == "cuda" else "cpu")
     config = PRESETS["small"].config(
         "",
@@ -250,7 +251,7 @@ def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[
 
 
 def _wait(processes: list[subprocess.Popen[str]]) -> None:
-    """Wait for all; raises RuntimeError with the last words of one that failed."""
+    """Wait for all processes; raises RuntimeError with the last output of one that failed."""
     try:
         for process in processes:
             output, _ = process.communicate(timeout=_LIMIT_S)

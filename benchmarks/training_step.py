@@ -1,11 +1,12 @@
-"""A training step of colorgan's against the reference step: the same batch, sizes and widths.
+"""A training step of colorgan against the reference step, with the same batch, sizes and widths.
 
     python -m benchmarks.training_step [--quick | --full] [--json FILE]
 
-Ours is an epoch of `Training.run` with the preset `report` and speeds left to `auto`: what counts
-is its time in data and steps, crops, flips and the way from sRGB to Lab included, without the
-validation. The reference gets lightness and colour ready in memory. Each is a process of its own,
-and the peak is that process's memory, PyTorch included (on a GPU: of tensors alone).
+colorgan's contender is an epoch of `Training.run` with the preset `report` and the default speed
+options (`auto`). The time of its data and its steps counts, including crops, flips and the
+conversion from sRGB to Lab, but not the validation. The reference gets lightness and colour from
+memory. Each contender is a separate process, and the peak is the memory of that process including
+PyTorch (on a GPU, only that of tensors).
 """
 
 import statistics
@@ -32,7 +33,7 @@ from colorgan.training.records import EpochRecord
 NAME = "training_step"
 REFERENCE = "reference step, float32"
 
-# A GPU works ahead of Python within an epoch, and must be let.
+# Within an epoch, Python queues work ahead of the GPU, which takes effect only over several steps.
 _STEPS_ON_GPU = 30
 
 _QUICK_WIDTH = 4
@@ -73,7 +74,7 @@ def _case(settings: Settings, size: int, batch: int, device: str) -> list[Result
         discriminator_width=width,
         epochs=sys.maxsize,
     )
-    # What users get; and with the reference's own normalisation.
+    # The preset as it is, and with batch normalisation like the reference.
     ours = {"colorgan": config}
     if settings.scale == "full":
         ours["colorgan, norm batch"] = replace(config, norm="batch")
@@ -108,7 +109,7 @@ def _case(settings: Settings, size: int, batch: int, device: str) -> list[Result
 
 
 def count_flops(size: int, width: int) -> int:
-    """The reference step's floating-point operations an image; both contenders do its work."""
+    """Floating-point operations of the reference step per image, which count for all contenders."""
     with torch.device("meta"), FlopCounterMode(display=False) as counted:
         pictures = torch.empty(1, 1, size, size), torch.empty(1, 2, size, size)
         ReferenceTraining(size, "meta", width).step(*pictures)
@@ -116,7 +117,7 @@ def count_flops(size: int, width: int) -> int:
 
 
 def make_reference(size: int, batch: int, steps: int, device: str, width: int = 64) -> Work:
-    """`steps` reference steps a run, on one batch that is ready."""
+    """Work that makes `steps` reference steps per run, on one batch in memory."""
     torch.manual_seed(0)
     training = ReferenceTraining(size, device, width)
     rgb = torch.from_numpy(_photographs(batch, size)).permute(0, 3, 1, 2)
@@ -130,7 +131,7 @@ def make_reference(size: int, batch: int, steps: int, device: str, width: int = 
 
 
 def make_ours(config: TrainingConfig, speed: SpeedConfig, steps: int, device: str) -> Work:
-    """An epoch of `steps` steps a run, timed by the training's own records."""
+    """Work that trains an epoch of `steps` steps per run, timed by the training's own records."""
     side = round(config.size * JITTER)
     training = Training(
         config,

@@ -1,1 +1,1 @@
-"""Connecting to Ray, and planning what runs where."""
+"""Everything that runs on Ray: connecting, planning, the queue, training and `colorgan jobs`."""

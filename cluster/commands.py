@@ -1,4 +1,4 @@
-"""The commands that the cluster adds to `colorgan`: its entry points in pyproject.toml."""
+"""The commands that this package adds to `colorgan` through entry points in pyproject.toml."""
 
 from colorgan.commands.command import Command
 

@@ -1,7 +1,7 @@
-"""Connecting a job to Ray, and what the cluster offers.
+"""Connects a job to Ray, and lists the resources of the cluster.
 
-Ray reads its authentication settings once, when it is imported; so this module imports it only
-after it has set them.
+Ray reads its authentication settings once, when it is imported. This module therefore sets them
+first and imports Ray afterwards.
 """
 
 import os
@@ -19,8 +19,8 @@ from colorgan.errors import ColorganError, ConfigError
 
 AUTOSCALING = "COLORGAN_AUTOSCALING"
 
-# Of a Ray of the process's own. Nobody knows its token, so nobody could see what it measures; and
-# its trainings are what the machine is to do, so they have the priority of any other command's.
+# Settings of a private Ray. Nobody else knows its token, so nobody could read its metrics. Its
+# trainings run at normal priority, because they are the foreground work of the machine.
 _UNOBSERVED = {
     "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",
@@ -31,12 +31,12 @@ _UNOBSERVED = {
 
 @contextmanager
 def connected(address: str | None = None, worker_logs: bool = False) -> Iterator[None]:
-    """Be connected to Ray inside, and disconnected after.
+    """Connect to Ray for the duration of a `with` block.
 
     Args:
-        address: of a running cluster; `$RAY_ADDRESS`, which `ray job submit` sets, where None, and
-            where that is not set either, a Ray of this process's own, which ends with it.
-        worker_logs: print what the cluster's processes print.
+        address: address of a running cluster. None means `$RAY_ADDRESS`, which `ray job submit`
+            sets; if that is unset too, a private Ray is started, which ends with this process.
+        worker_logs: whether to print the output of the cluster's processes.
 
     Raises:
         ColorganError: no cluster answers at the address.
@@ -44,8 +44,8 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address == "local":
         os.environ.update(private_ray_environment() | _UNOBSERVED)
-        os.environ.pop(AUTOSCALING, None)  # it is of another cluster than this process's own
-    # The autoscaler may take minutes to bring a machine, and Ray Train's minute would be a failure.
+        os.environ.pop(AUTOSCALING, None)  # it describes another cluster
+    # The autoscaler may take minutes to start a machine; Ray Train's default timeout is one minute.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "1800")
     import ray
 
@@ -55,7 +55,7 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
             address=address,
             log_to_driver=worker_logs,
             logging_level="WARNING",
-            # Nobody knows the token of a Ray of this process's own, so nobody could see it.
+            # Nobody else knows the token of a private Ray, so nobody could open its dashboard.
             include_dashboard=False if address == "local" else None,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -64,7 +64,7 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
             f"no Ray cluster answers at {address}: {reason}; check the address and, where the "
             "cluster wants a token, RAY_AUTH_MODE=token"
         ) from None
-    signal.signal(signal.SIGTERM, terminate)  # Ray has put its own in its place
+    signal.signal(signal.SIGTERM, terminate)  # ray.init has replaced it with its own handler
     try:
         yield
     finally:
@@ -72,7 +72,7 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
 
 
 def cluster_nodes() -> list[NodeResources]:
-    """The machines of the cluster, and those that its autoscaler may add."""
+    """The machines of the cluster, including those that its autoscaler may add."""
     import ray
 
     nodes = [
@@ -87,13 +87,15 @@ def cluster_nodes() -> list[NodeResources]:
 
 
 def autoscaled() -> Iterator[tuple[NodeResources, int]]:
-    """The kinds of machines that the autoscaler may start, and how many of each.
+    """The types of machines that the autoscaler may start, and the maximum number of each.
 
-    Ray does not tell its jobs. So $COLORGAN_AUTOSCALING names the file that tells its autoscaler,
-    which `ray up` leaves on the head, or holds the like itself, as {available_node_types: …}.
+    Ray does not expose these to its jobs. $COLORGAN_AUTOSCALING therefore names the autoscaler's
+    configuration file, which `ray up` leaves on the head, or contains the configuration itself, as
+    {available_node_types: …}.
 
     Raises:
-        ConfigError: it cannot be read, or lacks the resources or the number of a kind.
+        ConfigError: the configuration cannot be read, or lacks the resources or the maximum number
+            of a type.
     """
     told = os.environ.get(AUTOSCALING, "")
     if not told:
@@ -113,11 +115,15 @@ def autoscaled() -> Iterator[tuple[NodeResources, int]]:
 
 
 def storage_uri(uri: str | None) -> str | None:
-    """Where a job's default storage is.
+    """The storage URI of a job: `uri` if given, else its default; None for the library's default.
 
     `ray job submit --working-dir .` runs the job in a temporary copy of the checkout, where
-    `artifacts/` would be lost. There the default is the folder in which Ray was started, as it is
-    for a job that was submitted without --working-dir.
+    `artifacts/` would be lost. In that case the default is `artifacts/` in the folder in which Ray
+    was started, as it is for a job that was submitted without --working-dir.
+
+    Raises:
+        ColorganError: the job runs in such a copy, and the folder in which Ray was started cannot
+            be found.
     """
     if uri or os.environ.get("COLORGAN_STORAGE") or "working_dir_files" not in Path.cwd().parts:
         return uri

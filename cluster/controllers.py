@@ -1,10 +1,11 @@
-"""Ray Train without the processes that a training of one process does not need.
+"""Ray Train without the processes that single-process training does not need.
 
 For every run, Ray Train starts a controller, a dataset manager, a placement group cleaner, a
-synchronisation actor and the training process, and for all of them an autoscaling coordinator. Each
-takes 1.5 s of a core to start and 1 % of one while it waits: its main thread looks for signals a
-hundred times a second. Here only the synchronisation actor and the training process are a run's
-own, the controllers of all runs are threads of one actor, and the others do not exist.
+synchronisation actor and the training process, and one autoscaling coordinator for all of them.
+Each process takes 1.5 s of a core to start and 1 % of a core while it waits, because its main
+thread checks for signals a hundred times per second. Here each run has only its synchronisation
+actor and its training process. The controllers of all runs are threads of one actor, and the other
+processes are not started.
 """
 
 import asyncio
@@ -23,12 +24,13 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 class SharedProcessTrainer(DataParallelTrainer):
     """A DataParallelTrainer whose controller runs in the thread that calls `fit`.
 
-    The thread must be one of an actor's: the training processes are given the actor's handle as
-    that of their controller. They die with the actor, and the job's placement groups with the job.
+    The thread must belong to an actor: the training processes receive the actor's handle as the
+    handle of their controller. They die with the actor, and the job's placement groups with the
+    job.
     """
 
     def _create_default_callbacks(self) -> list[RayTrainCallback]:
-        # There is no Ray dataset, and `_release` does what the cleaner would.
+        # There is no Ray dataset, and `_release` replaces the cleaner.
         unneeded = (DatasetsCallback, PlacementGroupCleanerCallback)
         callbacks: list[RayTrainCallback] = super()._create_default_callbacks()
         return [callback for callback in callbacks if not isinstance(callback, unneeded)]
@@ -44,17 +46,17 @@ class SharedProcessTrainer(DataParallelTrainer):
 
 
 class _PlacementGroupOnly(FixedScalingPolicy):
-    """Always one process; its placement group alone tells the autoscaler what it needs."""
+    """A fixed size of one process, whose placement group is the only request to the autoscaler."""
 
     def after_controller_start(self, train_run_context: TrainRunContext) -> None:
-        """Register with no autoscaling coordinator."""
+        """Skip the registration with the autoscaling coordinator."""
 
     def _maybe_send_resource_request(self) -> None:
         pass
 
 
 def _release(controller: TrainController) -> None:
-    """End the training process of a controller that failed, and give its resources back."""
+    """End the training process of a failed controller, and release its resources."""
     group = controller.get_worker_group()
     if group and group.has_started():
         group.shutdown()

@@ -1,9 +1,9 @@
-"""What went wrong on the cluster, in one line."""
+"""One-line messages for errors raised by Ray."""
 
 
 def cause(error: BaseException) -> str:
-    """The first fault behind an error of Ray's."""
-    failures = getattr(error, "worker_failures", None)  # of Ray Train's WorkerGroupError
+    """The type and message of the exception that caused a Ray error, in one line."""
+    failures = getattr(error, "worker_failures", None)  # set by Ray Train's WorkerGroupError
     if failures:
         error = next(iter(failures.values()))
     cause = getattr(error, "cause", None) or error

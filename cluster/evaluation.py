@@ -1,4 +1,4 @@
-"""The blocks of an evaluation as Ray tasks."""
+"""Evaluates blocks of photographs as Ray tasks."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -27,17 +27,18 @@ def evaluate_blocks(
     """Colour and measure blocks on the cluster.
 
     Args:
-        report: where results go.
-        blocks: the photographs; so many are read ahead as keep the cluster busy.
-        router: of the assembled model.
-        plan: how many processes at once, and on what.
-        retries: how often to start a process again that died.
+        report: report that receives the results.
+        blocks: numbered blocks of photographs; at most twice as many as run at once are read
+            ahead.
+        router: router of the assembled model.
+        plan: number of concurrent processes, and the resources of each.
+        retries: how often a process that died is restarted.
 
     Yields:
-        The number of photographs of a block that is done.
+        The number of photographs in each finished block.
 
     Raises:
-        ColorganError: a block failed; what was done before is kept.
+        ColorganError: a block failed; the results of finished blocks are kept.
     """
     task = _evaluate_block.options(
         num_cpus=plan.cpus, num_gpus=plan.gpus, max_retries=retries, retry_exceptions=False
@@ -79,6 +80,6 @@ def _evaluate_block(
 
 @lru_cache(maxsize=1)
 def _evaluator(storage: str, report: str, router: RouterConfig, on_gpu: bool) -> Evaluator:
-    """The evaluator of this process; a task after the first finds it loaded."""
+    """The evaluator of this process, which all its tasks share."""
     device = torch.device("cuda" if on_gpu else "cpu")
     return Evaluator(open_report(with_embedded(open_storage(storage)), report), router, device)

@@ -1,4 +1,4 @@
-"""What the command lines of the jobs share."""
+"""Options and helpers that the command lines of the jobs share."""
 
 import argparse
 import os
@@ -29,7 +29,8 @@ def run_job(
     """Parse a job's command line and run it; returns its exit status."""
     take_any_text()
     args = parser.parse_args(argv)
-    # `ray job stop` and schedulers send SIGTERM: end as for Ctrl-C, with a word on how to go on.
+    # `ray job stop` and schedulers send SIGTERM. It ends the job as Ctrl-C does, with a message
+    # that says how to continue.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     return guarded(lambda: job(args))
 
@@ -42,7 +43,7 @@ def add_address_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_process_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a job whose processes may die and may want a GPU."""
+    """Add the options of a job whose processes may be restarted and may use a GPU."""
     add_address_option(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
@@ -51,7 +52,12 @@ def add_process_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_training_options(parser: argparse.ArgumentParser, trainings: str) -> None:
-    """Add the options of a job that trains several networks, which its user calls `trainings`."""
+    """Add the options of a job that trains several networks.
+
+    Args:
+        parser: parser of the job.
+        trainings: what the help texts call these trainings, in the plural.
+    """
     add_process_options(parser)
     parser.add_argument(
         "--gpus-per-model",
@@ -69,7 +75,7 @@ def add_training_options(parser: argparse.ArgumentParser, trainings: str) -> Non
 
 
 def training_options(args: argparse.Namespace) -> TrainingOptions:
-    """What the options of `add_training_options` and of SpeedConfig say; raises ConfigError."""
+    """The values of the options of `add_training_options` and SpeedConfig; raises ConfigError."""
     check_at_least(1, args, "checkpoint_every")
     check_at_least(0, args, "retries")
     return TrainingOptions(
@@ -83,7 +89,7 @@ def training_options(args: argparse.Namespace) -> TrainingOptions:
 
 
 def check_at_least(least: int, args: argparse.Namespace, *names: str) -> None:
-    """Check options that are whole numbers, where they are given; raises ConfigError."""
+    """Check that integer options, where given, are at least `least`; raises ConfigError."""
     for name in names:
         value = getattr(args, name)
         if value is not None and value < least:
@@ -91,16 +97,16 @@ def check_at_least(least: int, args: argparse.Namespace, *names: str) -> None:
 
 
 def choose_dataset(storage: Storage, name: str | None, stages_scenes: bool = True) -> Dataset:
-    """The dataset of this name, or else the newest one; says which.
+    """Open the dataset of a name, or the newest one, and print which was chosen.
 
     Args:
-        storage: where datasets are.
+        storage: storage of the datasets.
         name: the dataset's name; None for the newest.
-        stages_scenes: whether the embedded scenes are staged where there is no dataset at all.
+        stages_scenes: whether to stage the embedded scenes if storage has no dataset.
 
     Raises:
-        NotInStorage: there is no dataset of this name, or none at all.
-        Corrupt: the manifest of the one of this name cannot be read.
+        NotInStorage: there is no dataset of this name, or no dataset at all.
+        Corrupt: the manifest of the named dataset cannot be read.
     """
     if name:
         return open_dataset(storage, name)
@@ -117,25 +123,26 @@ def choose_dataset(storage: Storage, name: str | None, stages_scenes: bool = Tru
 
 
 def say(line: str) -> None:
-    """Print a line at once: the log of a job is followed while it grows."""
+    """Print a line and flush it, because users follow the log of a running job."""
     print(line, flush=True)
 
 
 def end_stopped(option: str, name: str) -> NoReturn:
-    """End a job that was stopped, at once, with a word on how to go on.
+    """Exit at once from a job that was stopped, and print how to continue.
 
-    Ray may have been told to end, too, and would not answer; it ends what this process owns.
+    Ray is not shut down: the same signal may have stopped it, so it might not answer. Ray ends the
+    processes that this one owns.
 
     Args:
-        option: the job's option that names what it works on, as --run.
-        name: its value.
+        option: the job's option that names what it works on, such as --run.
+        name: value of that option.
     """
     say(f"stopped; the same command with {option} {name} goes on")
     os._exit(EXIT_INTERRUPTED)
 
 
 def say_table(table: Table) -> None:
-    """Print a table, as wide as the terminal."""
-    # A job's log has no terminal whose width could be asked for.
+    """Print a table as wide as the terminal, or 140 columns wide without one."""
+    # Without a terminal, as in a job's log, rich would assume a narrow one.
     console = Console() if sys.stdout.isatty() else Console(width=140)
     console.print(table)

@@ -1,4 +1,4 @@
-"""Ray's job server over HTTP, which needs no Ray of one's own."""
+"""A client of Ray's job server over HTTP, which does not need Ray itself."""
 
 import os
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ class RayJob:
     """A job as Ray's job server knows it.
 
     Attributes:
-        name: its submission id; empty where it was not submitted but connected itself.
-        number: Ray's number of its driver; empty before that has connected.
+        name: submission id; empty for a driver that connected directly instead of being submitted.
+        number: Ray's job id of the driver; empty until the driver has connected.
         status: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED.
         entrypoint: the command.
-        started: seconds since the Unix epoch.
-        ended: the same; None while it runs.
+        started: start time in seconds since the Unix epoch.
+        ended: end time in seconds since the Unix epoch; None while the job runs.
     """
 
     name: str
@@ -37,10 +37,13 @@ class RayJob:
 
 
 class JobServer:
-    """Ray's job server."""
+    """A client of Ray's job server.
+
+    Its methods raise ColorganError if the server does not answer or refuses the request.
+    """
 
     def __init__(self, address: str) -> None:
-        """Take its address, http://host:port."""
+        """Take the server's address, http://host:port; raises ConfigError for any other form."""
         if not address.startswith(("http://", "https://")):
             raise ConfigError(
                 f"--address {address}: give the job server's, as {DEFAULT_ADDRESS}; to a cluster "
@@ -53,7 +56,7 @@ class JobServer:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
     def jobs(self) -> list[RayJob]:
-        """All jobs, the oldest first."""
+        """All jobs, oldest first."""
         found = []
         for job in self._ask("GET", ""):
             found.append(
@@ -69,12 +72,12 @@ class JobServer:
         return sorted(found, key=lambda job: job.started)
 
     def log(self, name: str) -> str:
-        """All that a job has printed so far."""
+        """The output of a job so far."""
         logs: str = self._ask("GET", f"{quote(name)}/logs")["logs"]
         return logs
 
     def stop(self, name: str) -> None:
-        """Ask a job to end: its driver gets SIGTERM."""
+        """Ask a job to end: Ray sends SIGTERM to its driver."""
         self._ask("POST", f"{quote(name)}/stop")
 
     def _ask(self, method: str, path: str) -> Any:
@@ -99,13 +102,13 @@ class JobServer:
 
 
 def default_address() -> str:
-    """The address that the environment names, or that of a Ray on this machine."""
+    """The job server's address from the environment, or that of a Ray on this machine."""
     address = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS", "")
     return address if address.startswith("http") else DEFAULT_ADDRESS
 
 
 def _token() -> str:
-    """The cluster's token, as Ray itself finds it; empty where there is none."""
+    """The cluster's token, looked up where Ray looks for it; empty if there is no token."""
     if token := os.environ.get("RAY_AUTH_TOKEN"):
         return token.strip()
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")

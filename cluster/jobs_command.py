@@ -1,4 +1,4 @@
-"""The command `colorgan jobs`: what the cluster's jobs do, their logs, and a clean stop."""
+"""The command `colorgan jobs`: list the cluster's jobs, print a job's log, stop a job cleanly."""
 
 import argparse
 import json
@@ -94,7 +94,7 @@ def _cells(model: ModelProgress) -> tuple[str, ...]:
 
 
 def _run_of(job: RayJob, runs: Iterable[RunProgress]) -> RunProgress | None:
-    """The run that a job works on: Ray counts its jobs anew on every cluster."""
+    """The run that a job works on; times are compared because job ids repeat on every cluster."""
     for run in runs:
         if run.job == job.number and job.started <= run.started <= (job.ended or time.time()):
             return run
@@ -106,7 +106,8 @@ def _logs(args: argparse.Namespace) -> int:
     name = _find(server, args).name
     printed = 0
     while True:
-        ended = _named(server, name).status in ENDED  # asked first, so that its last words count
+        # The status is read before the log, so that the final output is not missed.
+        ended = _named(server, name).status in ENDED
         log = server.log(name)
         sys.stdout.write(log[printed:])
         sys.stdout.flush()
@@ -131,7 +132,7 @@ def _stop(args: argparse.Namespace) -> int:
 
 
 def _find(server: JobServer, args: argparse.Namespace) -> RayJob:
-    """The submitted job of a name, or the last one that worked on the run of this name."""
+    """The submitted job of this name, or the last job that worked on the run of this name."""
     submitted = [job for job in server.jobs() if job.name]
     for job in submitted:
         if job.name == args.job:

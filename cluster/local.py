@@ -1,4 +1,4 @@
-"""A Ray of one's own on this machine, for `make demo` and the tests."""
+"""Starts a private Ray on this machine, for `make demo` and the tests."""
 
 import contextlib
 import os
@@ -30,9 +30,9 @@ class LocalRay:
     """A running Ray.
 
     Attributes:
-        jobs_address: what `ray job submit` connects to.
-        address: what `ray.init` connects to.
-        environment: variables that a process needs to be let in, over its own.
+        jobs_address: address for `ray job submit`.
+        address: address for `ray.init`.
+        environment: environment variables that a process needs to connect, in addition to its own.
     """
 
     jobs_address: str
@@ -41,14 +41,14 @@ class LocalRay:
 
 
 def private_ray_environment() -> dict[str, str]:
-    """Environment variables that put a Ray behind a fresh token, whatever earlier runs left."""
+    """Environment variables that protect a new Ray with a new token, whatever was set before."""
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # A job that is stopped keeps its trainings' last epochs first.
+        # A stopped job first saves the last epochs of its trainings.
         "RAY_JOB_STOP_WAIT_TIME_S": "120",
-        # Nobody takes this machine away, so no process need watch for that.
+        # This machine is not preemptible, so no process needs to watch for a notice.
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     }
 
@@ -61,25 +61,25 @@ def local_ray(
     options: Sequence[str] = (),
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[LocalRay]:
-    """Start a Ray in `folder`, and stop it, and nothing else, at the end.
+    """Start a Ray in `folder`, and stop its processes, and no others, at the end.
 
     Args:
-        folder: the working directory of Ray, and so of the jobs that are submitted to it.
-        cpus: how many it may use; all of the machine's where None.
-        port: of its control store; any that is free where None.
-        options: further ones of `ray start`.
-        variables: further ones of its environment.
+        folder: working directory of Ray, and therefore of the jobs submitted to it.
+        cpus: number of CPUs that Ray may use; None for all of the machine's.
+        port: port of the control store; None for any free port.
+        options: additional options of `ray start`.
+        variables: additional environment variables of Ray.
 
     Raises:
-        ColorganError: it does not come up; the message ends with its last words.
+        ColorganError: Ray does not start; the message ends with the last lines of its log.
     """
     free_port, jobs_port, client_port, agent_port = free_ports(4)
     port = port or free_port
     jobs_address = f"http://{_LOOPBACK}:{jobs_port}"
-    # Ray's sockets live in its folder, and a socket's path must be short.
+    # Ray's sockets are in its temporary folder, and the path of a socket must be short.
     temporary = Path(tempfile.mkdtemp(prefix="colorgan-ray-", dir="/tmp"))
     environment = {**private_ray_environment(), **variables}
-    # `python` in a job's command is this interpreter, whether or not its environment is activated.
+    # `python` in a job's command must be this interpreter, even if its environment is not active.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command = [
         sys.executable,
@@ -92,7 +92,7 @@ def local_ray(
         f"--dashboard-host={_LOOPBACK}",
         f"--dashboard-port={jobs_port}",
         f"--ray-client-server-port={client_port}",
-        # Jobs go by this one: on its default a second Ray of the machine would take none.
+        # Jobs need this port: with the default one, a second Ray on the machine would accept none.
         f"--dashboard-agent-listen-port={agent_port}",
         f"--temp-dir={temporary}",
         *([f"--num-cpus={cpus}"] if cpus is not None else []),
@@ -116,7 +116,7 @@ def local_ray(
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End Ray with every process that it started: nothing on it is worth draining."""
+    """Terminate Ray and every process that it started, without draining them first."""
     try:
         started = psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -152,7 +152,7 @@ def _wait(process: subprocess.Popen[bytes], address: str, token: str, log: Path)
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on now."""
+    """Ports of the loopback interface on which nothing listens at the moment."""
     sockets = [socket.create_server((_LOOPBACK, 0)) for _ in range(count)]
     ports = [server.getsockname()[1] for server in sockets]
     for server in sockets:

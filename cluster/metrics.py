@@ -1,4 +1,4 @@
-"""What a training tells of itself: metrics for Prometheus by way of Ray, and a line an epoch."""
+"""Reports on a training process: Prometheus metrics through Ray, and one log line per epoch."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from ray.util.metrics import Gauge
 from colorgan.training.records import EpochRecord
 from colorgan.training.runs import ModelRun
 
-# Ray takes no letters beyond ASCII.
+# Ray accepts only ASCII in descriptions.
 _GAUGES = {
     "colorgan_epoch": "Epochs done",
     "colorgan_epochs": "Epochs to do",
@@ -31,7 +31,7 @@ class TrainingMetrics:
     """The gauges of one training process, tagged with its run and its model."""
 
     def __init__(self, spec: ModelRun, device: torch.device) -> None:
-        """Register the gauges; Ray's agent on this machine exports them."""
+        """Register the gauges, which Ray's agent on this machine exports."""
         self._spec, self._device = spec, device
         self._values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
         self._gauges = {
@@ -67,16 +67,16 @@ class TrainingMetrics:
             "model": self._spec.model,
             **asdict(epoch),
         }
-        # In one write: Ray's own print says everything twice.
+        # One write to stderr, because Ray's own print would log every line twice.
         sys.stderr.write(json.dumps(line) + "\n")
         sys.stderr.flush()
 
     def saved(self, seconds: float) -> None:
-        """Note how long a checkpoint took."""
+        """Record how many seconds a checkpoint took."""
         self._set("colorgan_epoch_seconds", seconds, stage="checkpoint")
 
     def refresh(self) -> None:
-        """Say again what was last said: Ray forgets a gauge that is not set for 20 seconds."""
+        """Set every gauge to its last value again: Ray drops gauges not set for 20 seconds."""
         for (name, tags), value in self._values.items():
             self._gauges[name].set(value, tags=dict(tags))
 

@@ -1,4 +1,4 @@
-"""How many models train at once, and on what, decided before anything starts."""
+"""Decides how many models train at once and with which resources, before anything starts."""
 
 import math
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from colorgan.errors import ConfigError
 from colorgan.system import keep_buffers
 from colorgan.training.config import SpeedConfig
 
-# Three models on two cores are worth training at once; thirty are not.
+# Concurrent training pays off for three models on two cores, but not for thirty.
 _MODELS_PER_CPU = 4
 
-# Ray counts resources in ten-thousandths, and drops what is finer.
+# Ray counts resources in ten-thousandths and truncates anything finer.
 _GPU = 10_000
 
 
 @dataclass(frozen=True)
 class NodeResources:
-    """What one machine of the cluster offers."""
+    """The CPUs and GPUs of one machine of the cluster."""
 
     cpus: float
     gpus: float
@@ -25,14 +25,14 @@ class NodeResources:
 
 @dataclass(frozen=True)
 class Plan:
-    """What every training gets.
+    """The resources of each training.
 
     Attributes:
-        on_gpu: whether it trains on a GPU.
-        at_once: how many trainings run at the same time; the others wait their turn.
-        cpus: Ray's CPU share of each.
-        gpus: Ray's GPU share of each.
-        threads: that PyTorch may use in each.
+        on_gpu: whether the models train on GPUs.
+        at_once: number of trainings that run at the same time; the others wait.
+        cpus: CPUs that Ray reserves for each training.
+        gpus: GPUs that Ray reserves for each training.
+        threads: number of PyTorch threads in each training.
     """
 
     on_gpu: bool
@@ -42,8 +42,8 @@ class Plan:
     threads: int
 
     def apply_to_process(self) -> None:
-        """Let this process keep to its share: the first thing that a worker does."""
-        import torch  # a job's driver plans without it
+        """Limit this process to its share; a worker calls this before anything else."""
+        import torch  # the driver of a job makes plans without importing PyTorch
 
         torch.set_num_threads(self.threads)
         keep_buffers()
@@ -69,10 +69,10 @@ class TrainingOptions:
 
     Attributes:
         device: auto, cpu or gpu.
-        gpus_per_model: the GPUs of each training; see `plan_training`.
-        max_parallel: how many trainings run at the same time at most; None for no such limit.
-        retries: how often a training's process that died is started again.
-        checkpoint_every: epochs between checkpoints.
+        gpus_per_model: number of GPUs for each training; see `plan_training`.
+        max_parallel: maximum number of trainings at the same time; None for no limit.
+        retries: how often a training process that died is restarted.
+        checkpoint_every: number of epochs between checkpoints.
         speed: how each training uses its device.
     """
 
@@ -84,7 +84,7 @@ class TrainingOptions:
     speed: SpeedConfig
 
     def share(self, trainings: int, nodes: Sequence[NodeResources]) -> Plan:
-        """What each of several trainings gets of the cluster; raises ConfigError."""
+        """The share of the cluster that each of several trainings gets; raises ConfigError."""
         return plan_training(trainings, nodes, self.device, self.gpus_per_model, self.max_parallel)
 
 
@@ -98,15 +98,15 @@ def plan_training(
     """Divide a cluster among models.
 
     Args:
-        models: how many there are to train.
-        nodes: the machines that there are, or that the autoscaler may add.
-        device: auto (GPUs where there are any), cpu or gpu.
-        gpus_per_model: a GPU's share for each, from 0.0001 up to 1, of which several models fit on
-            one GPU and none on parts of two; or a whole number of GPUs of one machine.
-        max_parallel: an upper limit of the user's.
+        models: number of models to train.
+        nodes: machines of the cluster, including those that the autoscaler may add.
+        device: auto (GPUs if there are any), cpu or gpu.
+        gpus_per_model: GPUs for each model: either a share of one GPU, from 0.0001 to 1, which
+            never spans two GPUs; or an integer number of GPUs of one machine.
+        max_parallel: the user's limit on the number of models at the same time.
 
     Raises:
-        ConfigError: the cluster cannot run even one model so, or Ray knows no such share.
+        ConfigError: the cluster cannot run even one such model, or Ray does not support the share.
     """
     _check_share(gpus_per_model)
     if max_parallel is not None and max_parallel < 1:
@@ -126,7 +126,7 @@ def plan_training(
                 f"--gpus-per-model {gpus_per_model:g}: no machine of the cluster has so many GPUs"
             )
         running = min(wanted, places)
-        # One core feeds a GPU; where GPUs have fewer, they share what there is.
+        # One core is enough to feed a GPU. With fewer cores than GPUs, the cores are shared.
         cpus = min(1.0, _largest_share(on_gpus, running))
         return Plan(True, running, cpus, gpus_per_model, 1)
     cores = [node.cpus for node in nodes if node.cpus]
@@ -138,11 +138,15 @@ def plan_training(
 
 
 def fits(nodes: Sequence[NodeResources], needs: Sequence[tuple[float, float]]) -> bool:
-    """Whether processes that need so many (CPUs, GPUs) each find room, the largest first.
+    """Whether processes fit on the machines, placing the largest first.
 
-    A share of a GPU is taken from one GPU, and several GPUs are taken whole, as Ray does it.
+    Like Ray, it takes a fraction of a GPU from a single GPU, and several GPUs whole.
+
+    Args:
+        nodes: the machines.
+        needs: (CPUs, GPUs) of each process.
     """
-    # Those without a GPU come last, and go where there is none if they can.
+    # Processes without a GPU are placed last, on machines without GPUs if possible.
     rooms = [
         _Room(node.cpus, [_GPU] * math.floor(node.gpus))
         for node in sorted(nodes, key=lambda node: node.gpus)
@@ -155,15 +159,15 @@ def fits(nodes: Sequence[NodeResources], needs: Sequence[tuple[float, float]]) -
 
 @dataclass
 class _Room:
-    """What is free on a machine: CPUs, and so many ten-thousandths of each GPU."""
+    """Free resources of a machine: CPUs, and ten-thousandths of each of its GPUs."""
 
     cpus: float
     gpus: list[int]
 
     def take(self, cpus: float, gpus: float) -> bool:
-        """Take what a process needs, if it is there."""
+        """Take the resources of a process, and return whether they were free."""
         units, wanted = _units(min(gpus, 1.0)), math.ceil(gpus)
-        # On the fullest GPU that has room: whole ones are left for those who need them.
+        # The fullest GPU with room comes first, which keeps whole GPUs free for larger requests.
         able = sorted((left, place) for place, left in enumerate(self.gpus) if left >= units)
         if cpus > self.cpus + 1e-9 or len(able) < wanted:
             return False
@@ -174,8 +178,8 @@ class _Room:
 
 
 def _check_share(share: float) -> None:
-    """Refuse what Ray would refuse later; raises ConfigError."""
-    if not share > 0:  # nor is NaN
+    """Reject shares that Ray would reject later; raises ConfigError."""
+    if not share > 0:  # rejects NaN as well
         raise ConfigError("--gpus-per-model must be more than 0")
     if not _units(min(share, 1.0)):
         raise ConfigError(f"--gpus-per-model {share:g}: the smallest share of a GPU is 0.0001")
@@ -187,7 +191,7 @@ def _check_share(share: float) -> None:
 
 
 def _places(gpus: float, share: float) -> int:
-    """How many shares a machine's GPUs hold: none lies on parts of two GPUs."""
+    """The number of shares that a machine's GPUs hold; no share spans two GPUs."""
     whole = math.floor(gpus)
     return whole // round(share) if share > 1 else whole * (_GPU // _units(share))
 
@@ -201,11 +205,11 @@ def _count(offered: float, share: float) -> int:
 
 
 def _largest_share(nodes: Sequence[tuple[float, int]], places: int) -> float:
-    """The largest share, rounded down to a hundredth, of which `places` fit on the nodes.
+    """The largest share, rounded down to a hundredth, such that `places` shares fit on the nodes.
 
     Args:
-        nodes: what each node offers, and how many processes it can hold at most.
-        places: how many processes there are.
+        nodes: CPUs of each node, and the maximum number of processes on it.
+        places: number of processes.
     """
     shares = {node / parts for node, _ in nodes for parts in range(1, places + 1)}
     fitting = [

@@ -24,12 +24,12 @@ class Reservation:
     """What one model of a job needs.
 
     Attributes:
-        submitted: when its job was, in seconds since the Unix epoch.
+        submitted: when the job was submitted, in seconds since the Unix epoch.
         run: the job's run.
-        number: of the model in the run's order.
-        model: its name.
-        cpus: Ray's CPU share.
-        gpus: Ray's GPU share.
+        number: position of the model in the run's order.
+        model: name of the model.
+        cpus: CPUs that Ray reserves.
+        gpus: GPUs that Ray reserves.
     """
 
     submitted: float
@@ -40,15 +40,15 @@ class Reservation:
     gpus: float = field(compare=False)
 
     def __str__(self) -> str:
-        """As people are told of it: run/model."""
+        """The form shown to users: run/model."""
         return f"{self.run}/{self.model}"
 
 
 class GpuQueue:
-    """The reservations that are held, and those that are waited for."""
+    """The reservations that jobs hold, and those that they wait for."""
 
     def __init__(self) -> None:
-        """Begin with nobody."""
+        """Start with an empty queue."""
         self._heard: dict[str, float] = {}
         self._held: dict[str, set[Reservation]] = {}
         self._wanted: dict[str, set[Reservation]] = {}
@@ -61,17 +61,18 @@ class GpuQueue:
         nodes: Sequence[NodeResources],
         now: float,
     ) -> dict[str, str]:
-        """Take note of what a run holds and wants; whatever it does not name, it gives up.
+        """Record what a run holds and wants; reservations that it does not name are released.
 
         Args:
-            run: who asks.
-            held: the places that it was promised before.
-            wanted: the places that it wants besides.
-            nodes: the machines that there are, or that the autoscaler may add.
-            now: in seconds, of a clock that never goes back.
+            run: the run that asks.
+            held: reservations that were granted to it earlier.
+            wanted: further reservations that it requests.
+            nodes: machines of the cluster, including those that the autoscaler may add.
+            now: seconds of a monotonic clock.
 
         Returns:
-            For each wanted model: empty where it has its place now, or else whom it waits for.
+            For each wanted model, an empty string if its reservation is granted, or otherwise the
+            reservations that it waits for.
         """
         self._heard[run], self._held[run], self._wanted[run] = now, set(held), set(wanted)
         for silent in [each for each, at in self._heard.items() if now - at > _FORGET_SECONDS]:
@@ -89,15 +90,16 @@ class GpuQueue:
 
     @property
     def empty(self) -> bool:
-        """Whether nobody holds a place or waits for one."""
+        """Whether no run holds or wants a reservation."""
         return not self._heard
 
     def _promise(self, nodes: Sequence[NodeResources]) -> None:
         for place in self._all(self._wanted):
             held = [(each.cpus, each.gpus) for each in self._all(self._held)]
-            # What fits nowhere, since machines have gone, waits for Ray to find it a machine.
+            # If nothing is held, a reservation is granted even when it does not fit, because
+            # machines may have gone: Ray then waits for a machine.
             if held and not fits(nodes, [*held, (place.cpus, place.gpus)]):
-                return  # and whoever comes after waits, too
+                return  # later reservations must not overtake this one
             self._wanted[place.run].discard(place)
             self._held[place.run].add(place)
 
@@ -112,10 +114,16 @@ class GpuQueue:
 
 
 class Queue:
-    """A run's view of the queue: it asks the cluster's one queue, and remembers what it holds."""
+    """A run's client of the cluster's queue, which remembers the reservations of the run."""
 
     def __init__(self, run: str, submitted: float, plans: Mapping[str, Plan]) -> None:
-        """Name the run, when its job was submitted, and what each of its models needs."""
+        """Describe the run.
+
+        Args:
+            run: name of the run.
+            submitted: when its job was submitted, in seconds since the Unix epoch.
+            plans: resources of each model, in the order in which they should train.
+        """
         self._run = run
         self._places = {
             model: Reservation(submitted, run, number, model, plan.cpus, plan.gpus)
@@ -125,7 +133,10 @@ class Queue:
         self._actor: Any = None
 
     def ask(self, wanted: Sequence[str], nodes: Sequence[NodeResources]) -> dict[str, str]:
-        """Ask for places, once a second, and at the end for none; see `GpuQueue.ask`."""
+        """Request reservations for models; see `GpuQueue.ask`.
+
+        A run asks once a second, and at its end with no models, which releases everything.
+        """
         import ray
 
         held = [self._places[model] for model in sorted(self._held)]
@@ -133,13 +144,13 @@ class Queue:
         try:
             answer: dict[str, str] = ray.get(self._shared_queue().ask.remote(*arguments))
         except ray.exceptions.RayActorError:
-            self._actor = None  # its machine has died, or it had nothing to do: ask a new one
+            self._actor = None  # its machine died, or it ended because it was empty: use a new one
             return dict.fromkeys(wanted, "the queue")
         self._held |= {model for model, others in answer.items() if not others}
         return answer
 
     def leave(self, model: str) -> None:
-        """Give a model's place back."""
+        """Release a model's reservation with the next `ask`."""
         self._held.discard(model)
 
     def _shared_queue(self) -> Any:
@@ -163,7 +174,7 @@ class Queue:
 
 
 class _Actor:
-    """The queue, as the one actor of the cluster that all jobs ask."""
+    """The queue as an actor, of which the cluster has one for all jobs."""
 
     def __init__(self) -> None:
         self._queue = GpuQueue()
@@ -179,6 +190,6 @@ class _Actor:
         if self._queue.empty:
             import ray
 
-            # The next job starts another, of the code that is installed then.
+            # The next job starts a new actor, with the code that is installed by then.
             ray.actor.exit_actor()
         return answer

@@ -1,4 +1,4 @@
-"""The training of the router's head as a Ray task."""
+"""Trains the router's head as a Ray task."""
 
 import json
 from collections.abc import Callable
@@ -28,23 +28,23 @@ def fit_head(
     retries: int,
     say: Callable[[str], None],
 ) -> HeadResult:
-    """Train the router's head as a part of a run, unless the run has done it before.
+    """Train the router's head as part of a run, unless the run has already trained it.
 
     Args:
-        storage: where datasets, runs and packages are.
-        dataset: whose classes the head tells apart.
+        storage: storage of datasets, runs and packages.
+        dataset: dataset whose classes the head distinguishes.
         run: the run's name.
-        classifier: whose features to use.
-        plan: see fit_router, as retries.
-        retries: as there.
-        say: takes a line for the job's log.
+        classifier: name of the classifier whose features the head uses.
+        plan: resources of the task, as in `fit_router`.
+        retries: how often a process that died is restarted.
+        say: prints a line to the job's log.
 
     Returns:
-        The result; its status is "failed", with the cause, where the training failed, and "stopped"
+        The result; its status is "failed", with the cause, if the training failed, and "stopped"
         after Ctrl-C.
 
     Raises:
-        Corrupt: what the run has recorded of its head cannot be read.
+        Corrupt: the run's record of its head cannot be read.
     """
     key, classes = f"runs/{run}/{ROUTER}/result.json", dataset.manifest.classes
     if storage.exists(key):
@@ -71,15 +71,18 @@ def fit_head(
 def fit_router(
     storage: str, dataset: str, run: str, classifier: str, plan: Plan, retries: int
 ) -> ModelCard:
-    """Train the router's head on the cluster, and wait for it.
+    """Train the router's head on the cluster, and wait until it is published.
 
     Args:
         storage: the storage's URI.
         dataset: the dataset's name.
         run: the run's name.
-        classifier: whose features to use.
-        plan: on what; the head takes one model's share.
-        retries: how often to start a process again that died.
+        classifier: name of the classifier whose features the head uses.
+        plan: resources of the task, which are the share of one model.
+        retries: how often a process that died is restarted.
+
+    Returns:
+        The card of the published package.
 
     Raises:
         ColorganError: the dataset or the classifier cannot be used, or the task failed.

@@ -1,9 +1,9 @@
-"""Watch for the notice that this spot machine is to be taken away, and tell Ray.
+"""Watch for the preemption notice of this spot machine, and forward it to Ray.
 
     python -m cluster.spot {aws,gcp}
 
-A cluster file starts it beside Ray on every spot machine. Ray then places nothing more on the
-machine, and the trainings there keep their last epochs, to go on elsewhere.
+A cluster file starts it beside Ray on every spot machine. After the notice, Ray places nothing
+more on the machine, and the trainings there save their last epochs and continue elsewhere.
 """
 
 import argparse
@@ -19,12 +19,12 @@ import requests
 _POLL_SECONDS = 2.0
 _TIMEOUT = 2.0
 
-# Google gives half a minute, and does not say when it ends.
+# Google gives half a minute, and its notice does not say when that ends.
 _GCP_SECONDS = 30
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Watch until the notice comes; returns the exit status of telling Ray."""
+    """Watch until the notice comes; returns the exit status of `ray drain-node`."""
     parser = argparse.ArgumentParser(prog="python -m cluster.spot", description=__doc__)
     parser.add_argument("cloud", choices=("aws", "gcp"), help="whose machine it is")
     parser.add_argument(
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def aws_notice(address: str) -> float | None:
-    """Seconds until AWS takes the machine; None as long as it has not said so (IMDSv2)."""
+    """Seconds until AWS takes the machine back, from IMDSv2; None without a notice."""
     token = requests.put(
         f"{address}/latest/api/token",
         headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"},
@@ -70,7 +70,7 @@ def aws_notice(address: str) -> float | None:
 
 
 def gcp_notice(address: str) -> float | None:
-    """Seconds until Google takes the machine; None as long as it has not said so."""
+    """Seconds until Google takes the machine back; None without a notice."""
     answer = requests.get(
         f"{address}/computeMetadata/v1/instance/preempted",
         headers={"Metadata-Flavor": "Google"},
@@ -81,7 +81,7 @@ def gcp_notice(address: str) -> float | None:
 
 
 def _drain(left: float) -> int:
-    """Tell Ray that this node will be gone in so many seconds."""
+    """Tell Ray that this node will be gone in `left` seconds; returns the command's exit status."""
     return subprocess.run(
         [
             *(sys.executable, "-m", "ray.scripts.scripts", "drain-node"),

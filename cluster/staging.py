@@ -1,4 +1,4 @@
-"""Staging on the cluster, by Ray Data."""
+"""Staging on the cluster with Ray Data."""
 
 import logging
 import pickle
@@ -13,8 +13,9 @@ from cluster.errors import cause
 from colorgan.data.mapping import Item, Result, ThreadMapper, Work, batched
 from colorgan.errors import ColorganError
 
-# A task holds so many items at most, so that starting it and what it opens are paid for; and each
-# worker gets so many tasks at least, so that all end at about the same time.
+# Maximum number of items per task: large enough to amortise starting the task and opening what the
+# work needs. Minimum number of tasks per worker: enough that all workers end at about the same
+# time.
 _ITEMS_A_TASK = 32
 _TASKS_A_WORKER = 4
 
@@ -22,19 +23,19 @@ _TASKS_A_WORKER = 4
 class RayMapper:
     """Does work in tasks of one CPU, spread over the nodes.
 
-    What travels through Ray is what to do and what is known of the outcome; photographs go from
-    the task to storage and back.
+    Only descriptions of the work and its results pass through Ray. Tasks read photographs from
+    storage and write them there.
     """
 
     def __init__(self, workers: int) -> None:
-        """Keep at most so many tasks running."""
+        """Set the maximum number of concurrent tasks."""
         self.workers = workers
 
     def map(self, work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Do the work to every item.
+        """Apply the work to every item, and yield the results.
 
         Raises:
-            ColorganError: of the work; or a task was lost more often than Ray tries again.
+            ColorganError: the work raised it, or a task was lost more often than Ray retries it.
         """
         items = list(items)
         size = max(1, min(_ITEMS_A_TASK, len(items) // (_TASKS_A_WORKER * self.workers)))
@@ -50,7 +51,7 @@ class RayMapper:
         )
         try:
             for row in outcomes.iter_rows():
-                results = pickle.loads(row["results"])  # of our own task, not from storage
+                results = pickle.loads(row["results"])  # comes from our own task, not from storage
                 if isinstance(results, ColorganError):
                     raise results
                 yield from results

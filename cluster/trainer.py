@@ -20,7 +20,7 @@ from colorgan.training.plan import RunPlan
 from colorgan.training.progress import Progress, RunProgress, write_progress
 from colorgan.training.runs import ModelResult, ModelRun
 
-# The time that a stop may take. RAY_JOB_STOP_WAIT_TIME_S, after which Ray kills a job, should be
+# Maximum duration of a stop. RAY_JOB_STOP_WAIT_TIME_S, after which Ray kills a job, should be
 # longer.
 _STOP_SECONDS = 100.0
 _RECORD_SECONDS = 2.0
@@ -29,12 +29,12 @@ _RECORD_SECONDS = 2.0
 def plan_shares(
     plan: RunPlan, options: TrainingOptions, nodes: Sequence[NodeResources]
 ) -> dict[str, Plan]:
-    """What each model that a run is still to train gets of the cluster.
+    """The share of the cluster of each model that a run still has to train.
 
-    The models of a stage divide the whole cluster among them.
+    The models of a stage divide the whole cluster among themselves.
 
     Raises:
-        ConfigError: the cluster cannot run even one model so.
+        ConfigError: the cluster cannot run even one model with these options.
     """
     shares: dict[str, Plan] = {}
     for stage in plan.stages:
@@ -45,19 +45,19 @@ def plan_shares(
 def train_run(
     storage: Storage, plan: RunPlan, options: TrainingOptions, shares: Mapping[str, Plan]
 ) -> dict[str, ModelResult]:
-    """Train the models of a run that are still to be trained; Ray must be connected.
+    """Train the remaining models of a run; Ray must be connected.
 
-    A first SIGTERM or Ctrl-C lets the models keep their last epochs.
+    The first SIGTERM or Ctrl-C lets the models save their last epochs.
 
     Args:
-        storage: where the run is.
-        plan: what to train.
-        options: how.
-        shares: what each model gets of the cluster; see `plan_shares`.
+        storage: storage of the run.
+        plan: which models to train, and with which configurations.
+        options: how to train on the cluster.
+        shares: each model's share of the cluster; see `plan_shares`.
 
     Returns:
-        The result of every model of the run, those that were finished before included, in the
-        order of `plan.configs`.
+        The result of every model of the run, including those finished earlier, in the order of
+        `plan.configs`.
     """
     results = dict(plan.finished)
     if plan.waiting:
@@ -72,7 +72,7 @@ def train_run(
 
 
 class Trainer:
-    """Trains models on the cluster, each as soon as the queue has a place for it."""
+    """Trains models on the cluster, each as soon as the queue grants its reservation."""
 
     def __init__(
         self,
@@ -81,7 +81,14 @@ class Trainer:
         specs: Mapping[str, ModelRun],
         plans: Mapping[str, Plan],
     ) -> None:
-        """Take what is to be trained, and on what, by model; Ray must be connected."""
+        """Start the TrainingHost; Ray must be connected.
+
+        Args:
+            storage: storage of the run.
+            run: name of the run.
+            specs: what to train, by model.
+            plans: the resources of each model, by model.
+        """
         from cluster.training import start_host  # imports Ray: see cluster.connection
 
         submitted = psutil.Process().create_time()
@@ -95,7 +102,7 @@ class Trainer:
         self._host = start_host(len(specs))
 
     def train(self, retries: int, max_parallel: int | None) -> dict[str, ModelResult]:
-        """Train all models; a first SIGTERM or Ctrl-C lets them keep their last epochs."""
+        """Train all models; the first SIGTERM or Ctrl-C lets them save their last epochs."""
         import ray
 
         epochs = {model: spec.training.epochs for model, spec in self._specs.items()}
@@ -106,7 +113,7 @@ class Trainer:
                     self._follow()
             except KeyboardInterrupt:
                 self._stop()
-            except ray.exceptions.RayActorError as error:  # the host has died, and all trainings
+            except ray.exceptions.RayActorError as error:  # the host died with all trainings
                 for model in self._specs.keys() - self._results.keys():
                     self._end(ModelResult(model=model, status="failed", error=cause(error)))
             with contextlib.suppress(ray.exceptions.RayError):
@@ -130,7 +137,7 @@ class Trainer:
             self._running[model] = self._host.fit.remote(spec, plan, retries)
 
     def _may_start(self, model: str) -> bool:
-        """Whether the model's base is there; the model fails where its base has failed."""
+        """Whether the model's base exists; the model fails if the base did not finish."""
         base = self._specs[model].training.start_from
         if base not in self._specs:
             return True
@@ -144,7 +151,7 @@ class Trainer:
         return result is not None and result.status == "done"
 
     def _follow(self) -> None:
-        """Wait for a second at most, and show what has happened since the last call."""
+        """Wait for at most a second, and show what has happened since the last call."""
         import ray
 
         ended: list[Any] = []
@@ -168,7 +175,7 @@ class Trainer:
             self._progress.state(model, kind, value)
 
     def _end(self, result: ModelResult) -> None:
-        if result.model in self._began:  # a restarted process knows its own start alone
+        if result.model in self._began:  # a restarted process only knows its own start
             result = replace(result, started=self._began[result.model])
         self._running.pop(result.model, None)
         self._queue.leave(result.model)
@@ -177,14 +184,14 @@ class Trainer:
         self._progress.state(result.model, result.status, detail)
 
     def _stop(self) -> None:
-        """Let the running trainings save their last epochs, and end."""
+        """Let the running trainings save their last epochs and end."""
         import ray
 
         say("stopping: the models keep their last epochs")
         self._host.stop.remote()
         started = {row.model for row in self._progress.rows() if row.state == "training"}
         deadline = time.monotonic() + _STOP_SECONDS
-        # A signal to the whole process group ends Ray, too, and with it the trainings.
+        # A signal to the whole process group also ends Ray, and with it the trainings.
         with contextlib.suppress(ray.exceptions.RayError):
             while started - self._results.keys() and time.monotonic() < deadline:
                 self._follow()
@@ -203,7 +210,7 @@ class _ProgressRecord:
         self._written, self._writing = 0.0, threading.Thread()
 
     def write(self, progress: Progress) -> None:
-        """Write the progress in the background, at most every other second."""
+        """Write the progress in the background, at most every two seconds."""
         now = time.time()
         if now - self._written < _RECORD_SECONDS or self._writing.is_alive():
             return
@@ -214,6 +221,6 @@ class _ProgressRecord:
         self._writing.start()
 
     def _put(self, record: RunProgress) -> None:
-        # Nothing but `colorgan jobs` reads the record, so the trainings go on without it.
+        # Only `colorgan jobs` reads the record, so trainings continue if it cannot be written.
         with contextlib.suppress(ColorganError):
             write_progress(self._storage, record)

@@ -1,6 +1,7 @@
-"""One model's training as a Ray Train run: restarted when its process or its machine dies.
+"""Trains one model as a Ray Train run, which is restarted when its process or machine dies.
 
-Checkpoints are the library's own, in storage; so what one machine began, any other goes on with.
+Checkpoints are the library's own and are kept in storage, so any machine can continue a training
+that another one began.
 """
 
 import os
@@ -18,23 +19,23 @@ from colorgan.errors import ColorganError
 from colorgan.training.records import EpochRecord
 from colorgan.training.runs import ModelResult, ModelRun, StopRequest
 
-_ASK_SECONDS = 1.0  # how often a training tells how far it is, and hears what is asked of it
+_ASK_SECONDS = 1.0  # interval at which a training reports its progress and receives requests
 
-# Of one process's many controllers each would set up the process's logging for itself.
+# Many controllers share one process, and each would configure the process's logging again.
 _SETTINGS = {"RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0"}
 
 Event = tuple[str, str, Any]  # model, kind, value
 
 
 class TrainingHost:
-    """Runs the controllers of a job's trainings, and collects what these report for the driver."""
+    """Runs the controllers of a job's trainings, and collects their progress for the driver."""
 
     def __init__(self, settings: dict[str, str]) -> None:
-        """Begin with no training; `settings` are Ray Train's, as environment variables."""
+        """Apply Ray Train's `settings`, which are environment variables."""
         os.environ.update(settings)
         self._events: list[Event] = []
         self._request: StopRequest | None = None
-        # The import takes a second, in which the driver has other things to do.
+        # The import takes a second, during which the driver can do other work.
         import cluster.controllers  # noqa: F401
 
     def fit(self, spec: ModelRun, plan: Plan, retries: int) -> ModelResult:
@@ -43,26 +44,26 @@ class TrainingHost:
 
     @ray.method(concurrency_group="progress")
     def note(self, event: Event) -> StopRequest | None:
-        """Add an event; returns what the driver asks for."""
+        """Add an event for the driver, and return the driver's request, if any."""
         self._events.append(event)
         return self._request
 
     @ray.method(concurrency_group="progress")
     def take(self) -> list[Event]:
-        """Everything since the last call."""
+        """The events since the last call."""
         events, self._events = self._events, []
         return events
 
     @ray.method(concurrency_group="progress")
     def stop(self) -> None:
-        """Ask every training to save its last epoch and to stop."""
+        """Ask every training to save its last epoch and stop."""
         self._request = "stop"
 
 
 def start_host(trainings: int) -> Any:
-    """A TrainingHost for so many trainings at once.
+    """Start a TrainingHost for a number of concurrent trainings, and return its actor handle.
 
-    It is on this machine, so that it dies with the driver and not with a worker's machine.
+    It runs on this machine, so that it dies with the driver and not with a worker's machine.
     """
     here = ray.get_runtime_context().get_node_id()
     settings = {name: value for name, value in os.environ.items() if name.startswith("RAY_TRAIN_")}
@@ -77,28 +78,29 @@ def start_host(trainings: int) -> Any:
 
 
 def fit(spec: ModelRun, plan: Plan, host: Any, retries: int) -> ModelResult:
-    """Train one model on the cluster, and wait for it.
+    """Train one model on the cluster, and wait until it ends.
 
-    A training process that dies, or meets an error that may pass, is started again, `retries`
-    times, and goes on from its last checkpoint; so does a run of the same name whose job died. A
-    machine that is taken away after a notice does not count.
+    A training process that dies, or meets an error that may be transient, is restarted up to
+    `retries` times and continues from its last checkpoint. So does a run of the same name whose job
+    died. The loss of a machine after a preemption notice does not count as a retry.
 
     Args:
         spec: what to train.
-        plan: on what.
-        host: the TrainingHost in whose process this is, and that its progress goes to.
-        retries: how often to start a process again that died.
+        plan: resources of the training.
+        host: the TrainingHost in whose process this function runs, which receives the progress.
+        retries: how often a process that died is restarted.
 
     Returns:
-        The result; its status is "failed", with the cause, where the training failed.
+        The result; its status is "failed", with the cause, if the training failed.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
     from cluster.controllers import SharedProcessTrainer
 
-    # What Ray Train's controller does not unpickle it need not import: it starts seconds earlier
-    # without PyTorch. So it is told no configuration, the loop returns a plain dictionary, and no
-    # process group (TorchTrainer's) is set up for a training of one process.
+    # Ray Train's controller starts seconds earlier if it does not import PyTorch, so it must not
+    # unpickle anything that needs it. The training loop therefore captures its configuration in a
+    # closure and returns a plain dictionary, and there is no TorchTrainer, whose process group a
+    # single process does not need.
     try:
         with tempfile.TemporaryDirectory(prefix="colorgan-train-") as folder:
             trainer = SharedProcessTrainer(
@@ -113,14 +115,14 @@ def fit(spec: ModelRun, plan: Plan, host: Any, retries: int) -> ModelResult:
                 ),
                 run_config=RunConfig(
                     name=f"{spec.model}-{spec.run}",
-                    storage_path=folder,  # of Ray Train's own notes, which nobody reads again
+                    storage_path=folder,  # for Ray Train's own state, which is not read again
                     failure_config=FailureConfig(
                         max_failures=retries, controller_failure_limit=retries
                     ),
                 ),
             )
             outcome = trainer.fit().return_value
-    except Exception as error:  # one model's failure, whatever it is, must not stop the others
+    except Exception as error:  # the failure of one model must never stop the others
         return ModelResult(model=spec.model, status="failed", error=cause(error))
     if outcome is None:
         cut = f"Ray Train ended without a result for {spec.model}"
@@ -129,7 +131,7 @@ def fit(spec: ModelRun, plan: Plan, host: Any, retries: int) -> ModelResult:
 
 
 def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
-    """What the training process runs; the others of the job need no PyTorch, and begin sooner."""
+    """The code of the training process; others start sooner because they do not import PyTorch."""
     import ray.train
     import torch
 
@@ -139,7 +141,7 @@ def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
     plan.apply_to_process()
     node = ray.util.get_node_ip_address()
     host.note.remote((spec.model, "training", f"{node}, process {os.getpid()}"))
-    # Ray shows the process only the GPU that it was given.
+    # Ray makes only the assigned GPU visible to the process.
     device = torch.device("cuda" if plan.on_gpu else "cpu")
     metrics = TrainingMetrics(spec, device)
     asked = time.monotonic()
@@ -162,6 +164,6 @@ def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
     try:
         return train_model(spec, device, node, observe, record, metrics.saved)
     except ColorganError as error:
-        # A fault that a restart would only meet again is returned, not raised: Ray Train starts
-        # again whatever raises or dies.
+        # A restart would meet the same error, so it is returned and not raised: Ray Train restarts
+        # whatever raises or dies.
         return ModelResult(model=spec.model, status="failed", error=str(error))

@@ -1,1 +1,1 @@
-"""Jobs for `ray job submit -- python jobs/NAME.py`."""
+"""The jobs for `ray job submit -- python jobs/NAME.py`."""

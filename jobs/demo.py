@@ -1,8 +1,8 @@
-"""The whole story on this machine: stage photographs, train through `ray job submit`, colour, look.
+"""Run all steps on this machine: stage photographs, train with `ray job submit`, colour, report.
 
-`make demo` runs it on drawn scenes, `PHOTOS=folder make demo` on a folder of photographs. It has a
-storage of its own, since models of scenes would otherwise colour photographs from then on. Its page
-also shows what the models that come with colorgan make of four photographs.
+`make demo` runs it on drawn scenes, `PHOTOS=folder make demo` on a folder of photographs. The demo
+uses its own storage, because models trained on scenes would otherwise be used to colour
+photographs. Its page also shows four photographs coloured by the models included in colorgan.
 """
 
 import argparse
@@ -26,8 +26,9 @@ from jobs.demonstration.page import print_table, write_report
 DATASET = "demo"
 STORAGE = "artifacts/demo"
 SCENES_PER_CLASS = 150
-# Photographs shown to the networks in all, over the epochs: minutes on two cores. Scenes are simple
-# enough to be learned from nothing; the preset `best` shows half of it to general first.
+# Number of training passes in total, which take minutes on two cores. Scenes are simple enough to
+# train from scratch; on photographs, the preset `best` spends half of the passes on the general
+# model first.
 PASSES_ON_SCENES = 5_200
 PASSES_ON_PHOTOGRAPHS = 8_000
 

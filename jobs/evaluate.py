@@ -1,10 +1,10 @@
-"""Compare models on a dataset, and write a report that people can read.
+"""Compare models on a dataset, and write a report with tables, figures and pictures.
 
     python jobs/evaluate.py --dataset NAME
     ray job submit -- python jobs/evaluate.py --report NAME
 
-Started again with the same --report it goes on, and writes the report anew, with the answers to its
-surveys by then.
+Started again with the same --report, the job continues, and writes the report again with the
+current answers to its surveys.
 """
 
 import argparse
@@ -109,7 +109,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _evaluate(report: Report, args: argparse.Namespace, router: RouterConfig) -> None:
-    """Colour and measure what has not been yet."""
+    """Colour and measure the photographs that are not measured yet."""
     evaluation = report.evaluation
     dataset = open_dataset(report.storage, evaluation.dataset["name"])
     rows = choose_rows(dataset, args.split, args.photographs, args.seed)

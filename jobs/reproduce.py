@@ -1,11 +1,11 @@
-"""Answer the 2018 report's questions on a dataset: train, compare, and write one page of it all.
+"""Answer the 2018 report's questions on a dataset: train, compare, and write a page of results.
 
     python jobs/reproduce.py --preset smoke
     python jobs/reproduce.py --preset cpu --dataset NAME
     ray job submit -- python jobs/reproduce.py --preset report --dataset NAME
 
-Each step is one of the other jobs. Started again with the same --name it goes on with the step that
-was interrupted, and where that had got to.
+Each step is one of the other jobs. Started again with the same --name, the job continues with the
+step that was interrupted, from the point that it had reached.
 """
 
 import argparse
@@ -107,7 +107,8 @@ def _do_all(
     with StepRunner(storage, reproduction, options, args.address) as runner:
         for step in sweep_steps(reproduction):
             runner.run(step)
-        # Before the models to keep: the newest package of a name is what others take.
+        # Trials are published before the models to keep, because the newest package of a name is
+        # the one that is used by default.
         trials = publish_trials(storage, reproduction)
         for step in training_steps(reproduction):
             runner.run(step)

@@ -3,8 +3,8 @@
     python jobs/stage_data.py SOURCE [SOURCE ...] --dataset NAME
     ray job submit -- python jobs/stage_data.py SOURCE --dataset NAME --per-class 800
 
-It does what `colorgan stage` does, to the same bytes, with as many processes as there are CPUs.
-Submitted again, it goes on from what it has.
+The result is byte-identical to that of `colorgan stage`, with as many processes as there are CPUs.
+Submitted again, the job continues where it was interrupted.
 """
 
 import argparse
@@ -49,12 +49,13 @@ def _run(args: argparse.Namespace) -> int:
             print(f"note: every machine must see {storage.uri}, or use s3://", flush=True)
 
         def mapper(most: int) -> Mapper:
-            # They import Ray: see cluster.connection.
+            # Both import Ray: see cluster.connection.
             import ray
 
             from cluster.staging import RayMapper
 
-            # Machines with GPUs are not started for this, unless there are no others.
+            # The job uses the CPUs that are available now, so that the autoscaler does not start
+            # GPU machines for it, unless there are no CPUs.
             there = ray.cluster_resources().get("CPU", 0) or sum(node.cpus for node in nodes)
             return RayMapper(min(args.workers or max(1, int(there)), most))
 

@@ -1,11 +1,11 @@
-"""Train one model with different hyper-parameters, and look at each on the way.
+"""Train one model with different hyper-parameters, and evaluate each trial during training.
 
     python jobs/sweep.py --preset small --dataset NAME
     python jobs/sweep.py --model animals --grid batch_size=1,5,10 size=128,256 --epochs 200
     ray job submit -- python jobs/sweep.py --sweep NAME --space space.yaml --samples 8
 
-Started again with the same --sweep it goes on; trials that are over stay as they are. The
-dashboard, python -m tune.dashboard --sweep NAME, follows it.
+Started again with the same --sweep, the job continues; finished trials are not run again. The
+dashboard, python -m tune.dashboard --sweep NAME, shows its progress.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from tune.space import PRESETS, SCHEDULERS, Search, choose_space
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job; returns its exit status: 0 also where trials failed, but with --strict."""
+    """Run the job; returns its exit status: 0 even if trials failed, unless --strict is given."""
     return run_job(_parser(), _run, argv)
 
 

@@ -1,9 +1,9 @@
-"""Train the class models at the same time, after the general one where they start from it.
+"""Train all class models concurrently, after the general model if they start from it.
 
     python jobs/train_all.py --dataset NAME
     ray job submit -- python jobs/train_all.py
 
-Without --dataset it takes the newest dataset in storage, or stages the embedded `scenes`.
+Without --dataset, the job takes the newest dataset in storage, or stages the embedded `scenes`.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from colorgan.training.summary import RunSummary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job; returns its exit status: 0 when every model was trained and published."""
+    """Run the job; returns its exit status: 0 if every model was trained and published."""
     return run_job(_parser(), _run, argv)
 
 

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# What there is to do on a GPU, in this order of worth:
+# Checks and measurements on a GPU, the most valuable first:
 #
 #   check    the tests of tests/gpu
 #   bench    training steps, inference and three models at once, against their references
-#   ray      the three class models on a share of the GPU each, a killed worker, Ray Serve
-#   weights  the default preset on all photographs; its packages as they are published
-#   report   the 2018 report's schedule for as long as the time allows, and what the whole would take
+#   ray      three class models that share the GPU, a killed worker, Ray Serve
+#   weights  the default preset on all photographs; each package as soon as it is published
+#   report   as much of the 2018 report's schedule as the time allows, and an estimate of the whole
 #
 #   OUT=folder scripts/gpu.sh check bench ray weights report
 #   SMALL=1 scripts/gpu.sh check bench      a rehearsal on the CPU, at the smallest sizes
 #
 # `python scripts/gpu_supplies.py PHOTOS...` makes .data/photos.tar and .whl beforehand, on a machine
-# with a network. Each step keeps what it has in $OUT as it goes, so a step that is cut off loses only
-# what it was doing. A failed step does not stop the next; the exit status tells whether all passed.
+# with a network. Each step writes its results to $OUT as it proceeds, so an interrupted step loses
+# only its current work. A failed step does not stop the next; the exit status tells if all passed.
 #
-#   SECONDS_CHECK, SECONDS_BENCH, SECONDS_RAY, SECONDS_WEIGHTS, SECONDS_REPORT   limits of the steps
+#   SECONDS_CHECK, SECONDS_BENCH, SECONDS_RAY, SECONDS_WEIGHTS, SECONDS_REPORT   time limits of steps
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,13 +32,13 @@ fi
 
 say() { printf '[%4d s] %s\n' "$SECONDS" "$*"; }
 
-# Packages that the machine lacks come as wheels, into a folder of their own.
+# Install packages that the machine lacks from wheels, into a separate folder.
 supply_wheels() {
     [ -d .whl ] && [ -z "$SMALL" ] || return 0
     local site=$WORK/site wheels=$WORK/wheels
     mkdir -p "$wheels"
     cp .whl/*.whl "$wheels"/ 2> /dev/null
-    # A wheel that is too large to travel in one piece comes as NAME.whl.00, NAME.whl.01, ...
+    # A wheel that was too large to transfer in one piece comes as NAME.whl.00, NAME.whl.01, ...
     for first in .whl/*.whl.00; do
         [ -e "$first" ] || continue
         cat "${first%.00}".* > "$wheels/$(basename "${first%.00}")"
@@ -54,7 +54,7 @@ check() {
 }
 
 bench() {
-    # Three models at once on Ray are left out of a rehearsal: they have a test of their own.
+    # A rehearsal leaves out train_all, which trains three models on Ray and has its own test.
     local names=(training_step inference train_all) more=(--device cuda)
     [ -n "$SMALL" ] && names=(training_step inference) && more=(--device cpu --quick)
     "$PYTHON" -m benchmarks "${names[@]}" "${more[@]}" --overwrite --json "$OUT/bench.json" 2>&1 |
@@ -66,7 +66,7 @@ ray() {
         ${SMALL:+--small} 2>&1 | tee "$OUT/ray.txt"
 }
 
-# The photographs of .data/photos.tar as the dataset `photos`; scenes in a rehearsal.
+# Stage the photographs of .data/photos.tar, or scenes in a rehearsal, as the dataset `photos`.
 stage_photographs() {
     [ -d "$WORK/storage/datasets/photos" ] && return 0
     local source=scenes
@@ -79,7 +79,7 @@ stage_photographs() {
         ${SMALL:+--per-class 24 --size 64 --min-side 32}
 }
 
-# Newest files of a run, into $OUT every half minute: a lease may end at any moment.
+# Copy the newest files of a run to $OUT every half minute; the machine may be lost at any moment.
 keep() {
     while sleep 30; do keep_once "$1"; done
 }
@@ -88,7 +88,7 @@ keep_once() {
         $(ls -d models runs 2> /dev/null) 2> /dev/null) && mv "$WORK/$1.part" "$OUT/$1"
 }
 
-# A training that ends in time for its results to be kept; what was finished stands in storage.
+# Train a model within a time limit; what is finished by then is in storage.
 train() { # train SECONDS OPTIONS...
     timeout --foreground "$1" "$PYTHON" -m colorgan train --storage "$WORK/storage" \
         --dataset photos "${@:2}"

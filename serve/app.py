@@ -1,11 +1,10 @@
-"""The application on Ray Serve: an ingress -> the router -> a deployment for each generator.
+"""The application on Ray Serve: an ingress -> the router -> one deployment per generator.
 
     serve run serve.app:build storage=s3://bucket/prefix
     python -m serve.deploy serve/production.yaml
 
-A generator is deployed with its package. When the application is deployed with another version,
-Serve replaces all replicas, each new one before its old one; while it does, they need twice the
-room.
+Each generator is deployed with its package. When the application is deployed with other versions,
+Serve starts each new replica before it stops the old one, so the update needs twice the resources.
 """
 
 import asyncio
@@ -37,27 +36,28 @@ from serve.workers import (
     Worker,
 )
 
-# Serve's own 0 stops a replica before it starts the next: of one replica, a gap in service.
+# Serve's default of 0 stops a replica before it starts the next one, which interrupts the service
+# of a deployment with one replica.
 _SURGE_PERCENT = 100
 
-# How long the ingress believes what a worker said of itself; a rolling update may change it.
+# How long the ingress caches the description of a worker, which a rolling update may change.
 _INFO_SECONDS = 5.0
 
-# What a request may take past its time limit, until the client has its answer.
+# Time after a request's time limit until the client has its answer.
 _ANSWER_SECONDS = 5.0
 
 
 @serve.deployment(
     max_ongoing_requests=64,
     max_queued_requests=64,
-    # What may pass until the controller replaces a replica that died, or whose machine did.
+    # These limit the time until the controller replaces a replica that died, or whose machine did.
     health_check_period_s=10,
     health_check_timeout_s=10,
     max_surge_percent=_SURGE_PERCENT,
     ray_actor_options={"num_cpus": 0.1},
 )
 class WorkerDeployment:
-    """A replica of the router or of a generator, at work batch by batch."""
+    """A replica of the router or of a generator, which works in batches."""
 
     def __init__(self, worker: type[Worker], threads: int, *arguments: Any) -> None:
         torch.set_num_threads(threads)
@@ -65,7 +65,7 @@ class WorkerDeployment:
         self._worker = worker(*arguments)
 
     def reconfigure(self, settings: dict[str, Any]) -> None:
-        """Take the deployment's user_config: max_batch_size, batch_wait_timeout_s."""
+        """Apply the deployment's user_config: max_batch_size and batch_wait_timeout_s."""
         unknown = settings.keys() - {"max_batch_size", "batch_wait_timeout_s"}
         if unknown:
             raise ValueError(f"user_config has no setting {', '.join(sorted(unknown))}")
@@ -76,28 +76,29 @@ class WorkerDeployment:
                 method.set_batch_wait_timeout_s(settings["batch_wait_timeout_s"])
 
     async def info(self) -> RouterInfo | ModelInfo:
-        """What the worker is."""
+        """Describe the worker's router or model."""
         return self._worker.info
 
-    # Whatever waits is the next batch: waiting for more would cost a lone photograph its time.
+    # The photographs that are waiting form the next batch. Waiting for more would delay a single
+    # photograph.
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.0)
     async def work(self, photographs: list[Square]) -> list[Routed] | list[PredictedColor]:
-        """Route or colour squares; see the worker."""
+        """Route or colour squares; see `work` of the worker."""
         return await asyncio.to_thread(self._worker.work, photographs)
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.0)
     async def classify(self, photographs: list[Square]) -> list[Route]:
-        """Route squares alone; the router's replicas only."""
+        """Route squares without colouring them; only replicas of the router can."""
         assert isinstance(self._worker, RouterWorker)
         return await asyncio.to_thread(self._worker.classify, photographs)
 
     async def check_health(self) -> None:
-        """Run the network."""
+        """Run the network once; raises if that fails."""
         await asyncio.to_thread(self._worker.check)
 
 
 class HandleBackend:
-    """The router and the generators behind Serve's handles."""
+    """A backend that calls the router and the generators through Serve's handles."""
 
     def __init__(
         self, router: DeploymentHandle, generators: Mapping[str, DeploymentHandle]
@@ -108,11 +109,11 @@ class HandleBackend:
         self._known: tuple[float, RouterInfo, dict[str, ModelInfo]] | None = None
 
     async def router(self) -> RouterInfo:
-        """What the router is."""
+        """Describe the router."""
         return (await self._infos())[0]
 
     async def models(self) -> Mapping[str, ModelInfo]:
-        """The models that are served, by name."""
+        """Describe the models that are served, by name."""
         return (await self._infos())[1]
 
     async def classify(self, photograph: Square) -> Route:
@@ -121,7 +122,7 @@ class HandleBackend:
         return route
 
     async def route(self, photograph: Square) -> Routed:
-        """Route a photograph, and colour it where the router can, on a replica."""
+        """Route a photograph, and colour it if the router can, on a replica."""
         routed: Routed = await _ask(self._router.work, photograph)
         return routed
 
@@ -145,31 +146,31 @@ _DIED = "the process that had the photograph died; try again"
 
 
 async def _ask(method: Any, *arguments: Any) -> Any:
-    """Call a deployment; raises Busy where it has no room, or died over the call."""
+    """Call a deployment; raises Busy if it has no room, or died during the call."""
     try:
         return await method.remote(*arguments)
     except BackPressureError:
         raise Busy("too many photographs wait for this model; try again in a moment") from None
     except RayTaskError:
-        raise  # the worker's own error: a fault of ours, not of the moment
+        raise  # an error inside the worker is a bug, and trying again would not help
     except (RayError, RayServeException):
         raise Busy(_DIED) from None
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():
-            raise  # the client has gone, or its time is up
-        raise Busy(_DIED) from None  # Ray cancels what waits for a process that died
+            raise  # the client has disconnected, or the time limit has passed
+        raise Busy(_DIED) from None  # Ray cancels calls to a process that died
 
 
 @serve.deployment(
     name="ingress",
-    max_ongoing_requests=1000,  # it answers itself when it is full, with Retry-After
+    max_ongoing_requests=1000,  # a full ingress answers by itself, with Retry-After
     max_surge_percent=_SURGE_PERCENT,
     ray_actor_options={"num_cpus": 0.1},
 )
 @serve.ingress()
 class Ingress:
-    """The API in front of the handles."""
+    """A replica of the ingress: the API in front of the handles."""
 
     def __init__(
         self,
@@ -178,26 +179,25 @@ class Ingress:
         generators: dict[str, DeploymentHandle],
         storage: str,
     ) -> None:
-        torch.set_num_threads(1)  # it decodes and encodes in threads of its own
+        torch.set_num_threads(1)  # photographs are decoded and encoded in the ingress's own threads
         keep_buffers()
         self._backend = HandleBackend(router, generators)
         self._limits = limits
         self._storage = open_storage(storage)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """The API; Serve calls this once the replica is constructed."""
+        """Create the API; Serve calls this after it has constructed the replica."""
         return create_api(self._backend, self._limits, self._storage)
 
 
 def build(config: ServeConfig) -> serve.Application:
-    """The application on the models that are in storage now.
+    """Build the application with the models that are in storage now.
 
     Raises:
-        ColorganError: there is no model, no router fits those that there are, or a setting cannot
-            be used.
+        ColorganError: there is no model, no router fits the models, or a setting cannot be used.
     """
     storage, parts = open_storage(config.storage), find_parts(config)
-    # A replica that is replaced answers what it has begun: Serve's own 20 s would cut some off.
+    # A replica that is replaced finishes its requests; Serve's default of 20 s would cut some off.
     drain_s = config.limits.request_timeout_s + _ANSWER_SECONDS
     worker = WorkerDeployment.options(  # type: ignore[attr-defined]
         graceful_shutdown_timeout_s=drain_s

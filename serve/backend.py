@@ -1,4 +1,4 @@
-"""Where the API sends its work: the contract, and the backend that works in the same process."""
+"""The interface behind the API, its implementation in one process, and the choice of models."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -24,39 +24,41 @@ from serve.workers import (
 )
 
 
-class Busy(Exception):  # noqa: N818 - it reads as what it says
-    """No worker is free, or the one that had the photograph died; the same request may succeed."""
+class Busy(Exception):  # noqa: N818 - the name states the condition
+    """No worker is free, or the worker of a request died; repeating the request may succeed."""
 
 
 class Backend(Protocol):
-    """Routes and colours small squares, wherever that is done.
+    """Routes and colours small squares, in this process or in others.
 
     Its methods raise Busy.
     """
 
     async def router(self) -> RouterInfo:
-        """What the router is."""
+        """Describe the router."""
         ...
 
     async def models(self) -> Mapping[str, ModelInfo]:
-        """The models that are served, by name."""
+        """Describe the models that are served, by name."""
         ...
 
     async def classify(self, photograph: Square) -> Route:
-        """Route a photograph that the router's view made ready."""
+        """Route a photograph that was preprocessed by the router's view."""
         ...
 
     async def route(self, photograph: Square) -> Routed:
-        """The same, and its colours where the router's pass gives them."""
+        """Route such a photograph, and colour it if the router's forward pass can."""
         ...
 
     async def paint(self, model: str, photograph: Square) -> PredictedColor:
-        """Colour a photograph that `colorizer.prepare` made ready for a model."""
+        """Colour a photograph that was preprocessed by `colorizer.prepare` for a model."""
         ...
 
 
 def find_cards(storage: Storage, pins: tuple[str, ...]) -> dict[str, ModelCard]:
-    """The packages to serve: those that are pinned, and the latest of all other models.
+    """The packages to serve, by model: pinned versions, and the latest of all other models.
+
+    The models general and hypercolumn come last.
 
     Raises:
         NotInStorage: there is no model that colours.
@@ -75,13 +77,13 @@ def find_cards(storage: Storage, pins: tuple[str, ...]) -> dict[str, ModelCard]:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a service is made of, chosen before anything is loaded.
+    """The models and the router of a service, chosen before anything is loaded.
 
     Attributes:
         cards: the packages to serve, by model.
-        router: `labels`, or `head` with its package; the class models that it sends to are among
-            the cards.
-        note: a sentence for the operator on what was chosen; or empty.
+        router: configuration of the router, `labels`, or `head` with its package. `cards` contains
+            the class models that it routes to.
+        note: a sentence that tells the operator what was chosen; may be empty.
     """
 
     cards: dict[str, ModelCard]
@@ -90,14 +92,14 @@ class Parts:
 
 
 def find_parts(config: ServeConfig) -> Parts:
-    """The models to serve and a router that fits them: every start of the service begins with it.
+    """Choose the models to serve and a router that fits them, at every start of the service.
 
-    Where storage has no model of a class, the one that comes with colorgan is served. Where none
-    does, a storage of general or hypercolumn models alone is served without an assembled model.
+    If storage has no model of a class, the model included in colorgan is served. If there are only
+    general or hypercolumn models, they are served without an assembled model.
 
     Raises:
-        NotInStorage: there is no model, or no router sends to the class models that there are.
-        ColorganError: as choose_router.
+        NotInStorage: there is no model, or no router fits the class models.
+        ColorganError: see `choose_router`.
     """
     storage = with_embedded(open_storage(config.storage))
     cards = find_cards(storage, config.models)
@@ -118,10 +120,10 @@ def find_parts(config: ServeConfig) -> Parts:
 def _needed(
     cards: Mapping[str, ModelCard], classes: Collection[str], pins: Collection[str]
 ) -> dict[str, ModelCard]:
-    """Packages without those that come with colorgan where a user's own are enough.
+    """The packages without the embedded ones that the user's own packages make unnecessary.
 
-    Embedded ones are those of the classes that the router sends to, and beside one of these the
-    general one.
+    The embedded packages that stay are those of the router's classes, the general one if any of
+    these is served, and pinned ones.
     """
     wanted = {name for name in classes if name in cards}
     if any(cards[name].embedded for name in wanted):
@@ -134,10 +136,10 @@ def _needed(
 
 
 class LocalBackend:
-    """All of it in this process: for a laptop, and for the tests of the API."""
+    """A backend with all models in this process, for a laptop and for the tests of the API."""
 
     def __init__(self, config: ServeConfig) -> None:
-        """Load everything; raises ColorganError."""
+        """Load the router and all generators; raises ColorganError."""
         storage, parts = open_storage(config.storage), find_parts(config)
         how = (config.device, config.compile)
         self._router = RouterWorker(storage.uri, parts.router, parts.cards, *how)
@@ -146,11 +148,11 @@ class LocalBackend:
         }
 
     async def router(self) -> RouterInfo:
-        """What the router is."""
+        """Describe the router."""
         return self._router.info
 
     async def models(self) -> Mapping[str, ModelInfo]:
-        """The models that are served, by name."""
+        """Describe the models that are served, by name."""
         return {name: worker.info for name, worker in self._generators.items()}
 
     async def classify(self, photograph: Square) -> Route:
@@ -159,7 +161,7 @@ class LocalBackend:
         return route
 
     async def route(self, photograph: Square) -> Routed:
-        """Route a photograph, and colour it where the router can, in a thread."""
+        """Route a photograph, and colour it if the router can, in a thread."""
         (routed,) = await asyncio.to_thread(self._router.work, [photograph])
         return routed
 

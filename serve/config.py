@@ -1,4 +1,4 @@
-"""What an operator sets, with defaults that are safe on a laptop."""
+"""The settings of the service, with defaults that are safe on a laptop."""
 
 from dataclasses import fields
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ class _Strict(BaseModel):
 
 
 def _router(value: Any) -> Any:
-    """A router's configuration from a file's mapping."""
+    """The router's configuration from a mapping in a configuration file."""
     if not isinstance(value, dict):
         return value
     known = [field.name for field in fields(RouterConfig)]
@@ -25,7 +25,7 @@ def _router(value: Any) -> Any:
 
 
 class Limits(_Strict):
-    """What one client may ask for."""
+    """Limits on the requests to one ingress."""
 
     max_bytes: int = Field(25 * 1024 * 1024, gt=0, description="of a request's body")
     max_pixels: int = Field(MAX_PIXELS, gt=0, description="of a photograph")
@@ -44,24 +44,24 @@ class Limits(_Strict):
 
     @property
     def request_timeout_s(self) -> float:
-        """The longest that a request may take, in seconds."""
+        """The maximum duration of a request, in seconds."""
         return self.upload_timeout_s + self.timeout_s
 
     @property
     def max_arriving_bytes(self) -> int:
-        """The most that the bodies of all requests of one ingress may have together."""
+        """The maximum total size of all request bodies in one ingress, in bytes."""
         return self.max_requests * self.max_bytes
 
 
 class ServeConfig(_Strict):
-    """The whole application."""
+    """The settings of the whole application."""
 
     storage: str | None = Field(
         None, description="where the models are; $COLORGAN_STORAGE or artifacts/ if not set"
     )
     models: tuple[str, ...] = Field(
         (),
-        strict=False,  # a list in a file
+        strict=False,  # configuration files contain a list
         description="pinned versions, as animals@20261122-120000; of other models the latest is "
         "taken when the application is deployed",
     )

@@ -1,9 +1,9 @@
-"""Deploy the service on a running cluster, with the models that are the latest now.
+"""Deploy the service on a running cluster, with the latest models.
 
     python -m serve.deploy serve/production.yaml
 
-It is `serve deploy` on the file with its models pinned. Serve rebuilds an application only when its
-file has changed, so without the pins a new `latest` would not be taken.
+This pins the models in the file and runs `serve deploy` on it. Serve rebuilds an application only
+when its file has changed, so newer models would not be deployed without the pins.
 """
 
 import argparse
@@ -57,11 +57,15 @@ def _deploy(file: Path, address: str | None) -> int:
 
 
 def pin_models(document: Any) -> Any:
-    """A file's document with the router and the version of every model that would be served now.
+    """Pin the router and the version of every model that would be served now.
+
+    Args:
+        document: the parsed YAML file, which is changed in place and returned.
 
     Raises:
-        ConfigError: it is no file of this application, or names deployments that it would not have.
-        NotInStorage: there is no model, or no router fits those that there are.
+        ConfigError: the document does not describe this application, or names deployments that the
+            application would not have.
+        NotInStorage: there is no model, or no router fits the models.
     """
     try:
         applications = [a for a in document["applications"] if a["import_path"] == IMPORT_PATH]
@@ -83,7 +87,7 @@ def pin_models(document: Any) -> Any:
 
 
 def _check_deployments(application: Any, parts: Parts) -> None:
-    """Check the names of the deployments: Serve refuses unknown ones after the command's end."""
+    """Check the names of deployments, since Serve rejects unknown ones after the command ends."""
     known = ("ingress", "router", *parts.cards)
     named = [deployment["name"] for deployment in application.get("deployments", [])]
     unknown = [name for name in named if name not in known]

@@ -1,4 +1,4 @@
-"""A photograph's way through the service: arrived, decoded, routed, coloured and encoded."""
+"""Leads a request through the service: read, decode, route, colour and encode a photograph."""
 
 import asyncio
 import os
@@ -38,31 +38,32 @@ Result = TypeVar("Result")
 
 
 class Labels:
-    """What is known of a request for its metrics."""
+    """The metric labels of a request, as far as they are known."""
 
     photo_class = ""
     model = ""
 
 
 class PhotographIngress:
-    """Decodes, encodes and counts; the networks are the backend's."""
+    """Reads, decodes and encodes photographs and counts requests; a backend runs the networks."""
 
     def __init__(self, backend: Backend, limits: Limits) -> None:
-        """Take the backend, and what one client may ask for."""
+        """Take the backend and the limits on requests."""
         self._backend = backend
         self._limits = limits
-        # Decoding and encoding leave the event loop free; more threads than cores gain nothing.
+        # Threads keep the event loop free while photographs are decoded and encoded. More threads
+        # than cores gain nothing.
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "photographs")
         self.metrics = Metrics()
         self._room = _Room(limits, self.metrics)
 
     def close(self) -> None:
-        """Take no more work."""
+        """Shut down the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
     def counted(self, endpoint: str) -> Iterator[Labels]:
-        """Count how a request ends, and turn what can go wrong into a Problem."""
+        """Count the outcome of a request, and turn expected errors into a Problem."""
         labels, status = Labels(), CLIENT_GONE
         try:
             yield labels
@@ -91,7 +92,7 @@ class PhotographIngress:
     async def colorize(self, request: Request, labels: Labels) -> Response:
         """Colour a request's photograph; raises Problem, Busy, TimeoutError, ClientDisconnect."""
         query = request.query_params.multi_items()
-        read_parameters(ColorizeParameters, query)  # what is wrong there needs no photograph
+        read_parameters(ColorizeParameters, query)  # reports errors before the upload
         async with self._uploaded(request) as upload:
             chosen = read_parameters(ColorizeParameters, query, upload.fields)
             formats = [chosen.format] if chosen.format else acceptable_formats(_accept(request))
@@ -136,7 +137,7 @@ class PhotographIngress:
         return JSONResponse(content, headers=_notes(photograph))
 
     async def models(self) -> dict[str, Any]:
-        """What is served; raises Problem 503."""
+        """The models and the router that are served, as JSON; raises Problem 503."""
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 router, infos = await self._backend.router(), await self._backend.models()
@@ -159,9 +160,9 @@ class PhotographIngress:
 
     @asynccontextmanager
     async def _uploaded(self, request: Request) -> AsyncIterator[Upload]:
-        """A request's body, and a place and the time to work on it.
+        """Read a request's body, then hold a place and a time limit while it is processed.
 
-        A place is taken when the body is there: clients that send slowly, or stop, keep nobody out.
+        The place is taken after the body has arrived, so slow or stalled clients block nobody.
         """
         limits = self._limits
         with self._room.arriving() as arrived:
@@ -193,14 +194,15 @@ class PhotographIngress:
         infos: Mapping[str, ModelInfo],
         labels: Labels,
     ) -> tuple[Route | None, PredictedColor]:
-        """The colours of a photograph, and its route where the router was asked."""
+        """The colours of a photograph, and its route if the router was asked."""
         route = painted = None
         squares: dict[int, Square] = {}
         if chosen.model != ASSEMBLED or chosen.photo_class != AUTO:
             labels.photo_class = chosen.photo_class
             labels.model = chosen.photo_class if chosen.model == ASSEMBLED else chosen.model
         else:
-            # While the router looks: the other class models mostly see squares of one size.
+            # Inputs for the other class models are prepared while the router runs: most of these
+            # models share one input size.
             router = await self._backend.router()
             others = {*router.classes} - router.painters
             sizes = {infos[name].size for name in others if name in infos}
@@ -223,7 +225,7 @@ class PhotographIngress:
         return route, painted
 
     async def _view(self, rgb: Pixels) -> Square:
-        """What the router sees of a photograph."""
+        """The router's input for a photograph."""
         view = (await self._backend.router()).view
         return await self._in_thread(lambda: view(rgb).numpy())
 
@@ -232,7 +234,7 @@ class PhotographIngress:
             return await self._backend.route(await self._view(rgb))
 
     async def _squares(self, rgb: Pixels, sizes: Collection[int]) -> dict[int, Square]:
-        """What generators of these sizes see of a photograph, by size."""
+        """The inputs of generators of these sizes for a photograph, by size."""
         with self.metrics.stage("prepare"):
             made = [
                 self._in_thread(lambda size: prepare(rgb, size).numpy(), each) for each in sizes
@@ -245,7 +247,7 @@ class PhotographIngress:
 
 
 class _Room:
-    """What one ingress has in hand: bodies of requests, and photographs that are worked on."""
+    """Enforces the limits of one ingress: bytes of request bodies, and photographs in work."""
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self._limits = limits
@@ -255,7 +257,7 @@ class _Room:
 
     @contextmanager
     def arriving(self) -> Iterator[Callable[[int], None]]:
-        """Let a body arrive; yields what must be told of each piece's size; raises Problem 503."""
+        """Admit a body; yields a function to call with each chunk's size; raises Problem 503."""
         if self._working >= self._limits.max_requests:
             raise _full()
         held = 0
@@ -278,7 +280,7 @@ class _Room:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """One of the places to work on a photograph; raises Problem 503."""
+        """Hold one of the places for photographs in work; raises Problem 503."""
         if self._working >= self._limits.max_requests:
             raise _full()
         self._working += 1
@@ -301,7 +303,7 @@ def _accept(request: Request) -> str:
 def _check_names(
     chosen: ColorizeParameters, infos: Mapping[str, ModelInfo], known: Sequence[str]
 ) -> None:
-    """Refuse a model or a class that is not served; raises Problem 422."""
+    """Reject a model or a class that is not served; raises Problem 422."""
     model, photo_class = chosen.model, chosen.photo_class
     if model not in (ASSEMBLED, *infos):
         raise Problem(422, f"model: {model!r} is none of {', '.join((ASSEMBLED, *infos))}")
@@ -316,7 +318,7 @@ def _check_names(
 
 
 def _fitting(formats: Sequence[Format], rgb: Pixels) -> Format:
-    """The first of the formats that holds a picture of such a size; raises Problem 422."""
+    """The first format that supports the picture's size; raises Problem 422."""
     refused = ""
     for each in formats:
         try:
@@ -331,13 +333,13 @@ def _fitting(formats: Sequence[Format], rgb: Pixels) -> Format:
 def _finish(
     photograph: Photograph, painted: PredictedColor, picture_format: Format, vividness: float
 ) -> bytes:
-    """Join a photograph with its colours at its own size, and encode it."""
+    """Combine a photograph with its colours at full resolution, and encode it."""
     color = torch.from_numpy(np.array(painted.color)).float()
     rgb = recombine(photograph.rgb, color, painted.model.color_space, vividness)
     return encode(picture_format, rgb, photograph.alpha)
 
 
 def _notes(photograph: Photograph) -> dict[str, str]:
-    """The header that says what was odd about a file; headers hold ASCII alone."""
+    """The header with the notes on a file, in ASCII as headers require; empty without notes."""
     words = " ".join("; ".join(photograph.notes).split())
     return {"X-Colorgan-Note": words.encode("ascii", "replace").decode()} if words else {}

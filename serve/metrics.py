@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 
 class Metrics:
-    """What an ingress counts; each has a registry of its own."""
+    """The metrics of an ingress, in a registry of their own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -43,7 +43,7 @@ class Metrics:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage."""
+        """Measure the time of a stage, as a context manager."""
         started = time.perf_counter()
         try:
             yield
@@ -51,5 +51,5 @@ class Metrics:
             self._stages.labels(name).observe(time.perf_counter() - started)
 
     def exposition(self) -> bytes:
-        """All of it in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""What a client may say of a photograph: in the query, in fields of the form, or by Accept."""
+"""Request parameters, from the query, the form's fields and the header Accept."""
 
 import difflib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Pairs = Sequence[tuple[str, str]]
 
 
 class Parameters(BaseModel):
-    """Of any photograph."""
+    """The parameters of every request that sends a photograph."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,7 +31,7 @@ class Parameters(BaseModel):
 
 
 class ColorizeParameters(Parameters):
-    """Of one that is to be coloured."""
+    """The parameters of a request to colour a photograph."""
 
     model: str = Field(ASSEMBLED, description="assembled, general, hypercolumn or a class")
     photo_class: str = Field(AUTO, alias="class", description="auto, or the class for `assembled`")
@@ -53,15 +53,15 @@ Chosen = TypeVar("Chosen", bound=Parameters)
 
 
 def read_parameters(kind: type[Chosen], query: Pairs, form: Pairs = ()) -> Chosen:
-    """What the client has chosen, with the defaults for the rest.
+    """Parse and check the parameters of a request; missing ones take their defaults.
 
     Args:
-        kind: the parameters that there are.
+        kind: model of the parameters.
         query: names and values of the query, in order.
-        form: those of the form's fields, without the photograph.
+        form: names and values of the form's fields, without the photograph.
 
     Raises:
-        Problem: 422, for a name that does not exist or is given twice, or a value out of range.
+        Problem: 422, if a name does not exist or is given twice, or a value is out of range.
     """
     known = names(kind)
     given = [name for name, _ in (*query, *form)]
@@ -82,7 +82,7 @@ def read_parameters(kind: type[Chosen], query: Pairs, form: Pairs = ()) -> Chose
 
 
 def names(kind: type[Parameters]) -> list[str]:
-    """The parameters' names, as clients write them."""
+    """The names of the parameters, as clients write them."""
     return [field.alias or name for name, field in kind.model_fields.items()]
 
 
@@ -95,18 +95,18 @@ def _unknown(name: str, known: Sequence[str]) -> str:
 
 
 def acceptable_formats(accept: str) -> list[Format]:
-    """The formats that the header Accept takes, the most welcome first (RFC 9110, 12.5.1).
+    """The formats that the header Accept allows, the most preferred first (RFC 9110, 12.5.1).
 
-    Among those that are equally welcome, one that is named goes before one that a wildcard covers,
-    and then png before jpeg before webp. Without the header every format is welcome.
+    At equal preference, a named format precedes one that a wildcard covers, and otherwise png
+    precedes jpeg, and jpeg webp. Without the header, every format is acceptable.
 
     Raises:
-        Problem: 406, it takes none of them.
+        Problem: 406, if no format is acceptable.
     """
     ranges = _ranges(accept) if accept.strip() else {"*/*": 1.0}
     welcome: dict[Format, tuple[float, int]] = {}
     for each in FORMATS:
-        # The most specific range decides, whatever the others say.
+        # The most specific range takes precedence over all others.
         spellings = ("image/jpg", "image/jpeg") if each == "jpeg" else (f"image/{each}",)
         named = [ranges[spelling] for spelling in spellings if spelling in ranges]
         if named:
@@ -127,7 +127,7 @@ def acceptable_formats(accept: str) -> list[Format]:
 
 
 def _ranges(accept: str) -> dict[str, float]:
-    """The media ranges of an Accept header, each with its q; what cannot be read is left out."""
+    """The media ranges of an Accept header with their q values, without malformed ones."""
     ranges: dict[str, float] = {}
     for part in accept.split(","):
         media_range, *parameters = (each.strip().lower() for each in part.split(";"))
@@ -145,7 +145,7 @@ def _ranges(accept: str) -> dict[str, float]:
 
 
 def described_parameters(kind: type[Parameters]) -> list[dict[str, Any]]:
-    """The parameters as an OpenAPI document describes those of a query."""
+    """The OpenAPI description of the parameters in the query."""
     return [
         {
             "name": name,
@@ -159,7 +159,7 @@ def described_parameters(kind: type[Parameters]) -> list[dict[str, Any]]:
 
 
 def described_body(kind: type[Parameters]) -> dict[str, Any]:
-    """The body with a photograph as an OpenAPI document describes it."""
+    """The OpenAPI description of a request body with a photograph."""
     picture = {"type": "string", "format": "binary"}
     form = {
         "type": "object",
@@ -177,7 +177,7 @@ def described_body(kind: type[Parameters]) -> dict[str, Any]:
 
 
 def _schemas(kind: type[Parameters]) -> dict[str, dict[str, Any]]:
-    """Each parameter's JSON schema, without the titles and the null that no client can send."""
+    """Each parameter's JSON schema, without its title, and without null, which cannot be sent."""
     schemas = {}
     for name, schema in kind.model_json_schema()["properties"].items():
         kinds = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]

@@ -1,4 +1,4 @@
-"""The routes that colour and classify photographs, and those that say how the service is."""
+"""The routes that colour and classify photographs, and those that report on the service."""
 
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ routes = APIRouter()
 
 
 async def _ingress(request: Request) -> PhotographIngress:
-    """The ingress of the application: see `serve.api.create_api`."""
+    """The ingress of the application, set by `serve.api.create_api`."""
     ingress: PhotographIngress = request.app.state.ingress
     return ingress
 
@@ -70,7 +70,7 @@ _CLASSIFIED = {status: PROBLEMS[status] for status in PROBLEMS if status != 406}
 async def colorize(request: Request, ingress: Ingress) -> Response:
     """Colour one photograph.
 
-    Each parameter may stand in the query, or in a field of the form before or after the file.
+    Each parameter may be in the query, or in a field of the form before or after the file.
     """
     with ingress.counted("colorize") as labels:
         return await ingress.colorize(request, labels)
@@ -87,25 +87,25 @@ async def colorize(request: Request, ingress: Ingress) -> Response:
     dependencies=GUARDED,
 )
 async def classify(request: Request, ingress: Ingress) -> Response:
-    """Say which class a photograph is of."""
+    """Return the class of a photograph."""
     with ingress.counted("classify") as labels:
         return await ingress.classify(request, labels)
 
 
 @routes.get("/models", responses={401: PROBLEMS[401], 503: PROBLEMS[503]}, dependencies=GUARDED)
 async def models(ingress: Ingress) -> dict[str, Any]:
-    """What is served."""
+    """List the models and the router that are served."""
     return await ingress.models()
 
 
 @routes.get("/healthz", responses={503: PROBLEMS[503]})
 async def healthz(ingress: Ingress) -> dict[str, str]:
-    """Whether the router and the models answer."""
+    """Check that the router and the models answer."""
     await ingress.models()
     return {"status": "ok"}
 
 
 @routes.get("/metrics", response_class=Response, dependencies=GUARDED)
 async def metrics(ingress: Ingress) -> Response:
-    """Prometheus metrics of this ingress."""
+    """Return the Prometheus metrics of this ingress."""
     return Response(ingress.metrics.exposition(), media_type="text/plain; version=0.0.4")

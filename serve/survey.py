@@ -1,10 +1,9 @@
 """The survey over HTTP: people choose among unlabelled colourings of photographs.
 
-Who takes part is known by a random token in a cookie alone. What a participant is given for a
-picture says nothing of the model that made it, to nobody but the server: a nonce and a keyed hash,
-which the server recognises by trying the question's models. All that it needs for that is the
-survey's secret in storage, so any replica understands what any other has given, also after a
-restart.
+A participant is identified only by a random token in a cookie. The token of a picture reveals
+nothing about its model to anybody but the server. It consists of the question's number, a nonce and
+a keyed hash; the server finds the model by trying all models of the question. This only needs the
+survey's secret in storage, so any replica can read the tokens of any other, even after a restart.
 """
 
 import asyncio
@@ -61,7 +60,7 @@ def _documented(descriptions: Mapping[int, str]) -> Problems:
 
 _FAULTS = _documented({404: "There is no such survey", 503: "Storage does not answer"})
 _BAD_TOKEN = _documented({422: "No token that this participant was given"})
-# What a browser kept would be old at the next display: the tokens are new, the order another.
+# A cached copy would be stale, because every display has new tokens in a new order.
 _FLEETING = {**PAGE_HEADERS, "Cache-Control": "private, no-store"}
 _BODY = {
     "required": True,
@@ -83,7 +82,7 @@ routes = APIRouter()
 
 
 class Surveys:
-    """The surveys of a storage. Each method waits for storage, so it is called in a thread."""
+    """The surveys of a storage. All methods block on storage, so they are called in a thread."""
 
     def __init__(self, storage: Storage) -> None:
         """Take the storage of the surveys, the answers and the reports."""
@@ -91,7 +90,7 @@ class Surveys:
         self._reports: dict[str, Report] = {}
 
     def open(self, name: str) -> Survey:
-        """A survey as it is now; raises Problem 404."""
+        """Read a survey's current state; raises Problem 404."""
         try:
             return open_survey(self._storage, name)
         except (ConfigError, NotInStorage):
@@ -132,14 +131,14 @@ class Surveys:
         return record_answer(self._storage, survey, participant, question, model, token)
 
     def results(self, name: str) -> dict[str, Any]:
-        """The votes until now."""
+        """The votes so far."""
         survey = self.open(name)
         counted = tally(survey, read_answers(self._storage, survey))
         return {"survey": survey.name, "closed": bool(survey.closed), **counted.to_dict()}
 
 
 async def _surveys(request: Request) -> Surveys:
-    """The surveys of the application: see `serve.api.create_api`."""
+    """The surveys of the application, set by `serve.api.create_api`."""
     surveys: Surveys = request.app.state.surveys
     return surveys
 
@@ -154,13 +153,13 @@ async def page(survey: str, surveys: SurveysOfApi) -> FileResponse:
     return FileResponse(_PAGE, headers=PAGE_HEADERS)
 
 
-# Not the page sets the cookie: a browser that comes from elsewhere, as by a link in an e-mail,
-# asks for the page without its SameSite=Strict cookies, and would be taken for somebody new.
+# This route sets the cookie, not the page: a browser that follows a link from elsewhere, such as an
+# e-mail, requests the page without its SameSite=Strict cookies and would get a new identity.
 @routes.get("/survey/{survey}/questions", responses=_FAULTS)
 async def questions(request: Request, surveys: SurveysOfApi, survey: str) -> JSONResponse:
-    """What a participant has not answered; open to people without the API key.
+    """List the questions that a participant has not answered; needs no API key.
 
-    Each question has a token a picture, in an order that is another at every display.
+    Each question has one token per picture, in an order that changes with every display.
     """
     participant = _participant(request) or new_participant()
     remaining = await _in_thread(surveys.remaining, survey, participant)
@@ -190,7 +189,7 @@ async def questions(request: Request, surveys: SurveysOfApi, survey: str) -> JSO
     },
 )
 async def picture(request: Request, surveys: SurveysOfApi, survey: str, token: str) -> Response:
-    """One picture, for the participant whose token it is; open without the API key."""
+    """Return the picture of a token to its participant; needs no API key."""
     data = await _in_thread(surveys.picture, survey, _participant(request), token)
     return Response(data, headers=_FLEETING, media_type="image/webp")
 
@@ -205,10 +204,10 @@ async def picture(request: Request, surveys: SurveysOfApi, survey: str, token: s
     openapi_extra={"requestBody": _BODY},
 )
 async def answer(request: Request, surveys: SurveysOfApi, survey: str) -> JSONResponse:
-    """Answer a question; open to people without the API key.
+    """Answer a question; needs no API key.
 
-    The first answer counts; `counted` says whether this one does, also of two at the same time.
-    The same answer, sent again, counts as before. When it is answered, the answer is stored.
+    The first answer counts, even of two simultaneous ones; `counted` says whether this one does.
+    Repeating an answer gives the same result. The answer is stored before the response is sent.
     """
     question, token = _read_answer(await _read_body(request))
     arguments = (survey, _participant(request), question, token)
@@ -222,23 +221,23 @@ async def answer(request: Request, surveys: SurveysOfApi, survey: str) -> JSONRe
     dependencies=GUARDED,
 )
 async def results(survey: str, surveys: SurveysOfApi) -> JSONResponse:
-    """The votes until now; wants the API key where one is set, and is open where none is."""
+    """Return the votes so far; requires the API key if one is set."""
     return JSONResponse(await _in_thread(surveys.results, survey), headers=_FLEETING)
 
 
 async def _in_thread(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Let storage wait elsewhere than on the event loop; raises Problem."""
+    """Run blocking work in a thread, off the event loop; raises Problem 503 for storage errors."""
     try:
         return await asyncio.to_thread(work, *arguments)
     except (Corrupt, NotInStorage):
-        raise  # no fault of the moment
+        raise  # trying again would not help
     except ColorganError:
         logging.getLogger("colorgan.serve").exception("storage does not answer")
         raise Problem(503, "the survey's storage does not answer; try again in a moment") from None
 
 
 def _participant(request: Request) -> str:
-    """Who asks; empty for somebody new, or where the cookie is none of ours."""
+    """The participant of a request; empty for a new one, or if the cookie is invalid."""
     participant = request.cookies.get(COOKIE, "")
     return participant if is_participant(participant) else ""
 
@@ -270,7 +269,7 @@ def _recognise(survey: Survey, participant: str, token: str) -> tuple[int, str]:
     number = int.from_bytes(start[:_QUESTION_BYTES])
     if not 1 <= number <= len(survey.questions):
         raise unknown
-    # All are tried, so that the time says nothing of the model.
+    # All models are tried, so that the response time does not reveal the model.
     matching = [
         model
         for model in survey.questions[number - 1].models

@@ -1,4 +1,4 @@
-"""The photograph in a request: its bytes, within limits, and its pixels."""
+"""Reads the photograph of a request within its limits, and decodes it."""
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from colorgan.images.decoding import Photograph, decode
 from colorgan.web.problems import Problem
 from serve.parameters import FILE
 
-_FORM_BYTES = 10_000  # that the headers and boundaries of a form's parts may take
+_FORM_BYTES = 10_000  # limit for the headers and boundaries of a form's parts
 _FORM_PARTS = 16
 
 
@@ -32,17 +32,17 @@ class Upload:
 async def read_upload(
     request: Request, max_bytes: int, arrived: Callable[[int], None] = lambda size: None
 ) -> Upload:
-    """The photograph's file, in the multipart field `file` or as the whole body.
+    """Read the photograph's file from the multipart field `file`, or from the whole body.
 
     Args:
-        request: whose body nobody has read.
-        max_bytes: that the file may have.
-        arrived: called with the number of bytes of each piece; may raise Problem.
+        request: request whose body has not been read.
+        max_bytes: maximum size of the file.
+        arrived: called with the size of each received chunk, in bytes; may raise Problem.
 
     Raises:
-        Problem: 400 there is none, 413 too large, 415 another type, 422 no field `file`, or more
-            than one.
-        ClientDisconnect: the client has gone away.
+        Problem: 400 if the file is empty or the form is malformed, 413 if it is too large, 415 for
+            an unsupported type, 422 if the form does not have exactly one field `file`.
+        ClientDisconnect: the client has disconnected.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
@@ -135,7 +135,7 @@ def decode_photograph(data: bytes, max_pixels: int, page: int | None = None) -> 
         if rejected.reason == "too many pixels":
             raise Problem(413, f"the photograph has {rejected}") from None
         if rejected.reason in ("several pages", "no such page"):
-            words = str(rejected).replace("--page ", "page=")  # the command line's own
+            words = str(rejected).replace("--page ", "page=")  # the wording of the command line
             raise Problem(422, f"page: {words}") from None
         if rejected.reason == "unsupported format":
             raise Problem(415, f"the photograph cannot be read: {rejected.detail}") from None

@@ -1,4 +1,4 @@
-"""What does the work behind the API: a router and generators, on arrays that travel well."""
+"""Workers that run the router and the generators on batches of small NumPy arrays."""
 
 import logging
 from collections import Counter
@@ -30,13 +30,13 @@ Square = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What clients and the ingress are told of a model.
+    """A description of a model for clients and the ingress.
 
     Attributes:
         name: `animals`, `general`, …
         reference: `name@version`.
-        size: of the squares that it sees, in pixels.
-        color_space: that it writes.
+        size: side of the square input, in pixels.
+        color_space: colour space of the model's output.
     """
 
     name: str
@@ -47,13 +47,13 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class RouterInfo:
-    """What the ingress must know of the router.
+    """A description of the router for the ingress.
 
     Attributes:
         name: `labels` or `head`.
-        classes: that it sends to.
-        view: what it sees of a photograph.
-        painters: the models whose colours it answers along with the route.
+        classes: classes that it routes to.
+        view: the router's preprocessing of a photograph.
+        painters: models whose colours it returns together with the route.
     """
 
     name: str
@@ -64,13 +64,13 @@ class RouterInfo:
 
 @dataclass(frozen=True)
 class PredictedColor:
-    """The colours of one photograph.
+    """The predicted colours of one photograph.
 
     Attributes:
-        color: (color channels, size, size) float16 in [-1, 1]: half the bytes to send, and no
-            further from the generator's float32 than 0.03 of a and b.
-        model: whose they are.
-        batch: how many photographs shared the batch; the colours depend on this one alone.
+        color: (color channels, size, size) float16 array in [-1, 1]. It takes half the bytes of the
+            generator's float32 output and differs from it by at most 0.03 in a and b.
+        model: the model that predicted them.
+        batch: number of photographs in the batch, which does not affect the colours.
     """
 
     color: npt.NDArray[np.float16]
@@ -80,17 +80,17 @@ class PredictedColor:
 
 @dataclass(frozen=True)
 class Routed:
-    """The route of one photograph, and its colours where they came out of the same pass."""
+    """The route of one photograph, and its colours if the same forward pass computed them."""
 
     route: Route
     painted: PredictedColor | None
 
 
 class RouterWorker:
-    """A router, at work on batches, with the generators that stand on what it sees.
+    """Runs the router on batches, and the generators that use the router's classifier as encoder.
 
-    To paint from there takes less time than to send the features, or the photograph, to another
-    process.
+    Colouring from the shared features takes less time than sending the features, or the
+    photograph, to another process.
     """
 
     def __init__(
@@ -101,14 +101,14 @@ class RouterWorker:
         device: str,
         compile: bool,
     ) -> None:
-        """Load the classifier and the generators on it, and run it; raises ColorganError.
+        """Load the classifier and its generators, and run them once; raises ColorganError.
 
         Args:
-            storage: where the packages are.
-            config: which router.
+            storage: URI of the storage of the packages.
+            config: which router to load.
             cards: the packages that are served, by model.
             device: see `choose_device`.
-            compile: compile the networks.
+            compile: whether to compile the networks.
         """
         place, where = with_embedded(open_storage(storage)), choose_device(device)
         self._router = open_router(config, place, where)
@@ -127,7 +127,7 @@ class RouterWorker:
         self.check()
 
     def work(self, photographs: Sequence[Square]) -> list[Routed]:
-        """Route photographs that `info.view` made ready, and colour those of its painters."""
+        """Route photographs preprocessed by `info.view`, and colour those of `info.painters`."""
         glances = self._one_pass(_stack(photographs, self.info.view.side))
         together = Counter(glance.route.best_class for glance in glances)
         routed = []
@@ -141,16 +141,16 @@ class RouterWorker:
         return routed
 
     def classify(self, photographs: Sequence[Square]) -> list[Route]:
-        """Route photographs alone; as `work`."""
+        """Route photographs preprocessed by `info.view`, without colouring any."""
         return self._router(_stack(photographs, self.info.view.side))
 
     def check(self) -> None:
-        """Run the network once; raises where it cannot."""
+        """Run the network once; raises if that fails."""
         self.work([np.zeros((1, self.info.view.side, self.info.view.side), np.uint8)])
 
 
 class GeneratorWorker:
-    """A generator, at work on batches."""
+    """Runs a generator on batches."""
 
     def __init__(self, storage: str, card: ModelCard, device: str, compile: bool) -> None:
         """Load the generator of a package, and run it once; raises ColorganError."""
@@ -163,12 +163,12 @@ class GeneratorWorker:
         self.check()
 
     def work(self, photographs: Sequence[Square]) -> list[PredictedColor]:
-        """Colour photographs that `colorizer.prepare` made ready, (3, size, size) uint8 each."""
+        """Colour photographs preprocessed by `colorizer.prepare`, (3, size, size) uint8 each."""
         colors = self._colorizer.generate(_stack(photographs, self.info.size)).half().numpy()
         return [PredictedColor(color, self.info, len(photographs)) for color in colors]
 
     def check(self) -> None:
-        """Run the network once; raises where it cannot."""
+        """Run the network once; raises if that fails or the output is not finite."""
         (painted,) = self.work([np.zeros((3, self.info.size, self.info.size), np.uint8)])
         if not np.isfinite(painted.color).all():
             raise RuntimeError(f"{self.info.reference} writes colours that are no numbers")
@@ -183,7 +183,7 @@ def _describe(card: ModelCard, colorizer: Colorizer) -> ModelInfo:
 
 
 def _compile(made: Colorizer | OnePass) -> None:
-    """Make it faster where that is possible; a service is better slow than not there."""
+    """Compile the networks if possible; a slow service is better than none."""
     try:
         made.compile()
     except ColorganError as error:
@@ -191,7 +191,7 @@ def _compile(made: Colorizer | OnePass) -> None:
 
 
 def _stack(photographs: Sequence[Square], side: int) -> Tensor:
-    """A batch of squares; one made for the version before, of another size, is scaled."""
+    """Stack squares to a batch, and scale those made for a previous version of another size."""
     tensors = [torch.from_numpy(np.array(photograph)) for photograph in photographs]
     return torch.stack(
         [tensor if tensor.shape[-1] == side else _scale(tensor, side) for tensor in tensors]

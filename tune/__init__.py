@@ -1,1 +1,1 @@
-"""Sweeps over hyper-parameters: the search space, the trainable on Ray Tune, and the dashboard."""
+"""Hyper-parameter sweeps: the search space, the trials on Ray Tune, and the dashboard."""

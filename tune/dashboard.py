@@ -1,9 +1,9 @@
-"""A page that follows a running sweep, and shows a finished one.
+"""A web page that shows running and finished sweeps.
 
     python -m tune.dashboard --sweep NAME
 
-It reads storage alone: it needs no Ray, and works wherever storage can be read. The service has the
-same pages under /sweeps.
+It only reads storage, so it needs no Ray and works wherever storage can be read. The service has
+the same pages under /sweeps.
 """
 
 import argparse
@@ -36,29 +36,30 @@ from colorgan.web.pages import PAGE_HEADERS, PageFiles, mount_shared_files
 from colorgan.web.problems import PROBLEMS, Problem, answer_with_problems
 
 _FILES = Path(__file__).parent / "page"
-# Plotly writes styles into the page.
+# Plotly inserts inline styles into the page.
 _PLOTTED = {
     **PAGE_HEADERS,
     "Content-Security-Policy": PAGE_HEADERS["Content-Security-Policy"].replace(
         "style-src 'self'", "style-src 'self' 'unsafe-inline'"
     ),
 }
-# A picture is never written again but with the same contents.
+# Browsers may cache pictures: one that is written again has the same contents.
 _KEPT = {**PAGE_HEADERS, "Cache-Control": "private, max-age=3600"}
-_RECENT = 5  # epochs whose time foretells that of those to come
+_RECENT = 5  # epochs whose mean time predicts the time of the remaining ones
 
-# The 2018 report's times (section 4): 8, 4 and 3 hours for 50 epochs of batch size 1, 5 and 10,
-# and half the time for 128 instead of 256 px, which stands beside any halving here.
+# Training times of the 2018 report (section 4): 8, 4 and 3 hours for 50 epochs with batch sizes 1,
+# 5 and 10, and half the time for 128 instead of 256 px. The page compares the latter with any
+# halving of the image size.
 REPORT_HOURS = {1: 8, 5: 4, 10: 3}
 REPORT_SHARE_OF_HALF_THE_SIZE = 1 / 2
 
 
 def create_sweep_routes(storage: Storage, guarded: Sequence[Depends] = ()) -> APIRouter:
-    """The routes of the sweeps' pages. Everything but the empty page is behind the API key.
+    """Create the routes of the sweeps' pages; all but the static pages require the API key.
 
     Args:
-        storage: where the sweeps are.
-        guarded: what lets in who has the API key, where one is set.
+        storage: storage of the sweeps.
+        guarded: dependencies that check the API key.
     """
     routes = APIRouter()
     documented: Any = {
@@ -85,12 +86,12 @@ def create_sweep_routes(storage: Storage, guarded: Sequence[Depends] = ()) -> AP
 
     @routes.get("/sweeps-data", **documented)
     def sweeps() -> list[dict[str, Any]]:
-        """The sweeps in storage."""
+        """List the sweeps in storage."""
         return [_headline(storage, _opened(storage, name)) for name in _listed(storage)]
 
     @routes.get("/sweeps/{sweep}/data", **documented)
     def data(sweep: str) -> dict[str, Any]:
-        """A sweep's trials until now."""
+        """Return a sweep with the trials' results so far."""
         try:
             return describe(storage, _opened(storage, sweep))
         except ColorganError as error:
@@ -98,7 +99,7 @@ def create_sweep_routes(storage: Storage, guarded: Sequence[Depends] = ()) -> AP
 
     @routes.get("/sweeps/{sweep}/photographs/{photo}/{kind}", **pictured)
     def photograph(sweep: str, photo: str, kind: str) -> Response:
-        """A photograph that every trial colours: `gray` or `original`."""
+        """Return a photograph that every trial colours, `gray` or `original`."""
         opened = _opened(storage, sweep)
         if photo not in opened.photographs or kind not in ("gray", "original"):
             raise Problem(404, "the sweep has no such photograph")
@@ -106,7 +107,7 @@ def create_sweep_routes(storage: Storage, guarded: Sequence[Depends] = ()) -> AP
 
     @routes.get("/sweeps/{sweep}/trials/{trial}/{epoch}/{photo}", **pictured)
     def picture(sweep: str, trial: str, epoch: int, photo: str) -> Response:
-        """A photograph as a trial coloured it after an evaluated epoch."""
+        """Return a trial's colouring of a photograph after an evaluated epoch."""
         opened = _opened(storage, sweep)
         known = trial in {plan.name for plan in opened.trials} and photo in opened.photographs
         if not known or not 0 < epoch < 10**5:
@@ -117,7 +118,7 @@ def create_sweep_routes(storage: Storage, guarded: Sequence[Depends] = ()) -> AP
 
 
 def mount_sweep_files(api: FastAPI) -> None:
-    """Serve what the pages are made of."""
+    """Serve the static files of the sweeps' pages."""
 
     @api.get("/sweeps-page/plotly.js", include_in_schema=False)
     def plotly() -> Response:
@@ -170,7 +171,7 @@ def _headline(storage: Storage, sweep: Sweep) -> dict[str, Any]:
 
 
 def describe(storage: Storage, sweep: Sweep) -> dict[str, Any]:
-    """A sweep as its page needs it; raises Corrupt."""
+    """A sweep as JSON for its page; raises Corrupt."""
     now = time.time()
     trials = []
     for plan in sweep.trials:
@@ -210,9 +211,10 @@ def describe(storage: Storage, sweep: Sweep) -> dict[str, Any]:
 
 
 def timing(storage: Storage, sweep: Sweep) -> list[dict[str, Any]]:
-    """Seconds an epoch by batch size and image size, and the report's shares beside ours.
+    """Seconds per epoch by batch size and image size, compared with the 2018 report.
 
-    Shares are of the smallest batch at the same size, and of the largest size at the same batch.
+    Each time is also given as a share of the time at the smallest batch size with the same image
+    size, and at the largest image size with the same batch size, next to the report's shares.
     """
     seconds = _seconds_an_epoch(storage, sweep)
     batches, sizes = ({pair[place] for pair in seconds} for place in (0, 1))
@@ -237,7 +239,7 @@ def timing(storage: Storage, sweep: Sweep) -> list[dict[str, Any]]:
 
 
 def _seconds_an_epoch(storage: Storage, sweep: Sweep) -> dict[tuple[int, int], float]:
-    """Mean seconds of an epoch by batch size and image size, of the trials that have any."""
+    """Mean seconds per epoch by (batch size, image size), where any epoch is done."""
     seconds: dict[tuple[int, int], list[float]] = {}
     for plan in sweep.trials:
         config = sweep.config(read_state(storage, sweep, plan.name).values)
@@ -248,7 +250,7 @@ def _seconds_an_epoch(storage: Storage, sweep: Sweep) -> dict[tuple[int, int], f
 
 
 def _finite(numbers: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows no NaN."""
+    """Replace NaN, which JSON does not support, by None."""
     return {name: value if value == value else None for name, value in numbers.items()}
 
 
@@ -280,7 +282,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def create_dashboard(storage: Storage, home: str = "/sweeps") -> FastAPI:
-    """The dashboard as an application of its own, which begins at `home`."""
+    """Create the dashboard as a separate application, which redirects / to `home`."""
     api = FastAPI(title="colorgan sweeps", docs_url=None, redoc_url=None)
     answer_with_problems(api)
     answer_head_and_options(api)

@@ -1,4 +1,4 @@
-"""What a sweep trains, decided before anything is trained."""
+"""Plans the trials of a sweep, before anything is trained."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,17 +19,17 @@ from tune.space import PRESETS, Space
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """What a user asks a sweep to try.
+    """A user's request for a sweep.
 
     Attributes:
         name: the sweep's name.
-        preset: the name of one of tune.space's presets.
-        overrides: the user's own hyper-parameters of every trial, over the preset's.
-        space: what the trials vary.
+        preset: name of a preset in `tune.space.PRESETS`.
+        overrides: hyper-parameters of every trial that override those of the preset.
+        space: the hyper-parameters that the trials vary.
         samples: how often values are drawn from the space.
-        model: what is trained; the preset's where empty.
-        eval_every: epochs from one evaluation to the next; the preset's where None.
-        classifier: the one that judges the trials; none where empty.
+        model: model to train; the preset's if empty.
+        eval_every: number of epochs between evaluations; the preset's if None.
+        classifier: classifier that judges the trials; none if empty.
     """
 
     name: str
@@ -44,14 +44,14 @@ class SweepRequest:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep trains.
+    """A sweep, and the base model that must be trained before it.
 
     Attributes:
-        sweep: the sweep. `training.start_from` may name a model of `base_run`, which is to be
-            replaced by its package once it is trained.
+        sweep: the sweep. `training.start_from` may name a model of `base_run`; `starting_from`
+            replaces it by the model's package after the training.
         rows: the photographs that every trial colours.
-        base_run: the run of the model that the trials start from; None where they start from a
-            package, or from nothing.
+        base_run: the run of the base model; None if the trials start from a package or from
+            scratch.
     """
 
     sweep: Sweep
@@ -59,18 +59,17 @@ class SweepPlan:
     base_run: RunPlan | None
 
     def starting_from(self, package: str) -> "SweepPlan":
-        """The same, with the package of the model that the trials start from."""
+        """A copy of the plan whose trials start from a package."""
         training = replace(self.sweep.training, start_from=package)
         return replace(self, sweep=replace(self.sweep, training=training), base_run=None)
 
 
 def plan_sweep(storage: Storage, dataset: Dataset, request: SweepRequest) -> SweepPlan:
-    """Decide what a sweep trains; this reads storage and changes nothing.
+    """Plan a sweep; this reads storage and does not change it.
 
     Raises:
-        ConfigError: a value cannot be used, or a trial cannot start from its base.
-        ColorganError: the model has no photograph to be trained on, or the classifier cannot be
-            loaded.
+        ConfigError: a value cannot be used, or a trial cannot start from its base model.
+        ColorganError: the model has no training photographs, or the classifier cannot be loaded.
     """
     preset = PRESETS[request.preset]
     model = request.model or preset.model
@@ -97,10 +96,10 @@ def plan_sweep(storage: Storage, dataset: Dataset, request: SweepRequest) -> Swe
 
 
 def _run_request(storage: Storage, request: SweepRequest, model: str) -> RunRequest:
-    """The request for the run in which the model that the trials start from is trained."""
+    """The request for the run that trains the base model of the trials."""
     overrides = {**PRESETS[request.preset].training, **request.overrides}
     if "start_from" in request.space.varied:
-        overrides["start_from"] = ""  # the trials have their own
+        overrides["start_from"] = ""  # each trial has its own
     preset = find_preset(request.preset)
     if overrides.get("start_from"):
         base = preset.config(model, overrides).start_from
@@ -120,7 +119,7 @@ def _run_request(storage: Storage, request: SweepRequest, model: str) -> RunRequ
 
 
 def _check_trials(model: str, training: TrainingConfig, trials: Sequence[TrialPlan]) -> None:
-    """Check every trial's values, before anything is trained; raises ConfigError."""
+    """Check the values of every trial before anything is trained; raises ConfigError."""
     base = training.start_from
     for trial in trials:
         config = replace(training, **trial.values)

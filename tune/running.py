@@ -1,4 +1,4 @@
-"""Running a sweep: the model that its trials start from, the trials, and what came of them."""
+"""Runs a sweep: trains the base model, runs the trials, and reports the results."""
 
 import logging
 import os
@@ -28,26 +28,26 @@ from tune.space import Search
 
 # Ray Tune reads these from the environment.
 _TUNE_SETTINGS = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # it would write files beside colorgan's own
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end as if finished on Ctrl-C
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that fails reports nothing
-    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints tables of its own
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # they would write log files besides colorgan's
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # on Ctrl-C, it would end as if the sweep had finished
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # failed trials do not report metrics
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints its own tables
 }
 
 
 def train_base(
     storage: Storage, plan: SweepPlan, options: TrainingOptions, address: str | None
 ) -> SweepPlan:
-    """Train the model that a sweep's trials start from, if its run has not trained it before.
+    """Train the base model of a sweep, unless there is none or its run has already trained it.
 
     Args:
-        storage: where runs and packages are.
-        plan: the sweep's.
-        options: how to train.
-        address: of the Ray cluster; see `connected`.
+        storage: storage of runs and packages.
+        plan: plan of the sweep.
+        options: how to train on the cluster.
+        address: address of the Ray cluster; see `connected`.
 
     Returns:
-        The plan, whose trials start from a package or from nothing.
+        The plan, in which the trials start from a package or from scratch.
 
     Raises:
         ColorganError: the training failed.
@@ -76,17 +76,18 @@ def train_base(
 def run_trials(
     storage: Storage, sweep: Sweep, search: Search, options: TrainingOptions, address: str | None
 ) -> None:
-    """Run the trials of a sweep that are not over, and say what comes of each evaluated epoch.
+    """Run the unfinished trials of a sweep, and print the results of each evaluated epoch.
 
     Args:
-        storage: where the sweep is.
+        storage: storage of the sweep.
         sweep: the sweep.
         search: how to search its space.
         options: how to train each trial.
-        address: of the Ray cluster; see `connected`.
+        address: address of the Ray cluster; see `connected`.
     """
     os.environ.update(_TUNE_SETTINGS)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it warns that its own files are missing
+    # Tune would warn that its own files are missing.
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
     with connected(address):
         from tune.trainable import TrialRunner, run_sweep  # imports Ray: see cluster.connection
 
@@ -98,7 +99,8 @@ def run_trials(
             options.speed,
             options.checkpoint_every,
             plan,
-            # ASHA compares a trial with all others at its epoch; PBT with those that train.
+            # ASHA compares a trial with all others at the same epoch, including finished ones; PBT
+            # compares only trials that are training.
             replays=search.scheduler == "asha",
         )
         started = time.time()
@@ -114,19 +116,19 @@ def run_trials(
 
 
 def report_sweep(storage: Storage, sweep: Sweep, metric: str, publishes: bool) -> list[str]:
-    """Print the trials, and what failed of them; write results.csv; publish the best epoch.
+    """Print the trials and their failures, write results.csv, and publish the best epoch.
 
     Args:
-        storage: where the sweep is.
+        storage: storage of the sweep.
         sweep: the sweep.
-        metric: one of METRICS, that decides which epoch is the best.
-        publishes: whether the best epoch becomes a package.
+        metric: one of METRICS; determines the best epoch.
+        publishes: whether to publish the best epoch as a package.
 
     Returns:
-        A sentence for every trial that failed.
+        A sentence for every failed trial.
 
     Raises:
-        ColorganError: no trial has the metric, so there is nothing to publish.
+        ColorganError: no trial has the metric, so nothing can be published.
     """
     say_table(trials_table(storage, sweep))
     say(f"results: {storage.location(write_results(storage, sweep))}")

@@ -1,8 +1,8 @@
-"""What a sweep varies: grids on the command line, and search spaces in a file.
+"""The search space of a sweep: grids on the command line, and search spaces in a file.
 
-A search space is YAML, a hyper-parameter a line. A list is tried value by value; a distribution is
-drawn from, once for every sample and combination of the lists; `trials` are tried one by one, and
-say only what they change:
+A search space is a YAML file with one hyper-parameter per line. Every value of a list is tried. A
+distribution is sampled once for every sample and combination of the lists. `trials` are tried one
+by one, each with the values that it changes:
 
     batch_size: [1, 5, 10]
     learning_rate: {loguniform: [1.0e-5, 1.0e-3]}
@@ -30,13 +30,14 @@ from colorgan.options import check_value
 from colorgan.sweeps.documents import TrialPlan
 from colorgan.training.config import TrainingConfig
 
-# What may change while a training goes on: nothing that decides the networks or the photographs.
+# Hyper-parameters that may change during training, which excludes all that determine the networks
+# or the photographs.
 CHANGEABLE = (
     *("batch_size", "learning_rate", "adversarial_rate", "discriminator_rate", "beta1"),
     *("lambda_l1", "lambda_adversary", "lambda_coherence"),
 )
 SCHEDULERS = ("none", "asha", "pbt")
-_TRIALS = "trials"  # of a file: what each of them changes
+_TRIALS = "trials"  # key of the trials listed in a file
 
 Distribution = Callable[[np.random.Generator], Any]
 _DISTRIBUTIONS: Mapping[str, Callable[..., Distribution]] = {
@@ -54,10 +55,11 @@ class SweepPreset:
     """A sweep that needs no further options.
 
     Attributes:
-        model: what is trained.
+        model: model to train.
         grid: values by hyper-parameter.
-        training: of every trial, over those of the training preset of the same name.
-        eval_every: epochs between evaluations.
+        training: hyper-parameters of every trial that override those of the training preset of the
+            same name.
+        eval_every: number of epochs between evaluations.
     """
 
     model: str
@@ -67,7 +69,7 @@ class SweepPreset:
 
 
 PRESETS: Mapping[str, SweepPreset] = {
-    # Section 4 of the report: batch sizes, and the colouring every 50 epochs.
+    # Section 4 of the report: three batch sizes, with colourings every 50 epochs.
     "report": SweepPreset("animals", {"batch_size": (1, 5, 10)}, {"epochs": 350}, 50),
     "best": SweepPreset(GENERAL, {"batch_size": (4, 8, 16)}, {}, 1),
     "small": SweepPreset(GENERAL, {"batch_size": (1, 5, 10)}, {"epochs": 12}, 3),
@@ -76,12 +78,12 @@ PRESETS: Mapping[str, SweepPreset] = {
 
 @dataclass(frozen=True)
 class Space:
-    """What a sweep varies.
+    """The hyper-parameters that a sweep varies.
 
     Attributes:
-        grid: hyper-parameters that are tried value by value.
-        drawn: hyper-parameters that are drawn, as they stand in the file.
-        listed: what the trials that are tried one by one change.
+        grid: lists of values, of which every combination is tried.
+        drawn: distributions by hyper-parameter, in the form of the file.
+        listed: the changes of each trial that the file lists under `trials`.
     """
 
     grid: Mapping[str, Sequence[Any]]
@@ -94,14 +96,14 @@ class Space:
         return {*self.grid, *self.drawn}.union(*self.listed)
 
     def trials(self, samples: int, training: TrainingConfig) -> tuple[TrialPlan, ...]:
-        """The listed trials with every combination of the grid, `samples` times with new draws.
+        """The listed trials with every combination of the grid, each with `samples` random draws.
 
         Args:
-            samples: how often values are drawn.
-            training: has the values that a listed trial does not change, and the seed.
+            samples: how often values are drawn for each combination.
+            training: provides the values that a listed trial does not change, and the seed.
 
         Raises:
-            ConfigError: nothing is varied, or a grid would be run more than once for nothing.
+            ConfigError: nothing is varied, or `samples` exceeds 1 although nothing is drawn.
         """
         if not self.varied:
             raise ConfigError("nothing to sweep: give --grid NAME=VALUE,VALUE or --space FILE")
@@ -129,13 +131,13 @@ class Space:
         )
 
     def mutations(self, seed: int) -> dict[str, Any]:
-        """What population-based training may change on the way, as Ray Tune takes it.
+        """The hyper-parameters that population-based training may change, in Ray Tune's form.
 
         Args:
-            seed: of what is drawn again.
+            seed: seed for values that are drawn again.
 
         Raises:
-            ConfigError: there is nothing of the kind.
+            ConfigError: the space varies no hyper-parameter that may change during training.
         """
         rng = np.random.default_rng(seed)
         found: dict[str, Any] = {}
@@ -143,7 +145,8 @@ class Space:
             if name in self.grid:
                 found[name] = list(self.grid[name])
             elif name in self.drawn:
-                # A list is searched among its neighbours, a function is drawn from again or scaled.
+                # Ray Tune moves to a neighbour in a list; it samples a function again, or scales
+                # the value.
                 ((kind, arguments),) = self.drawn[name].items()
                 distribution = _distribution(name, self.drawn[name])
                 found[name] = (
@@ -156,10 +159,10 @@ class Space:
         return found
 
     def valid(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """A trial's values as population-based training has changed them, none beyond its bounds.
+        """A trial's values after population-based training has changed them, within their bounds.
 
-        It multiplies numbers by 0.8 or 1.2, whatever the hyper-parameter can be: `beta1` of 0.9
-        would become 1.08. Such a one is left as it was.
+        The scheduler multiplies numbers by 0.8 or 1.2 without regard to their range, so `beta1`
+        would go from 0.9 to 1.08. A value that leaves its range is set back to its previous value.
         """
         return {name: _possible(name, value) for name, value in values.items()}
 
@@ -170,8 +173,8 @@ class Search:
 
     Attributes:
         scheduler: one of SCHEDULERS.
-        space: what the sweep varies.
-        metric: the one of METRICS that the scheduler compares trials by.
+        space: the hyper-parameters that the sweep varies.
+        metric: one of METRICS, by which the scheduler compares trials.
     """
 
     scheduler: str
@@ -189,10 +192,10 @@ def _possible(name: str, value: Any) -> Any:
 
 
 def read_space(grid: Sequence[str], file: Path | None) -> Space:
-    """A space from options --grid NAME=VALUE,VALUE and a file, the options over the file.
+    """Read a space from a file and options --grid NAME=VALUE,VALUE, which override the file.
 
     Raises:
-        ConfigError: one cannot be read; the message names it.
+        ConfigError: an entry cannot be read; the message names it.
     """
     lists: dict[str, Sequence[Any]] = {}
     drawn: dict[str, Any] = {}
@@ -226,16 +229,16 @@ def read_space(grid: Sequence[str], file: Path | None) -> Space:
 def choose_space(
     preset: SweepPreset, grid: Sequence[str], file: Path | None, overrides: Mapping[str, Any]
 ) -> Space:
-    """What the options --grid and --space say, or else the preset's grid.
+    """The space of the options --grid and --space, or the preset's grid without them.
 
     Args:
-        preset: the sweep's.
-        grid: as of `read_space`.
-        file: as there.
+        preset: preset of the sweep.
+        grid: values of the option --grid; see `read_space`.
+        file: value of the option --space.
         overrides: the user's own hyper-parameters of every trial.
 
     Raises:
-        ConfigError: an option or the file cannot be read, or an override is varied, too.
+        ConfigError: an option or the file cannot be read, or the space varies an override.
     """
     space = read_space(grid, file) if grid or file else Space(preset.grid, {})
     twice = overrides.keys() & {*space.grid, *space.drawn}
@@ -245,7 +248,7 @@ def choose_space(
 
 
 def _listed(entry: Any, where: str) -> list[dict[str, Any]]:
-    """The trials of a file, each with what it changes."""
+    """The changes of each trial that a file lists; raises ConfigError."""
     if not isinstance(entry, list) or not all(isinstance(changes, dict) for changes in entry):
         raise ConfigError(
             f"{where}: write trials as lines `- {{name: value}}`; {{}} changes nothing"

@@ -1,7 +1,7 @@
-"""Trials on Ray Tune: in parallel, restarted when they die, stopped early by a scheduler.
+"""Runs trials on Ray Tune: in parallel, restarted when they die, stopped early by a scheduler.
 
-Everything about a trial is in storage before Tune hears of it, and a sweep goes on from there. So
-Tune's own state, which is pickled, is written for the length of a job and never read again.
+Everything about a trial is in storage before it is reported to Tune, and a sweep continues from
+storage. Tune's own state, which is pickled, is kept only during a job and never read again.
 """
 
 import json
@@ -39,7 +39,7 @@ from tune.space import Search
 
 _POINTER = "inherit.json"
 
-# The seconds that S3 may take; of pyarrow's own 1 and 3, a busy machine fails whole trials.
+# S3 timeouts in seconds. With pyarrow's defaults of 1 and 3, whole trials fail on a busy machine.
 _CONNECT_TIMEOUT = 10.0
 _REQUEST_TIMEOUT = 60.0
 
@@ -48,16 +48,16 @@ Heard = Callable[[str, EvaluatedEpoch], None]
 
 @dataclass(frozen=True)
 class TrialRunner:
-    """What a trial's process runs.
+    """The function that a trial's process runs, with its settings.
 
     Attributes:
         storage: the storage's URI.
         sweep: the sweep's name.
         speed: how to use the device.
-        checkpoint_every: epochs between checkpoints.
-        plan: on what it trains.
-        replays: whether a trial that was begun in another job reports its epochs of then again, for
-            the scheduler to compare with.
+        checkpoint_every: number of epochs between checkpoints.
+        plan: resources of each trial.
+        replays: whether a trial that an earlier job began reports its previous epochs again, so
+            that the scheduler can compare them.
     """
 
     storage: str
@@ -82,7 +82,7 @@ class TrialRunner:
                     _report(name, evaluated)
         if before.over:
             return
-        # Population-based training hands out the values with the checkpoint of another trial.
+        # Population-based training passes new values together with another trial's checkpoint.
         values = {key: config["trial"][key] for key in before.values} if donor else None
         device = torch.device("cuda" if self.plan.on_gpu else "cpu")
         run = TrialRun(storage, sweep, name, device, self.speed, self.checkpoint_every)
@@ -90,18 +90,18 @@ class TrialRunner:
             for evaluated in run_trial(run, values, donor):
                 _report(name, evaluated)
         except ColorganError:
-            return  # trial.json says why; a restart would only meet it again
+            return  # trial.json has the error; a restart would meet it again
 
 
 def _donor(checkpoint: tune.Checkpoint, name: str) -> str:
-    """The trial whose state Tune tells this one to take over; empty where it is its own."""
+    """The trial whose state this one must take over, by Tune's checkpoint; empty for its own."""
     with checkpoint.as_directory() as folder:
         donor: str = json.loads((Path(folder) / _POINTER).read_text())["trial"]
     return donor if donor != name else ""
 
 
 def _report(name: str, evaluated: EvaluatedEpoch) -> None:
-    """Tell Tune of an epoch; its checkpoint only says in whose folder the state is."""
+    """Report an epoch to Tune; the checkpoint only names the trial whose folder has the state."""
     missing = {metric: float("nan") for metric in METRICS if getattr(evaluated, metric) is None}
     with tempfile.TemporaryDirectory(prefix="colorgan-report-") as folder:
         (Path(folder) / _POINTER).write_text(json.dumps({"trial": name}))
@@ -118,18 +118,18 @@ def run_sweep(
     retries: int,
     heard: Heard,
 ) -> None:
-    """Run the trials of a sweep that are not over.
+    """Run the unfinished trials of a sweep.
 
     Args:
-        storage: where the sweep is.
+        storage: storage of the sweep.
         sweep: the sweep.
-        runner: what each trial's process runs.
-        search: the scheduler, what the sweep varies, and the metric that the scheduler goes by.
-        retries: how often to start a trial's process again that died.
-        heard: called with a trial's name after each evaluated epoch.
+        runner: the function that each trial's process runs.
+        search: the scheduler, its metric, and the search space.
+        retries: how often a trial's process that died is restarted.
+        heard: called with a trial's name and the results after each evaluated epoch.
 
     Raises:
-        ConfigError: the scheduler cannot do with the space.
+        ConfigError: the scheduler does not support the space.
     """
     states = {plan.name: read_state(storage, sweep, plan.name) for plan in sweep.trials}
     waiting = [plan for plan in sweep.trials if runner.replays or not states[plan.name].over]
@@ -148,7 +148,7 @@ def run_sweep(
             mode="min" if METRICS[search.metric] else "max",
             scheduler=_scheduler(search, sweep),
             max_concurrent_trials=runner.plan.at_once,
-            # A trial that takes over another's values keeps the name that it was given first.
+            # A trial that takes over another trial's values keeps its original name.
             trial_name_creator=lambda trial: trial.config["trial"]["name"],
             trial_dirname_creator=lambda trial: trial.config["trial"]["name"],
         ),
@@ -184,7 +184,7 @@ def _scheduler(search: Search, sweep: Sweep) -> TrialScheduler | None:
 
 
 class SeededPopulationBasedTraining(PopulationBasedTraining):
-    """Population-based training whose draws follow from a seed; Ray's own come from nowhere."""
+    """Population-based training with a seed; Ray's scheduler draws from the global random state."""
 
     def __init__(self, seed: int, **options: Any) -> None:
         """Take the seed, and the options of Ray's scheduler."""
@@ -192,18 +192,18 @@ class SeededPopulationBasedTraining(PopulationBasedTraining):
         self._drawn = random.Random(seed).getstate()
 
     def on_trial_add(self, *args: Any, **options: Any) -> None:
-        """Draw a trial's values where it has none."""
+        """Draw the values that a new trial lacks."""
         with self._seeded():
             super().on_trial_add(*args, **options)
 
     def on_trial_result(self, *args: Any, **options: Any) -> str:
-        """Let the trial go on, or let it take over another's state with values drawn anew."""
+        """Let the trial continue, or take over another trial's state with newly drawn values."""
         with self._seeded():
             return str(super().on_trial_result(*args, **options))
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:
-        """Draw from the scheduler's own random state inside."""
+        """Use the scheduler's own random state inside a `with` block."""
         outside = random.getstate()
         random.setstate(self._drawn)
         try:
@@ -214,7 +214,7 @@ class SeededPopulationBasedTraining(PopulationBasedTraining):
 
 
 def evaluated_epoch(result: dict[str, Any]) -> EvaluatedEpoch:
-    """The epoch that Tune was told of; a metric that was NaN there is None here."""
+    """The epoch of a result reported to Tune, with None for metrics that are NaN there."""
     values = {name: result[name] for name in EvaluatedEpoch.__dataclass_fields__}
     missing = {
         name: None
@@ -225,7 +225,7 @@ def evaluated_epoch(result: dict[str, Any]) -> EvaluatedEpoch:
 
 
 class _Follower(tune.Callback):
-    """Keeps trial.json true about what happens to a trial from outside."""
+    """Records in trial.json when a scheduler stops a trial or its process dies."""
 
     def __init__(self, storage: Storage, sweep: Sweep, heard: Heard) -> None:
         self._storage = storage
@@ -252,10 +252,10 @@ class _Follower(tune.Callback):
 
 
 def _filesystem(location: str) -> tuple[pyarrow.fs.FileSystem, str]:
-    """The file system that Tune writes a storage's address by, and the path there."""
+    """The file system through which Tune writes to a location in storage, and the path there."""
     filesystem, path = pyarrow.fs.FileSystem.from_uri(location)
     if isinstance(filesystem, pyarrow.fs.S3FileSystem):
-        # It cannot be given timeouts by an address.
+        # A URI cannot set timeouts.
         filesystem = pyarrow.fs.S3FileSystem(
             region=filesystem.region,
             endpoint_override=os.environ.get("AWS_ENDPOINT_URL_S3")

@@ -1,1 +1,1 @@
-"""The commands of `colorgan`: a module for each thing that they are about."""
+"""The commands of `colorgan`, one module per subject."""

@@ -1,4 +1,4 @@
-"""What `colorgan` knows of a command before it is asked for."""
+"""The declaration of a command, which `colorgan` reads without importing the command."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 class Command:
     """A command of `colorgan`.
 
-    Another package adds one by an entry point of the group `colorgan.commands`: its name is the
-    command's, and it refers to an object of this class.
+    Another package adds a command with an entry point in the group `colorgan.commands`. The entry
+    point has the name of the command and refers to an object of this class.
 
     Attributes:
-        help: a phrase that begins in lower case, without a full stop.
-        module: what defines the command; it is imported when the command is asked for.
-        prepare: the function of this module that adds the command's options to its parser and sets
-            the default `command` to a function from the parsed options to the exit status.
+        help: help text, a phrase that begins in lower case and has no full stop.
+        module: module that defines the command; it is imported when the command is used.
+        prepare: name of the function in this module that adds the command's options to its parser
+            and sets the default `command` to a function that takes the parsed options and returns
+            the exit status.
     """
 
     help: str

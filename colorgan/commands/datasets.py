@@ -1,4 +1,4 @@
-"""colorgan datasets, colorgan datasets verify, colorgan datasets show."""
+"""The commands `colorgan datasets`, `colorgan datasets verify` and `colorgan datasets show`."""
 
 import argparse
 import json
@@ -30,11 +30,11 @@ from colorgan.storage import open_storage
 from colorgan.storage.documents import read_all, reading
 from colorgan.training.progress import format_seconds
 
-_LOOKERS = 8  # small reads at a time
+_LOOKERS = 8  # threads for small reads
 _LINE_SECONDS = 5.0  # between lines of progress
-_SHOWN = 6  # photographs of each class and split
-_LISTED = 10  # sources and licences
-_HEIGHT = 144  # of a shown photograph, in pixels
+_SHOWN = 6  # photographs per class and split
+_LISTED = 10  # maximum number of sources and of licences in the output
+_HEIGHT = 144  # height of a shown photograph, in pixels
 
 
 def prepare_datasets(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +66,7 @@ def prepare_datasets(parser: argparse.ArgumentParser) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     storage = open_storage(args.storage)
-    # One that is damaged must not hide the others.
+    # A damaged dataset must not hide the others.
     faults: list[ColorganError] = []
     manifests = list_datasets(storage, faults.append)
     if args.json:
@@ -98,7 +98,7 @@ def _verify(args: argparse.Namespace) -> int:
     whole = [name for name in folders if storage.exists(manifest_key(name))]
     for name in args.names:
         if name not in whole:
-            open_dataset(storage, name)  # says what there is
+            open_dataset(storage, name)  # raises an error that lists the datasets
     verdicts = []
     for name in dict.fromkeys(args.names) or whole:
         verdict = verify(storage, name, _observer(name))
@@ -130,7 +130,7 @@ def _faults(count: int) -> str:
 
 
 def _observer(name: str) -> Callable[[int, int, int, int], None]:
-    """Prints a line of progress now and then."""
+    """Return a function that prints a line of progress every few seconds."""
     started = shown = time.monotonic()
 
     def observe(shards: int, of: int, read: int, total: int) -> None:
@@ -194,7 +194,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _split(manifest: Manifest) -> str:
-    """What put the photographs into their splits."""
+    """Describe how the photographs were split."""
     if manifest.split_seed is None:
         return "by its source"
     by_content = f"by content, seed {manifest.split_seed}"
@@ -219,7 +219,7 @@ def _print_counts(manifest: Manifest) -> None:
 
 
 def _commonest(counts: Mapping[str, int]) -> dict[str, int]:
-    """The largest counts, and the sum of the others as `others`."""
+    """The largest counts in descending order, and the sum of the rest as `others`."""
     named = {what: count for what, count in counts.items() if what != "others"}
     first = sorted(named.items(), key=lambda item: -item[1])[:_LISTED]
     others = sum(counts.values()) - sum(count for _, count in first)
@@ -227,7 +227,7 @@ def _commonest(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _extent(dataset: Dataset, pool: ThreadPoolExecutor) -> dict[str, tuple[int, int]]:
-    """The least and the largest width and height, in pixels, from the statistics of the shards."""
+    """The smallest and largest width and height in pixels, from the Parquet statistics."""
 
     def look(shard: Shard) -> list[tuple[str, int, int]]:
         with _parquet(dataset, shard) as file:
@@ -253,7 +253,7 @@ def _extent(dataset: Dataset, pool: ThreadPoolExecutor) -> dict[str, tuple[int, 
 
 
 def _sheet(dataset: Dataset, pool: ThreadPoolExecutor) -> Pixels:
-    """Some photographs of each class and split, spread evenly over its shards."""
+    """A contact sheet of photographs of each class and split, chosen evenly from its shards."""
     rows = []
     for label in dataset.manifest.classes:
         for split in SPLITS:
@@ -267,18 +267,18 @@ def _sheet(dataset: Dataset, pool: ThreadPoolExecutor) -> Pixels:
             if pictures:
                 name = dataset.manifest.name_of(label)
                 caption = f"{name}/{split}: {dataset.count((label,), split)}"
-                # As narrow as can be, and as bright as the paper.
+                # Missing photographs are one pixel wide and have the colour of the background.
                 missing = [np.full((_HEIGHT, 1, 3), 250, np.uint8)] * (_SHOWN - len(pictures))
                 rows.append(SheetRow(caption, [*pictures, *missing]))
     if not rows:
         raise ColorganError(f"dataset {dataset.manifest.name} holds no photograph")
-    # About as wide as high; a row is about eight pictures' heights wide.
+    # The sheet should be about square; a row is about eight times as wide as a picture is high.
     columns = max(1, round(math.sqrt(len(rows) / 8)))
     return contact_sheet((dataset.manifest.name, *[""] * (_SHOWN - 1)), rows, _HEIGHT, columns)
 
 
 def _places(shards: Sequence[Shard]) -> tuple[list[Shard], list[list[int]]]:
-    """Which shards to look into, and at which of their rows."""
+    """The shards to read, and for each the rows of the shown photographs."""
     bounds = [0, *accumulate(shard.rows for shard in shards)]
     shown = min(_SHOWN, bounds[-1])
     wanted = [(2 * number + 1) * bounds[-1] // (2 * shown) for number in range(shown)]
@@ -312,7 +312,7 @@ def _pictures(dataset: Dataset) -> Callable[[Shard, Sequence[int]], list[Pixels]
 
 
 def _narrowed(rgb: Pixels) -> Pixels:
-    """The middle of a photograph that is more than twice as wide as high."""
+    """Crop a photograph to its middle if it is more than twice as wide as high."""
     height, width = rgb.shape[:2]
     spare = max(0, width - 2 * height)
     return rgb[:, spare // 2 : width - (spare - spare // 2)]
@@ -320,7 +320,7 @@ def _narrowed(rgb: Pixels) -> Pixels:
 
 @contextmanager
 def _parquet(dataset: Dataset, shard: Shard) -> Iterator[pq.ParquetFile]:
-    """A shard as a file of which only what is asked for is read, and so without its checksum."""
+    """Open a shard for partial reads, which cannot check its checksum; raises Corrupt."""
     name = dataset.manifest.name
     key = f"datasets/{name}/{shard.key}"
     try:

@@ -1,4 +1,4 @@
-"""colorgan models, colorgan models publish."""
+"""The commands `colorgan models` and `colorgan models publish`."""
 
 import argparse
 import json
@@ -33,7 +33,7 @@ def prepare_models(parser: argparse.ArgumentParser) -> None:
 
 def _models(args: argparse.Namespace) -> int:
     storage = open_storage(args.storage)
-    # One that is damaged must not hide the others.
+    # A damaged package must not hide the others.
     faults: list[ColorganError] = []
     cards = list_models(storage, faults.append)
     has_own = bool(cards or faults)
@@ -66,7 +66,7 @@ def _row(card: ModelCard) -> tuple[str, ...]:
 
 
 def _publish(args: argparse.Namespace) -> int:
-    # It brings PyTorch, which takes a second or two to import.
+    # This imports PyTorch, which takes a second or two.
     from colorgan.sweeps.publishing import publish_epoch
 
     card = publish_epoch(open_storage(args.storage), args.sweep, args.trial, args.epoch)

@@ -1,4 +1,4 @@
-"""colorgan classify, colorgan colorize."""
+"""The commands `colorgan classify` and `colorgan colorize`."""
 
 import argparse
 import json
@@ -41,7 +41,7 @@ from colorgan.system import choose_device
 ASSEMBLED = "assembled"
 
 Loaded = TypeVar("Loaded")
-_Result = tuple[Pixels, str]  # a coloured photograph, and how it was coloured
+_Result = tuple[Pixels, str]  # a coloured photograph, and a phrase that says how it was coloured
 
 
 def prepare_classify(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +79,7 @@ def _classify(args: argparse.Namespace) -> int:
             }
             for path, route in routes
         ]
-        # In ASCII, so that it is valid and the same whatever the terminal's encoding is.
+        # ASCII is valid, and the same, in every terminal's encoding.
         print(json.dumps(described, indent=2, ensure_ascii=True))
     else:
         rows = [
@@ -134,7 +134,7 @@ def _colorize(args: argparse.Namespace) -> int:
         print(f"skipped {outputs.skipped} whose output exists", file=sys.stderr)
     if not outputs.targets:
         return 0
-    # A picture on standard output is alone there.
+    # Standard output must contain nothing but the picture.
     with redirect_stdout(sys.stderr if outputs.stream else sys.stdout):
         return _color_all(args, outputs)
 
@@ -156,7 +156,7 @@ def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
                 print(f"{outputs.write(source, data)}: {by}")
                 written += 1
             except NotWritten as error:
-                if error.full:  # so it is for all that follow
+                if error.full:  # all further photographs would fail as well
                     on = "" if args.overwrite else ", and --skip-existing goes on from there"
                     raise ColorganError(
                         f"{error}; {written} of {len(outputs.targets)} are written{on}"
@@ -166,7 +166,7 @@ def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
 
 
 def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[_Result]]:
-    """What colours a batch, and says of each photograph how."""
+    """Return a function that colours a batch, and describes how it coloured each photograph."""
     storage, device = _models_of(args), choose_device(args.device)
     if args.photo_class and args.model != ASSEMBLED:
         raise ConfigError(
@@ -207,7 +207,7 @@ def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[
 
 
 def _models_of(args: argparse.Namespace) -> Storage:
-    """Where the models are: in storage, where it has none in colorgan, or there alone."""
+    """The storage of the models: the user's with the embedded ones, or the embedded ones alone."""
     own = open_storage(args.storage)
     return open_embedded() if args.model == EMBEDDED_MODELS else with_embedded(own)
 
@@ -229,7 +229,7 @@ def _check_batch_size(batch_size: int) -> None:
 
 
 class _Reader:
-    """Reads photographs in batches; names those that cannot be read and goes on without them."""
+    """Reads photographs in batches; reports those that cannot be read and skips them."""
 
     def __init__(self, sources: Sequence[Source], args: argparse.Namespace, done: str) -> None:
         self.failed = 0
@@ -239,14 +239,14 @@ class _Reader:
         self._done = done
 
     def fail(self, sentence: str) -> None:
-        """Count and report a photograph that could not be worked on."""
+        """Count and report a photograph that could not be processed."""
         self.failed += 1
         print(f"error: {printable(sentence)}", file=sys.stderr)
 
     def read(
         self, prepare: Callable[[Photograph], Loaded]
     ) -> Iterator[list[tuple[Source, Loaded]]]:
-        """Batches of photographs, each read and prepared in a thread."""
+        """Yield batches of photographs, which are read and prepared in threads."""
 
         def load(
             source: Source, given: bytes | OSError | None
@@ -284,7 +284,7 @@ class _Reader:
 
 
 def _read_here(source: Source) -> bytes | OSError:
-    """Standard input, not in a thread: Ctrl-C could not end its wait for what somebody types."""
+    """Read standard input in the main thread, because Ctrl-C cannot interrupt another thread."""
     try:
         return source.read()
     except OSError as error:

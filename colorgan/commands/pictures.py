@@ -1,4 +1,4 @@
-"""The photographs that a command is given, and where their colourings go."""
+"""The photographs on a command line, and the files to which their colourings are written."""
 
 import argparse
 import os
@@ -24,8 +24,8 @@ class Source:
     """A photograph to read.
 
     Attributes:
-        path: the file; of standard input the name `stdin`.
-        standard: whether it is standard input.
+        path: path of the file; `stdin` for standard input.
+        standard: whether the photograph is read from standard input.
     """
 
     path: Path
@@ -33,16 +33,16 @@ class Source:
 
     @classmethod
     def of(cls, argument: str) -> "Source":
-        """What stands on the command line: a path, or `-` for standard input."""
+        """Create a source from an argument: a path, or `-` for standard input."""
         return cls(Path("stdin"), True) if argument == STANDARD else cls(Path(argument))
 
     @property
     def input(self) -> Input:
-        """The file, for `check_outputs`."""
+        """The path or file descriptor, for `check_outputs`."""
         return _STDIN if self.standard else self.path
 
     def read(self) -> bytes:
-        """All of it; raises OSError."""
+        """Read the whole file; raises OSError."""
         if not self.standard:
             return self.path.read_bytes()
         if sys.stdin is None:
@@ -50,20 +50,20 @@ class Source:
         return sys.stdin.buffer.read()
 
     def __str__(self) -> str:
-        """For messages."""
+        """The path in printable form, for messages."""
         return printable(self.path)
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where colourings go, decided before any work.
+    """The destinations of colourings, decided before any work.
 
     Attributes:
         picture_format: one of PICTURE_FORMATS.
-        targets: by photograph the file to write; None is standard output.
-        skipped: photographs whose colouring is there already, with --skip-existing.
-        replaced: files that --overwrite lets it replace.
-        stream: standard output, where it takes the colouring.
+        targets: the file to write for each photograph; None for standard output.
+        skipped: number of photographs whose colouring already exists, with --skip-existing.
+        replaced: files that --overwrite allows to be replaced.
+        stream: standard output, if the colouring is written to it.
     """
 
     picture_format: str
@@ -73,7 +73,7 @@ class Outputs:
     stream: TextIO | None = None
 
     def write(self, source: Source, data: bytes) -> str:
-        """Write a photograph's colouring, and return where to; raises NotWritten."""
+        """Write a photograph's colouring, and return the destination's name; raises NotWritten."""
         target = self.targets[source]
         if target is not None:
             write_file(target, data, overwrite=target in self.replaced)
@@ -85,7 +85,7 @@ class Outputs:
 
 
 def add_photographs(parser: argparse.ArgumentParser) -> None:
-    """Add the photographs themselves, and --page."""
+    """Add the arguments for photographs, and the option --page."""
     parser.add_argument(
         "photographs",
         metavar="PHOTO",
@@ -99,13 +99,13 @@ def add_photographs(parser: argparse.ArgumentParser) -> None:
 
 
 def check_page(page: int | None) -> None:
-    """Raise ConfigError for a --page that no file has."""
+    """Raise ConfigError if --page is less than 1."""
     if page is not None and page < 1:
         raise ConfigError("--page counts from 1")
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where colourings go."""
+    """Add the options for the destinations of colourings."""
     parser.add_argument(
         "-o",
         "--output",
@@ -133,7 +133,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def plan_outputs(args: argparse.Namespace) -> Outputs:
-    """Decide where colourings go; raises ConfigError where one would destroy a file."""
+    """Decide the destinations of colourings; raises ConfigError if one would destroy a file."""
     sources: Sequence[Source] = args.photographs
     inputs = [source.input for source in sources]
     if args.output == STANDARD:

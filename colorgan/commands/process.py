@@ -1,4 +1,4 @@
-"""What all commands and jobs share as processes: exit statuses, error messages, --storage."""
+"""Exit statuses, error handling and the option --storage, shared by all commands and jobs."""
 
 import argparse
 import errno
@@ -21,13 +21,13 @@ _STORAGE = "$COLORGAN_STORAGE, or artifacts/"
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command and turn the errors that a user can mend into one sentence and a status."""
-    # Pillow warns of large pictures and of odd EXIF; decoding has limits and verdicts of its own.
+    """Run a command and return its exit status; errors of the user are printed as one sentence."""
+    # Pillow warns about large pictures and unusual EXIF, which decoding checks itself.
     warnings.filterwarnings("ignore", module="PIL")
     take_any_text()
     try:
         status = command()
-        # The interpreter would do it last, where it can only complain of a full disk.
+        # If the interpreter flushed at exit instead, a full disk could not be reported properly.
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
@@ -39,7 +39,7 @@ def guarded(command: Callable[[], int]) -> int:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone, as in `colorgan models | head`: nobody is left to tell.
+        # The reader has closed the pipe, as in `colorgan models | head`.
         _discard(sys.stdout, sys.stderr)
         return EXIT_FAULT
     except OSError as error:
@@ -52,9 +52,10 @@ def guarded(command: Callable[[], int]) -> int:
 
 
 def take_any_text() -> None:
-    """Let standard output and error print every text: what their encoding lacks is escaped.
+    """Let standard output and error escape characters that their encoding lacks.
 
-    A file's name may be no text at all, and a terminal's encoding ASCII; neither may end a command.
+    A file name may contain undecodable bytes, and a terminal's encoding may be ASCII; neither must
+    end a command.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -62,7 +63,7 @@ def take_any_text() -> None:
 
 
 def _discard(*streams: TextIO) -> None:
-    """Drop what streams still hold: the interpreter would fail on it at its end."""
+    """Discard what streams have buffered, because flushing it at exit would fail."""
     for stream in streams:
         with suppress(OSError, ValueError):
             descriptor = stream.fileno()

@@ -1,4 +1,4 @@
-"""colorgan train-router, evaluate-router, misrouting."""
+"""The commands `colorgan train-router`, `evaluate-router` and `misrouting`."""
 
 import argparse
 import json
@@ -209,7 +209,7 @@ def _check_classes(dataset: Dataset, choice: RouterChoice) -> None:
 
 
 def _progress(done: str) -> Callable[[str, int], None]:
-    """Says how many photographs are done, every few seconds."""
+    """Return a function that prints every few seconds how many photographs are done."""
     shown = time.monotonic()
 
     def observe(word: str, count: int) -> None:

@@ -1,4 +1,4 @@
-"""colorgan stage; its options and its words serve jobs/stage_data.py, too."""
+"""The command `colorgan stage`; jobs/stage_data.py shares its options and its output."""
 
 import argparse
 import json
@@ -31,8 +31,8 @@ from colorgan.options import add_options, parse
 from colorgan.storage import Storage, open_storage
 from colorgan.training.progress import format_seconds
 
-_LISTED = 100  # candidates that were left out, on standard output
-_LINE_SECONDS = 5.0  # between lines of progress where there is no terminal
+_LISTED = 100  # maximum number of dropped candidates on standard output
+_LINE_SECONDS = 5.0  # between lines of progress without a terminal
 
 
 def prepare_stage(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def prepare_stage(parser: argparse.ArgumentParser) -> None:
 
 
 def add_stage_options(parser: argparse.ArgumentParser) -> None:
-    """Add what says what is staged, and how."""
+    """Add the arguments and options of a staging."""
     parser.add_argument(
         "sources",
         metavar="SOURCE",
@@ -72,12 +72,13 @@ def _stage(args: argparse.Namespace) -> int:
 
 
 def run_stage(args: argparse.Namespace, storage: Storage, mapper: Callable[[int], Mapper]) -> int:
-    """Stage as the options say, with progress on stderr and the outcome on stdout.
+    """Stage photographs, with progress on stderr and the outcome on stdout; returns 0.
 
     Args:
-        args: parsed by the options of `add_stage_options`.
-        storage: where the dataset goes.
-        mapper: makes what does the work, in at most so many processes.
+        args: parsed options of `add_stage_options`.
+        storage: storage of the new dataset.
+        mapper: makes the mapper that does the work; its argument is the maximum number of
+            processes.
     """
     config, fetching = parse(StagingConfig, args), parse(FetchConfig, args)
     wanted = parse(SourceConfig, args)
@@ -89,7 +90,7 @@ def run_stage(args: argparse.Namespace, storage: Storage, mapper: Callable[[int]
     if classes:
         found = dict.fromkeys(label for source in sources for label in source.classes)
         _check_classes(list(found), classes, args.classes)
-    # More processes than connections to a host would make more connections than are allowed.
+    # Each process opens connections, so more processes than `per_host` would exceed this limit.
     downloads = any(source.downloads for source in sources)
     workers = mapper(fetching.per_host if downloads else sys.maxsize)
     try:
@@ -162,7 +163,7 @@ def _check_classes(found: Sequence[str], known: PhotoClasses, path: Path) -> Non
 
 
 class _Display:
-    """Shows a staging's progress on stderr: bars on a terminal, elsewhere a line now and then."""
+    """Shows a staging's progress on stderr: bars on a terminal, otherwise a line now and then."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)
@@ -188,7 +189,7 @@ class _Display:
         self._bars.stop()
 
     def show(self, progress: StagingProgress) -> None:
-        """Show where the staging is."""
+        """Show the progress."""
         written, shards = progress.shards
         done = progress.examined.total()
         if shards:

@@ -1,4 +1,4 @@
-"""colorgan survey create, close, results, export, list."""
+"""The commands `colorgan survey create`, `close`, `results`, `export` and `list`."""
 
 import argparse
 import json
@@ -37,7 +37,7 @@ def prepare_survey(parser: argparse.ArgumentParser) -> None:
         name: str, help: str, command: Callable[[argparse.Namespace], int]
     ) -> argparse.ArgumentParser:
         action = actions.add_parser(name, help=help, description=help.capitalize() + ".")
-        # Not None, which would put out what stands before the command's name.
+        # A default of None would overwrite a --storage given before the command's name.
         add_storage_option(action, default=argparse.SUPPRESS)
         action.set_defaults(command=command)
         return action

@@ -1,34 +1,34 @@
-"""How commands print."""
+"""Functions with which commands print text, tables, notes and errors."""
 
 import re
 import sys
 from collections.abc import Iterable, Sequence
 
-# What moves a terminal's cursor or hides the end of a line (C0, C1, line and paragraph separators,
-# directions of writing), and bytes of a file name that are no text (surrogates).
+# Characters that move a terminal's cursor or hide the end of a line (C0, C1, line and paragraph
+# separators, text direction), and surrogates, which stand for undecodable bytes of a file name.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: object) -> str:
-    r"""A text on one line, as a terminal can show it: \x1b, \n or, of a file's name, \xdf."""
+    r"""Escape a text to one printable line, with \x1b, \n or, for bytes of file names, \xdf."""
     return _UNPRINTABLE.sub(_escaped, str(text))
 
 
 def _escaped(found: re.Match[str]) -> str:
     code = ord(found[0])
-    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that the encoding does not know
+    if 0xDC80 <= code <= 0xDCFF:  # Python's representation of an undecodable byte
         return f"\\x{code - 0xDC00:02x}"
     return found[0].encode("unicode_escape").decode()
 
 
 def print_errors(errors: Iterable[object]) -> None:
-    """Say on standard error what could not be done, a line each."""
+    """Print errors to standard error, one per line."""
     for error in errors:
         print(f"error: {printable(error)}", file=sys.stderr)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of cells under their headings."""
+    """Print rows of cells under their headings, in aligned columns."""
     lines = [[printable(cell) for cell in line] for line in (headings, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     for line in lines:
@@ -38,6 +38,6 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_note(sentence: str) -> None:
-    """Tell the user, beside a command's output, what it decided by itself; nothing where empty."""
+    """Print a note on a decision of the command to standard error; an empty one is not printed."""
     if sentence:
         print(f"note: {sentence}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""colorgan train."""
+"""The command `colorgan train`."""
 
 import argparse
 import sys
@@ -75,7 +75,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _base_note(model: str, plan: RunPlan) -> str:
-    """What the user is told of a base that he has not named himself; may be empty."""
+    """A note on the base model, if the user has not named it; may be empty."""
     base = plan.bases.get(model)
     if base is None or base.origin in ("named", "begun"):
         return ""

@@ -1,1 +1,1 @@
-"""What every HTTP application here shares: its address, its methods, its pages and its errors."""
+"""The parts that all HTTP applications share: listening, methods, pages and errors."""

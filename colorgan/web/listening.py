@@ -1,4 +1,4 @@
-"""The address to listen on, taken before anything is started or said."""
+"""Reserves the address of a server before the server starts."""
 
 import errno
 import socket
@@ -9,21 +9,22 @@ import uvicorn
 
 from colorgan.errors import ColorganError
 
-_BACKLOG = 2048  # connections that wait to be accepted; uvicorn's own default
+_BACKLOG = 2048  # connections that may wait to be accepted; uvicorn's default
 
 
 @contextmanager
 def reserved(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that is bound to an address, and closed afterwards.
+    """Bind a socket to an address for the duration of a `with` block.
 
-    It does not listen yet: until `listen`, clients are refused, as before a service is started.
+    The socket does not listen until `listen` is called; until then, clients are refused.
 
     Raises:
-        ColorganError: the port is in use or not for this user, or the host is no address here.
+        ColorganError: the port is in use or not permitted, or the host is not an address of this
+            machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as bound:
-        # The connections of a service that has ended must not keep its port for a minute.
+        # Otherwise, old connections of a service that has ended would block its port for a minute.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((host, port))
@@ -33,7 +34,7 @@ def reserved(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def listen(bound: socket.socket) -> None:
-    """Let clients connect; raises ColorganError where another program has come first."""
+    """Let clients connect; raises ColorganError if another program already uses the address."""
     host, port = bound.getsockname()[:2]
     try:
         bound.listen(_BACKLOG)
@@ -48,7 +49,7 @@ def run_server(config: uvicorn.Config, bound: socket.socket) -> None:
 
 
 def address(host: str, port: int) -> str:
-    """The URL to print."""
+    """The URL of an address, to print."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -1,4 +1,4 @@
-"""HEAD and OPTIONS for everything that an application serves, and the methods of an address."""
+"""HEAD and OPTIONS for all routes of an application, and the methods that an address allows."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def allowed_methods(routes: Sequence[BaseRoute], scope: Scope) -> tuple[str, ...]:
-    """The methods of a request's address; none where nothing is there.
+    """The methods that a request's address allows; empty if no route matches it.
 
     Args:
-        routes: of the application.
-        scope: the request's, of ASGI.
+        routes: routes of the application.
+        scope: ASGI scope of the request.
     """
-    # A mounted application has changed the scope for itself.
+    # A mounted application has changed the scope, so its root path is restored.
     whole = {**scope, "root_path": scope.get("app_root_path", scope.get("root_path", ""))}
     found = [
         method
@@ -30,14 +30,14 @@ def allowed_methods(routes: Sequence[BaseRoute], scope: Scope) -> tuple[str, ...
 
 
 def _takes(route: BaseRoute, method: str, scope: Scope) -> bool:
-    # What is mounted here are files: they are read, and match every method.
+    # Mounts match every method, but they serve static files, which can only be read.
     if isinstance(route, Mount) and method != "GET":
         return False
     return route.matches(scope)[0] is Match.FULL
 
 
 def answer_head_and_options(api: FastAPI) -> None:
-    """Let every address that answers GET answer HEAD, and every address OPTIONS."""
+    """Add HEAD to every route with GET, and OPTIONS to every route."""
     api.add_middleware(_Methods, routes=api.routes)
 
 

@@ -1,4 +1,4 @@
-"""What browsers are given: static files, and headers that keep a page to its own origin."""
+"""Static files for browsers, and headers that restrict a page to its own origin."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 
-# The page is one origin's: nothing is loaded from elsewhere, nothing may frame it.
+# A page loads nothing from other origins, and no page may frame it.
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -19,15 +19,15 @@ PAGE_HEADERS = {
 
 
 class PageFiles(StaticFiles):
-    """The files of a folder, with the pages' headers."""
+    """Serves the files of a folder with PAGE_HEADERS."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """A file."""
+        """A response with a file and the headers."""
         response = super().file_response(*args, **kwargs)
         response.headers.update(PAGE_HEADERS)
         return response
 
 
 def mount_shared_files(api: FastAPI) -> None:
-    """Serve at /shared the style, the icon and the scripts that all pages use."""
+    """Serve the style sheet, the icon and the scripts of all pages at /shared."""
     api.mount("/shared", PageFiles(directory=Path(__file__).parent / "page"), name="shared")

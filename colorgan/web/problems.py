@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents: never a stack trace, never a 500 for bad input."""
+"""Errors as RFC 9457 problem documents, without stack traces and without a 500 for bad input."""
 
 import logging
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ from colorgan.web.methods import allowed_methods
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
-CLIENT_GONE = 499  # what nginx calls a client that went away
+CLIENT_GONE = 499  # nginx's status for a client that has disconnected
 
 
-class Problem(Exception):  # noqa: N818 - the RFC's own word
-    """An answer that is not what the client hoped for.
+class Problem(Exception):  # noqa: N818 - the RFC's term
+    """An error response.
 
     Attributes:
-        status: of HTTP.
-        detail: what is wrong, and the way out, in a sentence.
-        headers: further ones.
+        status: HTTP status.
+        detail: a sentence that says what is wrong and what to do.
+        headers: additional response headers.
     """
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
@@ -35,7 +35,7 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
             self.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
 
     def response(self) -> Response:
-        """The problem document."""
+        """The response with the problem document."""
         title = HTTPStatus(self.status).phrase
         content = {"type": "about:blank", "title": title, "status": self.status}
         return JSONResponse(
@@ -44,7 +44,7 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
 
 
 def answer_with_problems(api: FastAPI) -> None:
-    """Let every error of an API be a problem document."""
+    """Let an API answer every error with a problem document."""
 
     @api.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> Response:
@@ -59,7 +59,7 @@ def answer_with_problems(api: FastAPI) -> None:
 
     @api.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
-        return Response(status_code=CLIENT_GONE)  # which nobody reads
+        return Response(status_code=CLIENT_GONE)  # the client does not receive it
 
     @api.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> Response:

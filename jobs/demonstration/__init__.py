@@ -1,1 +1,1 @@
-"""What the demo shows of the models that it has trained."""
+"""The demo's results: test photographs coloured by its models, and the page that shows them."""

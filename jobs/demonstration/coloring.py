@@ -1,4 +1,4 @@
-"""The models of the demo on their test photographs."""
+"""Colours and measures the test photographs with the demo's models."""
 
 from dataclasses import dataclass
 
@@ -19,10 +19,11 @@ class Colored:
     """A model's colourings of its class's test photographs.
 
     Attributes:
-        card: the model.
-        rows: (grayscale, coloured, original), each (height, width, 3) uint8.
-        gray_l1: mean L1 in ab of leaving the photographs gray, in Lab units.
-        model_l1: mean L1 in ab of the model.
+        card: card of the model's package.
+        rows: (grayscale, coloured, original) of each photograph, each a (height, width, 3) uint8
+            array.
+        gray_l1: mean L1 in ab of the grayscale photographs, in Lab units.
+        model_l1: mean L1 in ab of the model, in Lab units.
         model_psnr: mean PSNR of the model, in dB.
     """
 
@@ -34,7 +35,7 @@ class Colored:
 
     @property
     def gain(self) -> float:
-        """By which share the model's error is below that of leaving the photographs gray."""
+        """The share by which the model reduces the L1 error of the grayscale photographs."""
         return 1 - self.model_l1 / self.gray_l1
 
 

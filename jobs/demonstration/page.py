@@ -17,7 +17,7 @@ from colorgan.storage import Storage
 from colorgan.training.progress import format_seconds
 from jobs.demonstration.coloring import Colored
 
-PHOTOGRAPHS = Path(__file__).parents[2] / "docs" / "photographs"  # that anyone may use
+PHOTOGRAPHS = Path(__file__).parents[2] / "docs" / "photographs"  # in the public domain
 PHOTOGRAPH_NAMES = ("chelsea", "rocket", "coffee", "astronaut")
 SHEET_ROWS = 8
 
@@ -29,7 +29,7 @@ _HEADINGS = (
 
 
 def write_report(storage: Storage, dataset: Dataset, colored: Sequence[Colored]) -> tuple[str, str]:
-    """Write the page and the contact sheet; returns where they are."""
+    """Write the page and the contact sheet to storage; returns their locations."""
     rows = [
         SheetRow(f"{one.card.model} {number + 1}", pictures)
         for one in colored
@@ -56,7 +56,7 @@ def write_report(storage: Storage, dataset: Dataset, colored: Sequence[Colored])
 
 
 def _photographs() -> bytes:
-    """A PNG of photographs as the models that come with colorgan colour them."""
+    """A PNG of photographs coloured by the models included in colorgan."""
     color = load(models="embedded")
     rows = []
     for name in PHOTOGRAPH_NAMES:
@@ -67,7 +67,7 @@ def _photographs() -> bytes:
 
 
 def print_table(colored: Sequence[Colored]) -> None:
-    """Print how near each model comes to the true colours."""
+    """Print each model's error, PSNR and training time."""
     table = Table()
     for heading in _HEADINGS:
         table.add_column(heading)

@@ -1,1 +1,1 @@
-"""The 2018 report's questions, asked again: what is run, what came of it, and the page of both."""
+"""The reproduction of the 2018 report: its steps, their results, and the page that shows them."""

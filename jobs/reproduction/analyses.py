@@ -1,4 +1,4 @@
-"""What a reproduction measures itself, beside its jobs; each leaves files in its folder."""
+"""The measurements that a reproduction makes besides its jobs; each writes files to its folder."""
 
 import json
 from collections.abc import Callable
@@ -45,8 +45,8 @@ from jobs.reproduction.files import (
 )
 from jobs.reproduction.plan import SCALES, Reproduction, trial_name
 
-_HYBRID_FROM = 0.05  # what a second class must score, as the report's rule for the first
-_WORST = 4  # photographs of each model
+_HYBRID_FROM = 0.05  # minimum score of a second class, which the report requires of the first
+_WORST = 4  # number of photographs per model
 _SPLIT = "test"
 
 Analysis = Callable[[Storage, Reproduction, Dataset, torch.device], None]
@@ -56,7 +56,7 @@ def package_of(storage: Storage, reproduction: Reproduction, part: str, model: s
     """The package of a model that one of the runs has trained, as `model@version`.
 
     Raises:
-        NotInStorage: it is not trained yet.
+        NotInStorage: the model is not trained yet.
     """
     result = finished_result(storage, reproduction.run(part), model)
     if not (result and result.package):
@@ -71,10 +71,10 @@ def class_packages(storage: Storage, reproduction: Reproduction, part: str) -> s
 
 
 def publish_trials(storage: Storage, reproduction: Reproduction) -> dict[str, str]:
-    """Publish what every trial of the sweeps is after its last epoch, unless that is done.
+    """Publish every trial of the sweeps in its state after the last epoch, unless that is done.
 
     Returns:
-        The packages by the names that the comparison of the trials has for them.
+        The packages by the names of the trials in the comparison.
     """
     key = reproduction.key(TRIALS)
     if storage.exists(key):
@@ -98,7 +98,7 @@ def publish_trials(storage: Storage, reproduction: Reproduction) -> dict[str, st
 def analyze_routing(
     storage: Storage, reproduction: Reproduction, dataset: Dataset, device: torch.device
 ) -> None:
-    """The router's confusion matrix, and what its wrong turns cost the plain class models."""
+    """Measure the router's confusion matrix, and what misrouting costs the plain class models."""
     cards = _class_cards(storage, reproduction)
     choice = choose_router(RouterConfig(), storage, cards, reproduction.classes)
     router = open_router(choice.config, storage, device, exact=True)
@@ -124,7 +124,7 @@ def analyze_routing(
 def analyze_realizations(
     storage: Storage, reproduction: Reproduction, dataset: Dataset, device: torch.device
 ) -> None:
-    """Several colourings of each test photograph by the plain model of its class."""
+    """Measure several colourings of each test photograph by the plain model of its class."""
     scale = SCALES[reproduction.scale]
     cards = _class_cards(storage, reproduction)
     colorizers = {
@@ -138,7 +138,7 @@ def analyze_realizations(
 def analyze_failures(
     storage: Storage, reproduction: Reproduction, dataset: Dataset, device: torch.device
 ) -> None:
-    """The worst photographs of each model of the comparison."""
+    """Find the worst photographs of each model of the comparison."""
     report = open_report(storage, reproduction.run("models"))
     results = report.results()
     table = worst_photographs(report, results, _WORST)

@@ -1,4 +1,4 @@
-"""The files that the analyses of a reproduction leave in its folder."""
+"""The files that the analyses of a reproduction write to its folder."""
 
 TRIALS = "data/trials.json"
 ROUTING = "data/routing.json"

@@ -1,4 +1,4 @@
-"""A reproduction's results for people: one page, the same as Markdown, and every table as CSV."""
+"""Writes a reproduction's results: an HTML page, the same as Markdown, and every table as CSV."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,13 +15,13 @@ def write_page(
     sections: Sequence[Section],
     records: Mapping[str, StepRecord],
 ) -> None:
-    """Write index.html, results.md, tables/ and figures/ into the reproduction's folder.
+    """Write index.html, results.md, tables/ and figures/ to the reproduction's folder.
 
     Args:
-        storage: where it is.
-        reproduction: whose.
-        sections: the answers.
-        records: of the steps that are done, by name.
+        storage: storage of the reproduction.
+        reproduction: the reproduction.
+        sections: sections of the page, in order.
+        records: records of the finished steps, by name.
 
     Raises:
         NotInStorage: a section's picture is missing.
@@ -57,7 +57,7 @@ def write_page(
 
 
 def _facts(reproduction: Reproduction, records: Mapping[str, StepRecord]) -> dict[str, str]:
-    """What a reader must know of where the numbers come from."""
+    """The provenance of the numbers, by heading: scale, dataset, machine, date, versions, time."""
     machine = reproduction.machine
     versions = machine.get("versions", {})
     commit = str(machine.get("commit") or "unknown")[:12]

@@ -1,7 +1,7 @@
-"""What a reproduction trains and compares: its scales, and the runs, sweeps and report it names.
+"""Plans a reproduction: its scale, and the steps that train, sweep and compare.
 
-reproductions/<name>/reproduction.json     what is asked on what: see Reproduction
-reproductions/<name>/steps/<step>.json     written when a step is done: its command and its time
+reproductions/<name>/reproduction.json     its settings: see Reproduction
+reproductions/<name>/steps/<step>.json     a finished step: see StepRecord
 reproductions/<name>/index.html, results.md, tables/, figures/, pictures/
 """
 
@@ -22,22 +22,22 @@ BEST, BEST_GENERAL = "best", "best-general"
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is.
+    """The extent of a reproduction.
 
     Attributes:
-        description: what it is for.
-        preset: of the plain cGANs, as the report's are.
-        plain: hyper-parameters of the plain cGANs, over the preset's.
-        epochs: of general and hypercolumn, where they are not the preset's.
-        best: hyper-parameters of the preset `best`, over its own.
-        swept: hyper-parameters of the sweeps' trials, over `plain`.
-        sizes: px, that are compared.
-        batches: batch sizes that are compared.
-        shares: of a class's training photographs, that are compared; 1 is all.
-        eval_every: epochs between a sweep's evaluations.
-        photographs: of the test split, that the comparison measures; 0 is all.
-        realizations: colourings of each photograph with dropout on.
-        in_turn: a sweep trains one at a time, so that none takes from another's speed.
+        description: purpose and duration, for the help text and the page.
+        preset: preset of the plain cGANs, which are like those of the report.
+        plain: hyper-parameters of the plain cGANs that override the preset.
+        epochs: number of epochs of general and hypercolumn, where it differs from the preset.
+        best: hyper-parameters that override the preset `best`.
+        swept: hyper-parameters of the sweeps' trials that override `plain`.
+        sizes: image sizes to compare, in pixels.
+        batches: batch sizes to compare.
+        shares: shares of a class's training photographs to compare; 1 means all.
+        eval_every: number of epochs between the evaluations of a sweep.
+        photographs: number of test photographs that the comparison measures; 0 means all.
+        realizations: number of colourings of each photograph with dropout on.
+        in_turn: whether a sweep trains one trial at a time, so that trials do not slow each other.
     """
 
     description: str
@@ -114,15 +114,15 @@ class Reproduction:
     """The report's questions on one dataset at one scale.
 
     Attributes:
-        name: also the beginning of the names of its runs.
-        created: UTC, ISO 8601.
-        scale: by its name in SCALES.
-        dataset: name and fingerprint.
-        classes: of the dataset.
-        swept: the class that is trained in the sweeps.
-        photographs: training photographs by class.
-        backbone: of hypercolumn; the preset's where empty.
-        machine: that it was started on: see `colorgan.system`.
+        name: name of the reproduction, and prefix of the names of its runs.
+        created: time of creation, UTC, ISO 8601.
+        scale: name of the scale in SCALES.
+        dataset: name and fingerprint of the dataset.
+        classes: classes of the dataset.
+        swept: the class that the sweeps train.
+        photographs: number of training photographs by class.
+        backbone: backbone of hypercolumn; the preset's if empty.
+        machine: the machine on which it was started; see `colorgan.system`.
     """
 
     name: str
@@ -137,15 +137,15 @@ class Reproduction:
     schema_version: int = SCHEMA_VERSION
 
     def run(self, part: str) -> str:
-        """The name of one of its runs, sweeps and reports, as `NAME-classes`."""
+        """The name of one of its runs, sweeps or reports, such as `NAME-classes`."""
         return f"{self.name}-{part}"
 
     def key(self, *parts: str) -> str:
-        """A key of its own in storage."""
+        """A storage key in the reproduction's folder."""
         return "/".join((f"reproductions/{self.name}", *parts))
 
     def counts(self) -> list[int]:
-        """The numbers of training photographs that are compared, ascending; the last is all."""
+        """The numbers of training photographs to compare, ascending; the last is all of them."""
         whole = self.photographs[self.swept]
         return sorted({max(1, round(whole * share)) for share in SCALES[self.scale].shares})
 
@@ -155,7 +155,7 @@ class Reproduction:
 
     @classmethod
     def from_json(cls, data: bytes, key: str) -> "Reproduction":
-        """Read a reproduction.json; raises Corrupt where it is not one."""
+        """Read a reproduction.json; raises Corrupt if it is not one."""
 
         def build(fields: dict[str, Any]) -> "Reproduction":
             return cls(**{**fields, "classes": tuple(fields["classes"])})
@@ -164,14 +164,14 @@ class Reproduction:
 
 
 def open_reproduction(storage: Storage, reproduction: Reproduction) -> tuple[Reproduction, bool]:
-    """Start a reproduction, or go on with one of the same name.
+    """Start a reproduction, or continue the one of the same name.
 
     Returns:
         The reproduction, and whether it had been started before.
 
     Raises:
         ConfigError: it was started with other options.
-        Corrupt: it cannot be read.
+        Corrupt: its reproduction.json cannot be read.
     """
     key = reproduction.key("reproduction.json")
     if not storage.exists(key):
@@ -190,7 +190,7 @@ def open_reproduction(storage: Storage, reproduction: Reproduction) -> tuple[Rep
 def new_reproduction(
     name: str, created: str, scale: str, dataset: Dataset, backbone: str, machine: dict[str, Any]
 ) -> Reproduction:
-    """A reproduction on a dataset; raises ConfigError for a name that is none."""
+    """Create a reproduction on a dataset; raises ConfigError for an invalid name."""
     manifest = dataset.manifest
     return Reproduction(
         name=check_name("reproduction", name),
@@ -207,12 +207,12 @@ def new_reproduction(
 
 @dataclass(frozen=True)
 class Step:
-    """One of the jobs that a reproduction consists of.
+    """A step of a reproduction, which runs one of the jobs.
 
     Attributes:
-        name: unique.
-        job: the module under jobs/, as `train_all`.
-        options: of its command line, without --storage.
+        name: unique name of the step.
+        job: name of the module under jobs/, such as `train_all`.
+        options: command-line options of the job, without --storage.
     """
 
     name: str
@@ -221,18 +221,18 @@ class Step:
 
     @property
     def command(self) -> str:
-        """As a user would type it."""
+        """The command as a user would type it."""
         return " ".join(("python", f"jobs/{self.job}.py", *self.options))
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """How a step went: its steps/<step>.json.
+    """The record of a finished step, steps/<step>.json.
 
     Attributes:
-        command: that did it, and does it again.
-        started: in seconds since the Unix epoch.
-        seconds: that it took, without what an earlier, interrupted start of it took.
+        command: command that runs the step.
+        started: start time in seconds since the Unix epoch.
+        seconds: duration, without the time of earlier, interrupted attempts.
     """
 
     command: str
@@ -241,12 +241,12 @@ class StepRecord:
 
 
 def trial_name(part: str, value: object) -> str:
-    """What a trial is called in the comparison of all trials, as `sizes-128`."""
+    """The name of a trial in the comparison of all trials, such as `sizes-128`."""
     return f"{part}-{value}"
 
 
 def sweep_steps(reproduction: Reproduction) -> list[Step]:
-    """The steps that vary one hyper-parameter of one class each."""
+    """The sweeps, each of which varies one hyper-parameter of the swept class's model."""
     scale = SCALES[reproduction.scale]
     hyper = {
         "model": reproduction.swept,
@@ -265,7 +265,7 @@ def sweep_steps(reproduction: Reproduction) -> list[Step]:
 
 
 def training_steps(reproduction: Reproduction) -> list[Step]:
-    """The steps that train the models to compare; the last are those that one would use."""
+    """The steps that train the models to compare; the last one trains the preset `best`."""
     scale, classes = SCALES[reproduction.scale], reproduction.classes
     plain = {"preset": scale.preset, **scale.plain}
     backbone = {"backbone": reproduction.backbone} if reproduction.backbone else {}
@@ -283,11 +283,11 @@ def training_steps(reproduction: Reproduction) -> list[Step]:
 
 
 def later_general_step(reproduction: Reproduction, general: str) -> Step:
-    """The step that gives the general `best` as many image passes as the class models had.
+    """The step that trains the general `best` for as many image passes as the class models.
 
     Args:
-        reproduction: whose.
-        general: the package from which the class models started.
+        reproduction: the reproduction.
+        general: package from which the class models started.
     """
     best = {"preset": BEST, **SCALES[reproduction.scale].best, "start-from": general}
     return _training(reproduction, BEST_GENERAL, (GENERAL,), best)
@@ -299,10 +299,10 @@ def evaluation_step(
     """The step that compares models.
 
     Args:
-        reproduction: whose.
-        part: of the report's name.
-        models: packages, or several joined by commas, by the names that tables show.
-        photographs: of the test split; 0 is all.
+        reproduction: the reproduction.
+        part: suffix of the report's name.
+        models: the package of each model, or several joined by commas, by the name in the tables.
+        photographs: number of test photographs; 0 means all.
     """
     options = {
         "report": reproduction.run(part),
@@ -332,7 +332,7 @@ def _options(values: Mapping[str, Any]) -> list[str]:
 
 
 def read_record(storage: Storage, reproduction: Reproduction, step: str) -> StepRecord | None:
-    """How a step went; None where it is not done yet; raises Corrupt."""
+    """Read the record of a step; None if the step is not done; raises Corrupt."""
     key = reproduction.key("steps", f"{step}.json")
     if not storage.exists(key):
         return None
@@ -345,6 +345,6 @@ def read_record(storage: Storage, reproduction: Reproduction, step: str) -> Step
 def write_record(
     storage: Storage, reproduction: Reproduction, step: str, record: StepRecord
 ) -> None:
-    """Write that a step is done."""
+    """Record that a step is done."""
     content = (json.dumps(asdict(record), indent=2) + "\n").encode()
     storage.put(reproduction.key("steps", f"{step}.json"), content)

@@ -1,4 +1,4 @@
-"""Runs the steps of a reproduction, each once, and keeps a record of each."""
+"""Runs each step of a reproduction once, and records it."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from colorgan.storage import Storage
 from colorgan.training.progress import format_seconds
 from jobs.reproduction.plan import Reproduction, Step, StepRecord, read_record, write_record
 
-_STOP_SECONDS = 150.0  # a job that is told to end keeps its trainings' last epochs
+_STOP_SECONDS = 150.0  # a job that is stopped first saves the last epochs of its trainings
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class JobOptions:
 
     Attributes:
         device: auto, cpu or gpu.
-        retries: restarts of a process that died.
-        gpus_per_model: for trainings; None is the jobs' own default.
+        retries: how often a process that died is restarted.
+        gpus_per_model: number of GPUs for each training; None for the jobs' default.
     """
 
     device: str
@@ -37,24 +37,25 @@ class JobOptions:
 
 
 class StepRunner:
-    """Runs steps on one cluster: that of an address, or a Ray of its own, which a step starts.
+    """Runs steps on the cluster of an address, or on a private Ray that the first step starts.
 
-    As a context manager it stops its own Ray at the end.
+    Used as a context manager, it stops the private Ray at the end.
 
     Attributes:
-        records: of the steps that are done, by name.
+        records: records of the finished steps, by name.
     """
 
     def __init__(
         self, storage: Storage, reproduction: Reproduction, options: JobOptions, address: str | None
     ) -> None:
-        """Take what to run.
+        """Take the reproduction and the options of its jobs.
 
         Args:
-            storage: where the reproduction is.
-            reproduction: whose steps these are.
-            options: of the jobs.
-            address: of the Ray cluster; without, that of $RAY_ADDRESS, or a new Ray.
+            storage: storage of the reproduction.
+            reproduction: the reproduction whose steps are run.
+            options: options of the jobs.
+            address: address of the Ray cluster; None means $RAY_ADDRESS, or a private Ray without
+                it.
         """
         self.records: dict[str, StepRecord] = {}
         self._storage, self._reproduction = storage, reproduction
@@ -63,7 +64,7 @@ class StepRunner:
         self._environment: dict[str, str] | None = None
 
     def __enter__(self) -> "StepRunner":
-        """Begin."""
+        """Return the runner."""
         return self
 
     def __exit__(
@@ -72,12 +73,12 @@ class StepRunner:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop the Ray that was started here."""
+        """Stop the private Ray, if one was started."""
         self._environment = None
         self._stack.close()
 
     def run(self, step: Step) -> None:
-        """Run a step unless it is done; raises ColorganError where it fails."""
+        """Run the job of a step unless it is done; raises ColorganError if it fails."""
         options = self._options
         how = [f"--storage={self._storage.uri}", f"--device={options.device}"]
         how.append(f"--retries={options.retries}")
@@ -87,12 +88,12 @@ class StepRunner:
         self.once(step.name, step.command, lambda: _execute(command, self._cluster()))
 
     def once(self, name: str, command: str, work: Callable[[], None]) -> None:
-        """Do a step's work unless it is done, and keep a record of it.
+        """Do a step's work unless it is done, and record it.
 
         Args:
-            name: the step's.
-            command: as a user would type it.
-            work: what the step does.
+            name: name of the step.
+            command: command with which a user would run the step.
+            work: does the step's work.
         """
         record = read_record(self._storage, self._reproduction, name)
         if record:
@@ -106,7 +107,7 @@ class StepRunner:
         self.records[name] = record
 
     def _cluster(self) -> dict[str, str]:
-        """The environment in which a job finds the cluster."""
+        """The environment variables with which a job connects to the cluster."""
         if self._environment is None:
             self._environment = self._connect()
         return self._environment
@@ -124,7 +125,7 @@ def _execute(command: Sequence[str], environment: dict[str, str]) -> None:
     try:
         status = process.wait()
     except KeyboardInterrupt:
-        # Ctrl-C reaches the whole process group; SIGTERM only this process.
+        # Ctrl-C reaches the whole process group, but SIGTERM reaches only this process.
         process.terminate()
         try:
             process.wait(_STOP_SECONDS)

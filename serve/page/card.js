@@ -10,7 +10,7 @@ const KINDS = {
 const percent = new Intl.NumberFormat("en-GB", { style: "percent" });
 let cardsMade = 0;
 
-// One photograph: its picture, what the router says of it, its colourings and what goes wrong.
+// The card of one photograph: its picture, its classes, its colourings and its errors.
 // `services` are the api, the queue, announce(words), changed(card) and removed(card).
 export class Card {
   state = "waiting";
@@ -132,7 +132,7 @@ export class Card {
     this.#finish(kind, picture);
   }
 
-  // What the router says; of a file with several pages, it and the models are shown the first.
+  // The router's answer. Of a file with several pages, the router and the models get the first one.
   async #classified(options) {
     const { api } = this.#services;
     try {
@@ -144,7 +144,7 @@ export class Card {
     }
   }
 
-  // The colouring by a kind of model, from the server once and from here ever after.
+  // The colouring by a kind of model, which is requested from the server only once.
   async #result(kind, options) {
     const photoClass = kind === "assembled" ? this.#choice : AUTO;
     const wish = { model: kind, photoClass, vividness: this.#vividness, page: this.#page };
@@ -203,7 +203,7 @@ export class Card {
     this.#reveal();
   }
 
-  // What the browser could not show, it can show once coloured: turned gray again, for "before".
+  // If the browser cannot show the file, "before" is the coloured picture, turned gray again.
   #previewFrom(picture, image) {
     const before = this.#part(".before");
     before.src = picture.url;
@@ -328,7 +328,7 @@ export class Card {
   }
 }
 
-// Imported, not cloned: a template's own document loads no pictures.
+// Import the template instead of cloning it: the document of a template loads no images.
 function instance(template) {
   return document.importNode(document.getElementById(template).content.firstElementChild, true);
 }

@@ -1,4 +1,4 @@
-// Runs so many jobs at a time, in order.
+// Runs jobs in order, at most `atOnce` at the same time.
 export class Queue {
   #free;
   #waiting = [];
@@ -7,7 +7,7 @@ export class Queue {
     this.#free = atOnce;
   }
 
-  // Resolves with what the job returns. What a person waits for, having clicked, goes first.
+  // Resolves with the job's result. With `first`, the job precedes all waiting ones: a user who has
   run(job, { first = false } = {}) {
     return new Promise((resolve, reject) => {
       const start = async () => {

@@ -2,10 +2,10 @@ const BASE = location.pathname.replace(/\/+$/, "");
 const TIMEOUT_MS = 30_000;
 const SIDE_BY_SIDE = 4;
 
-// So soon nobody has looked at the pictures: it is the rest of a double click on those before.
+// A click as early as this is the second half of a double click on the previous pictures.
 const TOO_SOON_MS = 300;
 
-// What went wrong, as a sentence for the person who looks; the status is 0 without an answer.
+// An error with a sentence for the user; the status is 0 if the server did not answer.
 class Failure extends Error {
   constructor(words, status = 0) {
     super(words);
@@ -40,7 +40,7 @@ function byId(id) {
   return document.getElementById(id);
 }
 
-// Try until it is done: the person, or the network's return, says when.
+// Retry until the work succeeds, each time that the user asks or the network comes back.
 async function insist(work) {
   for (;;) {
     try {
@@ -48,7 +48,7 @@ async function insist(work) {
     } catch (error) {
       if (!(error instanceof Failure) || error.status === 409) throw error;
       await showTrouble(error);
-      // What the server refused, it would refuse again: only a new display helps.
+      // The server would reject the same request again; only a new display helps.
       if (error.status >= 400 && error.status < 500) location.reload();
     }
   }
@@ -93,7 +93,7 @@ function send({ question, pictures }, choice) {
   });
 }
 
-// A question's images, decoded; asked for once.
+// The decoded images of a question, which are requested only once.
 function load(question) {
   question.images ??= Promise.all(question.pictures.map(loadImage)).catch((error) => {
     question.images = null;
@@ -103,7 +103,7 @@ function load(question) {
 }
 
 function preload(question) {
-  if (question) load(question).catch(() => {}); // `load` is asked again at its turn
+  if (question) load(question).catch(() => {}); // `load` is called again when the question is shown
 }
 
 async function loadImage(token) {
@@ -122,7 +122,7 @@ async function loadImage(token) {
   return image;
 }
 
-// Show a question; resolves with the place of the picture that is chosen.
+// Show a question; resolves with the index of the chosen picture.
 function ask(images, done, total) {
   showProgress(done, total);
   const buttons = images.map(choiceOf);
@@ -175,7 +175,7 @@ function pressed(event) {
   else if (["ArrowLeft", "ArrowUp"].includes(event.key)) step(event, buttons, -1);
 }
 
-// Move the focus to the next picture or the one before, around the ends.
+// Move the focus to the next or previous picture, wrapping around at the ends.
 function step(event, buttons, by) {
   if (!buttons.length || buttons[0].disabled) return;
   event.preventDefault();

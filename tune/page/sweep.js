@@ -23,11 +23,11 @@ const NAMES = {
 const EVALUATED = ["semantic", "frechet", "hue_frechet", "colorfulness"];
 
 const api = new Api(askForKey);
-const pictures = new Map(); // URLs of blobs by path: a picture is fetched once
-const hidden = new Map(); // by hyper-parameter, the values that the person does not want to see
+const pictures = new Map(); // blob URLs by path, so that each picture is fetched once
+const hidden = new Map(); // by hyper-parameter, the values that the user has hidden
 let sweep = null;
 let photograph = null;
-let follows = true; // the newest epoch, until the person scrubs
+let follows = true; // show the newest epoch, until the user moves the slider
 
 byId("metric").addEventListener("change", drawCurves);
 byId("axis").addEventListener("change", drawCurves);
@@ -42,7 +42,7 @@ function byId(id) {
   return document.getElementById(id);
 }
 
-// Read the sweep again and again while it runs and the page is looked at.
+// Poll the sweep while it runs and the page is visible.
 async function follow() {
   let seen = "";
   for (;;) {
@@ -111,7 +111,7 @@ function label(trial) {
   return sweep.varied.map((name) => `${name} ${setting(trial.values[name])}`).join(", ");
 }
 
-// A box a value; of a hyper-parameter with a value of its own in each trial there is none.
+// One checkbox per value, for hyper-parameters with 2 to 10 values.
 function offerFilters() {
   if (byId("filters").childElementCount) return;
   for (const name of sweep.varied) {
@@ -171,7 +171,7 @@ function fill(id, headings, rows) {
   table.tBodies[0].replaceChildren(...rows);
 }
 
-// An image of a path that may need the API key; each is fetched once.
+// An image from a path that may need the API key; each path is fetched once.
 function image(path, words) {
   const made = document.createElement("img");
   made.alt = words;
@@ -237,7 +237,7 @@ function showPictures() {
   showEpoch();
 }
 
-// What a trial made of the photograph by an epoch, or a gap where it has not come so far.
+// A trial's colouring after an epoch, or a gap if the trial has not reached it.
 function colored(trial, epoch) {
   if (has(trial, epoch)) {
     const words = `trial ${trial.name}, epoch ${epoch}`;
@@ -248,7 +248,7 @@ function colored(trial, epoch) {
   return gap;
 }
 
-// The pictures of one epoch, large, between the gray photograph and the original.
+// Show large pictures of one epoch, between the gray photograph and the original.
 function showEpoch() {
   const epochs = evaluatedEpochs();
   const epoch = epochs[Number(byId("epoch").value)];
@@ -278,7 +278,7 @@ function offerMetrics() {
   if (known.includes(chosen)) select.value = chosen;
 }
 
-// A trial's [epoch, seconds until then, value] by a metric.
+// A trial's [epoch, seconds so far, value] points of a metric.
 function points(trial, metric) {
   if (EVALUATED.includes(metric)) {
     return trial.evaluations
@@ -333,7 +333,7 @@ function drawCurves() {
   plot("curves", traces, layout({ ...shape, rest: { showlegend: true } }));
 }
 
-// Colour is paid for with distance (Blau and Michaeli 2018): the lower and the further right, the better.
+// Colourfulness trades off against distance (Blau and Michaeli 2018): lower and further right is better.
 function drawFrontier() {
   const metric = ["frechet", "val_l1"].find((name) =>
     sweep.trials.some(({ evaluations }) => evaluations.some((each) => each[name] !== null)),
@@ -355,7 +355,7 @@ function drawFrontier() {
   plot("frontier", traces, layout({ ...shape, rest: { showlegend: false, hovermode: "closest" } }));
 }
 
-// Plotly's own parallel coordinates need WebGL, and code made from text: so lines over upright axes.
+// Plotly's parallel coordinates need WebGL and eval, so this draws lines over vertical axes.
 function drawParallel() {
   const trials = shownTrials().filter((trial) => trial.evaluations.length);
   const axes = sweep.varied.map((name) =>
@@ -400,7 +400,7 @@ function drawParallel() {
   }));
 }
 
-// An axis for parallel coordinates: heights in [0, 1], evenly spaced for few or wordy values.
+// A vertical axis: heights in [0, 1], evenly spaced for few or non-numeric values.
 function upright(name, values, inWords) {
   const distinct = [...new Set(values)];
   const numbers = distinct.every((value) => typeof value === "number");

@@ -1,16 +1,16 @@
-// A cell of a table with words or an element in it.
+// A table cell that contains text or an element.
 export function cell(content, kind = "td") {
   const made = document.createElement(kind);
   made.append(content);
   return made;
 }
 
-// A number for people; an empty string for none.
+// A number as text; empty for null.
 export function number(value, digits) {
   return value === null || value === undefined ? "" : value.toFixed(digits);
 }
 
-// A hyper-parameter's value for people.
+// A hyper-parameter's value as text.
 export function setting(value) {
   return typeof value === "number" && !Number.isInteger(value)
     ? String(Number(value.toPrecision(3)))

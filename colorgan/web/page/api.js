@@ -2,15 +2,15 @@ const KEY = "colorgan-api-key";
 const ATTEMPTS = 6;
 const LONGEST_WAIT_S = 30;
 
-// What went wrong, as a sentence for the person who looks.
+// An error with a sentence for the user.
 export class Failure extends Error {
   get isOfSeveralPages() {
     return this.message.startsWith("Page: several pages");
   }
 }
 
-// The API at this origin. `askForKey(words)`, called where the server wants a key, resolves with
-// what was typed.
+// A client of the API at this origin. `askForKey(words)` is called when the server requires a key,
+// and resolves with the key that the user typed.
 export class Api {
   #askForKey;
   #asking = null;
@@ -20,12 +20,12 @@ export class Api {
     this.#askForKey = askForKey;
   }
 
-  // What a path of this origin answers.
+  // The response to a GET request of a path.
   get(path, options) {
     return this.#request(path, options);
   }
 
-  // What is served, asked for once.
+  // The models and classes that are served, which are requested only once.
   served() {
     this.#served ??= this.#readServed().catch((error) => {
       this.#served = null;
@@ -60,7 +60,7 @@ export class Api {
     return { classes, kinds, names };
   }
 
-  // Fetch until it is answered: waits where the server is busy, asks where it wants a key.
+  // Send a request, again after a wait if the server is busy, or with a key if it requires one.
   async #request(path, { file, signal, onWait } = {}) {
     for (let attempt = 1; ; ) {
       const key = sessionStorage.getItem(KEY);
@@ -79,7 +79,7 @@ export class Api {
     }
   }
 
-  // Several requests can be refused at once; the person is asked once.
+  // Several requests can be rejected at once, but the user is asked only once.
   async #newKey(refused) {
     if (sessionStorage.getItem(KEY) !== refused) return;
     this.#asking ??= this.#askForKey(
@@ -104,7 +104,7 @@ async function send(path, key, file, signal) {
   }
 }
 
-// A header's characters stand for bytes: those of the text in UTF-8.
+// Encode text as UTF-8, with one character per byte, as header values require.
 function asBytes(text) {
   return String.fromCharCode(...new TextEncoder().encode(text));
 }
@@ -117,7 +117,7 @@ async function readWhole(response) {
   }
 }
 
-// A server may hang up on a large file before all of it is sent: the browser says no more.
+// A server may close the connection before a large file is sent; browsers report no reason.
 function unreachable(file) {
   const large = file && file.size > 5e6;
   const size = large ? `, or the file (${Math.round(file.size / 1e6)} MB) is too large for it` : "";

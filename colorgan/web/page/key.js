@@ -1,4 +1,4 @@
-// Ask the person for the API key, in a form at the top of the page; resolves with it.
+// Ask the user for the API key in a form at the top of the page; resolves with the key.
 export function askForKey(words) {
   const form = document.createElement("form");
   form.id = "key";

@@ -1,4 +1,4 @@
-"""The experiments' results, read from what the jobs have written: a section for each question."""
+"""The sections of the results page, one per question, made from the results of the jobs."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ from jobs.reproduction.sections.trials import (
 
 
 def make_sections(storage: Storage, reproduction: Reproduction) -> list[Section]:
-    """Every section, in the report's order; raises NotInStorage where a step is missing."""
+    """Make all sections, in the report's order; raises NotInStorage if a step is missing."""
     makers: list[Callable[[Storage, Reproduction], Section]] = [
         models_section,
         time_section,

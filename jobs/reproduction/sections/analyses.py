@@ -1,4 +1,4 @@
-"""What the analyses of a reproduction found: routing, several colourings, failures."""
+"""The sections on routing, on colourings with dropout, and on failures."""
 
 import io
 import json
@@ -24,7 +24,7 @@ from jobs.reproduction.sections.section import Picture, Section
 
 
 def routing_section(storage: Storage, reproduction: Reproduction) -> Section:
-    """Where the router sends photographs, and what a wrong turn costs."""
+    """How often the router errs, and what misrouting costs."""
     found = json.loads(storage.get(reproduction.key(ROUTING)))
     turns = pd.read_csv(io.BytesIO(storage.get(reproduction.key(TURNS))))
     matrix = found["confusions"][0]
@@ -86,7 +86,7 @@ def routing_section(storage: Storage, reproduction: Reproduction) -> Section:
 
 
 def realizations_section(storage: Storage, reproduction: Reproduction) -> Section:
-    """Dropout on at test time: several colourings of a photograph."""
+    """How much colourings differ with dropout on at test time, and whether choosing helps."""
     table = pd.read_csv(io.BytesIO(storage.get(reproduction.key(REALIZATIONS))))
     count = SCALES[reproduction.scale].realizations
     columns = ("gray", "still", "mean", "best", "worst", "middle", "spread")
@@ -139,9 +139,9 @@ def realizations_section(storage: Storage, reproduction: Reproduction) -> Sectio
 
 
 def failures_section(storage: Storage, reproduction: Reproduction) -> Section:
-    """The worst photographs of each model, with a reason where it can be measured."""
+    """The worst photographs of each model, with a reason if it can be measured."""
     table = pd.read_csv(io.BytesIO(storage.get(reproduction.key(FAILURES))), keep_default_na=False)
-    # Tables are passed on: they do not say in which folder of whose machine a photograph lay.
+    # Tables are shared with others, so they must not reveal the folders of somebody's machine.
     table["source"] = table["source"].str.rsplit("/", n=1).str[-1]
     shown = pd.DataFrame(
         {

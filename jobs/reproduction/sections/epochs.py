@@ -1,4 +1,4 @@
-"""How quality and stability come with epochs."""
+"""The section on how quality and stability develop over the epochs."""
 
 import io
 import statistics
@@ -20,7 +20,7 @@ from jobs.reproduction.sections.trials import varied_values
 
 
 def epochs_section(storage: Storage, reproduction: Reproduction) -> Section:
-    """How quality and stability come with epochs."""
+    """How quality and stability develop over the epochs."""
     histories = {
         model: _history(storage, reproduction, GENERAL if model == GENERAL else "classes", model)
         for model in (*reproduction.classes, GENERAL)
@@ -45,7 +45,7 @@ def epochs_section(storage: Storage, reproduction: Reproduction) -> Section:
 
 
 def _restlessness(model: str, history: pd.DataFrame) -> dict[str, Any]:
-    """The validation L1 of a model after its first, best and last epoch, and how much it moves."""
+    """A model's validation L1 after its first, best and last epoch, and how much it fluctuates."""
     losses = history["val_l1"].tolist()
     third = max(1, len(losses) // 3)
     moves = [abs(after - before) for before, after in pairwise(losses)]
@@ -100,7 +100,7 @@ def _loss_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def _quality_curves(storage: Storage, reproduction: Reproduction) -> list[Figure]:
-    """The semantic score and the Fréchet distance over the epochs of the batch sizes' sweep."""
+    """The semantic score and the Fréchet distance over the epochs of the batch size sweep."""
     sweep = open_sweep(storage, reproduction.run("batches"))
     judged = {
         f"{name} a batch": _evaluated(storage, sweep, trial)

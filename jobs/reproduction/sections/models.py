@@ -1,4 +1,4 @@
-"""The models beside each other: how well they colour, and how long their trainings took."""
+"""The sections that compare the models: how well they colour, and how long they train."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from jobs.reproduction.sections.section import Section, sentence
 
 
 def models_section(storage: Storage, reproduction: Reproduction) -> Section:
-    """Assembled against general against hypercolumn, and the preset `best` beside them."""
+    """The comparison of assembled, general and hypercolumn, and of the preset `best`."""
     report = open_report(storage, reproduction.run("models"))
     results = report.results()
     analysis = analyze(results)
@@ -56,7 +56,7 @@ def models_section(storage: Storage, reproduction: Reproduction) -> Section:
 
 
 def time_section(storage: Storage, reproduction: Reproduction) -> Section:
-    """Three models in parallel against one general model."""
+    """The training time of class models in parallel, compared with one general model."""
     rows = []
     for part, what in (
         ("classes", "the class models, at the same time"),

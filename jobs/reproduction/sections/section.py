@@ -1,4 +1,4 @@
-"""What a section of the results consists of, and the sentence that compares two models."""
+"""The contents of a section of the results, and the sentence that compares two models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from colorgan.evaluation.tables import Table, interval
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a section, kept under the reproduction's folder."""
+    """A picture of a section; `file` is its path in the reproduction's folder."""
 
     file: str
     title: str
@@ -24,12 +24,14 @@ class Section:
     """A question and its answer.
 
     Attributes:
-        name: of its anchor.
-        question: for people.
+        name: name of the section's anchor.
+        question: the question, shown as heading.
         report: what the 2018 report found.
-        follows: what these numbers show, a sentence each.
-        tables, figures, pictures: the numbers.
-        steps: whose commands made it: see `Step`.
+        follows: conclusions from the numbers, one sentence each.
+        tables: tables of the section.
+        figures: figures of the section.
+        pictures: pictures of the section.
+        steps: names of the steps that produced the numbers; see `Step`.
     """
 
     name: str
@@ -43,11 +45,11 @@ class Section:
 
 
 def sentence(each: Comparison, named: Mapping[str, str] = MappingProxyType({})) -> str:
-    """The mean difference of a pair, its interval, and whether it is beyond chance.
+    """The mean difference of a pair of models, its interval, and whether it is significant.
 
     Args:
-        each: the pair.
-        named: what is called otherwise than in the comparison.
+        each: the comparison of the pair.
+        named: names to show instead of those in the comparison.
     """
     about = METRICS[each.metric]
     first, second, better = (

@@ -1,4 +1,4 @@
-"""The sweeps: what the size, the batch size and the number of photographs cost and bring."""
+"""The sections on the sweeps: costs and benefits of image size, batch size and photographs."""
 
 import statistics
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _REPORT_EPOCHS_S = {1: 8 * 3600, 5: 4 * 3600, 10: 3 * 3600}  # 50 epochs, by bat
 
 
 def sizes_section(storage: Storage, reproduction: Reproduction) -> Section:
-    """Small squares against large ones."""
+    """The comparison of small and large images."""
     trials = _trials(storage, reproduction, "sizes", "size")
     small, *_, large = trials
     return Section(
@@ -40,7 +40,7 @@ def sizes_section(storage: Storage, reproduction: Reproduction) -> Section:
 
 
 def batches_section(storage: Storage, reproduction: Reproduction) -> Section:
-    """Batches of 1, 5 and 10."""
+    """The comparison of batch sizes."""
     trials = _trials(storage, reproduction, "batches", "batch_size")
     small, *_, large = trials
     ratio = _REPORT_EPOCHS_S.get(large.value, 0) / _REPORT_EPOCHS_S.get(small.value, 1)
@@ -62,7 +62,7 @@ def batches_section(storage: Storage, reproduction: Reproduction) -> Section:
 
 
 def photographs_section(storage: Storage, reproduction: Reproduction) -> Section:
-    """More photographs: what they cost and what they bring."""
+    """The costs and benefits of more training photographs."""
     trials = _trials(storage, reproduction, "photographs", "photographs")
     few, *_, many = trials
     law = fit_power_law([trial.value for trial in trials], [trial.epoch_s for trial in trials])
@@ -86,12 +86,12 @@ class _Trial:
     """A sweep's trial after its last epoch.
 
     Attributes:
-        name: of its contestant in the comparison of the trials.
-        value: of what the sweep varies.
-        epoch_s: median seconds of an epoch but the first, without its validation.
-        seconds: of all epochs, with it.
-        curve: epochs, and the validation L1 after each.
-        results: of the swept class's test photographs, as `Report.results` returns them.
+        name: the trial's name in the comparison of the trials.
+        value: value of the hyper-parameter that the sweep varies.
+        epoch_s: median time of an epoch in seconds, without the first epoch and without validation.
+        seconds: total time of all epochs, including validation.
+        curve: epoch numbers, and the validation L1 after each.
+        results: results on the swept class's test photographs, in the form of `Report.results`.
     """
 
     name: str
@@ -124,7 +124,7 @@ def _trials(storage: Storage, reproduction: Reproduction, part: str, varied: str
 
 
 def varied_values(sweep: Sweep, varied: str) -> dict[str, int]:
-    """The value of the hyper-parameter that a sweep varies, by trial."""
+    """The values of the hyper-parameter that a sweep varies, by trial."""
     return {plan.name: int(plan.values[varied]) for plan in sweep.trials}
 
 
@@ -186,7 +186,7 @@ def _curves(name: str, trials: Sequence[_Trial], unit: str) -> Figure:
 def _between(
     storage: Storage, reproduction: Reproduction, one: _Trial, other: _Trial, unit: str
 ) -> list[str]:
-    """What the test photographs say of two trials."""
+    """Sentences that compare two trials on the test photographs."""
     if one is other:
         return []
     results = _swept_results(storage, reproduction)
