@@ -89,9 +89,10 @@ def contestants_table(evaluation: Evaluation) -> Table:
         ]
     )
     data = shown.replace(NOTHING, "").rename(columns=str.lower)
-    note = (
-        f"The classifier of the semantic score and the Fréchet distance is {evaluation.classifier}."
-    )
+    note = f"The semantic score is by {evaluation.classifier}"
+    if evaluation.judge:
+        note += f", the Fréchet distances are by {evaluation.judge}"
+    note += "."
     return Table("contestants", "The models", note, data, shown, 3)
 
 

@@ -5,8 +5,7 @@ invert WhiteIsZero and does not know their range. Here, the samples are unpacked
 determined, and they are converted to 8 bits in blocks of rows. Only the decompression is left to
 Pillow and libtiff, which receive the same strips or tiles described as a picture of bytes.
 
-The tags are defined in TIFF 6.0 (1992), and in Adobe's Technical Note 3 (2005) for floats and their
-predictor.
+The tags are defined in TIFF 6.0 (1992) and, for floats, in Adobe's Technical Note 3 (2005).
 """
 
 import io
@@ -69,8 +68,7 @@ class Layout:
         bits: bits per sample.
         kind: unsigned, signed or float, as the value of the tag SampleFormat.
         photometric: WhiteIsZero, BlackIsZero or RGB, as the value of the tag.
-        alpha: the meaning of the sample after the colours: 0 none, 1 associated, 2 unassociated
-            alpha.
+        alpha: the alpha channel after the colours: 0 none, 1 associated, 2 unassociated.
         order: the byte order, "<" or ">".
         planar: whether each sample has a plane of its own.
         predictor: the value of the tag Predictor.

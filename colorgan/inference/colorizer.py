@@ -167,7 +167,7 @@ def recombine(
         (height, width, 3) uint8 sRGB.
     """
     height, width = photograph.shape[:2]
-    if width > _LONGEST:  # one row of it would be more than a strip
+    if width > _LONGEST:  # strips of rows would take too much memory
         turned = recombine(
             photograph.transpose(1, 0, 2), color.transpose(1, 2), color_space, vividness
         )

@@ -78,7 +78,6 @@ PRESETS: Mapping[str, Preset] = {
             discriminator_width=48,
             lambda_perceptual=120.0,
             lambda_coherence=400.0,
-            interpolation=0.7,
             colorfulness=0.8,
             backbone=EMBEDDED,
             start_from=GENERAL,
