@@ -97,7 +97,6 @@ def scenes(staged_scenes: Path, tmp_path: Path) -> Dataset:
 STAND_IN = TrainingConfig(
     generator="encoder_unet",
     encoder_rate=0.0,
-    attention="on",
     norm="batch",
     size=64,
     width=8,

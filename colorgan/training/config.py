@@ -126,7 +126,7 @@ class TrainingConfig(GeneratorConfig):
     colorfulness: Share = option(
         0.0,
         "raise the chroma of what is published until the validation photographs are this share as "
-        "colourful as they were, or their L1 has grown by a tenth; 0 leaves it as learned",
+        "colourful as they were, or their L1 has grown by a twentieth; 0 leaves it as learned",
     )
     backbone: BackboneName = option("vgg16", "classifier below hypercolumn and a trained router")
     start_from: str = option(

@@ -62,7 +62,6 @@ PRESETS: Mapping[str, Preset] = {
         TrainingConfig(
             generator="encoder_unet",
             encoder_rate=0.0,
-            attention="on",
             norm="batch",
             size=224,
             width=32,
@@ -78,6 +77,7 @@ PRESETS: Mapping[str, Preset] = {
             discriminator_width=48,
             lambda_perceptual=120.0,
             lambda_coherence=400.0,
+            interpolation=0.7,
             colorfulness=0.8,
             backbone=EMBEDDED,
             start_from=GENERAL,

@@ -25,8 +25,8 @@ from colorgan.models.unet import UNetGenerator
 from colorgan.training.records import EpochRecord
 from colorgan.training.validation import Validation
 
-MOST = 2.0  # the largest factor
-_DEARER = 1.1  # the factor by which the validation L1 may grow
+MOST = 1.5  # the largest factor
+_DEARER = 1.05  # the factor by which the validation L1 may grow
 _LOOKED_AT = 112  # px, enough to measure colourfulness
 _BATCH = 32  # photographs
 _HALVINGS = 10  # bisections of the interval of factors
@@ -55,7 +55,7 @@ class Colorings:
 def best_factor(colorings: Colorings, wanted: float) -> float:
     """The largest factor from 1 to MOST whose colourfulness ratio does not exceed the wanted one.
 
-    It is smaller where L1 would grow by more than a tenth.
+    It is smaller where L1 would grow by more than a twentieth.
 
     Args:
         colorings: colourings of the validation photographs.

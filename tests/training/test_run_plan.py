@@ -193,7 +193,6 @@ def test_a_run_that_was_begun_by_the_version_before_goes_on(scenes: Dataset) -> 
         best,  # as it was
         training=replace(
             best.training,
-            attention="off",
             lambda_coherence=0.0,
             phases="regression:14+critic:0.3+adversarial:5.7",
         ),
