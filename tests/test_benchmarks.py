@@ -262,7 +262,7 @@ def run_quick(name: str, folder: Path, *options: str) -> list[dict[str, Any]]:
     written = json.loads(path.read_text())
     assert written["machine"]["versions"]["torch"] == torch.__version__
     assert {"cpu", "commit", "dirty"} <= written["machine"].keys()
-    assert written["seconds"][name] > 0
+    assert written["seconds"].keys() == {name}
     rows: list[dict[str, Any]] = written["results"]
     assert rows and all(row["benchmark"] == name for row in rows)
     assert all(row["value"] is not None for row in rows), rows
