@@ -258,7 +258,7 @@ def test_what_can_be_compared_is_found(scenes: Dataset) -> None:
     for name in classes:
         publish_untrained(storage, name)
     assert default_models(storage, classes) == ("assembled", "general")
-    with pytest.raises(ConfigError, match="two models of one name"):
+    with pytest.raises(ConfigError, match="two models have the same name"):
         find_contestants(storage, ["general", "general"], classes)
 
 
