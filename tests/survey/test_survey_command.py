@@ -105,7 +105,7 @@ CREATE = ("create", "--report", "compared")
         ((*CREATE, "--questions", "0"), 2, "--questions must be from 1 to 200"),
         ((*CREATE, "--questions", "201"), 2, "--questions must be from 1 to 200"),
         ((*CREATE, "--questions", "27"), 2, "27 questions need 9 photographs of animals, but the"),
-        ((*CREATE, "--models", "general"), 2, "from two to 9 models"),
+        ((*CREATE, "--models", "general"), 2, "needs two to 9 models"),
         ((*CREATE, "--models", "general", "general"), 2, "each of them once"),
         ((*CREATE, "--models", "general", "vgg"), 2, "compared does not compare vgg: it has assem"),
         ((*CREATE, "--survey", "a/b"), 2, "survey 'a/b' is not a name"),
