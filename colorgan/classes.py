@@ -74,10 +74,10 @@ class PhotoClasses:
 def _build(document: dict[str, Any]) -> PhotoClasses:
     unknown = document.keys() - {"classes", "threshold", "fallback", "coco", "openimages"}
     if unknown:
-        raise ConfigError(f"there is no setting {', '.join(sorted(unknown))}")
+        raise ConfigError(f"unknown setting {', '.join(sorted(unknown))}")
     tables = document.get("classes")
     if not isinstance(tables, dict) or not tables:
-        raise ConfigError("there is no table [classes.NAME] of synset = name")
+        raise ConfigError('give a table [classes.NAME] with lines like n01440764 = "tench"')
     known = {label.synset for label in imagenet_labels()}
     owner: dict[str, str] = {}
     for name, table in tables.items():
@@ -86,9 +86,9 @@ def _build(document: dict[str, Any]) -> PhotoClasses:
             raise ConfigError(f'[classes.{name}] has no line n01440764 = "tench"')
         for synset in table:
             if synset not in known:
-                raise ConfigError(f"{synset} in {name} is no synset of ImageNet-1k")
+                raise ConfigError(f"{synset} in {name} is not a synset of ImageNet-1k")
             if synset in owner:
-                raise ConfigError(f"{synset} stands in {owner[synset]} and in {name}")
+                raise ConfigError(f"{synset} is listed in both {owner[synset]} and {name}")
             owner[synset] = name
     threshold, fallback = document.get("threshold", 0.05), document.get("fallback")
     if not isinstance(threshold, float | int) or not 0 <= threshold <= 1:
@@ -99,8 +99,8 @@ def _build(document: dict[str, Any]) -> PhotoClasses:
         {name: tuple(table) for name, table in tables.items()},
         float(threshold),
         fallback,
-        _names(document, "coco", tables, bool, "a supercategory as animal"),
-        _names(document, "openimages", tables, _is_mid, "a MID as /m/0jbk"),
+        _names(document, "coco", tables, bool, "a supercategory such as animal"),
+        _names(document, "openimages", tables, _is_mid, "a MID such as /m/0jbk"),
     )
 
 
@@ -118,17 +118,19 @@ def _names(
     """Read the names of each class from the table [coco] or [openimages]; empty if it is absent."""
     table = document.get(setting, {})
     if not isinstance(table, dict):
-        raise ConfigError(f"{setting} is no table of class = [names]")
+        raise ConfigError(f"[{setting}] must be a table with lines class = [names]")
     owner: dict[str, str] = {}
     for label, names in table.items():
         if label not in classes:
             raise ConfigError(f"[{setting}] has {label}, which is not one of the classes")
         if not isinstance(names, list) or not names:
-            raise ConfigError(f"{label} in [{setting}] is no list of names")
+            raise ConfigError(f"{label} in [{setting}] must be a non-empty list of names")
         for name in names:
             if not isinstance(name, str) or not valid(name):
                 raise ConfigError(f"{name!r} in [{setting}] is not {kind}")
             if name in owner:
-                raise ConfigError(f"{name} stands in {owner[name]} and in {label} of [{setting}]")
+                raise ConfigError(
+                    f"{name} is listed in both {owner[name]} and {label} of [{setting}]"
+                )
             owner[name] = label
     return {label: tuple(table[label]) for label in classes if label in table}

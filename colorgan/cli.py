@@ -90,7 +90,7 @@ def _known_commands(first: Sequence[str]) -> Mapping[str, Command]:
     for name in first:
         if not name.startswith("-") and name not in known:
             raise ConfigError(
-                f"no command {name!r}: choose of {', '.join(known)}; a command of a newer version "
-                "is there when colorgan is installed again (pip install -e . in a checkout)"
+                f"unknown command {name!r}: choose from {', '.join(known)}; if it belongs to a "
+                "newer version, reinstall colorgan (pip install -e . in a checkout)"
             )
     return known

@@ -33,7 +33,9 @@ class NotWritten(ColorganError):  # noqa: N818 - the name reads well without "Er
     def __init__(self, path: Path, error: OSError) -> None:
         reason = error.strerror or str(error)
         if isinstance(error, FileExistsError):
-            reason = "a file of this name has appeared since the command began; it was left alone"
+            reason = (
+                "a file with this name has appeared since the command began; it was not overwritten"
+            )
         super().__init__(f"cannot write {path}: {reason}")
         self.full = error.errno in _FULL
 
@@ -66,15 +68,13 @@ def check_outputs(
             continue
         identity = _identity(path)
         if identity in read:
-            raise ConfigError(
-                f"{path} is a file to read, and is not written over: give another output"
-            )
+            raise ConfigError(f"{path} is an input and cannot be overwritten: give another output")
         if path.exists() and not path.is_file():
-            kind = "a folder" if path.is_dir() else "no regular file"
+            kind = "a folder" if path.is_dir() else "not a regular file"
             raise ConfigError(f"cannot write {path}: it is {kind}")
         if identity in found:
             raise ConfigError(
-                f"{path} and {found[identity]} are one file, and would both be written"
+                f"{path} and {found[identity]} are the same file: give different outputs"
             )
         if identity:
             found[identity] = path
@@ -86,7 +86,7 @@ def check_outputs(
 def check_stream(descriptor: int, inputs: Iterable[Input]) -> None:
     """Raise ConfigError if an open output file, such as standard output, is also an input."""
     if (identity := _identity(descriptor)) and identity in map(_identity, inputs):
-        raise ConfigError("standard output goes to a file to read: give another output")
+        raise ConfigError("standard output is redirected to an input file: give another output")
 
 
 def write_file(path: Path, data: bytes, overwrite: bool = False) -> None:
@@ -157,7 +157,7 @@ def _check_folder(path: Path, new_folders: bool) -> None:
     if not folder.is_dir():
         raise ConfigError(f"cannot write {path}: {folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"cannot write {path}: nothing may be written to {folder}")
+        raise ConfigError(f"cannot write {path}: no permission to write to {folder}")
 
 
 def _refusal(existing: Sequence[Path], of: int) -> str:

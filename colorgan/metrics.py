@@ -186,8 +186,7 @@ def frechet_distance(
     fewest = min(len(a), len(b))
     if fewest < FEWEST_PHOTOGRAPHS:
         raise ColorganError(
-            f"a Fréchet distance of {fewest} photographs says nothing of their distribution: it "
-            f"takes at least {FEWEST_PHOTOGRAPHS}"
+            f"a Fréchet distance needs at least {FEWEST_PHOTOGRAPHS} photographs, not {fewest}"
         )
     means = [each.mean(dim=0) for each in (a, b)]
     a, b = (

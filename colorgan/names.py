@@ -33,5 +33,5 @@ def check_name(kind: str, name: str) -> str:
 def check_class(name: str) -> str:
     """Return a valid class name; raises ConfigError for any other."""
     if check_name("class", name).lower() in RESERVED_NAMES:
-        raise ConfigError(f"{name!r} cannot be a class: colorgan keeps that name; use another")
+        raise ConfigError(f"{name!r} cannot be a class: the name is reserved; use another")
     return name

@@ -149,7 +149,7 @@ def _sentence(config: Any, error: ValidationError) -> str:
     field, value = str(fault["loc"][0]), fault["input"]
     name, choices = _shown_name(config, field), choices_of(config, field)
     if choices:
-        return f"{name} {value}: there are {', '.join(map(str, choices))}"
+        return f"{name} {value}: choose from {', '.join(map(str, choices))}"
     if fault["type"] in _KINDS:
         return f"{name} must be {_KINDS[fault['type']]}, not {value!r}"
     limits = [

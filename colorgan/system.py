@@ -74,7 +74,7 @@ def choose_device(name: str = "auto") -> "torch.device":
     import torch
 
     if name == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("--device gpu: PyTorch finds no GPU here")
+        raise ConfigError("--device gpu: PyTorch finds no GPU on this machine")
     if name == "gpu" or (name == "auto" and torch.cuda.is_available()):
         return torch.device("cuda")
     return torch.device("cpu")

@@ -61,13 +61,13 @@ def test_no_output_is_an_input_however_it_is_called(
 ) -> None:
     output = as_output(old)
     for source, target in ((old, output), (output, old)):
-        with pytest.raises(ConfigError, match="is a file to read"):
+        with pytest.raises(ConfigError, match="is an input and cannot be overwritten"):
             check_outputs([target], [source], overwrite)
 
 
 def test_standard_streams_are_files_too(old: Path) -> None:
     with old.open("rb") as file:
-        with pytest.raises(ConfigError, match="is a file to read"):
+        with pytest.raises(ConfigError, match="is an input and cannot be overwritten"):
             check_outputs([old], [file.fileno()], overwrite=True)
         with pytest.raises(ConfigError, match="standard output"):
             check_stream(file.fileno(), [old])
@@ -93,7 +93,7 @@ def test_what_exists_is_replaced_only_where_that_is_said(old: Path) -> None:
 
 def test_two_outputs_that_are_one_file_are_refused(old: Path) -> None:
     # As A.png and a.png are on a file system that ignores case.
-    with pytest.raises(ConfigError, match="are one file"):
+    with pytest.raises(ConfigError, match="are the same file"):
         check_outputs([old, hard_link(old)], overwrite=True)
 
 
@@ -102,7 +102,7 @@ def test_a_place_that_takes_no_file_is_refused_before_any_work(tmp_path: Path, o
     os.mkfifo(tmp_path / "pipe.png")
     for path, words in (
         (tmp_path / "folder.png", "it is a folder"),
-        (tmp_path / "pipe.png", "no regular file"),
+        (tmp_path / "pipe.png", "not a regular file"),
         (old / "x.png", f"{old} is not a folder"),
         (tmp_path / "none" / "x.png", "there is no folder .*none"),
     ):

@@ -37,10 +37,10 @@ CONFIGURATIONS = (
 @pytest.mark.parametrize(
     ("config", "field", "value", "sentence"),
     [
-        (TrainingConfig, "color_space", "foo", "--color-space foo: there are lab, rgb"),
-        (TrainingConfig, "generator", "encoder-unet", "--generator encoder-unet: there are unet"),
-        (TrainingConfig, "norm", "bar", "--norm bar: there are batch, instance"),
-        (TrainingConfig, "encoder", "alexnet", "--encoder alexnet: there are vgg16"),
+        (TrainingConfig, "color_space", "foo", "--color-space foo: choose from lab, rgb"),
+        (TrainingConfig, "generator", "encoder-unet", "--generator encoder-unet: choose from unet"),
+        (TrainingConfig, "norm", "bar", "--norm bar: choose from batch, instance"),
+        (TrainingConfig, "encoder", "alexnet", "--encoder alexnet: choose from vgg16"),
         (TrainingConfig, "lambda_l1", NAN, "--lambda-l1 must be a finite number, not nan"),
         (TrainingConfig, "lambda_l1", INFINITY, "--lambda-l1 must be a finite number, not inf"),
         (TrainingConfig, "lambda_l1", "100", "--lambda-l1 must be a number, not '100'"),
@@ -52,10 +52,10 @@ CONFIGURATIONS = (
         (TrainingConfig, "epochs", -3, "--epochs must be at least 1, not -3"),
         (TrainingConfig, "beta1", 1.0, "--beta1 must be at least 0 and less than 1, not 1.0"),
         (TrainingConfig, "start_from", None, "--start-from must be text, not None"),
-        (SpeedConfig, "precision", "float16", "--precision float16: there are auto, float32"),
-        (SpeedConfig, "compile", True, "--compile True: there are auto, on, off"),
+        (SpeedConfig, "precision", "float16", "--precision float16: choose from auto, float32"),
+        (SpeedConfig, "compile", True, "--compile True: choose from auto, on, off"),
         (SpeedConfig, "photo_memory_gib", INFINITY, "--photo-memory-gib must be a finite"),
-        (RouterConfig, "router", "foo", "--router foo: there are auto, labels, head"),
+        (RouterConfig, "router", "foo", "--router foo: choose from auto, labels, head"),
         (RouterConfig, "unsure_below", NAN, "--unsure-below must be a finite number, not nan"),
         (RouterConfig, "classifier", 16, "--classifier must be text, not 16"),
         (HeadTrainingConfig, "steps", 0, "--steps must be at least 1, not 0"),
@@ -84,8 +84,8 @@ def test_a_value_that_cannot_be_used_is_a_sentence_that_names_the_option(
     ("build", "sentence"),
     [
         (lambda: EncoderUNetConfig(224, 0, "lab", "batch", "vgg16"), "width must be at least 1"),
-        (lambda: EncoderUNetConfig(224, 8, "lab", "bar", "vgg16"), "norm bar: there are batch"),
-        (lambda: HypercolumnConfig(224, 8, "alexnet"), "backbone alexnet: there are vgg16"),
+        (lambda: EncoderUNetConfig(224, 8, "lab", "bar", "vgg16"), "norm bar: choose from batch"),
+        (lambda: HypercolumnConfig(224, 8, "alexnet"), "backbone alexnet: choose from vgg16"),
         (lambda: HeadConfig("vgg16", "", 8, ("a", "b"), NAN), "temperature must be a finite"),
     ],
 )
@@ -153,5 +153,5 @@ def test_a_document_of_an_earlier_version_is_read() -> None:
 def test_one_value_is_checked_without_the_others() -> None:
     assert check_value(TrainingConfig, "size", 96) == 96  # of encoder_unet alone
     assert check_value(TrainingConfig, "lambda_l1", 3) == 3.0
-    with pytest.raises(ConfigError, match="--generator encoder-unet: there are unet"):
+    with pytest.raises(ConfigError, match="--generator encoder-unet: choose from unet"):
         check_value(TrainingConfig, "generator", "encoder-unet")

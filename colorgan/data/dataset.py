@@ -326,10 +326,10 @@ def open_dataset(storage: Storage, name: str) -> Dataset:
     key = f"datasets/{check_name('dataset', name)}/manifest.json"
     if not storage.exists(key):
         names = _dataset_names(storage)
-        there = f"there are {', '.join(names)}" if names else "there is none yet"
+        there = f"there are {', '.join(names)}" if names else "it has no datasets yet"
         raise NotInStorage(
             f"no dataset {name!r} in {storage.uri}: {there} "
-            f"(colorgan stage SOURCE --dataset {name} makes it)"
+            f"(create it with: colorgan stage SOURCE --dataset {name})"
         )
     return Dataset(storage, Manifest.from_json(storage.get(key), key))
 

@@ -71,16 +71,18 @@ class ExaminationConfig(Configuration):
     """How photographs are checked, resized and split."""
 
     size: Count = option(286, "short side of the staged photographs, in pixels")
-    min_side: Count = option(128, "drop photographs whose short side is less, in pixels")
-    max_pixels: Count = option(MAX_PIXELS, "drop photographs of more pixels: decompression bombs")
+    min_side: Count = option(128, "drop photographs with a shorter short side, in pixels")
+    max_pixels: Count = option(
+        MAX_PIXELS, "drop photographs with more pixels, as possible decompression bombs"
+    )
     val_share: Share = option(0.1, "share of the photographs in the split val")
     test_share: Share = option(0.1, "share of the photographs in the split test")
     min_colorfulness: Weight = option(
         0.0,
-        "drop photographs of the training split whose colourfulness (Hasler and Süsstrunk 2003) is "
-        "less; 15 is slightly colourful, 33 moderately, and 0 drops none",
+        "drop training photographs of lower colourfulness (Hasler and Süsstrunk 2003): 15 is "
+        "slightly colourful, 33 moderately; 0 drops none",
     )
-    split_seed: int = option(0, "salt of the split by content; another seed, another split")
+    split_seed: int = option(0, "random seed of the split by content")
 
     def check(self) -> None:
         """Check the shares together; raises ConfigError."""

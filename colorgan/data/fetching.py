@@ -64,15 +64,15 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 class FetchConfig(Configuration):
     """Limits on concurrent downloads, their size, time and retries."""
 
-    connections: Count = option(64, "downloads at once")
-    per_host: Count = option(8, "downloads at once from one host")
+    connections: Count = option(64, "concurrent downloads")
+    per_host: Count = option(8, "concurrent downloads from one host")
     timeout_s: Annotated[float, Field(gt=0)] = option(
-        30.0, "seconds that one attempt may take, headers and body together"
+        30.0, "time limit of one attempt, headers and body together, in seconds"
     )
-    retries: NaturalNumber = option(3, "more attempts after a fault that can pass")
-    max_mib: Count = option(20, "largest file, in MiB")
-    max_redirects: NaturalNumber = option(5, "redirects that are followed")
-    allow_private: bool = option(False, "download from private and loopback addresses, too")
+    retries: NaturalNumber = option(3, "retries after a transient fault")
+    max_mib: Count = option(20, "largest file to download, in MiB")
+    max_redirects: NaturalNumber = option(5, "maximum number of redirects to follow")
+    allow_private: bool = option(False, "also download from private and loopback addresses")
 
     def share(self, workers: int) -> "FetchConfig":
         """The limits of one of several worker processes that keep these limits together.

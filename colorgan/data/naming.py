@@ -34,8 +34,8 @@ def class_key(name: str) -> str:
     key = slug.strip("-_.") or f"class-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     if key in RESERVED_NAMES:
         raise ConfigError(
-            f"{name!r} cannot be a class: its key in storage would be {key!r}, which colorgan "
-            "keeps; use another name"
+            f"{name!r} cannot be a class: its key in storage would be {key!r}, and "
+            "that name is reserved; use another name"
         )
     return key
 

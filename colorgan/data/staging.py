@@ -44,15 +44,15 @@ class StagingConfig(ExaminationConfig):
 
     near_duplicate_bits: Annotated[int, Field(ge=-1, le=LARGEST_DISTANCE)] = option(
         LARGEST_DISTANCE,
-        "drop a photograph whose perceptual hash, of 256 bits, differs from another's in at most "
-        f"so many; {LARGEST_DISTANCE} at most, and -1 drops none",
+        "drop a photograph whose 256-bit perceptual hash differs from another's in at most this "
+        f"many bits: up to {LARGEST_DISTANCE}; -1 drops none",
     )
     hold_out: bool = option(
         False,
-        "of each class of each source that has train without val or test, take --val-share or "
-        "--test-share of train; without it, that is done where no source has the split",
+        "where a source has train but no val or test, take --val-share or --test-share of each "
+        "class's train; without this option, only if no source has the split",
     )
-    shard_mib: Count = option(64, "size that a Parquet shard reaches before the next one, in MiB")
+    shard_mib: Count = option(64, "size of a Parquet shard, in MiB, at which the next one is begun")
 
 
 @dataclass
@@ -232,7 +232,7 @@ def _free_folder(storage: Storage, name: str, replace: bool) -> str:
     folder = f"datasets/{check_name('dataset', name)}"
     if storage.exists(f"{folder}/manifest.json") and not replace:
         raise ColorganError(
-            f"dataset {name!r} exists in {storage.uri}: --replace writes it anew, "
+            f"dataset {name!r} exists in {storage.uri}: replace it with --replace, "
             "or choose another name"
         )
     return folder

@@ -69,7 +69,9 @@ def verify(
     known = {f"{folder}/{shard.key}" for shard in manifest.shards}
     known.update(f"{folder}/{each}" for each in _BESIDE)
     there = storage.list(folder)
-    faults += [Fault(each, "is not of this dataset") for each in there if each not in known]
+    faults += [
+        Fault(each, "does not belong to this dataset") for each in there if each not in known
+    ]
     faults += _damaged(storage, name, manifest.shards, observe)
     return Verdict(
         name,
@@ -147,7 +149,7 @@ def _examine(storage: Storage, key: str, shard: Shard) -> Fault | None:
     except NotInStorage:
         return Fault(key, "is missing")
     except pa.ArrowException:
-        return Fault(key, "is no Parquet file")
+        return Fault(key, "is not a Parquet file")
     except (Corrupt, OSError) as error:
         return Fault(key, f"cannot be read: {error}")
     if rows != shard.rows:

@@ -31,7 +31,7 @@ def default_models(storage: Storage, classes: Sequence[str]) -> tuple[str, ...]:
         models += [GENERAL] if set(classes) <= set(storage.folders("models")) else []
     if not models:
         raise NotInStorage(
-            f"no model in {storage.uri} to evaluate: python jobs/train_all.py makes some"
+            f"no model in {storage.uri} to evaluate: train some with python jobs/train_all.py"
         )
     return tuple(models)
 
@@ -59,7 +59,9 @@ def find_contestants(
     contestants = (*identities, *(_contestant(storage, model, classes) for model in models))
     names = [contestant.name for contestant in contestants]
     if len(set(names)) < len(names):
-        raise ConfigError("two models of one name: NAME=MODEL@VERSION calls one otherwise")
+        raise ConfigError(
+            "two models have the same name: give one a different name with NAME=MODEL@VERSION"
+        )
     return contestants
 
 

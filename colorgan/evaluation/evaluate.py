@@ -315,7 +315,7 @@ def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, b
     if differing:
         raise ConfigError(
             f"report {evaluation.name!r} was started with another {', another '.join(differing)}: "
-            "give the same to go on with it, or another --report"
+            "give the same to continue it, or another --report"
         )
     return Report(storage, before), True
 

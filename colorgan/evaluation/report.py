@@ -297,10 +297,12 @@ def _gaps(
     ]
     photographs = results["photo"].nunique()
     if sets is not None and not report.evaluation.judge:
-        why = "an earlier colorgan began this report; begun anew under another name, it has them"
+        why = "an earlier colorgan began this report; a new report under another name has them"
         gaps.append(("Fréchet distances", why))
     elif sets is not None and photographs < FEWEST_PHOTOGRAPHS:
-        why = f"of {photograph_count(photographs)} they say nothing: it takes {FEWEST_PHOTOGRAPHS}"
+        why = (
+            f"{photograph_count(photographs)} are too few: at least {FEWEST_PHOTOGRAPHS} are needed"
+        )
         gaps.append(("Fréchet distances", why))
     there = results["model"].value_counts()
     for contestant in evaluation.contestants:

@@ -73,7 +73,7 @@ def prepare(data: bytes) -> Prepared:
         if name[:1].isupper() or name in _NEEDED or (is_text and _is_useful(content)):
             parts.append(data[start:end])
     if other:
-        notes.append("its colours are of another space than sRGB (cICP), and are shown unconverted")
+        notes.append("its colours are in another space than sRGB (cICP), and are shown unconverted")
     if name != b"IEND":
         notes.append("the end of the file is missing")
         parts += _end(data[end:])

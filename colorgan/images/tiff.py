@@ -317,12 +317,10 @@ class _Range:
         """Clauses on values that are not finite and on a range that is not fully used."""
         found = []
         if self._not_finite:
-            found.append(
-                f"{self._not_finite:,} samples are no finite number; NaN is shown as black"
-            )
+            found.append(f"{self._not_finite:,} samples are not finite; NaN is shown as black")
         if self.is_open and self.white not in (self._full, 1):
             found.append(
-                f"the samples reach from 0 to {self.white:g} only, which is shown as white"
+                f"the samples range only from 0 to {self.white:g}, which is shown as white"
             )
         return tuple(found)
 

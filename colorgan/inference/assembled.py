@@ -43,8 +43,8 @@ class AssembledColorizer:
         lacking = [name for name in router.classes if name not in colorizers]
         if lacking:
             raise ConfigError(
-                f"the router {router.name} sends to {', '.join(router.classes)}, and there is no "
-                f"model of {', '.join(lacking)}"
+                f"the router {router.name} sends photographs to {', '.join(router.classes)}, but "
+                f"there is no model of {', '.join(lacking)}"
             )
         self.router = router
         self.colorizers = colorizers

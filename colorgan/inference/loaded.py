@@ -64,7 +64,7 @@ class LoadedModels:
             OSError: the file cannot be read.
         """
         if not 0 <= vividness <= VIVID:
-            raise ConfigError(f"vividness {vividness} does not lie between 0 and {VIVID:g}")
+            raise ConfigError(f"vividness {vividness} is not between 0 and {VIVID:g}")
         if isinstance(photograph, np.ndarray):
             return self._color(_pixels(photograph), vividness)
         opened = _open(photograph)
@@ -112,7 +112,7 @@ def _pixels(array: Pixels) -> Pixels:
     whole = array[..., None] if array.ndim == 2 else array
     if array.dtype != np.uint8 or whole.ndim != 3 or whole.shape[2] not in (1, 3) or not array.size:
         raise ConfigError(
-            f"an array of shape {shape} and type {array.dtype} is no photograph: give uint8 of "
+            f"an array of shape {shape} and type {array.dtype} is not a photograph: give uint8 of "
             "shape (height, width, 3) or (height, width)"
         )
     return np.ascontiguousarray(np.broadcast_to(whole, (*whole.shape[:2], 3)))

@@ -28,20 +28,18 @@ class RouterConfig(Configuration):
 
     router: Kind = option(
         AUTO,
-        "labels: the best ImageNet label decides; head: the one of colorgan train-router; auto: "
-        "the one whose classes have models, see choose_router",
+        "labels: the best ImageNet label decides; head: the head trained by colorgan train-router; "
+        "auto: the router whose classes have models",
     )
     classifier: str = option(
-        EMBEDDED, "of the router `labels`: this one, or any of torchvision's, as vgg16"
+        EMBEDDED, "router labels: the classifier, which may be any of torchvision's, such as vgg16"
     )
     weights: str = option("", "a file with the classifier's weights, instead of its own")
     classes: str = option(
-        "", "of the router `labels`: a file with the classes and their labels, as classes.toml"
+        "", "router labels: a file with the classes and their labels, such as classes.toml"
     )
-    head: str = option(
-        "", "of the router `head`: this package, as router@VERSION, instead of the latest"
-    )
-    unsure_below: float = option(0.0, "of the router `head`: the probability to be sure from")
+    head: str = option("", "router head: a package, such as router@VERSION, instead of the latest")
+    unsure_below: float = option(0.0, "router head: below this probability, the class is unsure")
 
     def check(self) -> None:
         """Check the probability, and that all options are for one router; raises ConfigError."""

@@ -19,12 +19,12 @@ class GeneratorConfig(Configuration):
 
     size: int = option(
         256,
-        "side of the square pictures that the networks see, in pixels: a power of two, or of "
-        "encoder_unet a multiple of 32",
+        "side of the networks' square input, in pixels: a power of two, or a multiple of 32 for "
+        "encoder_unet",
     )
     width: Count = option(64, "channels of the generator's first layer (ngf)")
-    color_space: Literal["lab", "rgb"] = option("lab", "what the generator writes")
-    norm: Norm = option("instance", "normalisation; batch uses running statistics in use")
+    color_space: Literal["lab", "rgb"] = option("lab", "color space of the generator's output")
+    norm: Norm = option("instance", "normalisation; batch uses running statistics at inference")
 
     def check(self) -> None:
         """Check the size; raises ConfigError."""
@@ -65,7 +65,7 @@ class EncoderUNetConfig(Configuration):
     def check(self) -> None:
         """Check the size; raises ConfigError."""
         if self.size < 64 or self.size % 32:
-            raise ConfigError(f"--size {self.size} is not a multiple of 32 from 64 on")
+            raise ConfigError(f"--size {self.size} is not a multiple of 32 of at least 64")
 
     @property
     def color_channels(self) -> int:

@@ -79,7 +79,7 @@ _BACKBONES = {
 def find_backbone(name: str) -> Backbone:
     """Find a backbone by its name; raises ConfigError if there is none."""
     if name not in BACKBONES:
-        raise ConfigError(f"no features of {name!r}: there are those of {', '.join(BACKBONES)}")
+        raise ConfigError(f"no backbone {name!r}: choose from {', '.join(BACKBONES)}")
     return _BACKBONES[name]
 
 

@@ -227,8 +227,8 @@ def load_classifier(
 
     if name not in torchvision_models.list_models(module=torchvision_models):
         raise ConfigError(
-            f"no classifier {name!r}: there are {EMBEDDED} and torchvision's, as vgg16, alexnet, "
-            "resnet50 and convnext_tiny"
+            f"no classifier {name!r}: choose {EMBEDDED} or one of torchvision's, such as vgg16, "
+            "alexnet, resnet50 and convnext_tiny"
         )
     choices: Any = torchvision_models.get_model_weights(name)
     chosen = choices.DEFAULT
@@ -300,7 +300,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         reason = " ".join(str(error).split())[:120]
         raise Corrupt(f"{path} cannot be read as weights; is it cut short? ({reason})") from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise Corrupt(f"{path} is no state dict: it must map names to tensors")
+        raise Corrupt(f"{path} is not a state dict: it must map names to tensors")
     return state
 
 
@@ -317,7 +317,7 @@ def _fill(network: nn.Module, state: dict[str, Tensor], name: str, path: Path) -
     if wrong:
         raise Corrupt(
             f"{path} does not hold the weights of {name}: {len(wrong)} of {len(expected)} tensors "
-            f"are missing or of another shape, as {min(wrong)}"
+            f"are missing or of another shape, such as {min(wrong)}"
         )
     network.load_state_dict(state, assign=True)
     network.float()

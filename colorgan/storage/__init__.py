@@ -38,6 +38,6 @@ def open_storage(uri: str | None = None) -> Storage:
         return LocalStorage(Path(url2pathname(rest)))
     # The address itself is not repeated: it may carry a password.
     raise ConfigError(
-        f"a storage cannot be a {scheme}:// address of this kind: "
+        f"unsupported storage address {scheme}://…: "
         "give s3://bucket/prefix, file:///folder or a local path"
     )

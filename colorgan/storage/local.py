@@ -38,7 +38,7 @@ class LocalStorage(Storage):
         self.uri = str(root)
         with self._plainly("open"):
             if root.exists() and not root.is_dir():
-                raise ConfigError(f"the storage {root} is a file: name a folder")
+                raise ConfigError(f"the storage {root} is a file: give a folder")
 
     def put(self, key: str, data: bytes) -> None:
         path = self._path(key)

@@ -108,7 +108,9 @@ class S3Storage(Storage):
             time.sleep(max(_SETTLING_S, 2 * (time.monotonic() - began)))
             with suppress(NotInStorage):
                 return self._head(key)["ETag"] == answer["ETag"] or self.get(key) == data
-        raise StorageUnavailable(f"cannot {doing} {self.uri}: others write and delete it")
+        raise StorageUnavailable(
+            f"cannot {doing} {self.uri}: other processes keep writing and deleting it; try again"
+        )
 
     def _write_if_absent(self, name: str, data: bytes) -> dict[str, Any] | None:
         """The server's answer; None if an object exists, or may exist, in the meantime."""

@@ -77,8 +77,8 @@ def _choose_models(report: Report, models: Sequence[str]) -> tuple[str, ...]:
         models = [model for model in MODELS if model in there]
         if len(models) < 2:
             raise ConfigError(
-                f"report {name} has fewer than two of {', '.join(MODELS)}: name what to compare "
-                f"as --models, of {', '.join(there)}"
+                f"report {name} has fewer than two of {', '.join(MODELS)}: choose "
+                f"what to compare with --models, from {', '.join(there)}"
             )
     unknown = [model for model in models if model not in there]
     if unknown:
@@ -86,7 +86,7 @@ def _choose_models(report: Report, models: Sequence[str]) -> tuple[str, ...]:
             f"report {name} does not compare {', '.join(unknown)}: it has {', '.join(there)}"
         )
     if not 2 <= len(set(models)) == len(models) <= MAX_MODELS:
-        raise ConfigError(f"--models wants from two to {MAX_MODELS} models, each of them once")
+        raise ConfigError(f"--models needs two to {MAX_MODELS} models, each of them once")
     return tuple(models)
 
 
@@ -110,8 +110,8 @@ def _choose(
     scarce = min(classes, key=lambda label: len(there[label]))
     if len(there[scarce]) < each or len(ample) < more:
         raise ConfigError(
-            f"{questions} questions want {each + (len(ample) < more)} photographs of {scarce}, and "
-            f"the report has {len(there[scarce])} that are not left out: ask for fewer --questions"
+            f"{questions} questions need {each + (len(ample) < more)} photographs of {scarce}, but "
+            f"the report has only {len(there[scarce])} to choose from: lower --questions"
         )
     with_more = rng.sample(ample, more)
     chosen = [

@@ -84,7 +84,7 @@ def open_survey(storage: Storage, name: str) -> Survey:
         return Survey.from_json(storage.get(key), key)
     except NotInStorage:
         raise NotInStorage(
-            f"no survey {name!r} in {storage.uri}: colorgan survey list shows those that there are"
+            f"no survey {name!r} in {storage.uri}: list the existing ones with colorgan survey list"
         ) from None
 
 

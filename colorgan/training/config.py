@@ -43,53 +43,54 @@ class TrainingConfig(GeneratorConfig):
 
     phases: str = option(
         "adversarial",
-        "what is learned one after the other, with relative lengths, as "
-        "regression:12+critic:1+adversarial:6: the generator by L1 alone, the discriminators "
-        "alone, both against each other; or perceptual, the generator by L1 and the perceptual "
-        "term",
+        "training phases in order, with relative lengths, such as "
+        "regression:12+critic:1+adversarial:6: regression trains the generator with L1, "
+        "perceptual with L1 and the perceptual term, critic trains the discriminators, and "
+        "adversarial both",
     )
     generator: Literal["unet", "encoder_unet"] = option(
-        "unet", "the paper's U-Net, or one whose encoder is a classifier that knows ImageNet"
+        "unet", "the paper's U-Net, or one whose encoder is an ImageNet classifier"
     )
-    encoder: BackboneName = option(EMBEDDED, "that classifier")
-    attention: Literal["on", "off"] = option(
-        "off", "self-attention in the decoder of encoder_unet: each place sees all others"
-    )
+    encoder: BackboneName = option(EMBEDDED, "the classifier that is the encoder of encoder_unet")
+    attention: Literal["on", "off"] = option("off", "self-attention in the decoder of encoder_unet")
     discriminators: str = option(
         "patches",
-        "one or more, joined by +, each with a weight or 1, as features:2+semantic: patches of the "
-        "picture (pix2pix's PatchGAN), features of the colored picture that frozen classifiers "
-        "see, or the colors beside what the encoder sees in the gray picture (semantic)",
+        "one or more, joined by +, each with an optional weight, such as features:2+semantic: "
+        "patches judges patches of the picture (pix2pix's PatchGAN), features judges frozen "
+        "classifiers' features of it, and semantic its colors with the encoder's features of the "
+        "gray picture",
     )
     discriminator_width: Count = option(64, "channels of a discriminator's first layer (ndf)")
     epochs: Count = option(200, "passes over the training photographs")
-    batch_size: Count = option(5, "photographs a step")
+    batch_size: Count = option(5, "photographs per step")
     photographs: NaturalNumber = option(
         0, "maximum number of training photographs, balanced across classes; 0 means all"
     )
     balance: Balance = option(
         "none",
-        "what has an equal expected share of an epoch, whose photographs are then drawn with "
-        "replacement: the classes, or the classes and in each of them its sources",
+        "draw an epoch's photographs with replacement, so that the classes, or the classes and "
+        "each class's sources, have equal expected shares",
     )
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = option(2e-4, "of Adam, for all networks")
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = option(
+        2e-4, "learning rate of Adam, for all networks"
+    )
     encoder_rate: Share = option(
-        1.0, "share of the learning rate that a pretrained encoder has; with 0 it stays as it is"
+        1.0, "learning rate of a pretrained encoder, as a share of --learning-rate; 0 freezes it"
     )
     adversarial_rate: Share = option(
-        1.0, "share of the learning rate that the generator has in adversarial phases"
+        1.0, "learning rate of the generator in adversarial phases, as a share of --learning-rate"
     )
     discriminator_rate: Rate = option(
         1.0, "learning rate of the discriminators, as a multiple of --learning-rate"
     )
     decay_share: Share = option(
         0.0,
-        "share of each phase's steps, the last ones, over which its learning rate falls to zero",
+        "final share of each phase's steps, over which its learning rate falls to zero",
     )
     average: Decay = option(
         0.0,
-        "decay, a step, of a running average of the generator's weights, which is kept in their "
-        "place, as 0.999; 0 is none",
+        "decay per step, such as 0.999, of a running average of the generator's weights, which is "
+        "kept in their place; 0 keeps the weights",
     )
     beta1: Decay = option(0.5, "Adam's first-moment decay")
     lambda_l1: Weight = option(100.0, "weight of the L1 term in the generator's loss")
@@ -98,13 +99,13 @@ class TrainingConfig(GeneratorConfig):
     )
     lambda_coherence: Weight = option(
         0.0,
-        "weight of the color differences between places of a colored picture that its photograph "
-        "has not, in the generator's loss in adversarial phases",
+        "weight of the coherence term in the generator's loss in adversarial phases: color "
+        "differences between places of a colored picture that its photograph does not have",
     )
     perceptual: str = option(
         "",
         "the classifiers whose features the perceptual term and the discriminator `features` use, "
-        "joined by +, as efficientnet_lite0+efficientnet_lite1; the encoder's if empty",
+        "joined by +, such as efficientnet_lite0+efficientnet_lite1; empty means the encoder",
     )
     lambda_adversary: Weight = option(
         1.0, "weight of the adversary in the generator's loss, beside each discriminator's own"
@@ -115,27 +116,30 @@ class TrainingConfig(GeneratorConfig):
     )
     interpolation: Share = option(
         1.0,
-        "weight of the generator as it is, in the mean with what it was before its adversary, that "
-        "is measured and published; below 1, fewer mistakes and fewer colours",
+        "weight of the trained generator in its mean with the generator before adversarial "
+        "training, which is measured and published; below 1, fewer mistakes and fewer colours",
     )
     publish: Literal["last", "nearest"] = option(
         "last",
-        "the state that is published: the last one, or that of the epoch, of those that end in an "
-        "adversarial phase, with the lowest Fréchet distance on the validation photographs",
+        "the state to publish: the last one, or the one with the lowest Fréchet distance on the "
+        "validation photographs, among the epochs that end in an adversarial phase",
     )
     colorfulness: Share = option(
         0.0,
-        "raise the chroma of what is published until the validation photographs are this share as "
-        "colourful as they were, or their L1 has grown by a twentieth; 0 leaves it as learned",
+        "raise the chroma of the published model until the coloured validation photographs reach "
+        "this share of the originals' colourfulness, or their L1 has grown by a twentieth; 0 "
+        "leaves it as learned",
     )
-    backbone: BackboneName = option("vgg16", "classifier below hypercolumn and a trained router")
+    backbone: BackboneName = option(
+        "vgg16", "classifier whose features hypercolumn and a trained router use"
+    )
     start_from: str = option(
         "",
-        "a model of the same run, a package as general@VERSION, or `embedded`, the model of this "
-        "class, or else the general one, that comes with colorgan: whose generator's weights to "
-        "begin with",
+        "the model whose generator's weights to begin with: a model of the same run, a package "
+        "such as general@VERSION, or `embedded`, colorgan's own model of this class, or else its "
+        "general one",
     )
-    seed: NaturalNumber = option(0, "of the weights, the order, the crops and the dropout")
+    seed: NaturalNumber = option(0, "random seed of weights, order, crops and dropout")
 
     def check(self) -> None:
         """Check what the fields' types cannot express; raises ConfigError."""
@@ -238,16 +242,16 @@ class SpeedConfig(Configuration):
 
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto",
-        "of the networks' arithmetic; auto is bfloat16 where the device has it",
+        "precision of the networks' arithmetic; auto is bfloat16 where the device supports it",
     )
     channels_last: Choice = option(
         "auto",
-        "memory layout of the networks; auto is on for a GPU, and with features that are kept",
+        "channels-last memory layout of the networks; auto is on for a GPU and for kept features",
     )
     keep_features: Choice = option(
         "auto",
-        "on a CPU, compute the features of an encoder that does not learn once, and keep them in "
-        "the cache; auto is on",
+        "on a CPU, compute the features of a frozen encoder once, and keep them in the cache; auto "
+        "is on",
     )
     fused_adam: Choice = option("auto", "Adam's fused kernel; auto is on")
     compile: Choice = option("auto", "torch.compile; auto is off")
@@ -260,8 +264,8 @@ class SpeedConfig(Configuration):
 
     gpu_photo_share: Share = option(
         0.3,
-        "photographs stay on the GPU, and are cropped there, where they take at most this share of "
-        "its free memory; others come batch by batch",
+        "keep photographs on the GPU, and crop them there, if they take at most this share of its "
+        "free memory; otherwise transfer them batch by batch",
     )
 
     def bfloat16_on(self, device: torch.device) -> bool:

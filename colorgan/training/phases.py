@@ -69,7 +69,9 @@ def parse_terms(option: str, text: str, names: Sequence[str]) -> list[tuple[str,
     for term in text.split("+"):
         name, _, said = term.partition(":")
         if name not in names:
-            raise ConfigError(f"{option} {text!r}: no {name!r}, there are {', '.join(names)}")
+            raise ConfigError(
+                f"{option} {text!r}: {name!r} is unknown; choose from {', '.join(names)}"
+            )
         try:
             number = float(said or "1")
         except ValueError:

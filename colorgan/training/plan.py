@@ -226,7 +226,7 @@ def trained_first(base: str, start: str) -> str:
     """
     return (
         f"{base} is trained first, since {start} from it in this preset; --start-from "
-        f"{base}@VERSION starts from a package instead, --start-from '' from nothing"
+        f"{base}@VERSION starts from a package instead, --start-from '' from scratch"
     )
 
 

@@ -110,5 +110,5 @@ DEFAULT_PRESET = "best"
 def find_preset(name: str) -> Preset:
     """A preset by its name; raises ConfigError."""
     if name not in PRESETS:
-        raise ConfigError(f"no preset {name!r}: there are {', '.join(PRESETS)}")
+        raise ConfigError(f"no preset {name!r}: choose from {', '.join(PRESETS)}")
     return PRESETS[name]

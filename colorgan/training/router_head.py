@@ -34,13 +34,13 @@ class HeadTrainingConfig(Configuration):
     penalties: str = option(
         "1e-4,1e-3,1e-2,1e-1", "weights of the L2 penalty to try; the validation split chooses"
     )
-    steps: Count = option(200, "at most so many steps of L-BFGS for each")
+    steps: Count = option(200, "maximum number of L-BFGS steps per penalty")
 
     def check(self) -> None:
         """Check the penalties; raises ConfigError."""
         values = self.penalty_values
         if not values or not all(math.isfinite(value) and value >= 0 for value in values):
-            raise ConfigError(f"--penalties {self.penalties} are not numbers with commas between")
+            raise ConfigError(f"--penalties {self.penalties} are not numbers separated by commas")
 
     @property
     def penalty_values(self) -> tuple[float, ...]:

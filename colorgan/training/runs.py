@@ -170,7 +170,7 @@ def goes_on(
     if differences:
         raise ConfigError(
             f"run {run!r} was started with other options ({'; '.join(differences)}): "
-            "give the same ones to go on with it, or another --run"
+            "give the same ones to continue it, or another --run"
         )
     return True
 
@@ -226,7 +226,8 @@ def find_base(storage: Storage, run: str, reference: str) -> ModelCard:
         if not (result and result.package):
             raise ConfigError(
                 f"--start-from {reference}: run {run!r} has not trained it; train {reference} with "
-                f"the same --run first, or give a package, as {reference}@VERSION, or '' for none"
+                f"the same --run first, or give a package, such as {reference}@VERSION, or "
+                "'' for none"
             )
         reference = result.package
     return find(with_embedded(storage), reference)

@@ -127,7 +127,7 @@ def test_what_is_missing_and_what_does_not_belong_is_named(
     pets.storage.delete(SHARD)
     pets.storage.put("datasets/pets/cats/train-00009.parquet", b"of the dataset before")
     assert faults(pets.storage, capsys) == [
-        ("datasets/pets/cats/train-00009.parquet", "is not of this dataset"),
+        ("datasets/pets/cats/train-00009.parquet", "does not belong to this dataset"),
         (SHARD, "is missing"),
     ]
 

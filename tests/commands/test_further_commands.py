@@ -71,7 +71,7 @@ def test_what_is_no_command_is_said_in_one_sentence(installed: dict[str, str], n
     done = run(installed, name)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"error: no command '{name}': choose of stage, ")
+    assert line.startswith(f"error: unknown command '{name}': choose from stage, ")
     assert "pip install -e ." in line
 
 

@@ -69,7 +69,7 @@ def test_an_original_is_never_written_over(
     # There is no model: it is decided before one would be looked for.
     assert colorize(str(tmp_path / "none"), "old.png", "-o", output, *overwrite) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert ".png is a file to read" in line
+    assert ".png is an input" in line
     assert Path("old.png").read_bytes() == original
     assert names() == ["hard.png", "old.png", "soft.png"]
 
@@ -82,7 +82,7 @@ def test_one_photograph_s_colouring_is_not_written_over_another_photograph(
     (tmp_path / "b.jpg").symlink_to(other)
     photographs = (one, tmp_path / "b.jpg")
     assert colorize("none", *photographs, "-o", tmp_path, "--overwrite") == 2
-    assert f"{other} is a file to read" in capsys.readouterr().err
+    assert f"{other} is an input" in capsys.readouterr().err
     assert other.read_bytes() == original
 
 
@@ -195,7 +195,7 @@ def test_a_photograph_goes_through_standard_input_and_output(animals: str, tmp_p
         target = str(tmp_path / "photo.png")
         arguments = ("colorize", "-", "-o", target, "--overwrite", "--model", "animals")
         process = in_a_process(animals, *arguments, stdin=file)
-        assert b"is a file to read" in process.communicate()[1]
+        assert b"is an input" in process.communicate()[1]
     assert (tmp_path / "photo.png").read_bytes() == data
 
 

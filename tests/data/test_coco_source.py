@@ -199,8 +199,8 @@ def test_annotations_may_begin_with_a_byte_order_mark(encoding: str, tmp_path: P
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (json.dumps(DOCUMENT)[:-100], "is not whole, or no JSON"),
-        ("", "is not whole, or no JSON"),
+        (json.dumps(DOCUMENT)[:-100], "is incomplete or not JSON"),
+        ("", "is incomplete or not JSON"),
         ("PK\x03\x04", "is a zip archive: unpack it"),
         ("{}", "it has no images"),
         ("[]", "it has no images"),

@@ -60,7 +60,7 @@ def test_a_manifest_is_read_as_it_was_written(scenes: Dataset) -> None:
 
 
 def test_an_unknown_dataset_is_answered_with_those_there_are(storage: Storage, pets: Path) -> None:
-    with pytest.raises(NotInStorage, match=r"no dataset 'pats' in .*there is none yet"):
+    with pytest.raises(NotInStorage, match=r"no dataset 'pats' in .*it has no datasets yet"):
         open_dataset(storage, "pats")
     for name in ("pets", "beasts"):
         stage(FolderSource(pets), storage, name, SMALL)

@@ -22,7 +22,7 @@ def test_a_folder_without_classes(tmp_path: Path, inside: tuple[str, ...]) -> No
     save(pixels(0), tmp_path / "in" / "photo.png")
     for name in inside:
         (tmp_path / "in" / name).mkdir()
-    with pytest.raises(ConfigError, match="holds no folder a class"):
+    with pytest.raises(ConfigError, match="has no folder per class"):
         FolderSource(tmp_path / "in")
 
 
@@ -31,7 +31,7 @@ def test_a_folder_without_classes(tmp_path: Path, inside: tuple[str, ...]) -> No
 def test_classes_whose_names_cannot_be_used(tmp_path: Path, parent: str, name: str) -> None:
     photographs(tmp_path / "in" / parent / "cats", 1)
     photographs(tmp_path / "in" / parent / name, 1, first=1)
-    with pytest.raises(ConfigError, match=r"colorgan keeps"):
+    with pytest.raises(ConfigError, match=r"name is reserved"):
         FolderSource(tmp_path / "in")
 
 

@@ -106,9 +106,15 @@ def test_folders_are_classes_and_splits(
             ["data/train/a/1.jpg", "data/test/a/1.jpg"],
             "one folder, data, .* give folder:.*/in/data",
         ),
-        (["train/1.jpg", "test/2.jpg"], r"no folder a class: .*/in/test/CLASS \(there are 2 outs"),
-        (["1.jpg", "2.txt"], r"no folder a class: .*/in/CLASS \(there are 1 outside of any\)"),
-        (["__MACOSX/a/1.jpg", ".git/b/2.jpg", "@eaDir/c/3.jpg"], "no folder a class"),
+        (
+            ["train/1.jpg", "test/2.jpg"],
+            r"no folder per class: .*/in/test/CLASS \(photographs outside of .*: 2\)",
+        ),
+        (
+            ["1.jpg", "2.txt"],
+            r"no folder per class: .*/in/CLASS \(photographs outside of .*: 1\)",
+        ),
+        (["__MACOSX/a/1.jpg", ".git/b/2.jpg", "@eaDir/c/3.jpg"], "no folder per class"),
         (
             ["Big Cats/1.jpg", "big cats/2.jpg"],
             "'Big Cats' and 'big cats' would both be 'big-cats'",
@@ -129,10 +135,10 @@ def test_a_tree_that_may_mean_two_things_is_one_sentence(
     [
         (
             ["Pets/Cat/1.jpg", "Pets/Dog/2.jpg"],
-            "Pets is taken for the one .* give folder:.*/in/Pets",
+            "Pets is taken as the only class.* give folder:.*/in/Pets",
         ),
-        (["car/1.jpg", "train/2.jpg"], "/in/train holds no folder, so it is taken for a class"),
-        (["train/a/1.jpg", "test/2.jpg"], "/in/test holds no folder a class"),
+        (["car/1.jpg", "train/2.jpg"], "/in/train holds no folder, so it is taken as a class"),
+        (["train/a/1.jpg", "test/2.jpg"], "/in/test has no folder per class"),
     ],
 )
 def test_what_may_not_be_as_it_is_meant_is_said(

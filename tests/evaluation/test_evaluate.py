@@ -249,7 +249,9 @@ def test_the_semantic_score_by_hand() -> None:
 
 def test_what_can_be_compared_is_found(scenes: Dataset) -> None:
     storage, classes = scenes.storage, scenes.manifest.classes
-    with pytest.raises(NotInStorage, match=r"no model in .* to evaluate: python jobs/train_all"):
+    with pytest.raises(
+        NotInStorage, match=r"no model in .* to evaluate: train some with python jobs/train_all"
+    ):
         default_models(storage, classes)
     publish_untrained(storage, "general")
     assert default_models(storage, classes) == ("general",)
@@ -258,7 +260,7 @@ def test_what_can_be_compared_is_found(scenes: Dataset) -> None:
     for name in classes:
         publish_untrained(storage, name)
     assert default_models(storage, classes) == ("assembled", "general")
-    with pytest.raises(ConfigError, match="two models of one name"):
+    with pytest.raises(ConfigError, match="two models have the same name"):
         find_contestants(storage, ["general", "general"], classes)
 
 

@@ -94,7 +94,7 @@ def test_one_sample_that_is_no_number_leaves_the_others(odd: float) -> None:
     photograph = decode(one(stored))
     assert photograph.rgb[0, 0, 0] == (255 if odd > 0 else 0)
     assert close(levels(one(stored)))
-    assert "no finite number" in photograph.notes[0]
+    assert "not finite" in photograph.notes[0]
 
 
 def test_highlights_above_white_do_not_darken_the_rest() -> None:

@@ -164,7 +164,11 @@ def test_the_default_preset_is_swept_from_the_general_model_that_it_names(
     [
         (["--eval-every", "0"], 2, "--eval-every must be at least 1"),
         (["--grid", "size=33"], 2, "size"),
-        (["--grid", "generator=unet,encoder-unet"], 2, "--generator encoder-unet: there are unet"),
+        (
+            ["--grid", "generator=unet,encoder-unet"],
+            2,
+            "--generator encoder-unet: choose from unet",
+        ),
         (
             ["--preset", "best", "--model", "animals", "--grid", "width=8,16"],
             2,

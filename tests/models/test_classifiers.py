@@ -138,14 +138,14 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save([1, 2], path)
-    with pytest.raises(Corrupt, match="no state dict"):
+    with pytest.raises(Corrupt, match="not a state dict"):
         load_classifier("alexnet", path)
     with pytest.raises(ConfigError, match="there is no file"):
         load_classifier("alexnet", tmp_path / "nowhere.pth")
 
 
 def test_an_unknown_classifier_is_answered_with_what_there_is() -> None:
-    with pytest.raises(ConfigError, match="no classifier 'vgg99': there are efficientnet_lite0"):
+    with pytest.raises(ConfigError, match="no classifier 'vgg99': choose efficientnet_lite0"):
         load_classifier("vgg99")
 
 

@@ -140,9 +140,9 @@ def test_a_size_that_cannot_be_halved_so_often_is_refused(size: int) -> None:
 
 
 def test_an_encoder_that_is_none_is_named() -> None:
-    with pytest.raises(ConfigError, match="encoder resnet18: there are vgg16"):
+    with pytest.raises(ConfigError, match="encoder resnet18: choose from vgg16"):
         TrainingConfig(lambda_perceptual=1.0, encoder="resnet18")
-    with pytest.raises(ConfigError, match="encoder resnet18: there are vgg16"):
+    with pytest.raises(ConfigError, match="encoder resnet18: choose from vgg16"):
         TrainingConfig(generator="encoder_unet", encoder="resnet18")
 
 

@@ -127,5 +127,5 @@ def test_the_photographs_own_luma_stays() -> None:
 
 
 def test_a_backbone_that_is_not_there_is_named() -> None:
-    with pytest.raises(ConfigError, match="backbone resnet18: there are vgg16"):
+    with pytest.raises(ConfigError, match="backbone resnet18: choose from vgg16"):
         TrainingConfig(backbone="resnet18")

@@ -347,7 +347,7 @@ def test_a_path_bytes_a_picture_and_an_array_have_the_same_colours(
 def test_what_cannot_be_coloured_is_said(storage: Storage, embedded: Storage, photo: Path) -> None:
     color = colorgan.load(storage.uri, models="general", device="cpu")
     for wrong in (np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros(4, np.uint8)):
-        with pytest.raises(ConfigError, match="is no photograph: give uint8"):
+        with pytest.raises(ConfigError, match="is not a photograph: give uint8"):
             color(wrong)
     with pytest.raises(ConfigError, match="vividness"):
         color(photo, vividness=3)

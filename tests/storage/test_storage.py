@@ -284,5 +284,5 @@ def test_pyarrow_finds_what_is_stored(storage: Storage) -> None:
 
 
 def test_a_file_is_no_storage(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is a file: name a folder"):
+    with pytest.raises(ConfigError, match="is a file: give a folder"):
         open_storage(str(written(tmp_path, b"")))

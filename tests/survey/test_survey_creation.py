@@ -41,7 +41,9 @@ def test_what_is_left_out_is_not_asked(report: Report) -> None:
     assert not photos & {"an0000", "an0001", "pe0000", "pe0001"}
     assert len(photos) == 19, "the class that has most gives one more"
     assert survey.models == ("original", "assembled")
-    with pytest.raises(ConfigError, match="want 7 photographs of animals, and the report has 6 "):
+    with pytest.raises(
+        ConfigError, match="need 7 photographs of animals, but the report has only 6 "
+    ):
         create_survey(report, 20, left_out=left_out)
 
 

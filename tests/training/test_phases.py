@@ -70,15 +70,27 @@ def test_phases_are_read_with_shares_that_add_up_to_1(text: str, phases: tuple[P
 @pytest.mark.parametrize(
     ("field", "text", "message"),
     [
-        ("phases", "", "--phases '': no '', there are regression, perceptual, critic, adversarial"),
-        ("phases", "gan", "no 'gan', there are regression, perceptual, critic, adversarial"),
+        (
+            "phases",
+            "",
+            "--phases '': '' is unknown; choose from regression, perceptual, critic, adversarial",
+        ),
+        (
+            "phases",
+            "gan",
+            "'gan' is unknown; choose from regression, perceptual, critic, adversarial",
+        ),
         ("phases", "regression:0+critic", "the number of regression must be more than 0"),
         ("phases", "regression:x", "the number of regression must be more than 0"),
         ("phases", "regression:inf", "the number of regression must be more than 0"),
-        ("discriminators", "pixels", "no 'pixels', there are patches, features, semantic"),
+        (
+            "discriminators",
+            "pixels",
+            "'pixels' is unknown; choose from patches, features, semantic",
+        ),
         ("discriminators", "patches+patches:2", "names one twice"),
         ("discriminators", "semantic", "needs --generator encoder_unet"),
-        ("perceptual", "resnet18", "no 'resnet18', there are vgg16, efficientnet_lite0"),
+        ("perceptual", "resnet18", "'resnet18' is unknown; choose from vgg16, efficientnet_lite0"),
     ],
 )
 def test_what_cannot_be_read_is_named(field: str, text: str, message: str) -> None:

@@ -49,7 +49,7 @@ def test_what_others_start_from_starts_from_nothing() -> None:
 
 
 def test_a_preset_that_is_none_is_named() -> None:
-    with pytest.raises(ConfigError, match="no preset 'beast': there are report, best, small"):
+    with pytest.raises(ConfigError, match="no preset 'beast': choose from report, best, small"):
         find_preset("beast")
 
 

@@ -304,5 +304,5 @@ def test_a_training_draws_by_the_balance_that_its_configuration_names(scenes: Da
     assert bank.weights is not None
     assert val.weights is None
     assert load_banks(scenes, "general", SMALL)[0].weights is None
-    with pytest.raises(ConfigError, match="--balance all: there are none, classes, sources"):
+    with pytest.raises(ConfigError, match="--balance all: choose from none, classes, sources"):
         dataclasses.replace(SMALL, balance="all")

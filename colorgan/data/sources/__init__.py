@@ -49,24 +49,26 @@ class SourceConfig(Configuration):
 
     per_class: NaturalNumber = option(
         0,
-        "photographs a class, drawn at random and evenly of several sources; 0 takes all, and 120 "
-        "scenes",
+        "photographs per class, drawn at random and evenly from all sources; 0 takes all, and 120 "
+        "of scenes",
     )
-    seed: NaturalNumber = option(0, "of the scenes, or of the random order of everything else")
+    seed: NaturalNumber = option(
+        0, "random seed of the scenes, and of the order of other sources' photographs"
+    )
     urls_template: str = option(
         "",
-        "imagenet: path or address of the lists of addresses, with {wnid} for the synset; without "
-        "it, of one list as fall11_urls.txt",
+        "imagenet: path or address of the address lists, with {wnid} for the synset; or, without "
+        "{wnid}, of a single list such as fall11_urls.txt",
     )
     archives: str = option(
         "", "imagenet: path or address of the synsets' tar archives, with {wnid} for the synset"
     )
     is_a: str = option(
-        "", "imagenet: WordNet's file wordnet.is_a.txt; a synset then stands for all of its kind"
+        "", "imagenet: WordNet's file wordnet.is_a.txt; a synset then includes its descendants"
     )
-    min_area: Share = option(0.05, "coco: least share of a picture that its class's objects fill")
+    min_area: Share = option(0.05, "coco: minimum share of a picture that its class's objects fill")
     max_others: Share = option(
-        0.2, "coco: most that other classes' objects may fill, as a share of what its own do"
+        0.2, "coco: maximum area of other classes' objects, as a share of that of its own"
     )
 
 
@@ -146,7 +148,7 @@ def _no_source(spec: str) -> str:
     shown = readable(without_secrets(spec))
     path = expand(spec)
     if is_archive(path):
-        return f"no source {shown!r}: unpack it, and give folder:PATH of what comes of it"
+        return f"no source {shown!r}: unpack it, and give the unpacked folder as folder:PATH"
     if spec and (is_folder(path) or is_file(path)):
         return (
             f"no source {shown!r}: did you mean {'folder' if is_folder(path) else 'urls'}:{shown}?"

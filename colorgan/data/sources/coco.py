@@ -74,7 +74,7 @@ class CocoSource:
             annotations, folder = spec, ""
         if not classes:
             raise ConfigError(
-                "the classes' file has no table [coco]: say there which supercategories each has"
+                "the classes' file has no table [coco]: list each class's supercategories there"
             )
         self._folder = check_folder(folder) if folder else None
         self.seed = seed
@@ -181,7 +181,7 @@ def _read(file: ListFile) -> _Content:
                 content.add(name, item)
     except ijson.JSONError:
         # The message of ijson quotes the file.
-        raise ConfigError(f"{file.name} is not whole, or no JSON") from None
+        raise ConfigError(f"{file.name} is incomplete or not JSON") from None
     except KeyError as error:
         raise ConfigError(f"{file.name} is not of COCO's form: something has no {error}") from None
     except (TypeError, ValueError):

@@ -181,7 +181,7 @@ def _unpacked(file: ListFile) -> ListFile:
         head = data.read(max(map(len, _PACKED)))
     for mark, kind in _PACKED.items():
         if head.startswith(mark):
-            raise ConfigError(f"{file.name} is {kind}: unpack it, and give what is in it")
+            raise ConfigError(f"{file.name} is {kind}: unpack it, and give its content")
     return file
 
 
@@ -228,7 +228,7 @@ def check_folder(place: str | Path) -> Path:
     except (OSError, ValueError):  # it does not exist, or the name is invalid
         pass
     if is_archive(path):
-        hint = ": it is an archive; unpack it, and give the folder that comes of it"
+        hint = ": it is an archive; unpack it, and give the unpacked folder"
     raise ConfigError(f"{readable(place)} is not a folder{hint}")
 
 

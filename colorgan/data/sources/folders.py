@@ -96,7 +96,7 @@ def _identities(folder: Path) -> set[tuple[int, int]]:
 
 def _unreadable(folder: Path, error: OSError) -> ConfigError:
     return ConfigError(
-        f"{readable(folder)} cannot be read ({error.strerror}): let yourself read it, or move it "
+        f"{readable(folder)} cannot be read ({error.strerror}): change its permissions, or move it "
         "away"
     )
 
@@ -141,21 +141,20 @@ def read_layout(root: Path) -> Layout:
     if classes and any(below[child] or split_named(child.name) != "train" for child in named):
         raise ConfigError(
             f"{readable(root)} holds splits ({_listed(named)}) and classes ({_listed(classes)}) "
-            "side by side: move the classes into the splits, or rename what is no split"
+            "side by side: move the classes into the splits, or rename those that are not splits"
         )
     if classes:
         return _by_class(root, children, below)
     if not any(below.values()):
         count = _pictures([root, *named])
         raise ConfigError(
-            f"{readable(root)} holds no folder a class: put the photographs of each class into "
+            f"{readable(root)} has no folder per class: put the photographs of each class into "
             f"{readable(root / named[0].name if named else root)}/CLASS"
-            + (f" (there are {count} outside of any)" if count else "")
+            + (f" (photographs outside of any class folder: {count})" if count else "")
         )
     found = [(each.name, split_named(child.name), each) for child in named for each in below[child]]
     notes = [
-        f"{readable(child)} holds no folder a class, so nobody knows the classes of its "
-        "photographs."
+        f"{readable(child)} has no folder per class, so the classes of its photographs are unknown."
         for child in named
         if not below[child] and _pictures([child])
     ]
@@ -184,15 +183,15 @@ def _by_class(root: Path, children: Sequence[Path], below: Mapping[Path, Sequenc
             "splits alone: divide all of them in the same way, or none"
         )
     notes = [
-        f"{readable(child)} holds no folder, so it is taken for a class and not for a split."
+        f"{readable(child)} holds no folder, so it is taken as a class, not as a split."
         for child in children
         if split_named(child.name)
     ]
     if len(children) == 1 and below[children[0]] and not _pictures(children):
         inside = _listed(below[children[0]])
         notes.append(
-            f"{_listed(children)} is taken for the one class there is; if {inside} in it are the "
-            f"classes, give folder:{readable(children[0])}."
+            f"{_listed(children)} is taken as the only class; if the classes are {inside} in it, "
+            f"give folder:{readable(children[0])}."
         )
     return _layout([(child.name, None, child) for child in children], [root], notes)
 

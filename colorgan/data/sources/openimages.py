@@ -57,7 +57,9 @@ class OpenImagesSource:
                 "openimages: needs the labels and the images: openimages:LABELS_CSV,IMAGES_CSV"
             )
         if not classes:
-            raise ConfigError("the classes' file has no table [openimages]: say there which MIDs")
+            raise ConfigError(
+                "the classes' file has no table [openimages]: list each class's MIDs there"
+            )
         self.seed = seed
         self.description = f"openimages:{readable(without_secrets(spec))}"
         self.excluded: Counter[str] = Counter()

@@ -161,7 +161,7 @@ def _lists(spec: str) -> list[tuple[str | None, str]]:
         files = [file for file in files_in(path) if file.suffix.lower() in _SUFFIXES]
         if not files:
             raise ConfigError(
-                f"{readable(path)} holds no list a class: put the addresses in CLASS.txt"
+                f"{readable(path)} has no list per class: put the addresses in CLASS.txt"
             )
         return [(file.stem, str(file)) for file in files]
     if "=" not in spec or is_file(path):
@@ -219,7 +219,7 @@ def _values(file: ListFile) -> Iterator[Any]:
             yield from ijson.items(data, "item" if is_list else "", multiple_values=not is_list)
     except (ijson.JSONError, UnicodeError):
         # The message of ijson quotes the file.
-        raise ConfigError(f"{file.name} is not whole, or no JSON") from None
+        raise ConfigError(f"{file.name} is incomplete or not JSON") from None
 
 
 def _record(value: Any) -> _Cells:
