@@ -117,7 +117,7 @@ def _verify(args: argparse.Namespace) -> int:
     elif not args.names:
         for name in folders:
             if name not in whole:
-                print(f"{name}: no dataset yet, its staging has not come to its end")
+                print(f"{name}: incomplete, because its staging has not finished")
         if not folders:
             print(f"no dataset in {storage.uri}: colorgan stage SOURCE --dataset NAME makes one")
     return EXIT_FAULT if any(verdict.faults for verdict in verdicts) else 0
@@ -125,7 +125,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _faults(count: int) -> str:
     if not count:
-        return "all as it was written"
+        return "no faults"
     return f"{count} faults" if count > 1 else "1 fault"
 
 
@@ -271,7 +271,7 @@ def _sheet(dataset: Dataset, pool: ThreadPoolExecutor) -> Pixels:
                 missing = [np.full((_HEIGHT, 1, 3), 250, np.uint8)] * (_SHOWN - len(pictures))
                 rows.append(SheetRow(caption, [*pictures, *missing]))
     if not rows:
-        raise ColorganError(f"dataset {dataset.manifest.name} holds no photograph")
+        raise ColorganError(f"dataset {dataset.manifest.name} has no photographs")
     # The sheet should be about square; a row is about eight times as wide as a picture is high.
     columns = max(1, round(math.sqrt(len(rows) / 8)))
     return contact_sheet((dataset.manifest.name, *[""] * (_SHOWN - 1)), rows, _HEIGHT, columns)

@@ -128,7 +128,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     there.add_argument(
         "--skip-existing",
         action="store_true",
-        help="leave out photographs whose output exists: goes on where it was interrupted",
+        help="skip photographs whose output exists, to continue after an interruption",
     )
 
 

@@ -41,13 +41,13 @@ from colorgan.training.router_head import HeadTrainingConfig, train_router
 
 def prepare_train_router(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan train-router`."""
-    parser.add_argument("--dataset", metavar="NAME", required=True, help="what to train on")
+    parser.add_argument("--dataset", metavar="NAME", required=True, help="dataset to train on")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
         "--classifier",
         metavar="NAME",
         default=RouterConfig.classifier,
-        help="whose features to use (default: %(default)s)",
+        help="network that computes the features (default: %(default)s)",
     )
     parser.add_argument("--weights", metavar="FILE", type=Path, help="a file with its weights")
     add_options(parser, HeadTrainingConfig)
@@ -139,7 +139,8 @@ def prepare_misrouting(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.05,
         metavar="P",
-        help="a photograph is a hybrid where a second class scores so much (default: %(default)s)",
+        help="a photograph whose second class has at least this score is a hybrid "
+        "(default: %(default)s)",
     )
     parser.set_defaults(command=_misrouting)
 
