@@ -120,7 +120,7 @@ def choose_dataset(storage: Storage, name: str | None, stages_scenes: bool = Tru
         say(f"no --dataset: taking the newest, {manifests[-1].name}")
         return Dataset(storage, manifests[-1])
     if not stages_scenes:
-        raise NotInStorage(f"no dataset in {storage.uri}: colorgan stage makes one")
+        raise NotInStorage(f"no dataset in {storage.uri}: create one with colorgan stage")
     say(f"no dataset in {storage.uri}: staging the embedded scenes")
     source = find_source("scenes", SourceConfig(), StagingConfig.size)
     return stage(source, storage, "scenes").dataset

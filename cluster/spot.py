@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"no answer from {address}: {type(error).__name__}", file=sys.stderr, flush=True)
             left = None
         if left is not None:
-            print(f"the machine goes in {left:.0f} s: telling Ray", flush=True)
+            print(f"the machine is taken away in {left:.0f} s: telling Ray", flush=True)
             return _drain(left)
         time.sleep(_POLL_SECONDS)
 

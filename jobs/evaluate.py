@@ -77,7 +77,7 @@ def _run(args: argparse.Namespace) -> int:
     router = parse(RouterConfig, args)
     manifests = list_datasets(storage)
     if not args.dataset and not manifests:
-        raise NotInStorage(f"no dataset in {storage.uri}: colorgan stage makes one")
+        raise NotInStorage(f"no dataset in {storage.uri}: create one with colorgan stage")
     dataset = open_dataset(storage, args.dataset or manifests[-1].name)
     sample = Sample(args.split, args.photographs, args.seed)
     evaluation, choice = plan_evaluation(dataset, sample, args.models, router, args.report)

@@ -67,7 +67,10 @@ def _parser() -> argparse.ArgumentParser:
         help="name of the reproduction to continue or start (default: PRESET)",
     )
     parser.add_argument(
-        "--backbone", metavar="NAME", default="", help="below hypercolumn (default: the preset's)"
+        "--backbone",
+        metavar="NAME",
+        default="",
+        help="backbone of hypercolumn (default: the preset's)",
     )
     parser.add_argument(
         "--gpus-per-model", type=float, metavar="N", help="below 1, models share a GPU"

@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=AUTO,
         help="as for colorgan colorize (default: %(default)s)",
     )
-    parser.add_argument("--classes", metavar="FILE", default="", help="as colorgan/classes.toml")
+    parser.add_argument(
+        "--classes", metavar="FILE", default="", help="a file like colorgan/classes.toml"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
         "--compile",

@@ -57,7 +57,7 @@ class ServeConfig(_Strict):
     """The settings of the whole application."""
 
     storage: str | None = Field(
-        None, description="where the models are; $COLORGAN_STORAGE or artifacts/ if not set"
+        None, description="storage of the models; $COLORGAN_STORAGE or artifacts/ if not set"
     )
     models: tuple[str, ...] = Field(
         (),

@@ -222,7 +222,7 @@ def read_space(grid: Sequence[str], file: Path | None) -> Space:
     space = Space(lists, drawn, listed)
     twice = {*lists, *drawn}.intersection(name for changes in listed for name in changes)
     if twice:
-        raise ConfigError(f"{min(twice)}: a trial of {file} changes it, and a line or --grid, too")
+        raise ConfigError(f"{min(twice)}: a trial of {file} and a line or --grid set it: drop one")
     return space
 
 

@@ -45,7 +45,7 @@ def prepare_datasets(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("verify", help="read every shard and compare it with its manifest")
     check.add_argument("names", metavar="NAME", nargs="*", help="a dataset (default: all)")
     check.set_defaults(command=_verify)
-    show = actions.add_parser("show", help="say what is in a dataset, and draw some of it")
+    show = actions.add_parser("show", help="describe a dataset and draw some of its photographs")
     show.add_argument("name", metavar="NAME", help="the dataset")
     show.add_argument(
         "-o",
@@ -76,7 +76,9 @@ def _list(args: argparse.Namespace) -> int:
         if rows:
             print_table(("dataset", "created (UTC)", "photographs", "source"), rows)
         elif not faults:
-            print(f"no dataset in {storage.uri}: colorgan stage SOURCE --dataset NAME makes one")
+            print(
+                f"no dataset in {storage.uri}: create one with colorgan stage SOURCE --dataset NAME"
+            )
     print_errors(faults)
     return EXIT_FAULT if faults else 0
 
@@ -119,7 +121,9 @@ def _verify(args: argparse.Namespace) -> int:
             if name not in whole:
                 print(f"{name}: incomplete, because its staging has not finished")
         if not folders:
-            print(f"no dataset in {storage.uri}: colorgan stage SOURCE --dataset NAME makes one")
+            print(
+                f"no dataset in {storage.uri}: create one with colorgan stage SOURCE --dataset NAME"
+            )
     return EXIT_FAULT if any(verdict.faults for verdict in verdicts) else 0
 
 

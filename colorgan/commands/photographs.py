@@ -116,8 +116,8 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="without a GPU: compile the networks first, some 40 seconds each the first time on a "
-        "machine, which many photographs win back",
+        help="without a GPU: compile the networks first: about 40 seconds each the first time "
+        "on a machine, worthwhile for many photographs",
     )
     _add_batch_size(parser, 8)
     add_options(parser.add_argument_group("router"), RouterConfig)

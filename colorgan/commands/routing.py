@@ -49,7 +49,9 @@ def prepare_train_router(parser: argparse.ArgumentParser) -> None:
         default=RouterConfig.classifier,
         help="network that computes the features (default: %(default)s)",
     )
-    parser.add_argument("--weights", metavar="FILE", type=Path, help="a file with its weights")
+    parser.add_argument(
+        "--weights", metavar="FILE", type=Path, help="file with the network's weights"
+    )
     add_options(parser, HeadTrainingConfig)
     parser.set_defaults(command=_train_router)
 
@@ -192,7 +194,7 @@ def _add_evaluation_options(parser: argparse.ArgumentParser, report: str) -> Non
         "--report",
         metavar="NAME",
         default=report,
-        help="where the files go, under reports/ in storage (default: %(default)s)",
+        help="folder for the files, under reports/ in storage (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")

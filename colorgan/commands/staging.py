@@ -58,7 +58,7 @@ def add_stage_options(parser: argparse.ArgumentParser) -> None:
         "--classes",
         metavar="FILE",
         type=Path,
-        help="a file as colorgan/classes.toml: the photographs' classes must be of those",
+        help="a file like colorgan/classes.toml that lists the photographs' classes",
     )
     parser.add_argument("--replace", action="store_true", help="replace an existing dataset")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")

@@ -60,7 +60,7 @@ def prepare_survey(parser: argparse.ArgumentParser) -> None:
         "--leave-out",
         type=Path,
         metavar="FILE",
-        help="ids or sources of photographs not to ask about, one a line",
+        help="ids or sources of photographs not to ask about, one per line",
     )
     create.add_argument(
         "--models",

@@ -79,7 +79,7 @@ def test_an_empty_storage_says_how_to_fill_it(
     storage: Storage, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
     assert run(storage, *arguments) == 0
-    assert "colorgan stage SOURCE --dataset NAME makes one" in capsys.readouterr().out
+    assert "create one with colorgan stage SOURCE --dataset NAME" in capsys.readouterr().out
 
 
 def test_whole_datasets_are_found_whole(
@@ -99,7 +99,7 @@ def test_whole_datasets_are_found_whole(
     assert run(pets.storage, "verify", "pets", "pets") == 0
     captured = capsys.readouterr()
     (line,) = captured.out.splitlines()
-    assert line == (f"pets: 168 photographs in 6 shards, {size / 1024:.1f} KiB: no faults")
+    assert line == f"pets: 168 photographs in 6 shards, {size / 1024:.1f} KiB: no faults"
     assert len(captured.err.splitlines()) == 6
     assert captured.err.splitlines()[1].startswith("pets: 2 of 6 shards, ")
 

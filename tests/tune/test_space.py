@@ -53,7 +53,7 @@ trials:
         ("trials: [{colour: 1}]", "'colour' is none of"),
         ("trials: [{chroma: much}]", "chroma: 'much' is not of type float"),
         ("trials: [{chroma: 1.2}, {chroma: 1.2}]", "a trial is listed twice"),
-        ("trials: [{epochs: 2}]\nepochs: [3, 4]", "epochs: a trial of .* changes it"),
+        ("trials: [{epochs: 2}]\nepochs: [3, 4]", "epochs: a trial of .* set it"),
     ],
 )
 def test_listed_trials_that_cannot_be_used_are_named(
