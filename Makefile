@@ -11,7 +11,7 @@ serve: .venv/installed
 	$(BIN)/python -m serve
 
 # The models that come with colorgan, of folders of photographs: PHOTOS="A B"; OPTIONS go to each
-# colorgan train, as OPTIONS="--epochs 40". Hours; the same command goes on where it was stopped.
+# colorgan train, as OPTIONS="--epochs 40". Hours; the same command continues where it was stopped.
 pretrained: .venv/installed
 	$(BIN)/python scripts/pretrained.py train $(PHOTOS) $(if $(OPTIONS),--options="$(OPTIONS)") \
 		$(foreach table,$(PROVENANCE),--provenance "$(table)")

@@ -61,8 +61,8 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ColorganError(
-            f"no Ray cluster answers at {address}: {reason}; check the address and, where the "
-            "cluster wants a token, RAY_AUTH_MODE=token"
+            f"no Ray cluster answers at {address}: {reason}; check the address and, if the "
+            "cluster requires a token, RAY_AUTH_MODE=token"
         ) from None
     signal.signal(signal.SIGTERM, terminate)  # ray.init has replaced it with its own handler
     try:

@@ -38,7 +38,7 @@ def run_job(
 def add_address_option(parser: argparse.ArgumentParser) -> None:
     """Add the option --address."""
     parser.add_argument(
-        "--address", help="of the Ray cluster (default: $RAY_ADDRESS, or a new Ray)"
+        "--address", help="address of the Ray cluster (default: $RAY_ADDRESS, or a new Ray)"
     )
 
 
@@ -47,7 +47,11 @@ def add_process_options(parser: argparse.ArgumentParser) -> None:
     add_address_option(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
-        "--retries", type=int, default=3, metavar="N", help="restarts of a process that died"
+        "--retries",
+        type=int,
+        default=3,
+        metavar="N",
+        help="how often to restart a process that died",
     )
 
 
@@ -116,7 +120,7 @@ def choose_dataset(storage: Storage, name: str | None, stages_scenes: bool = Tru
         say(f"no --dataset: taking the newest, {manifests[-1].name}")
         return Dataset(storage, manifests[-1])
     if not stages_scenes:
-        raise NotInStorage(f"no dataset in {storage.uri}: colorgan stage makes one")
+        raise NotInStorage(f"no dataset in {storage.uri}: create one with colorgan stage")
     say(f"no dataset in {storage.uri}: staging the embedded scenes")
     source = find_source("scenes", SourceConfig(), StagingConfig.size)
     return stage(source, storage, "scenes").dataset
@@ -137,7 +141,7 @@ def end_stopped(option: str, name: str) -> NoReturn:
         option: the job's option that names what it works on, such as --run.
         name: value of that option.
     """
-    say(f"stopped; the same command with {option} {name} goes on")
+    say(f"stopped; run the same command with {option} {name} to continue")
     os._exit(EXIT_INTERRUPTED)
 
 

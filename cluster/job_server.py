@@ -92,7 +92,7 @@ class JobServer:
             ) from None
         if answer.status_code in (401, 403):
             raise ColorganError(
-                f"{self._address} wants the cluster's token: set RAY_AUTH_TOKEN, or "
+                f"{self._address} requires the cluster's token: set RAY_AUTH_TOKEN, or "
                 "RAY_AUTH_TOKEN_PATH to its file"
             )
         if not answer.ok:

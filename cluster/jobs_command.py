@@ -21,19 +21,20 @@ _POLL_S = 1.0
 def prepare_jobs(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan jobs`."""
     _add_address(parser, default_address())
-    parser.add_argument("--all", action="store_true", help="those that have ended, too")
+    parser.add_argument("--all", action="store_true", help="also list jobs that have ended")
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.set_defaults(command=_list)
     actions = parser.add_subparsers(title="actions", metavar="logs|stop")
     logs = actions.add_parser("logs", help="print what a job has printed")
-    logs.add_argument("-f", "--follow", action="store_true", help="until it ends")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep printing until it ends")
     logs.set_defaults(command=_logs)
     stop = actions.add_parser(
-        "stop", help="stop a job: its trainings keep their last epochs, and its run can go on"
+        "stop",
+        help="stop a job: its trainings keep their last epochs, and its run can be continued",
     )
     stop.set_defaults(command=_stop)
     for action in (logs, stop):
-        action.add_argument("job", metavar="JOB", help="its name, or its run's")
+        action.add_argument("job", metavar="JOB", help="name of the job or of its run")
         add_storage_option(action, argparse.SUPPRESS)
         _add_address(action, argparse.SUPPRESS)
 
@@ -43,7 +44,8 @@ def _add_address(parser: argparse.ArgumentParser, default: str) -> None:
         "--address",
         metavar="URL",
         default=default,
-        help=f"of Ray's job server (default: $RAY_API_SERVER_ADDRESS, or {DEFAULT_ADDRESS})",
+        help=f"address of Ray's job server (default: $RAY_API_SERVER_ADDRESS, or "
+        f"{DEFAULT_ADDRESS})",
     )
 
 
@@ -65,7 +67,7 @@ def _list(args: argparse.Namespace) -> int:
         )
         return 0
     if not jobs:
-        print("no job runs" if not args.all else "no job has run")
+        print("no job is running" if not args.all else "no job has run")
         return 0
     rows: list[tuple[str, ...]] = []
     for job, run in progress.items():
@@ -140,7 +142,9 @@ def _find(server: JobServer, args: argparse.Namespace) -> RayJob:
     runs = [run for run in read_progress(open_storage(args.storage)) if run.run == args.job]
     working = [job for job in submitted if _run_of(job, runs)]
     if not working:
-        raise ColorganError(f"no job {args.job!r}, nor one of that run: colorgan jobs --all")
+        raise ColorganError(
+            f"there is no job or run {args.job!r}; colorgan jobs --all lists all jobs"
+        )
     return working[-1]
 
 

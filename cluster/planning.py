@@ -123,7 +123,7 @@ def plan_training(
         places = sum(number for _, number in on_gpus)
         if not places:
             raise ConfigError(
-                f"--gpus-per-model {gpus_per_model:g}: no machine of the cluster has so many GPUs"
+                f"--gpus-per-model {gpus_per_model:g}: no machine of the cluster has that many GPUs"
             )
         running = min(wanted, places)
         # One core is enough to feed a GPU. With fewer cores than GPUs, the cores are shared.

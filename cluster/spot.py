@@ -26,11 +26,11 @@ _GCP_SECONDS = 30
 def main(argv: Sequence[str] | None = None) -> int:
     """Watch until the notice comes; returns the exit status of `ray drain-node`."""
     parser = argparse.ArgumentParser(prog="python -m cluster.spot", description=__doc__)
-    parser.add_argument("cloud", choices=("aws", "gcp"), help="whose machine it is")
+    parser.add_argument("cloud", choices=("aws", "gcp"), help="cloud that runs the machine")
     parser.add_argument(
         "--metadata",
         metavar="URL",
-        help="of the cloud's metadata service (default: where the cloud has it)",
+        help="address of the cloud's metadata service (default: the cloud's own)",
     )
     args = parser.parse_args(argv)
     notice = aws_notice if args.cloud == "aws" else gcp_notice
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"no answer from {address}: {type(error).__name__}", file=sys.stderr, flush=True)
             left = None
         if left is not None:
-            print(f"the machine goes in {left:.0f} s: telling Ray", flush=True)
+            print(f"the machine is taken away in {left:.0f} s: telling Ray", flush=True)
             return _drain(left)
         time.sleep(_POLL_SECONDS)
 

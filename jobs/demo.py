@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="demo.py", description=__doc__)
     add_storage_option(parser, STORAGE)
     parser.add_argument(
-        "--photos", metavar="FOLDER", help="your photographs, a folder a class (default: scenes)"
+        "--photos",
+        metavar="FOLDER",
+        help="your photographs, one folder per class (default: scenes)",
     )
     args = parser.parse_args(argv)
     return guarded(lambda: _run(args.photos, open_storage(args.storage)))

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="evaluate.py", description="Compare models on a dataset, as Ray tasks."
     )
     add_storage_option(parser)
-    parser.add_argument("--report", metavar="NAME", help="go on with, or start, the one so named")
+    parser.add_argument("--report", metavar="NAME", help="name of the report to continue or start")
     parser.add_argument("--dataset", metavar="NAME", help="(default: the newest in storage)")
     parser.add_argument("--split", choices=SPLITS, default="test", help="(default: %(default)s)")
     parser.add_argument(
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="[NAME=]MODEL[@VERSION]",
         nargs="+",
         help="assembled, general, hypercolumn, classes (default: those three, if they are there); "
-        "embedded, the models that come with colorgan; NAME= calls it otherwise, "
+        "embedded, the models that come with colorgan; NAME= gives it another name, "
         "NAME=MODEL@VERSION,MODEL@VERSION,… is another assembled model",
     )
     parser.add_argument(
@@ -63,9 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="N",
-        help="a sample of so many, as even over the classes as it goes (default: the whole split)",
+        help="maximum number of photographs, balanced across classes (default: the whole split)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
     add_process_options(parser)
     add_options(parser.add_argument_group("router"), RouterConfig)
     return parser
@@ -77,13 +77,13 @@ def _run(args: argparse.Namespace) -> int:
     router = parse(RouterConfig, args)
     manifests = list_datasets(storage)
     if not args.dataset and not manifests:
-        raise NotInStorage(f"no dataset in {storage.uri}: colorgan stage makes one")
+        raise NotInStorage(f"no dataset in {storage.uri}: create one with colorgan stage")
     dataset = open_dataset(storage, args.dataset or manifests[-1].name)
     sample = Sample(args.split, args.photographs, args.seed)
     evaluation, choice = plan_evaluation(dataset, sample, args.models, router, args.report)
     report, going_on = open_evaluation(storage, evaluation)
     say(
-        f"report {evaluation.name}{' (going on)' if going_on else ''}: "
+        f"report {evaluation.name}{' (continuing)' if going_on else ''}: "
         f"{evaluation.photographs} photographs of {evaluation.dataset['name']}, "
         f"{', '.join(each.name for each in evaluation.contestants)}"
     )
@@ -96,7 +96,7 @@ def _run(args: argparse.Namespace) -> int:
         results, distances = collect(report)
         write_report(report, results, distances, survey=survey_frames(report))
     except KeyboardInterrupt:
-        say(f"\nstopped; the same command with --report {evaluation.name} goes on")
+        say(f"\nstopped; run the same command with --report {evaluation.name} to continue")
         raise
     means = results.groupby("model", sort=False)[["l1", "semantic"]].mean()
     for name, row in means.iterrows():

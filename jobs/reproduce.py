@@ -62,10 +62,15 @@ def _parser() -> argparse.ArgumentParser:
         help="(default: the newest in storage, or else scenes, staged now)",
     )
     parser.add_argument(
-        "--name", metavar="NAME", help="go on with, or start, the one so named (default: PRESET)"
+        "--name",
+        metavar="NAME",
+        help="name of the reproduction to continue or start (default: PRESET)",
     )
     parser.add_argument(
-        "--backbone", metavar="NAME", default="", help="below hypercolumn (default: the preset's)"
+        "--backbone",
+        metavar="NAME",
+        default="",
+        help="backbone of hypercolumn (default: the preset's)",
     )
     parser.add_argument(
         "--gpus-per-model", type=float, metavar="N", help="below 1, models share a GPU"
@@ -87,13 +92,13 @@ def _run(args: argparse.Namespace) -> int:
     )
     reproduction, going_on = open_reproduction(storage, wanted)
     say(
-        f"reproduction {reproduction.name}{' (going on)' if going_on else ''}: "
+        f"reproduction {reproduction.name}{' (continuing)' if going_on else ''}: "
         f"{dataset.manifest.name}, preset {reproduction.scale}, storage {storage.uri}"
     )
     try:
         _do_all(args, storage, reproduction, dataset)
     except KeyboardInterrupt:
-        say(f"stopped; the same command with --name {reproduction.name} goes on")
+        say(f"stopped; run the same command with --name {reproduction.name} to continue")
         return EXIT_INTERRUPTED
     say(f"results: {storage.location(reproduction.key('index.html'))}")
     return 0

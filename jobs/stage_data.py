@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=int,
         metavar="N",
-        help="processes at once (default: one a CPU that is there)",
+        help="number of concurrent processes (default: one per CPU)",
     )
     add_stage_options(parser)
     return parser

@@ -51,15 +51,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MODEL",
         help=f"a class of the dataset, {GENERAL} or {HYPERCOLUMN} (default: the preset's)",
     )
-    parser.add_argument(
-        "--sweep", metavar="NAME", help="go on with, or start, the sweep of this name"
-    )
+    parser.add_argument("--sweep", metavar="NAME", help="name of the sweep to continue or start")
     parser.add_argument(
         "--preset",
         choices=tuple(PRESETS),
         default="small",
-        help="what is swept, and from where, unless the options below say otherwise; report is the "
-        "2018 report's, for a GPU (default: %(default)s)",
+        help="model and search space to start from, which the options below override; report is "
+        "the 2018 report's, for a GPU (default: %(default)s)",
     )
     parser.add_argument(
         "--grid", metavar="NAME=VALUE,VALUE", nargs="+", default=[], help="try every combination"
@@ -68,32 +66,38 @@ def _parser() -> argparse.ArgumentParser:
         "--space", metavar="FILE", type=Path, help="a search space in YAML: see tune/space.py"
     )
     parser.add_argument(
-        "--samples", type=int, default=1, metavar="N", help="draw from the search space N times"
+        "--samples", type=int, default=1, metavar="N", help="number of draws from the search space"
     )
     parser.add_argument(
         "--scheduler",
         choices=SCHEDULERS,
         default="none",
-        help="asha stops what lags behind; pbt lets it take over what leads, with other values "
+        help="asha stops the weaker trials; pbt replaces them by copies of the stronger ones with "
+        "changed values "
         "(default: %(default)s)",
     )
     parser.add_argument(
         "--metric",
         choices=tuple(METRICS),
         default="val_l1",
-        help="what the scheduler and --publish-best go by (default: %(default)s)",
+        help="metric that the scheduler and --publish-best compare (default: %(default)s)",
     )
     parser.add_argument(
-        "--eval-every", type=int, metavar="N", help="epochs between evaluations (default: preset's)"
+        "--eval-every",
+        type=int,
+        metavar="N",
+        help="epochs between evaluations (default: the preset's)",
     )
     parser.add_argument(
         "--classifier",
         default=EMBEDDED,
-        help="of the semantic score and the Fréchet distance; none leaves them out (default: "
+        help="network for the semantic score and the Fréchet distance; none skips both (default: "
         "%(default)s)",
     )
     parser.add_argument(
-        "--publish-best", action="store_true", help="publish the best epoch of all as a package"
+        "--publish-best",
+        action="store_true",
+        help="publish the best epoch of all trials as a package",
     )
     parser.add_argument(
         "--strict", action="store_true", help="end with status 1 if any trial failed"
@@ -128,7 +132,7 @@ def _run(args: argparse.Namespace) -> int:
     sweep = plan.sweep
     going_on = create_sweep(storage, sweep, plan.rows)
     say(
-        f"sweep {sweep.name}{' (going on)' if going_on else ''}: {sweep.model} on "
+        f"sweep {sweep.name}{' (continuing)' if going_on else ''}: {sweep.model} on "
         f"{sweep.dataset['name']}, {len(sweep.trials)} trials, evaluated every {sweep.eval_every} "
         f"epochs, storage {storage.uri}"
     )

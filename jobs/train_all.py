@@ -47,17 +47,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dataset",
         metavar="NAME",
-        help="what to train on (default: the newest in storage, or else scenes, staged now)",
+        help="dataset to train on (default: the newest in storage, or else scenes, staged now)",
     )
     parser.add_argument(
         "--models",
         metavar="MODEL",
         nargs="+",
         help=f"classes of the dataset, {GENERAL} and {HYPERCOLUMN} (default: every class); what "
-        "they start from is trained, too",
+        "they start from is trained as well",
     )
     parser.add_argument(
-        "--run", metavar="NAME", help="go on with, or start, the run of this name (default: new)"
+        "--run", metavar="NAME", help="name of the run to continue or start (default: new)"
     )
     add_training_options(parser, "models")
     parser.add_argument(
@@ -70,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         "--router",
         choices=ROUTERS,
         default=AUTO,
-        help="head: train the router's head on the dataset, too; labels: do not; auto: do where "
-        "class models are trained whose classes are not those of colorgan/classes.toml (default: "
-        "%(default)s)",
+        help="head: also train the router's head on the dataset; labels: do not; auto: train it if "
+        "class models are trained whose classes differ from those of colorgan/classes.toml "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--worker-logs", action="store_true", help="print what Ray's processes print"
@@ -102,7 +102,7 @@ def _run(args: argparse.Namespace) -> int:
         shares = plan_shares(plan, options, nodes)
         open_run(storage, plan.run, plan.fingerprint, plan.configs)
         say(
-            f"run {plan.run}{' (going on)' if plan.going_on else ''}: dataset {plan.dataset}, "
+            f"run {plan.run}{' (continuing)' if plan.going_on else ''}: dataset {plan.dataset}, "
             f"preset {args.preset}, storage {storage.uri}"
         )
         if len(nodes) > 1 and not storage.uri.startswith("s3://"):

@@ -32,30 +32,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until Ctrl-C; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m serve", description=__doc__)
     add_storage_option(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+    )
     parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
     parser.add_argument(
         "--models",
         metavar="MODEL@VERSION",
         nargs="+",
         default=[],
-        help="pinned versions, also of the router's head; of other models the latest is served",
+        help="pinned versions, also of the router's head; for other models the latest is served",
     )
     parser.add_argument(
         "--router",
         choices=ROUTERS,
         default=AUTO,
-        help="as of colorgan colorize (default: %(default)s)",
+        help="as for colorgan colorize (default: %(default)s)",
     )
-    parser.add_argument("--classes", metavar="FILE", default="", help="as colorgan/classes.toml")
+    parser.add_argument(
+        "--classes", metavar="FILE", default="", help="a file like colorgan/classes.toml"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="compile the networks for this machine's CPU: some 40 seconds each, once",
+        help="compile the networks for this machine's CPU: about 40 seconds each, once",
     )
     parser.add_argument(
-        "--local", action="store_true", help="in one process, without Ray: for a laptop"
+        "--local", action="store_true", help="serve in one process without Ray, for a laptop"
     )
     args = parser.parse_args(argv)
     return guarded(lambda: _serve(args))

@@ -27,19 +27,19 @@ def _router(value: Any) -> Any:
 class Limits(_Strict):
     """Limits on the requests to one ingress."""
 
-    max_bytes: int = Field(25 * 1024 * 1024, gt=0, description="of a request's body")
-    max_pixels: int = Field(MAX_PIXELS, gt=0, description="of a photograph")
+    max_bytes: int = Field(25 * 1024 * 1024, gt=0, description="largest request body, in bytes")
+    max_pixels: int = Field(MAX_PIXELS, gt=0, description="largest photograph, in pixels")
     max_requests: int = Field(
         16,
         gt=0,
-        description="worked on at once by one ingress; further ones are answered 503. So many "
-        "times max_bytes may arrive at once",
+        description="requests that one ingress handles at once; further ones are answered 503. "
+        "Up to this number times max_bytes may arrive at once",
     )
     upload_timeout_s: float = Field(
-        30.0, gt=0, description="for a request's body to arrive whole, in seconds"
+        30.0, gt=0, description="time limit for receiving a request's body, in seconds"
     )
     timeout_s: float = Field(
-        60.0, gt=0, description="for one photograph, once its file is there, in seconds"
+        60.0, gt=0, description="time limit for a photograph after its file has arrived, in seconds"
     )
 
     @property
@@ -57,13 +57,13 @@ class ServeConfig(_Strict):
     """The settings of the whole application."""
 
     storage: str | None = Field(
-        None, description="where the models are; $COLORGAN_STORAGE or artifacts/ if not set"
+        None, description="storage of the models; $COLORGAN_STORAGE or artifacts/ if not set"
     )
     models: tuple[str, ...] = Field(
         (),
         strict=False,  # configuration files contain a list
-        description="pinned versions, as animals@20261122-120000; of other models the latest is "
-        "taken when the application is deployed",
+        description="pinned versions, as animals@20261122-120000; for other models the latest "
+        "version at deployment is served",
     )
     router: Annotated[RouterConfig, BeforeValidator(_router)] = RouterConfig()
     limits: Limits = Limits()
@@ -71,6 +71,6 @@ class ServeConfig(_Strict):
     compile: bool = Field(
         False,
         description="compile the networks for the machine's CPU: a model's first start there takes "
-        "some 40 seconds more, and every photograph less",
+        "about 40 seconds longer, and every photograph is faster",
     )
-    threads: int = Field(1, gt=0, description="that PyTorch uses in each replica, on a CPU")
+    threads: int = Field(1, gt=0, description="PyTorch threads in each replica on a CPU")

@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Deploy; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m serve.deploy", description=__doc__)
     parser.add_argument("file", type=Path, help="as serve/production.yaml")
-    parser.add_argument("--address", help="of the Ray dashboard (default: $RAY_DASHBOARD_ADDRESS)")
+    parser.add_argument(
+        "--address", help="address of the Ray dashboard (default: $RAY_DASHBOARD_ADDRESS)"
+    )
     args = parser.parse_args(argv)
     return guarded(lambda: _deploy(args.file, args.address))
 
@@ -41,7 +43,7 @@ def _deploy(file: Path, address: str | None) -> int:
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
     for application in document["applications"]:
         served, router = application["args"]["models"], application["args"]["router"]
         by = f"{router['router']} {router.get('head', '')}".strip()
@@ -71,7 +73,7 @@ def pin_models(document: Any) -> Any:
         applications = [a for a in document["applications"] if a["import_path"] == IMPORT_PATH]
         configs = [ServeConfig(**application.get("args", {})) for application in applications]
     except (TypeError, KeyError):
-        raise ConfigError("the file holds no `applications` with an `import_path`") from None
+        raise ConfigError("the file has no `applications` with an `import_path`") from None
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigError(f"the file's args cannot be used: {'; '.join(faults)}") from None

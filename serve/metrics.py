@@ -19,11 +19,11 @@ class Metrics:
             registry=self._registry,
         )
         self.in_flight = Gauge(
-            "colorgan_requests_in_flight", "Requests that are worked on", registry=self._registry
+            "colorgan_requests_in_flight", "Requests being processed", registry=self._registry
         )
         self.arriving = Gauge(
             "colorgan_upload_bytes",
-            "Bytes of the bodies of requests that have not ended",
+            "Bytes of the bodies of unfinished requests",
             registry=self._registry,
         )
         self._stages = Histogram(

@@ -26,7 +26,7 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     page: int | None = Field(
-        None, ge=1, description="of a file with several pages, as scanners write them; from 1"
+        None, ge=1, description="page of a multi-page TIFF file, counted from 1"
     )
 
 
@@ -37,15 +37,15 @@ class ColorizeParameters(Parameters):
     photo_class: str = Field(AUTO, alias="class", description="auto, or the class for `assembled`")
     format: Format | None = Field(
         None,
-        description="of the picture that comes back; where it is not given, Accept chooses, and "
-        "png where Accept leaves the choice",
+        description="format of the coloured picture; by default the one that Accept prefers, "
+        "or png if it has no preference",
     )
     vividness: float = Field(
         1.0,
         ge=0,
         le=VIVID,
         allow_inf_nan=False,
-        description="what the chroma is multiplied by; 0 is gray",
+        description="factor for the chroma; 0 gives a gray picture",
     )
 
 
@@ -90,8 +90,8 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
     near = difflib.get_close_matches(name.lower(), known, 1)
     if near:
-        return f"{shown}: there is no such parameter; did you mean {near[0]}?"
-    return f"{shown}: there is no such parameter; there are {', '.join(known)}"
+        return f"{shown}: unknown parameter; did you mean {near[0]}?"
+    return f"{shown}: unknown parameter; the parameters are {', '.join(known)}"
 
 
 def acceptable_formats(accept: str) -> list[Format]:

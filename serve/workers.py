@@ -171,7 +171,7 @@ class GeneratorWorker:
         """Run the network once; raises if that fails or the output is not finite."""
         (painted,) = self.work([np.zeros((3, self.info.size, self.info.size), np.uint8)])
         if not np.isfinite(painted.color).all():
-            raise RuntimeError(f"{self.info.reference} writes colours that are no numbers")
+            raise RuntimeError(f"{self.info.reference} returns colours that are not finite")
 
 
 Worker = RouterWorker | GeneratorWorker

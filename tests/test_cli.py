@@ -114,7 +114,7 @@ def test_an_interrupted_training_goes_on_with_its_run(
     with monkeypatch.context() as patched:
         patched.setattr(progress.Progress, "epoch", interrupt)
         assert run(scenes, *arguments, "5") == 130
-    assert "--run r goes on" in capsys.readouterr().err
+    assert "run the same command with --run r to continue" in capsys.readouterr().err
     assert run(scenes, *arguments, "5") == 0
     assert "epoch 2/5" not in capsys.readouterr().out
     assert run(scenes, *arguments, "6") == 2

@@ -258,8 +258,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Show sweeps until Ctrl-C; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tune.dashboard", description=__doc__)
     add_storage_option(parser)
-    parser.add_argument("--sweep", metavar="NAME", help="(default: all, to choose from)")
-    parser.add_argument("--host", default="127.0.0.1", help="to listen on (default: %(default)s)")
+    parser.add_argument("--sweep", metavar="NAME", help="sweep to show (default: a list of all)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+    )
     parser.add_argument("--port", type=int, default=8100, help="(default: %(default)s)")
     args = parser.parse_args(argv)
     return guarded(lambda: _show(args))

@@ -137,4 +137,4 @@ def _check_classifier(name: str) -> None:
     try:
         load_classifier(name)
     except ColorganError as error:
-        raise ColorganError(f"{error}; --classifier none does without") from None
+        raise ColorganError(f"{error}; or give --classifier none") from None

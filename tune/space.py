@@ -218,11 +218,11 @@ def read_space(grid: Sequence[str], file: Path | None) -> Space:
         lists[name] = [_value(name, value) for value in values.split(",")]
     for name, tried in lists.items():
         if len(set(tried)) < len(tried):
-            raise ConfigError(f"{name}: a value stands there twice")
+            raise ConfigError(f"{name}: a value is listed twice")
     space = Space(lists, drawn, listed)
     twice = {*lists, *drawn}.intersection(name for changes in listed for name in changes)
     if twice:
-        raise ConfigError(f"{min(twice)}: a trial of {file} changes it, and a line or --grid, too")
+        raise ConfigError(f"{min(twice)}: a trial of {file} and a line or --grid set it: drop one")
     return space
 
 
@@ -259,7 +259,7 @@ def _listed(entry: Any, where: str) -> list[dict[str, Any]]:
             _check_name(name, where)
         trial = {name: _value(name, str(value)) for name, value in changes.items()}
         if trial in trials:
-            raise ConfigError(f"{where}: a trial stands there twice: {trial}")
+            raise ConfigError(f"{where}: a trial is listed twice: {trial}")
         trials.append(trial)
     return trials or [{}]
 
@@ -272,7 +272,9 @@ def _read_file(file: Path | None) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--space {file}: {getattr(error, 'strerror', error)}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"--space {file} is no YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(
+            f"--space {file} is not valid YAML: {' '.join(str(error).split())}"
+        ) from None
     if not isinstance(document, dict) or not document:
         raise ConfigError(f"--space {file}: write a line `name: [value, value]` a hyper-parameter")
     return document
@@ -289,7 +291,7 @@ def _value(name: str, text: str) -> Any:
     try:
         value = kind(text)
     except ValueError:
-        raise ConfigError(f"{name}: {text!r} is no {kind.__name__}") from None
+        raise ConfigError(f"{name}: {text!r} is not of type {kind.__name__}") from None
     return check_value(TrainingConfig, name, value)
 
 

@@ -45,7 +45,7 @@ def prepare_datasets(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("verify", help="read every shard and compare it with its manifest")
     check.add_argument("names", metavar="NAME", nargs="*", help="a dataset (default: all)")
     check.set_defaults(command=_verify)
-    show = actions.add_parser("show", help="say what is in a dataset, and draw some of it")
+    show = actions.add_parser("show", help="describe a dataset and draw some of its photographs")
     show.add_argument("name", metavar="NAME", help="the dataset")
     show.add_argument(
         "-o",
@@ -76,7 +76,9 @@ def _list(args: argparse.Namespace) -> int:
         if rows:
             print_table(("dataset", "created (UTC)", "photographs", "source"), rows)
         elif not faults:
-            print(f"no dataset in {storage.uri}: colorgan stage SOURCE --dataset NAME makes one")
+            print(
+                f"no dataset in {storage.uri}: create one with colorgan stage SOURCE --dataset NAME"
+            )
     print_errors(faults)
     return EXIT_FAULT if faults else 0
 
@@ -117,15 +119,17 @@ def _verify(args: argparse.Namespace) -> int:
     elif not args.names:
         for name in folders:
             if name not in whole:
-                print(f"{name}: no dataset yet, its staging has not come to its end")
+                print(f"{name}: incomplete, because its staging has not finished")
         if not folders:
-            print(f"no dataset in {storage.uri}: colorgan stage SOURCE --dataset NAME makes one")
+            print(
+                f"no dataset in {storage.uri}: create one with colorgan stage SOURCE --dataset NAME"
+            )
     return EXIT_FAULT if any(verdict.faults for verdict in verdicts) else 0
 
 
 def _faults(count: int) -> str:
     if not count:
-        return "all as it was written"
+        return "no faults"
     return f"{count} faults" if count > 1 else "1 fault"
 
 
@@ -271,7 +275,7 @@ def _sheet(dataset: Dataset, pool: ThreadPoolExecutor) -> Pixels:
                 missing = [np.full((_HEIGHT, 1, 3), 250, np.uint8)] * (_SHOWN - len(pictures))
                 rows.append(SheetRow(caption, [*pictures, *missing]))
     if not rows:
-        raise ColorganError(f"dataset {dataset.manifest.name} holds no photograph")
+        raise ColorganError(f"dataset {dataset.manifest.name} has no photographs")
     # The sheet should be about square; a row is about eight times as wide as a picture is high.
     columns = max(1, round(math.sqrt(len(rows) / 8)))
     return contact_sheet((dataset.manifest.name, *[""] * (_SHOWN - 1)), rows, _HEIGHT, columns)

@@ -27,7 +27,7 @@ def prepare_models(parser: argparse.ArgumentParser) -> None:
     add_storage_option(publish, argparse.SUPPRESS)
     publish.add_argument("--sweep", metavar="NAME", required=True)
     publish.add_argument("--trial", metavar="NAME", required=True, help="as 01")
-    publish.add_argument("--epoch", metavar="N", required=True, type=int, help="an evaluated one")
+    publish.add_argument("--epoch", metavar="N", required=True, type=int, help="an evaluated epoch")
     publish.set_defaults(command=_publish)
 
 

@@ -110,14 +110,14 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar="X",
-        help=f"what the chroma is multiplied by, from 0, which is gray, to {VIVID:g} (default: 1)",
+        help=f"factor for the chroma, from 0 (gray) to {VIVID:g} (default: 1)",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="without a GPU: compile the networks first, some 40 seconds each the first time on a "
-        "machine, which many photographs win back",
+        help="without a GPU: compile the networks first: about 40 seconds each the first time "
+        "on a machine, worthwhile for many photographs",
     )
     _add_batch_size(parser, 8)
     add_options(parser.add_argument_group("router"), RouterConfig)
@@ -157,7 +157,7 @@ def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
                 written += 1
             except NotWritten as error:
                 if error.full:  # all further photographs would fail as well
-                    on = "" if args.overwrite else ", and --skip-existing goes on from there"
+                    on = "" if args.overwrite else "; --skip-existing continues from there"
                     raise ColorganError(
                         f"{error}; {written} of {len(outputs.targets)} are written{on}"
                     ) from error

@@ -94,7 +94,7 @@ def add_photographs(parser: argparse.ArgumentParser) -> None:
         help=f"a file, or {STANDARD} for standard input",
     )
     parser.add_argument(
-        "--page", type=int, metavar="N", help="of files with several pages, from 1 (TIFF)"
+        "--page", type=int, metavar="N", help="page of multi-page TIFF files, counted from 1"
     )
 
 
@@ -117,7 +117,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=PICTURE_FORMATS,
-        help=f"of the pictures in a folder or on standard output (default: {DEFAULT_FORMAT})",
+        help=f"format of pictures in a folder or on standard output (default: {DEFAULT_FORMAT})",
     )
     there = parser.add_mutually_exclusive_group()
     there.add_argument(
@@ -128,7 +128,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     there.add_argument(
         "--skip-existing",
         action="store_true",
-        help="leave out photographs whose output exists: goes on where it was interrupted",
+        help="skip photographs whose output exists, to continue after an interruption",
     )
 
 

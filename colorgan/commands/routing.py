@@ -41,15 +41,17 @@ from colorgan.training.router_head import HeadTrainingConfig, train_router
 
 def prepare_train_router(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan train-router`."""
-    parser.add_argument("--dataset", metavar="NAME", required=True, help="what to train on")
+    parser.add_argument("--dataset", metavar="NAME", required=True, help="dataset to train on")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
         "--classifier",
         metavar="NAME",
         default=RouterConfig.classifier,
-        help="whose features to use (default: %(default)s)",
+        help="network that computes the features (default: %(default)s)",
     )
-    parser.add_argument("--weights", metavar="FILE", type=Path, help="a file with its weights")
+    parser.add_argument(
+        "--weights", metavar="FILE", type=Path, help="file with the network's weights"
+    )
     add_options(parser, HeadTrainingConfig)
     parser.set_defaults(command=_train_router)
 
@@ -139,7 +141,8 @@ def prepare_misrouting(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.05,
         metavar="P",
-        help="a photograph is a hybrid where a second class scores so much (default: %(default)s)",
+        help="a photograph whose second class has at least this score is a hybrid "
+        "(default: %(default)s)",
     )
     parser.set_defaults(command=_misrouting)
 
@@ -191,7 +194,7 @@ def _add_evaluation_options(parser: argparse.ArgumentParser, report: str) -> Non
         "--report",
         metavar="NAME",
         default=report,
-        help="where the files go, under reports/ in storage (default: %(default)s)",
+        help="folder for the files, under reports/ in storage (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")

@@ -53,14 +53,14 @@ def add_stage_options(parser: argparse.ArgumentParser) -> None:
         "urls:FILE, imagenet:SYNSETS, coco:ANNOTATIONS[,IMAGES], openimages:LABELS,IMAGES; see "
         "docs/datasets.md",
     )
-    parser.add_argument("--dataset", metavar="NAME", required=True, help="the dataset's name")
+    parser.add_argument("--dataset", metavar="NAME", required=True, help="name of the dataset")
     parser.add_argument(
         "--classes",
         metavar="FILE",
         type=Path,
-        help="a file as colorgan/classes.toml: the photographs' classes must be of those",
+        help="a file like colorgan/classes.toml that lists the photographs' classes",
     )
-    parser.add_argument("--replace", action="store_true", help="write over an existing dataset")
+    parser.add_argument("--replace", action="store_true", help="replace an existing dataset")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     add_options(parser.add_argument_group("sources"), SourceConfig)
     add_options(parser.add_argument_group("checks and shards"), StagingConfig)
@@ -105,7 +105,7 @@ def run_stage(args: argparse.Namespace, storage: Storage, mapper: Callable[[int]
                 execution=Execution(workers, fetching, display.show),
             )
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from what it has", file=sys.stderr)
+        print("\nstopped; run the same command again to continue", file=sys.stderr)
         raise
     _print(staged, args, storage, wanted.per_class)
     for note in staged.notes:
@@ -158,7 +158,7 @@ def _check_classes(found: Sequence[str], known: PhotoClasses, path: Path) -> Non
     unknown = [label for label in found if label not in known.names]
     if unknown:
         raise ConfigError(
-            f"{', '.join(unknown)} stands not in {path}, whose classes are {', '.join(known.names)}"
+            f"{path} has no class {', '.join(unknown)}; its classes are {', '.join(known.names)}"
         )
 
 

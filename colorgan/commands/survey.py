@@ -43,7 +43,9 @@ def prepare_survey(parser: argparse.ArgumentParser) -> None:
         return action
 
     create = add("create", "choose photographs of a report to ask people about", _create)
-    create.add_argument("--report", metavar="NAME", required=True, help="whose pictures to show")
+    create.add_argument(
+        "--report", metavar="NAME", required=True, help="report whose pictures to show"
+    )
     create.add_argument(
         "--questions",
         type=int,
@@ -52,23 +54,25 @@ def prepare_survey(parser: argparse.ArgumentParser) -> None:
         help="photographs, balanced over the classes (default: %(default)s)",
     )
     create.add_argument(
-        "--seed", type=int, default=0, help="that chooses them (default: %(default)s)"
+        "--seed", type=int, default=0, help="seed of the choice (default: %(default)s)"
     )
     create.add_argument(
         "--leave-out",
         type=Path,
         metavar="FILE",
-        help="ids or sources of photographs not to ask about, one a line",
+        help="ids or sources of photographs not to ask about, one per line",
     )
     create.add_argument(
         "--models",
         nargs="+",
         default=[],
         metavar="MODEL",
-        help=f"to compare (default: those of {', '.join(MODELS)} that the report has)",
+        help=f"models to compare (default: those of {', '.join(MODELS)} that the report has)",
     )
     create.add_argument(
-        "--survey", metavar="NAME", help="its name, part of its address (default: a random one)"
+        "--survey",
+        metavar="NAME",
+        help="name of the survey, part of its address (default: a random one)",
     )
     close = add("close", "take no more answers to a survey", _close)
     results = add("results", "count the votes of a survey", _results)
@@ -104,7 +108,7 @@ def _read_list(path: Path) -> frozenset[str]:
     except OSError as error:
         raise ConfigError(f"--leave-out {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"--leave-out {path}: it is no text") from None
+        raise ConfigError(f"--leave-out {path}: it is not a text file") from None
     return frozenset(line.strip() for line in lines if line.strip())
 
 

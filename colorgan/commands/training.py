@@ -20,11 +20,11 @@ from colorgan.training.runs import ModelResult, ModelRun, new_run_name, open_run
 
 def prepare_train(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan train`."""
-    parser.add_argument("--dataset", metavar="NAME", required=True, help="what to train on")
+    parser.add_argument("--dataset", metavar="NAME", required=True, help="dataset to train on")
     parser.add_argument(
         "--model", metavar="MODEL", required=True, help="a class of the dataset, or general"
     )
-    parser.add_argument("--run", metavar="NAME", help="go on with, or start, the run of this name")
+    parser.add_argument("--run", metavar="NAME", help="name of the run to continue or start")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
         "--preset",
@@ -103,7 +103,10 @@ def _train_one(spec: ModelRun, device: torch.device) -> ModelResult:
             )
             progress.state(model, "done")
     except KeyboardInterrupt:
-        print(f"\nstopped; the same command with --run {spec.run} goes on", file=sys.stderr)
+        print(
+            f"\nstopped; run the same command with --run {spec.run} to continue",
+            file=sys.stderr,
+        )
         raise
     return result
 

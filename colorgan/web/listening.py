@@ -60,7 +60,7 @@ def _refused(host: str, port: int, error: OSError) -> ColorganError:
             "--port"
         )
     if error.errno == errno.EACCES:
-        return ColorganError(f"port {port} is for root alone: choose a --port from 1024 on")
+        return ColorganError(f"port {port} requires root: choose a --port of 1024 or above")
     return ColorganError(
         f"cannot listen on {host}: {error.strerror or error}; choose another --host"
     )

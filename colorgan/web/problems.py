@@ -68,7 +68,7 @@ def answer_with_problems(api: FastAPI) -> None:
 
     @api.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
-        logging.getLogger("colorgan.serve").exception("an error that nobody expected")
+        logging.getLogger("colorgan.serve").exception("an unexpected error occurred")
         return Problem(500, "the server failed at this request; its log says why").response()
 
 
@@ -93,7 +93,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
     for status, description in (
         (400, "Not an image, or a damaged one"),
         (401, "The API key is missing or wrong"),
-        (406, "Accept takes no format that there is"),
+        (406, "The service supports no format in Accept"),
         (408, "The body did not arrive in time"),
         (413, "Too many bytes or pixels"),
         (415, "A type that is not supported"),

@@ -181,8 +181,8 @@ def open_reproduction(storage: Storage, reproduction: Reproduction) -> tuple[Rep
     for what in ("scale", "dataset", "backbone"):
         if getattr(before, what) != getattr(reproduction, what):
             raise ConfigError(
-                f"reproduction {before.name!r} was started with another {what}: give the same to "
-                "go on with it, or another --name"
+                f"reproduction {before.name!r} was started with another {what}: give the "
+                "same one to continue it, or another --name"
             )
     return before, True
 
@@ -339,7 +339,7 @@ def read_record(storage: Storage, reproduction: Reproduction, step: str) -> Step
     try:
         return StepRecord(**json.loads(storage.get(key)))
     except (ValueError, TypeError):
-        raise Corrupt(f"{key} cannot be read: delete it, and the step is done again") from None
+        raise Corrupt(f"{key} cannot be read: delete it to repeat the step") from None
 
 
 def write_record(

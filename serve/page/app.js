@@ -80,7 +80,7 @@ function acceptPastes() {
   document.addEventListener("paste", (event) => {
     const files = event.clipboardData?.files ?? [];
     if (files.length) addPhotographs(files);
-    else if (event.target !== byId("key-field")) note("The clipboard holds no photograph.");
+    else if (event.target !== byId("key-field")) note("The clipboard has no photograph.");
   });
 }
 

@@ -198,7 +198,7 @@ def test_a_stopped_job_keeps_its_last_epoch(growing: Growing) -> None:
     output = growing.type("colorgan", "jobs", "stop", "long")
     assert "stopped" in output
     log = growing.type("colorgan", "jobs", "logs", "long")
-    assert "the same command with --run long goes on" in log
+    assert "run the same command with --run long to continue" in log
     animals, people = summary(growing.storage, "long")["models"]
     assert (animals["status"], people["status"]) == ("stopped", "stopped")
     # All epochs but the one that was cut short, though no checkpoint was due.

@@ -79,7 +79,7 @@ def test_what_is_no_job_is_said_in_a_sentence(
 ) -> None:
     assert main(["jobs", "logs", "monday"]) == 1
     error = capsys.readouterr().err
-    assert error == "error: no job 'monday', nor one of that run: colorgan jobs --all\n"
+    assert error == "error: there is no job or run 'monday'; colorgan jobs --all lists all jobs\n"
 
 
 @pytest.mark.slow
@@ -88,7 +88,7 @@ def test_without_the_token_a_sentence_says_what_is_missing(
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
     assert main(["jobs"]) == 1
-    assert "wants the cluster's token: set RAY_AUTH_TOKEN" in capsys.readouterr().err
+    assert "requires the cluster's token: set RAY_AUTH_TOKEN" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def test_a_job_whose_head_died_goes_on_when_it_is_submitted_again(cluster: Clust
     cluster.network.ssh(full, "head -c 5G /dev/zero > /tmp/full")
     assert cluster.network.ssh(full, "df --output=avail /tmp").stdout.split()[1] == "0"
     log = cluster.finish(again)
-    assert "(going on)" in log and not re.search("people: epoch [1-4]/40", log)
+    assert "(continuing)" in log and not re.search("people: epoch [1-4]/40", log)
     for each in CLASSES:
         assert history_epochs(cluster.storage, each) == list(range(1, 41)), each
     (node,) = {m["node"] for m in summary(cluster.storage, "head")["models"] if m["model"] == model}

@@ -67,14 +67,14 @@ def test_thirty_models_do_not_all_start_on_two_cores() -> None:
     ("nodes", "options", "message"),
     [
         (TWO_CORES, {"device": "gpu"}, "has no GPU and its autoscaler can add none"),
-        ([NodeResources(2, 1)], {"gpus_per_model": 2.0}, "no machine of the cluster has so many"),
+        ([NodeResources(2, 1)], {"gpus_per_model": 2.0}, "no machine of the cluster has that many"),
         ([NodeResources(0, 0)], {}, "offers no CPU"),
         (TWO_CORES, {"gpus_per_model": 0.0}, "--gpus-per-model must be more than 0"),
         (TWO_CORES, {"gpus_per_model": float("nan")}, "--gpus-per-model must be more than 0"),
         (TWO_CORES, {"gpus_per_model": 4e-5}, "4e-05: the smallest share of a GPU is 0.0001"),
         ([NodeResources(8, 4)], {"gpus_per_model": 1.5}, "1.5: above 1 .* whole GPUs, as 1 or 2"),
         ([NodeResources(8, 4)], {"gpus_per_model": float("inf")}, "whole GPUs"),
-        ([NodeResources(8, 2)] * 2, {"gpus_per_model": 4.0}, "no machine of the cluster has so"),
+        ([NodeResources(8, 2)] * 2, {"gpus_per_model": 4.0}, "no machine of the cluster has that"),
         (TWO_CORES, {"max_parallel": 0}, "--max-parallel must be at least 1"),
     ],
 )

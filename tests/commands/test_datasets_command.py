@@ -79,7 +79,7 @@ def test_an_empty_storage_says_how_to_fill_it(
     storage: Storage, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
     assert run(storage, *arguments) == 0
-    assert "colorgan stage SOURCE --dataset NAME makes one" in capsys.readouterr().out
+    assert "create one with colorgan stage SOURCE --dataset NAME" in capsys.readouterr().out
 
 
 def test_whole_datasets_are_found_whole(
@@ -99,9 +99,7 @@ def test_whole_datasets_are_found_whole(
     assert run(pets.storage, "verify", "pets", "pets") == 0
     captured = capsys.readouterr()
     (line,) = captured.out.splitlines()
-    assert line == (
-        f"pets: 168 photographs in 6 shards, {size / 1024:.1f} KiB: all as it was written"
-    )
+    assert line == f"pets: 168 photographs in 6 shards, {size / 1024:.1f} KiB: no faults"
     assert len(captured.err.splitlines()) == 6
     assert captured.err.splitlines()[1].startswith("pets: 2 of 6 shards, ")
 
@@ -179,7 +177,7 @@ def test_an_unfinished_staging_is_told_and_is_no_fault(
 ) -> None:
     pets.storage.put("datasets/begun/cats/train-00000.parquet", b"")
     assert run(pets.storage, "verify") == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("begun: no dataset yet")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("begun: incomplete, because")
 
 
 def test_a_dataset_in_s3_is_verified_and_shown(

@@ -54,7 +54,7 @@ def test_an_interrupted_evaluation_goes_on_and_ends_in_a_report(
         signal.SIGTERM
     )  # as `ray job stop`; in the background SIGINT is ignored
     assert job.finish(60) == 130, job.output
-    assert "the same command with --report r goes on" in job.output
+    assert "run the same command with --report r to continue" in job.output
     written = {path: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
 
     job = jobs.start_script("evaluate", *options)

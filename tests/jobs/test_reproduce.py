@@ -35,7 +35,7 @@ def test_every_question_is_answered_and_a_stopped_reproduction_goes_on(
         time.sleep(0.1)
     running.process.send_signal(signal.SIGTERM)
     assert running.finish() == 130, running.output
-    assert "the same command with --name r goes on" in running.output
+    assert "run the same command with --name r to continue" in running.output
 
     running = jobs.start_script("reproduce", *options)
     assert running.finish() == 0, running.output

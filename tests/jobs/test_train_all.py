@@ -221,7 +221,7 @@ def test_a_killed_job_goes_on_and_trains_nothing_twice(jobs: Jobs, scenes: Datas
 
     again = jobs.run(*options)
     assert again.process.returncode == 0, again.output
-    resumed = again.output.split("(going on)")[2]
+    resumed = again.output.split("(continuing)")[2]
     assert f"animals: finished before, {finished.reference}" in resumed
     assert "animals: epoch" not in again.output and "people: epoch 2/12" not in resumed
     assert find(storage, "animals") == finished

@@ -59,8 +59,8 @@ def test_the_production_file_is_what_serve_and_the_application_take(models: Stor
 @pytest.mark.parametrize(
     ("content", "status", "message"),
     [
-        ("applications: [", 2, "is no YAML"),
-        ("name: x", 2, "holds no `applications`"),
+        ("applications: [", 2, "is not valid YAML"),
+        ("name: x", 2, "has no `applications`"),
         ("applications: [{import_path: other.app:build}]", 2, "no application of serve.app:build"),
         (
             "applications: [{import_path: 'serve.app:build', args: {limits: {max_bytes: many}}}]",

@@ -92,7 +92,7 @@ def test_a_workers_check_runs_its_network(models: Storage) -> None:
     with torch.no_grad():
         for parameter in generator._colorizer._network.parameters():
             parameter.fill_(torch.nan)
-    with pytest.raises(RuntimeError, match="colours that are no numbers"):
+    with pytest.raises(RuntimeError, match="colours that are not finite"):
         generator.check()
 
 

@@ -127,7 +127,7 @@ def test_a_pasted_photograph_is_coloured(page: Page) -> None:
     send_files_by("paste", page, "body", **{"image.jpg": drawn()})
     await_colours(card_of(page, "image.jpg"))
     send_files_by("paste", page, "body")
-    expect(page.get_by_text("The clipboard holds no photograph")).to_be_visible()
+    expect(page.get_by_text("The clipboard has no photograph")).to_be_visible()
 
 
 def test_photographs_are_sent_two_at_a_time_in_order(page: Page, tmp_path: Path) -> None:

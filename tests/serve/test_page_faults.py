@@ -47,7 +47,7 @@ def test_a_key_of_any_letters_is_sent_as_the_server_reads_it(
         local_server(models, COLORGAN_API_KEY=key) as address,
         visit(browser, address, failures=True) as page,
     ):
-        field = page.get_by_label("This server wants an API key.")
+        field = page.get_by_label("This server requires an API key.")
         field.fill(key)
         field.press("Enter")
         expect(page.get_by_text("Models served here")).to_be_visible()
@@ -126,10 +126,10 @@ def test_a_server_that_wants_a_key_is_given_the_one_that_is_typed(
     with visit(browser, server, failures=True) as page:
         page.route(API, guard)
         page.reload()
-        field = page.get_by_label("This server wants an API key.")
+        field = page.get_by_label("This server requires an API key.")
         field.fill("guess")
         field.press("Enter")
-        field = page.get_by_label("The server did not take that key.")
+        field = page.get_by_label("The server rejected that key.")
         expect(field).to_be_focused()
         shoot(page, "key")
         choose(page, photograph(tmp_path, "a.jpg"), photograph(tmp_path, "b.jpg"))

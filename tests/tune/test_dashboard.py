@@ -148,8 +148,8 @@ def test_the_service_shows_sweeps_to_those_with_its_key(browser: Browser, scenes
             assert httpx.get(address + path).status_code == 401
             assert httpx.get(address + path, headers={"X-API-Key": "sesame"}).status_code == 200
         with visit(browser, f"{address}/sweeps/s", failures=True) as page:
-            page.get_by_label("This server wants an API key.").fill("sesame")
-            page.get_by_role("button", name="Go on").click()
+            page.get_by_label("This server requires an API key.").fill("sesame")
+            page.get_by_role("button", name="Continue").click()
             expect(page.locator("#state")).to_contain_text("1 done")
             await_pictures(page, 2)
 

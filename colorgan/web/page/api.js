@@ -83,7 +83,7 @@ export class Api {
   async #newKey(refused) {
     if (sessionStorage.getItem(KEY) !== refused) return;
     this.#asking ??= this.#askForKey(
-      refused === null ? "This server wants an API key." : "The server did not take that key.",
+      refused === null ? "This server requires an API key." : "The server rejected that key.",
     ).then((key) => {
       sessionStorage.setItem(KEY, key);
       this.#asking = null;

@@ -18,7 +18,7 @@ export function askForKey(words) {
   });
   const button = document.createElement("button");
   button.className = "primary";
-  button.textContent = "Go on";
+  button.textContent = "Continue";
   const row = document.createElement("div");
   row.className = "row";
   row.append(field, button);

@@ -54,7 +54,7 @@ def routing_section(storage: Storage, reproduction: Reproduction) -> Section:
             f"A wrong turn changed L1 by {interval(price, 2)} Lab units on {len(wrong)} "
             "photographs, compared with the model of the true class."
             if len(wrong)
-            else "No photograph was sent astray.",
+            else "No photograph was misrouted.",
         ],
         [
             Table(

@@ -95,13 +95,13 @@ def time_section(storage: Storage, reproduction: Reproduction) -> Section:
     return Section(
         "time",
         "Does dividing make training faster?",
-        "Three class models, trained at the same time, were there in a fraction of the general "
+        "Three class models, trained at the same time, finished in a fraction of the general "
         "model's time: they are independent of each other.",
         [
             f"For as many image passes the class models at the same time took "
             f"{number(classes / general, 2)} of the wall time of one general model, on "
             f"{cores} cores that they share.",
-            "On a device each, their wall time is that of the longest of them: "
+            "With one device each, their wall time is that of the longest of them: "
             + _each_time(_summary(storage, reproduction, "classes")),
         ],
         [
