@@ -52,7 +52,7 @@ def test_a_photograph_that_a_model_has_not_coloured_is_not_asked(report: Report)
     lost = (results["photo"] == "ve0003") & (results["model"] == "general")
     report.storage.put(report.key("results.parquet"), results[~lost].to_parquet(index=False))
     create_survey(report, 24, models=("assembled", "hypercolumn"))
-    with pytest.raises(ConfigError, match="8 photographs of vehicles, and the report has 7"):
+    with pytest.raises(ConfigError, match="8 photographs of vehicles, but the report has only 7"):
         create_survey(report, 24)
 
 
