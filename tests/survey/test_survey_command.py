@@ -112,7 +112,7 @@ CREATE = ("create", "--report", "compared")
         ((*CREATE, "--survey", "taken"), 2, "there is a survey 'taken' already"),
         ((*CREATE, "--leave-out", "/nowhere"), 2, "--leave-out /nowhere: No such file"),
         ((*CREATE, "--questions", "24", "--models", "gray", "original"), 1, "gray.webp is not in"),
-        (("results", "other"), 1, "no survey 'other' in .*: list the existing ones with colorgan survey list"),
+        (("results", "other"), 1, "no survey 'other' in .*: list .* with colorgan survey list"),
         (("close", "other"), 1, "no survey 'other'"),
         (("export", "other"), 1, "no survey 'other'"),
         (("export", "taken", "-o", "/nowhere/x.csv"), 2, "there is no folder /nowhere"),
