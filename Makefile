@@ -16,9 +16,9 @@ pretrained: .venv/installed
 	$(BIN)/python scripts/pretrained.py train $(PHOTOS) $(if $(OPTIONS),--options="$(OPTIONS)") \
 		$(foreach table,$(PROVENANCE),--provenance "$(table)")
 
-# The quick tests side by side, then those that start Ray, two files at a time, each with a Ray of its own.
+# The quick tests side by side, then those that share one Ray.
 test: test-fast
-	$(BIN)/python -m pytest -m "slow and not machines" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "slow and not machines"
 
 # Machines of the tests' own, a quarter of an hour; as root, with iproute2, openssh-server and rsync.
 test-machines: .venv/installed-dev
