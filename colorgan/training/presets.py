@@ -83,9 +83,10 @@ PRESETS: Mapping[str, Preset] = {
             start_from=GENERAL,
         ),
         fine_tuning={
-            "phases": "critic:0.2+adversarial:4.8",
-            "epochs": 5,
+            "phases": "critic:0.2+adversarial:2.8",
+            "epochs": 3,
             "adversarial_rate": 0.3,
+            "lambda_coherence": 1600.0,
         },
     ),
     "small": Preset(

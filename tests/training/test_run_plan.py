@@ -196,7 +196,11 @@ def test_a_run_that_was_begun_by_the_version_before_goes_on(scenes: Dataset) -> 
             lambda_coherence=0.0,
             phases="regression:14+critic:0.3+adversarial:5.7",
         ),
-        fine_tuning={**best.fine_tuning, "phases": "critic:0.2+adversarial:8.8"},
+        fine_tuning={
+            **best.fine_tuning,
+            "phases": "critic:0.2+adversarial:8.8",
+            "lambda_coherence": 0.0,
+        },
     )
     wanted = RunRequest("best", ["animals"], then, overrides, trains_bases=False)
     found = plan_run(storage, scenes, wanted)
