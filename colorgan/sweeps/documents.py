@@ -331,7 +331,7 @@ def write_history(storage: Storage, sweep: Sweep, trial: str, history: History) 
     storage.put(sweep.key("trials", trial, "history.json"), data.encode())
 
 
-def in_words(values: Mapping[str, Any]) -> str:
+def describe_values(values: Mapping[str, Any]) -> str:
     """Hyper-parameters as one line of text."""
     return ", ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
