@@ -105,7 +105,7 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-_DEFAULT = "best"
+DEFAULT_PRESET = "best"
 
 
 def add_preset_option(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +113,7 @@ def add_preset_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         choices=tuple(PRESETS),
-        default=_DEFAULT,
+        default=DEFAULT_PRESET,
         help="hyper-parameters that the options below override (default: %(default)s)",
     )
 
