@@ -10,7 +10,14 @@ from colorgan.errors import ColorganError, ConfigError
 from colorgan.evaluation.evaluate import photo_id
 from colorgan.packages.embedded import EMBEDDED_MODELS
 from colorgan.storage import Storage
-from colorgan.sweeps.documents import Sweep, TrialPlan, describe_values, open_sweep, shown_rows
+from colorgan.sweeps.documents import (
+    Sweep,
+    TrialPlan,
+    check_trial_base,
+    describe_values,
+    open_sweep,
+    shown_rows,
+)
 from colorgan.training.config import TrainingConfig
 from colorgan.training.plan import RunPlan, RunRequest, plan_run
 from colorgan.training.presets import find_preset
@@ -103,8 +110,8 @@ def _run_request(storage: Storage, request: SweepRequest, model: str) -> RunRequ
     preset = find_preset(request.preset)
     if overrides.get("start_from"):
         base = preset.config(model, overrides).start_from
-        if base and base != EMBEDDED_MODELS and "@" not in base:
-            raise ConfigError(f"--start-from {base}: a trial wants a package, as {base}@VERSION")
+        if base and base != EMBEDDED_MODELS:
+            check_trial_base(base)
     begun = {}
     if storage.exists(f"runs/{request.name}/sweep.json"):
         begun[model] = open_sweep(storage, request.name).training
