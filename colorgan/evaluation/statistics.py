@@ -22,7 +22,7 @@ ABSOLUTE = ("colorfulness", "semantic")
 # Higher values of these are neither better nor worse.
 DESCRIPTIVE = ("colorfulness",)
 
-_CHUNK = 1 << 22  # numbers that a bootstrap draws at once
+CHUNK = 1 << 22  # numbers that a bootstrap draws at once
 Values = npt.NDArray[np.float64]
 
 
@@ -208,7 +208,7 @@ def bootstrap_bounds(
         columns,
         statistic,
         n_resamples=resamples,
-        batch=max(1, _CHUNK // len(columns[0])),
+        batch=max(1, CHUNK // len(columns[0])),
         vectorized=True,
         paired=True,
         method="percentile",
