@@ -1,4 +1,4 @@
-"""Staging on the cluster with Ray Data."""
+"""Staging in tasks on the cluster, which Ray Data schedules and starts again if they are lost."""
 
 import logging
 import pickle
@@ -10,7 +10,7 @@ import ray.data
 from ray import cloudpickle
 
 from cluster.errors import cause
-from colorgan.data.mapping import Item, Result, ThreadMapper, Work, batched
+from colorgan.data.mapping import Item, Result, Work, batched
 from colorgan.errors import ColorganError
 
 # Maximum number of items per task: large enough to amortise starting the task and opening what the
@@ -62,7 +62,7 @@ class RayMapper:
 def _do(row: dict[str, Any]) -> dict[str, Any]:
     work, items = pickle.loads(row["task"])
     try:
-        results: Any = list(ThreadMapper(threads=1).map(work, items))
+        results: Any = list(work(items, 1))
     except ColorganError as error:
         results = error
     return {"results": cloudpickle.dumps(results)}

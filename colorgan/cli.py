@@ -32,7 +32,7 @@ _COMMANDS = {
         ),
         ("train-router", "routing", "train the router's head on a dataset's own classes"),
         ("evaluate-router", "routing", "count where the router sends photographs"),
-        ("misrouting", "routing", "measure what a wrong turn of the router costs"),
+        ("misrouting", "routing", "measure what misrouting costs"),
         ("survey", "survey", "ask people which colouring looks most natural"),
         ("classify", "photographs", "say which class photographs are of"),
         ("colorize", "photographs", "colour photographs"),

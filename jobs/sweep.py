@@ -32,7 +32,7 @@ from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.runs import new_run_name
 from tune.plan import SweepRequest, plan_sweep
 from tune.running import report_sweep, run_trials, train_base
-from tune.space import PRESETS, SCHEDULERS, Search, choose_space
+from tune.space import SCHEDULERS, SWEEP_PRESETS, Search, choose_space
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sweep", metavar="NAME", help="name of the sweep to continue or start")
     parser.add_argument(
         "--preset",
-        choices=tuple(PRESETS),
+        choices=tuple(SWEEP_PRESETS),
         default="small",
         help="model and search space to start from, which the options below override; report is "
         "the 2018 report's, for a GPU (default: %(default)s)",
@@ -113,7 +113,7 @@ def _run(args: argparse.Namespace) -> int:
     check_at_least(1, args, "eval_every")
     overrides = given(TrainingConfig, args)
     TrainingConfig(**overrides)  # a bad value is reported before anything is started
-    space = choose_space(PRESETS[args.preset], args.grid, args.space, overrides)
+    space = choose_space(SWEEP_PRESETS[args.preset], args.grid, args.space, overrides)
     if args.scheduler == "pbt":
         space.mutations(0)
     storage = open_storage(storage_uri(args.storage))

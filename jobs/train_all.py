@@ -29,7 +29,7 @@ from colorgan.options import add_options, given
 from colorgan.storage import Storage, open_storage
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.plan import RunRequest, describe, plan_run
-from colorgan.training.presets import DEFAULT_PRESET, PRESETS, find_preset
+from colorgan.training.presets import add_preset_option, find_preset
 from colorgan.training.runs import new_run_name, open_run
 from colorgan.training.summary import RunSummary
 
@@ -60,12 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--run", metavar="NAME", help="name of the run to continue or start (default: new)"
     )
     add_training_options(parser, "models")
-    parser.add_argument(
-        "--preset",
-        choices=tuple(PRESETS),
-        default=DEFAULT_PRESET,
-        help="hyper-parameters that the options below override (default: %(default)s)",
-    )
+    add_preset_option(parser)
     parser.add_argument(
         "--router",
         choices=ROUTERS,

@@ -9,7 +9,7 @@ Serve starts each new replica before it stops the old one, so the update needs t
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,22 +19,14 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from colorgan.inference.networks import ModelInfo, PredictedColor, Routed, RouterInfo, Square
 from colorgan.inference.router import Route
 from colorgan.storage import open_storage
 from colorgan.system import keep_buffers
 from serve.api import create_api
 from serve.backend import Busy, find_parts
 from serve.config import Limits, ServeConfig
-from serve.workers import (
-    GeneratorWorker,
-    ModelInfo,
-    PredictedColor,
-    Routed,
-    RouterInfo,
-    RouterWorker,
-    Square,
-    Worker,
-)
+from serve.workers import GeneratorWorker, RouterWorker, Worker
 
 # Serve's default of 0 stops a replica before it starts the next one, which interrupts the service
 # of a deployment with one replica.
@@ -116,19 +108,22 @@ class HandleBackend:
         """Describe the models that are served, by name."""
         return (await self._infos())[1]
 
-    async def classify(self, photograph: Square) -> Route:
+    async def classify(self, square: Square) -> Route:
         """Route a photograph on a replica."""
-        route: Route = await _ask(self._router.classify, photograph)
+        route: Route = await _ask(self._router.classify, square)
         return route
 
-    async def route(self, photograph: Square) -> Routed:
-        """Route a photograph, and colour it if the router can, on a replica."""
-        routed: Routed = await _ask(self._router.work, photograph)
+    async def route(self, squares: Sequence[Square]) -> Sequence[Routed]:
+        """Route photographs, and colour those that the router can, on replicas."""
+        routed: Sequence[Routed]
+        routed = await asyncio.gather(*(_ask(self._router.work, each) for each in squares))
         return routed
 
-    async def paint(self, model: str, photograph: Square) -> PredictedColor:
-        """Colour a photograph on a replica."""
-        painted: PredictedColor = await _ask(self._generators[model].work, photograph)
+    async def paint(self, model: str, squares: Sequence[Square]) -> Sequence[PredictedColor]:
+        """Colour photographs on replicas."""
+        work = self._generators[model].work
+        painted: Sequence[PredictedColor]
+        painted = await asyncio.gather(*(_ask(work, each) for each in squares))
         return painted
 
     async def _infos(self) -> tuple[RouterInfo, dict[str, ModelInfo]]:

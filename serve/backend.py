@@ -1,11 +1,19 @@
 """The interface behind the API, its implementation in one process, and the choice of models."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from colorgan.errors import NotInStorage
+from colorgan.inference.networks import (
+    ModelInfo,
+    Networks,
+    PredictedColor,
+    Routed,
+    RouterInfo,
+    Square,
+)
 from colorgan.inference.router import Route
 from colorgan.inference.router_choice import RouterConfig, choose_router
 from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER
@@ -13,45 +21,18 @@ from colorgan.packages.card import ModelCard, find, list_models
 from colorgan.packages.embedded import embedded_note, with_embedded
 from colorgan.storage import Storage, open_storage
 from serve.config import ServeConfig
-from serve.workers import (
-    GeneratorWorker,
-    ModelInfo,
-    PredictedColor,
-    Routed,
-    RouterInfo,
-    RouterWorker,
-    Square,
-)
+from serve.workers import GeneratorWorker, RouterWorker
 
 
 class Busy(Exception):  # noqa: N818 - the name states the condition
     """No worker is free, or the worker of a request died; repeating the request may succeed."""
 
 
-class Backend(Protocol):
-    """Routes and colours small squares, in this process or in others.
+class Backend(Networks, Protocol):
+    """The networks behind the API, in this process or in others; all methods raise Busy."""
 
-    Its methods raise Busy.
-    """
-
-    async def router(self) -> RouterInfo:
-        """Describe the router."""
-        ...
-
-    async def models(self) -> Mapping[str, ModelInfo]:
-        """Describe the models that are served, by name."""
-        ...
-
-    async def classify(self, photograph: Square) -> Route:
-        """Route a photograph that was preprocessed by the router's view."""
-        ...
-
-    async def route(self, photograph: Square) -> Routed:
-        """Route such a photograph, and colour it if the router's forward pass can."""
-        ...
-
-    async def paint(self, model: str, photograph: Square) -> PredictedColor:
-        """Colour a photograph that was preprocessed by `colorizer.prepare` for a model."""
+    async def classify(self, square: Square) -> Route:
+        """Route a photograph that was preprocessed by the router's view, without colouring it."""
         ...
 
 
@@ -155,17 +136,15 @@ class LocalBackend:
         """Describe the models that are served, by name."""
         return {name: worker.info for name, worker in self._generators.items()}
 
-    async def classify(self, photograph: Square) -> Route:
+    async def classify(self, square: Square) -> Route:
         """Route a photograph in a thread."""
-        (route,) = await asyncio.to_thread(self._router.classify, [photograph])
+        (route,) = await asyncio.to_thread(self._router.classify, [square])
         return route
 
-    async def route(self, photograph: Square) -> Routed:
-        """Route a photograph, and colour it if the router can, in a thread."""
-        (routed,) = await asyncio.to_thread(self._router.work, [photograph])
-        return routed
+    async def route(self, squares: Sequence[Square]) -> Sequence[Routed]:
+        """Route photographs, and colour those that the router can, in a thread."""
+        return await asyncio.to_thread(self._router.work, squares)
 
-    async def paint(self, model: str, photograph: Square) -> PredictedColor:
-        """Colour a photograph in a thread."""
-        (painted,) = await asyncio.to_thread(self._generators[model].work, [photograph])
-        return painted
+    async def paint(self, model: str, squares: Sequence[Square]) -> Sequence[PredictedColor]:
+        """Colour photographs in a thread."""
+        return await asyncio.to_thread(self._generators[model].work, squares)

@@ -2,13 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-import numpy as np
-import torch
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
@@ -16,7 +14,8 @@ from starlette.requests import ClientDisconnect
 from colorgan.errors import ImageRejected
 from colorgan.images.decoding import Photograph, Pixels
 from colorgan.images.encoding import check_size, encode
-from colorgan.inference.colorizer import prepare, recombine
+from colorgan.inference.networks import ModelInfo
+from colorgan.inference.prediction import AssembledModel, NoModel, Prediction
 from colorgan.inference.router import Route
 from colorgan.web.problems import CLIENT_GONE, Problem
 from serve.backend import Backend, Busy
@@ -32,7 +31,6 @@ from serve.parameters import (
     read_parameters,
 )
 from serve.uploads import Upload, decode_photograph, read_upload
-from serve.workers import ModelInfo, PredictedColor, Routed, Square
 
 Result = TypeVar("Result")
 
@@ -44,6 +42,30 @@ class Labels:
     model = ""
 
 
+class _Threads:
+    """Runs the steps of photographs in threads, and measures them."""
+
+    concurrent = True
+
+    def __init__(self, metrics: Metrics) -> None:
+        # Threads keep the event loop free while photographs are decoded and encoded. More threads
+        # than cores gain nothing.
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, "photographs")
+        self._metrics = metrics
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        return self._metrics.stage(name)
+
+    async def run(self, step: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, step, *arguments)
+
+    async def together(self, *steps: Awaitable[Any]) -> Sequence[Any]:
+        return await asyncio.gather(*steps)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
 class PhotographIngress:
     """Reads, decodes and encodes photographs and counts requests; a backend runs the networks."""
 
@@ -51,15 +73,14 @@ class PhotographIngress:
         """Take the backend and the limits on requests."""
         self._backend = backend
         self._limits = limits
-        # Threads keep the event loop free while photographs are decoded and encoded. More threads
-        # than cores gain nothing.
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "photographs")
         self.metrics = Metrics()
+        self._threads = _Threads(self.metrics)
+        self._model = AssembledModel(backend, self._threads)
         self._room = _Room(limits, self.metrics)
 
     def close(self) -> None:
         """Shut down the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     @contextmanager
     def counted(self, endpoint: str) -> Iterator[Labels]:
@@ -101,15 +122,17 @@ class PhotographIngress:
             _check_names(chosen, infos, known)
             photograph = await self._decode(upload, chosen)
             picture_format = _fitting(formats, photograph.rgb)
-            route, painted = await self._color(photograph.rgb, chosen, infos, labels)
+            predicted = await self._predict(photograph.rgb, chosen, infos, labels)
             with self.metrics.stage("encode"):
-                data = await self._in_thread(
-                    _finish, photograph, painted, picture_format, chosen.vividness
+                data = await self._threads.run(
+                    lambda: encode(
+                        picture_format, predicted.picture(chosen.vividness), photograph.alpha
+                    )
                 )
-        headers = {"X-Colorgan-Model": painted.model.reference, **_notes(photograph)}
-        if route:
-            headers["X-Colorgan-Class"] = route.photo_class
-            headers["X-Colorgan-Score"] = f"{route.score:.4f}"
+        headers = {"X-Colorgan-Model": predicted.color.model.reference, **_notes(photograph)}
+        if predicted.route:
+            headers["X-Colorgan-Class"] = predicted.route.photo_class
+            headers["X-Colorgan-Score"] = f"{predicted.route.score:.4f}"
         elif labels.model in known:
             headers["X-Colorgan-Class"] = labels.model
         if chosen.format is None:
@@ -123,9 +146,10 @@ class PhotographIngress:
         async with self._uploaded(request) as upload:
             chosen = read_parameters(Parameters, query, upload.fields)
             photograph = await self._decode(upload, chosen)
-            with self.metrics.stage("route"):
-                route = await self._backend.classify(await self._view(photograph.rgb))
             router = await self._backend.router()
+            with self.metrics.stage("route"):
+                square = await self._threads.run(lambda: router.view(photograph.rgb).numpy())
+                route = await self._backend.classify(square)
         labels.photo_class = route.photo_class
         content = {
             "class": route.photo_class,
@@ -183,67 +207,34 @@ class PhotographIngress:
 
     async def _decode(self, upload: Upload, chosen: Parameters) -> Photograph:
         with self.metrics.stage("decode"):
-            return await self._in_thread(
+            return await self._threads.run(
                 decode_photograph, upload.data, self._limits.max_pixels, chosen.page
             )
 
-    async def _color(
+    async def _predict(
         self,
         rgb: Pixels,
         chosen: ColorizeParameters,
         infos: Mapping[str, ModelInfo],
         labels: Labels,
-    ) -> tuple[Route | None, PredictedColor]:
-        """The colours of a photograph, and its route if the router was asked."""
-        route = painted = None
-        squares: dict[int, Square] = {}
+    ) -> Prediction:
+        """Predict the colours of a photograph; raises Problem 422."""
+
+        def note(routes: Sequence[Route]) -> None:
+            labels.photo_class, labels.model = routes[0].photo_class, routes[0].best_class
+
         if chosen.model != ASSEMBLED or chosen.photo_class != AUTO:
             labels.photo_class = chosen.photo_class
             labels.model = chosen.photo_class if chosen.model == ASSEMBLED else chosen.model
-        else:
-            # Inputs for the other class models are prepared while the router runs: most of these
-            # models share one input size.
-            router = await self._backend.router()
-            others = {*router.classes} - router.painters
-            sizes = {infos[name].size for name in others if name in infos}
-            routed, squares = await asyncio.gather(self._route(rgb), self._squares(rgb, sizes))
-            route, painted = routed.route, routed.painted
-            labels.photo_class, labels.model = route.photo_class, route.best_class
-        model = labels.model
-        if painted is None:
-            if model not in infos:
-                served = " or ".join(f"model={name}" for name in infos)
-                raise Problem(
-                    422, f"no model of the class {model} is served here: ask for {served}"
-                )
-            size = infos[model].size
-            if size not in squares:
-                squares = await self._squares(rgb, {size})
-            with self.metrics.stage("paint"):
-                painted = await self._backend.paint(model, squares[size])
-        self.metrics.batches.labels(model).observe(painted.batch)
-        return route, painted
-
-    async def _view(self, rgb: Pixels) -> Square:
-        """The router's input for a photograph."""
-        view = (await self._backend.router()).view
-        return await self._in_thread(lambda: view(rgb).numpy())
-
-    async def _route(self, rgb: Pixels) -> Routed:
-        with self.metrics.stage("route"):
-            return await self._backend.route(await self._view(rgb))
-
-    async def _squares(self, rgb: Pixels, sizes: Collection[int]) -> dict[int, Square]:
-        """The inputs of generators of these sizes for a photograph, by size."""
-        with self.metrics.stage("prepare"):
-            made = [
-                self._in_thread(lambda size: prepare(rgb, size).numpy(), each) for each in sizes
-            ]
-            return dict(zip(sizes, await asyncio.gather(*made), strict=True))
-
-    async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, work, *arguments)
+        try:
+            (predicted,) = await self._model.predict([rgb], labels.model, note)
+        except NoModel:
+            served = " or ".join(f"model={name}" for name in infos)
+            raise Problem(
+                422, f"no model of the class {labels.model} is served here: ask for {served}"
+            ) from None
+        self.metrics.batches.labels(labels.model).observe(predicted.color.batch)
+        return predicted
 
 
 class _Room:
@@ -328,15 +319,6 @@ def _fitting(formats: Sequence[Format], rgb: Pixels) -> Format:
         else:
             return each
     raise Problem(422, f"format: the photograph is {refused}; png holds more")
-
-
-def _finish(
-    photograph: Photograph, painted: PredictedColor, picture_format: Format, vividness: float
-) -> bytes:
-    """Combine a photograph with its colours at full resolution, and encode it."""
-    color = torch.from_numpy(np.array(painted.color)).float()
-    rgb = recombine(photograph.rgb, color, painted.model.color_space, vividness)
-    return encode(picture_format, rgb, photograph.alpha)
 
 
 def _notes(photograph: Photograph) -> dict[str, str]:

@@ -10,11 +10,18 @@ from colorgan.errors import ColorganError, ConfigError
 from colorgan.evaluation.evaluate import photo_id
 from colorgan.packages.embedded import EMBEDDED_MODELS
 from colorgan.storage import Storage
-from colorgan.sweeps.documents import Sweep, TrialPlan, in_words, open_sweep, shown_rows
+from colorgan.sweeps.documents import (
+    Sweep,
+    TrialPlan,
+    check_trial_base,
+    describe_values,
+    open_sweep,
+    shown_rows,
+)
 from colorgan.training.config import TrainingConfig
 from colorgan.training.plan import RunPlan, RunRequest, plan_run
 from colorgan.training.presets import find_preset
-from tune.space import PRESETS, Space
+from tune.space import SWEEP_PRESETS, Space
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class SweepRequest:
 
     Attributes:
         name: the sweep's name.
-        preset: name of a preset in `tune.space.PRESETS`.
+        preset: name of a preset in `tune.space.SWEEP_PRESETS`.
         overrides: hyper-parameters of every trial that override those of the preset.
         space: the hyper-parameters that the trials vary.
         samples: how often values are drawn from the space.
@@ -71,7 +78,7 @@ def plan_sweep(storage: Storage, dataset: Dataset, request: SweepRequest) -> Swe
         ConfigError: a value cannot be used, or a trial cannot start from its base model.
         ColorganError: the model has no training photographs, or the classifier cannot be loaded.
     """
-    preset = PRESETS[request.preset]
+    preset = SWEEP_PRESETS[request.preset]
     model = request.model or preset.model
     rows = shown_rows(dataset, model)
     run = plan_run(storage, dataset, _run_request(storage, request, model))
@@ -97,14 +104,14 @@ def plan_sweep(storage: Storage, dataset: Dataset, request: SweepRequest) -> Swe
 
 def _run_request(storage: Storage, request: SweepRequest, model: str) -> RunRequest:
     """The request for the run that trains the base model of the trials."""
-    overrides = {**PRESETS[request.preset].training, **request.overrides}
+    overrides = {**SWEEP_PRESETS[request.preset].training, **request.overrides}
     if "start_from" in request.space.varied:
         overrides["start_from"] = ""  # each trial has its own
     preset = find_preset(request.preset)
     if overrides.get("start_from"):
         base = preset.config(model, overrides).start_from
-        if base and base != EMBEDDED_MODELS and "@" not in base:
-            raise ConfigError(f"--start-from {base}: a trial wants a package, as {base}@VERSION")
+        if base and base != EMBEDDED_MODELS:
+            check_trial_base(base)
     begun = {}
     if storage.exists(f"runs/{request.name}/sweep.json"):
         begun[model] = open_sweep(storage, request.name).training
@@ -126,7 +133,7 @@ def _check_trials(model: str, training: TrainingConfig, trials: Sequence[TrialPl
         other = config.architecture(model) != training.architecture(model)
         if base and config.start_from == base and other:
             raise ConfigError(
-                f"trial {trial.name} ({in_words(trial.values)}) cannot start from {base}, a "
+                f"trial {trial.name} ({describe_values(trial.values)}) cannot start from {base}, a "
                 "network of another architecture: --start-from '' starts every trial from nothing"
             )
 

@@ -68,7 +68,7 @@ class SweepPreset:
     eval_every: int
 
 
-PRESETS: Mapping[str, SweepPreset] = {
+SWEEP_PRESETS: Mapping[str, SweepPreset] = {
     # Section 4 of the report: three batch sizes, with colourings every 50 epochs.
     "report": SweepPreset("animals", {"batch_size": (1, 5, 10)}, {"epochs": 350}, 50),
     "best": SweepPreset(GENERAL, {"batch_size": (4, 8, 16)}, {}, 1),

@@ -13,7 +13,7 @@ from colorgan.system import choose_device, device_name
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.model_run import train_model
 from colorgan.training.plan import RunPlan, RunRequest, plan_run, trained_first
-from colorgan.training.presets import DEFAULT_PRESET, PRESETS, find_preset
+from colorgan.training.presets import add_preset_option, find_preset
 from colorgan.training.progress import Progress, format_seconds
 from colorgan.training.runs import ModelResult, ModelRun, new_run_name, open_run
 
@@ -26,12 +26,7 @@ def prepare_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--run", metavar="NAME", help="name of the run to continue or start")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
-    parser.add_argument(
-        "--preset",
-        choices=tuple(PRESETS),
-        default=DEFAULT_PRESET,
-        help="hyper-parameters that the options below override (default: %(default)s)",
-    )
+    add_preset_option(parser)
     parser.add_argument(
         "--checkpoint-every", type=int, default=1, metavar="N", help="epochs between checkpoints"
     )

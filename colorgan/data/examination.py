@@ -11,12 +11,12 @@ chunk's order, then the rejected ones with the reason.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from threading import Event, Semaphore
+from typing import Any
 
 import imagehash
 import numpy as np
@@ -26,7 +26,7 @@ from PIL import Image
 
 from colorgan.data.dataset import SPLITS
 from colorgan.data.fetching import FetchConfig, Fetcher
-from colorgan.data.mapping import Stopped
+from colorgan.data.mapping import Stopped, bounded_threads
 from colorgan.data.sources.candidates import Candidate
 from colorgan.errors import ConfigError, ImageRejected, NotInStorage
 from colorgan.images.colorfulness import colorfulness
@@ -154,7 +154,7 @@ class Facts:
     bytes: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chunk:
     """Candidates of one class that are examined together.
 
@@ -163,25 +163,23 @@ class Chunk:
         key: the key of its piece in storage.
         candidates: the photographs to examine.
         config: the checks to apply.
+        table: one row of Facts per candidate, in the piece's order; None before the examination.
     """
 
     place: int
     key: str
     candidates: tuple[Candidate, ...]
     config: ExaminationConfig
+    table: pa.Table | None = None
 
-
-@dataclass(frozen=True)
-class Piece:
-    """The result of a chunk; `table` has one row of Facts per candidate, in the file's order."""
-
-    place: int
-    key: str
-    table: pa.Table
+    def column(self, name: str) -> list[Any]:
+        """One of the facts of every candidate, in the piece's order; empty if not examined."""
+        found: list[Any] = self.table[name].to_pylist() if self.table else []
+        return found
 
     def facts(self) -> list[Facts]:
         """The candidates' facts: usable ones first, ordered by split, then rejected ones."""
-        return [Facts(**row) for row in self.table.to_pylist()]
+        return [Facts(**row) for row in self.table.to_pylist()] if self.table else []
 
 
 # Incremented whenever decoding gives different pixels, so that older pieces are not reused.
@@ -199,50 +197,49 @@ def make_chunk(
     return Chunk(place, f"{folder}/{digest.hexdigest()}.parquet", tuple(candidates), config)
 
 
-@dataclass(frozen=True)
-class Examination:
-    """The work of examining chunks.
+def examine_chunks(
+    chunks: Iterable[Chunk], threads: int, *, storage: str, fetching: FetchConfig | None
+) -> Iterator[tuple[int, pa.Table]]:
+    """Examine chunks, and store their pieces; see `mapping.Work`.
 
-    Attributes:
+    Args:
+        chunks: the chunks.
+        threads: number of threads to compute in.
         storage: URI of the storage for the pieces.
         fetching: limits on downloads; None if nothing needs to be downloaded.
+
+    Yields:
+        The place of each chunk, and its table.
     """
+    store = open_storage(storage)
+    readers = fetching.connections if fetching else threads
+    decoding = Semaphore(threads)  # limits the number of large pictures in memory
+    stop = Event()
+    at_once = 64 if fetching else 2  # enough that slow servers do not delay others
+    with (
+        bounded_threads(at_once) as run,
+        ThreadPoolExecutor(readers) as pool,
+        Fetcher(fetching) as fetcher,
+    ):
 
-    storage: str
-    fetching: FetchConfig | None
+        def examine(candidate: Candidate, config: ExaminationConfig) -> tuple[Facts, bytes]:
+            if stop.is_set():
+                raise Stopped
+            return _examine(candidate, fetcher.get, decoding, config)
 
-    @property
-    def at_once(self) -> int:
-        """Number of chunks in progress at a time: enough that slow servers do not delay others."""
-        return 64 if self.fetching else 2
-
-    @contextmanager
-    def start(self, threads: int) -> Iterator[Callable[[Chunk], Piece]]:
-        """Open the storage and the fetcher, and yield the function that examines one chunk."""
-        storage = open_storage(self.storage)
-        readers = self.fetching.connections if self.fetching else threads
-        decoding = Semaphore(threads)  # limits the number of large pictures in memory
-        stop = Event()
-        with ThreadPoolExecutor(readers) as pool, Fetcher(self.fetching) as fetcher:
-
-            def examine(candidate: Candidate, config: ExaminationConfig) -> tuple[Facts, bytes]:
-                if stop.is_set():
+        def do(chunk: Chunk) -> tuple[int, pa.Table]:
+            table = _read_facts(store, chunk.key)
+            if table is None:
+                found = list(pool.map(examine, chunk.candidates, repeat(chunk.config)))
+                if stop.is_set():  # cancelled downloads must not count as rejected
                     raise Stopped
-                return _examine(candidate, fetcher.get, decoding, config)
+                table = _write(store, chunk.key, found)
+            return chunk.place, table
 
-            def do(chunk: Chunk) -> Piece:
-                table = _read_facts(storage, chunk.key)
-                if table is None:
-                    found = list(pool.map(examine, chunk.candidates, repeat(chunk.config)))
-                    if stop.is_set():  # cancelled downloads must not count as rejected
-                        raise Stopped
-                    table = _write(storage, chunk.key, found)
-                return Piece(chunk.place, chunk.key, table)
-
-            try:
-                yield do
-            finally:
-                stop.set()
+        try:
+            yield from run(do, chunks)
+        finally:
+            stop.set()
 
 
 def _examine(

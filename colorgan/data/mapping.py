@@ -3,14 +3,12 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from itertools import islice
 from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Item_contra = TypeVar("Item_contra", contravariant=True)
-Result_co = TypeVar("Result_co", covariant=True)
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -20,23 +18,9 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-class Work(Protocol[Item_contra, Result_co]):
-    """Work to be applied to each of many items. It can be pickled.
-
-    Attributes:
-        at_once: number of items that a process should have in progress at a time.
-    """
-
-    @property
-    def at_once(self) -> int: ...  # noqa: D102
-
-    def start(self, threads: int) -> AbstractContextManager[Callable[[Item_contra], Result_co]]:
-        """Open what a process needs for the work, inside the context, and yield its function.
-
-        Args:
-            threads: number of threads that the process may compute in.
-        """
-        ...
+# A function that does items in a number of threads and yields their results in any order. It opens
+# what it needs when the first result is asked for, takes a few items ahead, and can be pickled.
+Work = Callable[[Iterable[Item], int], Iterator[Result]]
 
 
 class Mapper(Protocol):
@@ -64,29 +48,38 @@ class ThreadMapper:
         self.threads = threads or len(os.sched_getaffinity(0))
 
     def map(self, work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Apply the work to every item; only a few items are in progress at any time."""
-        pool = ThreadPoolExecutor(work.at_once)
-        try:
-            with work.start(self.threads) as do:
-                yield from _bounded(pool, do, items, work.at_once)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        """Apply the work to every item."""
+        return work(items, self.threads)
 
 
-def _bounded(
-    pool: ThreadPoolExecutor, do: Callable[[Item], Result], items: Iterable[Item], at_once: int
-) -> Iterator[Result]:
-    running: set[Future[Result]] = set()
-    for item in items:
-        running.add(pool.submit(do, item))
-        if len(running) > at_once:
+@contextmanager
+def bounded_threads(
+    at_once: int,
+) -> Iterator[Callable[[Callable[[Item], Result], Iterable[Item]], Iterator[Result]]]:
+    """Threads for a number of items at a time.
+
+    Yields a function that calls another one on every item and yields the results in any order. At
+    the end, items that have not been begun are left out.
+    """
+    pool = ThreadPoolExecutor(at_once)
+
+    def run(do: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        running: set[Future[Result]] = set()
+        for item in items:
+            running.add(pool.submit(do, item))
+            if len(running) > at_once:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
-    while running:
-        done, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield future.result()
+
+    try:
+        yield run
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class Stopped(Exception):  # noqa: N818

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from colorgan.data.dataset import SPLITS, Manifest
-from colorgan.data.drawing import Group
 from colorgan.data.examination import PALE, ExaminationConfig, split_of
+from colorgan.data.groups import Group
 from colorgan.data.selection import Selection
 from colorgan.data.sources.candidates import Source
 from colorgan.data.splits import nothing_in, way_out

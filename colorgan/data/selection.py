@@ -11,7 +11,8 @@ from sys import intern
 from urllib.parse import urlsplit
 
 from colorgan.data.dataset import SPLITS
-from colorgan.data.examination import Facts, Piece
+from colorgan.data.examination import Chunk, Facts
+from colorgan.data.groups import Dropped, Group
 
 # A picture found at this many addresses is a placeholder for photographs that are gone.
 PLACEHOLDER_ADDRESSES = 3
@@ -23,16 +24,6 @@ LARGEST_DISTANCE = _BANDS - 1
 
 # The source and the split of a kept photograph.
 _Kept = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A candidate that was left out, and why."""
-
-    source: str
-    label: str
-    reason: str
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -52,23 +43,6 @@ class StoredPhotograph:
     row: int
     bytes: int
     source: int = 0
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """The examination results of one group of candidates (see `drawing.Group`).
-
-    Attributes:
-        found: pieces, and candidates dropped without examination, in the candidates' order.
-        wanted: number of photographs to select; None for all.
-        source: the index of the source in the staging.
-        downloads: whether a picture found at several addresses counts as a placeholder.
-    """
-
-    found: Sequence[Piece | Dropped]
-    wanted: int | None = None
-    source: int = 0
-    downloads: bool = False
 
 
 @dataclass
@@ -106,7 +80,7 @@ class _Fault:
 
 
 def select(
-    groups: Sequence[Outcomes], near_duplicate_bits: int
+    groups: Sequence[Group], near_duplicate_bits: int
 ) -> tuple[Selection, list[int], list[int]]:
     """Select the first usable photographs of each group, without duplicates.
 
@@ -114,20 +88,20 @@ def select(
     and these before those of train, no photograph of test or val is also in train.
 
     Args:
-        groups: the examination results of the groups.
+        groups: the groups, whose chunks have been examined.
         near_duplicate_bits: the largest distance in bits between the perceptual hashes of two
             near-duplicates; at most LARGEST_DISTANCE, and -1 to keep near-duplicates.
 
     Returns:
         The selection, and the number of photographs selected and spare in each group.
     """
-    placeholders = _repeated(group.found for group in groups if group.downloads)
+    placeholders = _repeated(group.drawn for group in groups if group.downloads)
     selection, filled, spare = Selection(), [0] * len(groups), [0] * len(groups)
     selection.contents = [[] for _ in groups]
     seen: dict[str, _Kept] = {}
     looks = _Looks(near_duplicate_bits)
     for number, group in enumerate(groups):
-        for each in group.found:
+        for each in group.drawn:
             if isinstance(each, Dropped):
                 selection.dropped.append(each)
                 continue
@@ -155,14 +129,14 @@ def select(
     return selection, filled, spare
 
 
-def _repeated(groups: Iterable[Sequence[Piece | Dropped]]) -> frozenset[str]:
+def _repeated(groups: Iterable[Sequence[Chunk | Dropped]]) -> frozenset[str]:
     """The hashes of pictures that occur at too many addresses to be photographs."""
     addresses = Counter(
         sha256
         for group in groups
         for each in group
-        if isinstance(each, Piece)
-        for sha256 in each.table["sha256"].to_pylist()
+        if isinstance(each, Chunk)
+        for sha256 in each.column("sha256")
         if sha256
     )
     return frozenset(
@@ -170,14 +144,14 @@ def _repeated(groups: Iterable[Sequence[Piece | Dropped]]) -> frozenset[str]:
     )
 
 
-def _placed(piece: Piece, source: int) -> Iterable[tuple[Facts, StoredPhotograph]]:
-    """A piece's candidates in their original order, with their location in its file."""
+def _placed(chunk: Chunk, source: int) -> Iterable[tuple[Facts, StoredPhotograph]]:
+    """A chunk's candidates in their original order, with their location in its piece."""
     rows: Counter[str] = Counter()
-    facts = piece.facts()
+    facts = chunk.facts()
     groups = [split for split in SPLITS if any(not f.reason and f.split == split for f in facts)]
     for each in sorted(facts, key=lambda each: each.number):
         group = groups.index(each.split) if not each.reason else len(groups)
-        yield each, StoredPhotograph(piece.key, group, rows[each.split], each.bytes, source)
+        yield each, StoredPhotograph(chunk.key, group, rows[each.split], each.bytes, source)
         rows[each.split] += not each.reason
 
 

@@ -1,9 +1,8 @@
 """Writes shards: copies the selected photographs from the pieces that hold them."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import file_digest
 from itertools import groupby
@@ -15,12 +14,13 @@ import pyarrow.parquet as pq
 
 from colorgan.data.dataset import SCHEMA, Shard
 from colorgan.data.examination import open_piece
-from colorgan.data.mapping import batched
+from colorgan.data.mapping import batched, bounded_threads
 from colorgan.data.selection import StoredPhotograph
 from colorgan.errors import Corrupt
 from colorgan.storage import Storage, open_storage, retry_transient
 
 _READ_AHEAD = 4  # row groups of pieces read at a time
+_AT_ONCE = 2  # shards that a process writes at a time
 # JPEGs do not compress further; small row groups let a reader stream a large shard.
 _GROUP_ROWS = 100
 
@@ -68,26 +68,20 @@ def _filled(
         yield part
 
 
-@dataclass(frozen=True)
-class ShardWriting:
-    """The work of writing shards.
+def write_shards(
+    plans: Iterable[ShardPlan], threads: int, *, storage: str, folder: str
+) -> Iterator[Shard]:
+    """Write shards; see `mapping.Work`.
 
-    Attributes:
+    Args:
+        plans: the shards to write.
+        threads: unused; writing is limited by the storage.
         storage: URI of the storage that holds the pieces and receives the shards.
         folder: the dataset's folder in the storage.
-        at_once: number of shards that a process writes at a time.
     """
-
-    storage: str
-    folder: str
-    at_once: int = 2
-
-    @contextmanager
-    def start(self, threads: int) -> Iterator[Callable[[ShardPlan], Shard]]:
-        """Open the storage and yield the function that writes one shard."""
-        storage = open_storage(self.storage)
-        with ThreadPoolExecutor(_READ_AHEAD) as pool:
-            yield lambda plan: _write(storage, self.folder, plan, pool)
+    store = open_storage(storage)
+    with bounded_threads(_AT_ONCE) as run, ThreadPoolExecutor(_READ_AHEAD) as pool:
+        yield from run(lambda plan: _write(store, folder, plan, pool), plans)
 
 
 def _write(storage: Storage, folder: str, plan: ShardPlan, pool: ThreadPoolExecutor) -> Shard:
@@ -105,7 +99,8 @@ def _write(storage: Storage, folder: str, plan: ShardPlan, pool: ThreadPoolExecu
             if not retry_transient(lambda: storage.matches(key, path)):
                 raise Corrupt(f"{key} is not in {storage.uri} as it was sent: stage again")
         rows = len(plan.photographs)
-        return Shard(plan.key, plan.label, plan.split, rows, path.stat().st_size, digest)
+        size, source = path.stat().st_size, plan.photographs[0].source
+        return Shard(plan.key, plan.label, plan.split, rows, size, digest, source)
 
 
 def _read(storage: Storage, plan: ShardPlan, pool: ThreadPoolExecutor) -> Iterator[pa.Table]:

@@ -14,21 +14,24 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
+import pyarrow as pa
 from pydantic import Field
 
 from colorgan.data.dataset import SPLITS, Dataset, Manifest, Shard, StagedSource
-from colorgan.data.drawing import Drawing, Group, open_groups
-from colorgan.data.examination import Examination, ExaminationConfig, Piece
+from colorgan.data.drawing import Drawing
+from colorgan.data.examination import Chunk, ExaminationConfig, examine_chunks
 from colorgan.data.fetching import FetchConfig
-from colorgan.data.mapping import Mapper, ThreadMapper
+from colorgan.data.groups import Dropped, Group, open_groups
+from colorgan.data.mapping import Mapper, ThreadMapper, Work
 from colorgan.data.naming import ClassNames
 from colorgan.data.notes import notes_on
-from colorgan.data.selection import LARGEST_DISTANCE, Dropped, Selection
-from colorgan.data.shards import ShardPlan, ShardWriting, plan_shards
+from colorgan.data.selection import LARGEST_DISTANCE, Selection
+from colorgan.data.shards import ShardPlan, plan_shards, write_shards
 from colorgan.data.sources.candidates import Source
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.names import check_name
@@ -75,10 +78,9 @@ class StagingProgress:
     known: int = 0
     shards: tuple[int, int] = (0, 0)
 
-    def add(self, piece: Piece) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Count the candidates of an examined chunk."""
-        reasons = piece.table["reason"].to_pylist()
-        labels = piece.table["label"].to_pylist()
+        reasons, labels = chunk.column("reason"), chunk.column("label")
         self.examined.update(labels)
         self.usable.update(
             label for label, reason in zip(labels, reasons, strict=True) if not reason
@@ -167,8 +169,8 @@ def stage(
     drawing = Drawing(groups, pieces, per_class)
     downloads = any(source.downloads for source in sources)
     fetching = execution.fetching.share(execution.mapper.workers) if downloads else None
-    examination = Examination(storage.uri, fetching)
-    selection = _examine(drawing, examination, config.near_duplicate_bits, execution, progress)
+    examine = partial(examine_chunks, storage=storage.uri, fetching=fetching)
+    selection = _examine(drawing, examine, config.near_duplicate_bits, execution, progress)
     _check_classes(names, selection, storage, pieces)
     plans = plan_shards(selection.kept, config.shard_mib * 2**20)
     shards = _write_shards(storage, folder, plans, execution, progress)
@@ -188,7 +190,7 @@ def stage(
 
 def _examine(
     drawing: Drawing,
-    examination: Examination,
+    examine: Work[Chunk, tuple[int, pa.Table]],
     near_duplicate_bits: int,
     execution: Execution,
     progress: StagingProgress,
@@ -197,9 +199,8 @@ def _examine(
     chunks, selected = drawing.draw(), None
     while chunks or drawing.state != selected:
         progress.known += sum(len(chunk.candidates) for chunk in chunks)
-        for piece in execution.mapper.map(examination, chunks):
-            drawing.put(piece)
-            progress.add(piece)
+        for place, table in execution.mapper.map(examine, chunks):
+            progress.add(drawing.put(place, table))
             execution.observe(progress)
         # The last draw may yield only candidates already listed, or change the shares.
         selected = drawing.state
@@ -218,10 +219,10 @@ def _write_shards(
     """Write the shards over those of an older dataset; returns them in any order."""
     # A reader must not see a mixture of old and new shards as one dataset.
     retry_transient(lambda: storage.delete(f"{folder}/manifest.json"))
-    source_of = {plan.key: plan.photographs[0].source for plan in plans}
+    write: Work[ShardPlan, Shard] = partial(write_shards, storage=storage.uri, folder=folder)
     shards = []
-    for shard in execution.mapper.map(ShardWriting(storage.uri, folder), plans):
-        shards.append(replace(shard, source_index=source_of[shard.key]))
+    for shard in execution.mapper.map(write, plans):
+        shards.append(shard)
         progress.shards = (len(shards), len(plans))
         execution.observe(progress)
     return shards

@@ -295,6 +295,23 @@ def _means(turns: Sequence[RoutedPhotograph]) -> dict[str, float]:
     return {"photographs": len(turns), **means}
 
 
+def worst_routed(turns: Sequence[RoutedPhotograph]) -> list[RoutedPhotograph]:
+    """The routing errors that cost most, followed by the hybrids that another model suits better.
+
+    The cost is the difference between the errors of the model that coloured a photograph and of
+    its class's model, or, for a hybrid that went to its class's model, of the best other model.
+    """
+
+    def gain(turn: RoutedPhotograph) -> float:
+        others = [e for name, e in turn.errors.items() if name not in (turn.sent_to, "gray")]
+        return turn.errors[turn.sent_to] - min(others, default=float("inf"))
+
+    wrong = [turn for turn in turns if turn.sent_to != turn.photo_class]
+    wrong.sort(key=lambda turn: turn.errors[turn.photo_class] - turn.errors[turn.sent_to])
+    hybrids = [turn for turn in turns if turn.hybrid and turn.sent_to == turn.photo_class]
+    return wrong + sorted(hybrids, key=gain, reverse=True)
+
+
 def misrouting_examples(
     turns: Sequence[RoutedPhotograph],
     dataset: Dataset,
@@ -306,10 +323,7 @@ def misrouting_examples(
     Returns:
         (height, width, 3) uint8: rows of grayscale | the router's model | the class's | original.
     """
-    wrong = [turn for turn in turns if turn.sent_to != turn.photo_class]
-    wrong.sort(key=lambda turn: turn.errors[turn.photo_class] - turn.errors[turn.sent_to])
-    rest = [turn for turn in turns if turn.hybrid and turn.sent_to == turn.photo_class]
-    shown = (wrong + rest)[:_EXAMPLES] or list(turns)[:_EXAMPLES]
+    shown = worst_routed(turns)[:_EXAMPLES] or list(turns)[:_EXAMPLES]
     places = {(turn.source, turn.photo_class): number for number, turn in enumerate(shown)}
     rows: list[SheetRow | None] = [None] * len(shown)
     for row in dataset.rows(dataset.manifest.classes, split):

@@ -10,8 +10,9 @@ import torch
 
 from colorgan.evaluation.results import GRAY, ORIGINAL, Report
 from colorgan.evaluation.statistics import (
-    RESAMPLES,
     Estimate,
+    Values,
+    bootstrap_bounds,
     contestants_of,
     groups,
     values_of,
@@ -46,7 +47,6 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
     ),
 }
 
-_ROUNDS = 20  # rounds in which the resamples are drawn, to bound their memory
 _NORMAL = 1.959964  # standard errors on either side that hold 95 % of a normal distribution
 
 
@@ -114,14 +114,13 @@ def _ratio(part: pd.DataFrame, model: str, seed: int) -> Estimate:
     ratio = colorfulness_ratio(ours, theirs) if len(wide) else math.nan
     if len(wide) < 2 or not math.isfinite(ratio):
         return Estimate(ratio, math.nan, math.nan)
-    generator = np.random.default_rng(seed)
-    ratios = []
-    for _ in range(_ROUNDS):
-        drawn = generator.integers(len(wide), size=(RESAMPLES // _ROUNDS, len(wide)))
-        with np.errstate(invalid="ignore"):  # only gray originals were drawn
-            ratios.append(ours[drawn].mean(axis=1) / theirs[drawn].mean(axis=1))
-    low, high = np.nanquantile(ratios, [0.025, 0.975])
-    return Estimate(ratio, float(low), float(high))
+    with np.errstate(invalid="ignore", divide="ignore"):  # resamples of gray originals
+        return Estimate(ratio, *bootstrap_bounds([ours, theirs], _ratio_of_means, seed))
+
+
+def _ratio_of_means(ours: Values, theirs: Values, axis: int) -> Values:
+    ratios: Values = ours.mean(axis=axis) / theirs.mean(axis=axis)
+    return ratios
 
 
 def read_sets(report: Report) -> pd.DataFrame:

@@ -1,13 +1,13 @@
 """Statistics of an evaluation's results: means with intervals, paired tests and verdicts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, islice
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import bootstrap, rankdata, wilcoxon
 
 from colorgan.evaluation.results import GRAY, IDENTITIES, METRICS, ORIGINAL
 
@@ -22,7 +22,7 @@ ABSOLUTE = ("colorfulness", "semantic")
 # Higher values of these are neither better nor worse.
 DESCRIPTIVE = ("colorfulness",)
 
-_CHUNK = 1 << 22  # numbers that a bootstrap draws at once
+CHUNK = 1 << 22  # numbers that a bootstrap draws at once
 Values = npt.NDArray[np.float64]
 
 
@@ -185,17 +185,37 @@ def bootstrap_mean(values: npt.ArrayLike, seed: int = 0, resamples: int = RESAMP
     nothing = float("nan")
     if len(taken) < 2:
         return Estimate(float(taken[0]) if len(taken) else nothing, nothing, nothing)
-    generator = np.random.default_rng(seed)
-    step = max(1, _CHUNK // len(taken))
-    means = np.concatenate(
-        [
-            taken[generator.integers(len(taken), size=(min(step, resamples - done), len(taken)))]
-            .mean(axis=1)
-            for done in range(0, resamples, step)
-        ]
-    )  # fmt: skip
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(float(taken.mean()), float(low), float(high))
+    return Estimate(float(taken.mean()), *bootstrap_bounds([taken], np.mean, seed, resamples))
+
+
+def bootstrap_bounds(
+    columns: Sequence[Values],
+    statistic: Callable[..., Values],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> tuple[float, float]:
+    """The bounds of the 95 % percentile bootstrap interval of a statistic of photographs.
+
+    Args:
+        columns: one or more values per photograph, (photographs,) each; a photograph's values are
+            drawn together.
+        statistic: called as `statistic(*drawn, axis=-1)` with (resamples, photographs) each. Where
+            it is NaN, the resample is left out.
+        seed: see `bootstrap_mean`.
+        resamples: see `bootstrap_mean`.
+    """
+    drawn = bootstrap(
+        columns,
+        statistic,
+        n_resamples=resamples,
+        batch=max(1, CHUNK // len(columns[0])),
+        vectorized=True,
+        paired=True,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    )
+    low, high = np.nanquantile(drawn.bootstrap_distribution, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def describe(results: pd.DataFrame, seed: int = 0) -> pd.DataFrame:

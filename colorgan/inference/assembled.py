@@ -1,19 +1,33 @@
-"""The assembled model: the router sends each photograph to the generator of its class."""
+"""The assembled model in one process, and the choice of its parts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 
 from colorgan.errors import ConfigError, NotInStorage
 from colorgan.images.decoding import Pixels
-from colorgan.inference.colorizer import Colorizer, recombine
-from colorgan.inference.one_pass import OnePass, by_class
+from colorgan.inference.colorizer import Colorizer
+from colorgan.inference.networks import (
+    GeneratorNetwork,
+    ModelInfo,
+    PredictedColor,
+    Routed,
+    RouterInfo,
+    RouterNetwork,
+    Square,
+    describe,
+)
+from colorgan.inference.prediction import AssembledModel
 from colorgan.inference.router import Route, Router, open_router
 from colorgan.inference.router_choice import RouterChoice, RouterConfig, StoredModels, choose_router
 from colorgan.packages.card import ModelCard, find
 from colorgan.packages.weights import load_generator
 from colorgan.storage import Storage
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,9 @@ class AssembledColorizer:
             )
         self.router = router
         self.colorizers = colorizers
-        self._one_pass = OnePass(router, colorizers)
+        networks = _Networks(router, colorizers)
+        self._one_pass = networks.one_pass
+        self._model = AssembledModel(networks, _InTurn())
 
     def compile(self) -> None:
         """Compile all networks that are on a CPU; raises ColorganError."""
@@ -58,10 +74,7 @@ class AssembledColorizer:
                 colorizer.compile()
 
     def __call__(self, photographs: Sequence[Pixels], vividness: float = 1.0) -> list[Colored]:
-        """Classify photographs as one batch, then colour them class by class.
-
-        The colours of a photograph depend on that photograph alone. Where the router is unsure, the
-        model of the most likely class colours it.
+        """Route photographs as one batch, then colour them class by class; see `AssembledModel`.
 
         Args:
             photographs: (height, width, 3) uint8 sRGB each, of any sizes; any colour in them is
@@ -70,21 +83,61 @@ class AssembledColorizer:
         """
         if not photographs:
             return []
-        batch = torch.stack([self.router.prepare(photograph) for photograph in photographs])
-        glances = self._one_pass(batch)
-        colors = {n: glance.color for n, glance in enumerate(glances) if glance.color is not None}
-        for model, places in by_class([glance.route for glance in glances]).items():
-            left = [place for place in places if place not in colors]
-            if left:
-                generated = self.colorizers[model].generate_all([photographs[n] for n in left])
-                colors |= zip(left, generated, strict=True)
         colored = []
-        for place, (photograph, glance) in enumerate(zip(photographs, glances, strict=True)):
-            model = glance.route.best_class
-            color_space = self.colorizers[model].config.color_space
-            picture = recombine(photograph, colors[place], color_space, vividness)
-            colored.append(Colored(picture, model, glance.route))
+        for each in _complete(self._model.predict(photographs)):
+            assert each.route is not None  # the router is asked unless a model is given
+            colored.append(Colored(each.picture(vividness), each.color.model.name, each.route))
         return colored
+
+
+class _Networks:
+    """Networks that are called directly."""
+
+    def __init__(self, router: Router, colorizers: Mapping[str, Colorizer]) -> None:
+        self._infos = {name: describe(each, name) for name, each in colorizers.items()}
+        self._router = RouterNetwork(router, colorizers, self._infos)
+        self._generators = {
+            name: GeneratorNetwork(each, self._infos[name]) for name, each in colorizers.items()
+        }
+        self.one_pass = self._router.one_pass
+
+    async def router(self) -> RouterInfo:
+        return self._router.info
+
+    async def models(self) -> Mapping[str, ModelInfo]:
+        return self._infos
+
+    async def route(self, squares: Sequence[Square]) -> Sequence[Routed]:
+        return self._router.work(squares)
+
+    async def paint(self, model: str, squares: Sequence[Square]) -> Sequence[PredictedColor]:
+        return self._generators[model].work(squares)
+
+
+class _InTurn:
+    """Steps that run one after the other in the calling thread."""
+
+    concurrent = False
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    async def run(self, step: Callable[..., Result], *arguments: Any) -> Result:
+        return step(*arguments)
+
+    async def together(self, *steps: Awaitable[Any]) -> Sequence[Any]:
+        return [await step for step in steps]
+
+
+def _complete(steps: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine that waits for nothing; a program's own event loop may be running."""
+    try:
+        steps.send(None)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+    steps.close()
+    raise RuntimeError("a step that runs in the calling thread has waited")
 
 
 @dataclass(frozen=True)

@@ -83,16 +83,12 @@ class Colorizer:
         """
         if not photographs:
             return []
-        colors = self.generate_all(photographs, noise)
+        batch = torch.stack([prepare(photograph, self.config.size) for photograph in photographs])
+        colors = self.generate(batch, noise)
         return [
             recombine(photograph, color, self.config.color_space, vividness)
             for photograph, color in zip(photographs, colors, strict=True)
         ]
-
-    def generate_all(self, photographs: Sequence[Pixels], noise: bool = False) -> Tensor:
-        """As `generate`, for one or more (height, width, 3) uint8 photographs of any sizes."""
-        batch = torch.stack([prepare(photograph, self.config.size) for photograph in photographs])
-        return self.generate(batch, noise)
 
     @torch.inference_mode()
     def generate(self, batch: Tensor, noise: bool = False) -> Tensor:

@@ -225,21 +225,26 @@ def create_sweep(storage: Storage, sweep: Sweep, rows: Sequence[Row]) -> bool:
     """
     for trial in sweep.trials:
         base = sweep.config(trial.values).start_from
-        if base and "@" not in base:
-            raise ConfigError(f"--start-from {base}: a trial wants a package, as {base}@VERSION")
         if base:
+            check_trial_base(base)
             find(with_embedded(storage), base)
     key = sweep.key("sweep.json")
     if storage.exists(key):
         return _goes_on(storage, sweep)
     if storage.exists(sweep.key("run.json")):
-        raise ConfigError(f"{sweep.name!r} is a run, no sweep: choose another --sweep")
+        raise ConfigError(f"{sweep.name!r} is the name of a run: choose another --sweep")
     for row in rows:
         rgb = decode(row.image).rgb
         storage.put(sweep.photograph_key(photo_id(row), "original"), encode_webp(rgb))
         storage.put(sweep.photograph_key(photo_id(row), "gray"), encode_webp(grayscale(rgb)))
     # Another process may have started one of the same name in the meantime.
     return not storage.create(key, sweep.to_json()) and _goes_on(storage, sweep)
+
+
+def check_trial_base(base: str) -> None:
+    """Check what a trial starts from; raises ConfigError if it is not a version of a model."""
+    if "@" not in base:
+        raise ConfigError(f"--start-from {base}: a trial needs a package, as {base}@VERSION")
 
 
 def _goes_on(storage: Storage, sweep: Sweep) -> bool:
@@ -249,7 +254,7 @@ def _goes_on(storage: Storage, sweep: Sweep) -> bool:
     if differing:
         raise ConfigError(
             f"sweep {sweep.name!r} was started with another {', another '.join(differing)}: "
-            "give the same to go on with it, or another --sweep"
+            "give the same options to continue it, or another --sweep"
         )
     return True
 
@@ -331,7 +336,7 @@ def write_history(storage: Storage, sweep: Sweep, trial: str, history: History) 
     storage.put(sweep.key("trials", trial, "history.json"), data.encode())
 
 
-def in_words(values: Mapping[str, Any]) -> str:
+def describe_values(values: Mapping[str, Any]) -> str:
     """Hyper-parameters as one line of text."""
     return ", ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"

@@ -9,7 +9,6 @@ from colorgan.data.dataset import open_dataset
 from colorgan.errors import Corrupt, NotInStorage
 from colorgan.images.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import decode, encode_png
-from colorgan.names import HYPERCOLUMN
 from colorgan.packages.card import ModelCard
 from colorgan.packages.weights import Trained, publish
 from colorgan.storage import Storage
@@ -17,7 +16,7 @@ from colorgan.sweeps.documents import Sweep, open_sweep, read_history, read_stat
 from colorgan.training.config import SpeedConfig
 from colorgan.training.networks import create_generator
 from colorgan.training.records import history_csv
-from colorgan.training.vividness import enlivened
+from colorgan.training.vividness import as_published
 
 
 def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelCard:
@@ -56,22 +55,25 @@ def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelC
         raise Corrupt(f"{key} cannot be read: {error}") from None
     dataset = open_dataset(storage, sweep.dataset["name"])
     records = [record for record in history.epochs if record.epoch <= epoch]
-    metrics = {**asdict(records[-1]), **evaluated.judged}
-    if config.colorfulness and sweep.model != HYPERCOLUMN:  # as in `train_model`
-        limit = int(SpeedConfig().photo_memory_gib * 2**30)
-        classes = dataset.model_classes(sweep.model)
-        val = PhotoBank.load(dataset, classes, "val", config.size, limit)
-        generator, record, factor = enlivened(generator, records[-1], val, config.colorfulness)
-        metrics |= {**asdict(record), "vividness": factor}
+    classes = dataset.model_classes(sweep.model)
+    limit = int(SpeedConfig().photo_memory_gib * 2**30)
+    generator, metrics = as_published(
+        generator,
+        records[-1],
+        sweep.model,
+        config,
+        lambda: PhotoBank.load(dataset, classes, "val", config.size, limit),
+    )
+    judged = {name: value for name, value in evaluated.judged.items() if value is not None}
     return publish(
         storage,
         sweep.model,
         dataset,
         Trained(
             generator,
-            classes=dataset.model_classes(sweep.model),
+            classes=classes,
             training=asdict(config),
-            metrics={name: value for name, value in metrics.items() if value is not None},
+            metrics=metrics | judged,
             seconds=evaluated.seconds,
             device=state.device,
             epochs=epoch,

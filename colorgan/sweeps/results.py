@@ -13,7 +13,7 @@ from colorgan.sweeps.documents import (
     METRICS,
     EvaluatedEpoch,
     Sweep,
-    in_words,
+    describe_values,
     read_history,
     read_state,
 )
@@ -100,7 +100,7 @@ def failures(storage: Storage, sweep: Sweep) -> list[str]:
     """A sentence for every trial that failed."""
     states = {plan.name: read_state(storage, sweep, plan.name) for plan in sweep.trials}
     return [
-        f"trial {name} ({in_words(state.values)}) failed: {state.error}"
+        f"trial {name} ({describe_values(state.values)}) failed: {state.error}"
         for name, state in states.items()
         if state.status == "failed"
     ]
@@ -112,7 +112,7 @@ def epoch_line(storage: Storage, sweep: Sweep, trial: str, evaluated: EvaluatedE
     config = sweep.config(state.values)
     left = (config.epochs - evaluated.epoch) * evaluated.seconds / evaluated.epoch
     words = [
-        f"epoch {evaluated.epoch}/{config.epochs} ({in_words(state.values)})",
+        f"epoch {evaluated.epoch}/{config.epochs} ({describe_values(state.values)})",
         f"L1 {evaluated.val_l1:.2f}",
         f"PSNR {evaluated.val_psnr:.1f} dB",
     ]

@@ -30,7 +30,7 @@ from colorgan.sweeps.documents import (
     History,
     Sweep,
     TrialState,
-    in_words,
+    describe_values,
     read_history,
     read_state,
     write_history,
@@ -223,7 +223,8 @@ def _restore(
     if inherit_from:
         run.checkpoints(inherit_from).restore(training, inherit=True)
         checkpoints.begin_lineage()
-        line = f"epoch {training.epoch} from trial {inherit_from}, with {in_words(state.values)}"
+        values = describe_values(state.values)
+        line = f"epoch {training.epoch} from trial {inherit_from}, with {values}"
         state = replace(state, inherited=(*state.inherited, line))
     else:
         checkpoints.restore(training, inherit=bool(state.inherited))

@@ -23,7 +23,14 @@ from colorgan.names import HYPERCOLUMN
 from colorgan.options import Configuration, Count, NaturalNumber, Share, Weight, option
 from colorgan.packages.card import ModelCard
 from colorgan.system import cpu_has_bfloat16
-from colorgan.training.phases import Phase, in_words, parse_phases, parse_terms, reached, renamed
+from colorgan.training.phases import (
+    Phase,
+    describe_phases,
+    parse_phases,
+    parse_terms,
+    reached,
+    renamed,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -216,7 +223,7 @@ class TrainingConfig(GeneratorConfig):
             f"adversary on {name} (weight {self.lambda_adversary * weight:g})"
             for name, weight in self.discriminator_weights
         ]
-        return f"{', '.join(words)}; {in_words(phases, progress)}"
+        return f"{', '.join(words)}; {describe_phases(phases, progress)}"
 
     def architecture(self, model: str) -> GeneratorConfig | EncoderUNetConfig | HypercolumnConfig:
         """The architecture of a model's network."""

@@ -14,7 +14,6 @@ from colorgan.images.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import encode_png
 from colorgan.inference.colorizer import Colorizer, grayscale
 from colorgan.models.generator import Generator
-from colorgan.names import HYPERCOLUMN
 from colorgan.packages.card import ModelCard
 from colorgan.packages.embedded import with_embedded
 from colorgan.packages.weights import Trained, load_generator, publish
@@ -25,7 +24,7 @@ from colorgan.training.loop import Training, load_banks
 from colorgan.training.records import EpochRecord, history_csv
 from colorgan.training.runs import ModelResult, ModelRun, StopRequest, find_base
 from colorgan.training.states import Snapshot
-from colorgan.training.vividness import enlivened
+from colorgan.training.vividness import as_published
 
 SAMPLES = 8
 _SAY_SECONDS = 10.0
@@ -189,12 +188,7 @@ def _publish(
     device: torch.device,
 ) -> ModelCard:
     history = training.history
-    generator, record = training.published()
-    more: dict[str, float] = {}
-    if spec.training.colorfulness and spec.model != HYPERCOLUMN:
-        wanted = spec.training.colorfulness
-        generator, record, more["vividness"] = enlivened(generator, record, val, wanted)
-    metrics = {name: value for name, value in asdict(record).items() if value is not None} | more
+    generator, metrics = as_published(*training.published(), spec.model, spec.training, lambda: val)
     return publish(
         storage,
         spec.model,

@@ -133,7 +133,7 @@ class Schedule:
         return Moment(phase.objective, min(1.0, (end - step) / (falling + 1)))
 
 
-def in_words(phases: Sequence[Phase], progress: float = 1.0) -> str:
+def describe_phases(phases: Sequence[Phase], progress: float = 1.0) -> str:
     """The phases that a training has gone through and their shares of that, as text.
 
     Args:

@@ -1,5 +1,6 @@
 """Named sets of hyper-parameters."""
 
+import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -106,6 +107,16 @@ PRESETS: Mapping[str, Preset] = {
 
 
 DEFAULT_PRESET = "best"
+
+
+def add_preset_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option --preset, whose hyper-parameters the other options override."""
+    parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        default=DEFAULT_PRESET,
+        help="hyper-parameters that the options below override (default: %(default)s)",
+    )
 
 
 def find_preset(name: str) -> Preset:

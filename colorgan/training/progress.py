@@ -182,7 +182,7 @@ class Progress:
             self._say(
                 f"{model}: epoch {record.epoch}/{row.epochs}, loss D {record.loss_d:.3f} "
                 f"G {record.loss_gan:.3f} L1 {record.loss_l1:.4f}, validation L1 "
-                f"{record.val_l1:.2f}, colour {share_in_words(record.val_colorfulness)}, "
+                f"{record.val_l1:.2f}, colour {format_share(record.val_colorfulness)}, "
                 f"PSNR {record.val_psnr:.1f} dB, "
                 f"{record.images_per_second:.1f} images/s, ETA {row.eta()}"
             )
@@ -221,7 +221,7 @@ class Progress:
                     f"{record.loss_gan:.3f}",
                     f"{record.loss_l1:.4f}",
                     f"{record.val_l1:.2f}",
-                    share_in_words(record.val_colorfulness),
+                    format_share(record.val_colorfulness),
                     f"{record.val_psnr:.1f} dB",
                     f"{record.images_per_second:.1f}",
                 ]
@@ -231,7 +231,7 @@ class Progress:
         return table
 
 
-def share_in_words(colorfulness: float | None) -> str:
+def format_share(colorfulness: float | None) -> str:
     """The colourfulness of colourings, as a share of the originals', as text: 62 %."""
     return "-" if colorfulness is None else f"{100 * colorfulness:.0f} %"
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from colorgan.names import ROUTER
 from colorgan.storage import Storage, retry_transient
-from colorgan.training.progress import format_seconds, share_in_words
+from colorgan.training.progress import format_seconds, format_share
 from colorgan.training.runs import HeadResult, ModelResult
 
 _HEADINGS = (
@@ -100,6 +100,6 @@ def _cells(result: ModelResult) -> list[str]:
         f"{result.images_per_second:.1f}",
         f"{result.val_l1:.2f}",
         f"{result.val_psnr:.1f} dB",
-        share_in_words(result.val_colorfulness),
+        format_share(result.val_colorfulness),
         result.package or "",
     ]

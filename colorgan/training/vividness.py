@@ -7,8 +7,8 @@ than weak ones.
 """
 
 import copy
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from colorgan.metrics import ab_l1
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.unet import UNetGenerator
+from colorgan.names import HYPERCOLUMN
+from colorgan.training.config import TrainingConfig
 from colorgan.training.records import EpochRecord
 from colorgan.training.validation import Validation
 
@@ -74,6 +76,34 @@ def best_factor(colorings: Colorings, wanted: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
+
+
+def as_published(
+    generator: Generator,
+    record: EpochRecord,
+    model: str,
+    config: TrainingConfig,
+    photographs: Callable[[], PhotoBank],
+) -> tuple[Generator, dict[str, float]]:
+    """The generator that a training publishes, and its metrics.
+
+    With `--colorfulness` it is the `enlivened` copy, and the factor is the metric `vividness`.
+    Hypercolumn networks stay as they are.
+
+    Args:
+        generator: the trained generator.
+        record: the record of its epoch.
+        model: a class, `general` or `hypercolumn`.
+        config: the hyper-parameters of its training.
+        photographs: loads the validation photographs, of the size that the generator takes; called
+            only if they are needed.
+    """
+    more: dict[str, float] = {}
+    if config.colorfulness and model != HYPERCOLUMN:
+        generator, record, factor = enlivened(generator, record, photographs(), config.colorfulness)
+        more["vividness"] = factor
+    measured = {name: value for name, value in asdict(record).items() if value is not None}
+    return generator, measured | more
 
 
 def enlivened(

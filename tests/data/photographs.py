@@ -9,7 +9,7 @@ from PIL import Image
 
 from colorgan.data import staging
 from colorgan.data.dataset import SPLITS, Dataset, Row
-from colorgan.data.selection import Dropped
+from colorgan.data.groups import Dropped
 from colorgan.data.sources import FolderSource, Source
 from colorgan.data.staging import StagingConfig, StagingProgress
 from colorgan.images.decoding import Pixels

@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from colorgan.data import selection as selecting
-from colorgan.data.examination import Facts, Piece, perceptual_hash
-from colorgan.data.selection import LARGEST_DISTANCE, Dropped, Outcomes, Selection
+from colorgan.data.examination import Chunk, ExaminationConfig, Facts, perceptual_hash
+from colorgan.data.groups import Dropped, Group
+from colorgan.data.selection import LARGEST_DISTANCE, Selection
+
+CHECKS = ExaminationConfig()
 
 
 def facts(name: str, bits: int | None = None, content: str = "", **more: str) -> Facts:
@@ -26,20 +29,23 @@ def facts(name: str, bits: int | None = None, content: str = "", **more: str) ->
     )
 
 
-def piece(key: str, *found: Facts) -> Piece:
+def piece(key: str, *found: Facts) -> Chunk:
     """A piece of candidates in this order, its file in the order of pieces."""
     numbered = [{**vars(each), "number": number} for number, each in enumerate(found)]
     order = ["train", "val", "test"]
     numbered.sort(key=lambda each: (bool(each["reason"]), order.index(each["split"])))
-    return Piece(0, key, pa.Table.from_pylist(numbered))
+    return Chunk(0, key, (), CHECKS, pa.Table.from_pylist(numbered))
 
 
 def select(
-    groups: Sequence[Sequence[Piece]], wanted: int, bits: int, downloads: bool
+    groups: Sequence[Sequence[Chunk]], wanted: int, bits: int, downloads: bool
 ) -> tuple[Selection, list[int]]:
     """Select of groups of one source."""
-    outcomes = [Outcomes(group, wanted or None, 0, downloads) for group in groups]
-    selection, filled, _ = selecting.select(outcomes, bits)
+    drawn = [
+        Group(0, "", None, (), CHECKS, iter(()), downloads, wanted or None, [*group])
+        for group in groups
+    ]
+    selection, filled, _ = selecting.select(drawn, bits)
     return selection, filled
 
 

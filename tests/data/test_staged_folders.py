@@ -17,7 +17,7 @@ from PIL import Image
 from colorgan.data import staging
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.examination import split_of
-from colorgan.data.selection import Dropped
+from colorgan.data.groups import Dropped
 from colorgan.data.sources import FolderSource
 from colorgan.data.sources.candidates import FileCandidate
 from colorgan.errors import ColorganError, ImageRejected

@@ -242,11 +242,22 @@ def test_options_have_ranges(options: dict[str, float]) -> None:
         SourceConfig(**options)  # type: ignore[arg-type]
 
 
-def test_addresses_are_told_without_secrets() -> None:
-    told = without_secrets(
-        "http://me:p@ss@a.org/{wnid}.tar?wnid={wnid}&accesskey=2673,https://b.org/x.csv?token=1"
-    )
-    assert told == "http://a.org/{wnid}.tar?wnid={wnid}&accesskey=…,https://b.org/x.csv?token=…"
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        (
+            "http://me:p@ss@a.org/{wnid}.tar?wnid={wnid}&accesskey=2673,https://b.org/x?token=1",
+            "http://a.org/{wnid}.tar?wnid={wnid}&accesskey=…,https://b.org/x?token=…",
+        ),
+        ("https://a.org/?k={wnid}SECRET", "https://a.org/?k={wnid}…"),
+        ("https://a.org/?k={wnid}SECRET&wnid={wnid}", "https://a.org/?k={wnid}…&wnid={wnid}"),
+        ("https://a.org/?k=SECRET{wnid}&w={wnid},b", "https://a.org/?k=…&w={wnid},b"),
+        ("https://a.org/?k={wnid}=SECRET==", "https://a.org/?k={wnid}…"),
+        ("https://a.org/?k=", "https://a.org/?k=…"),
+    ],
+)
+def test_addresses_are_told_without_secrets(address: str, told: str) -> None:
+    assert without_secrets(address) == told
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from colorgan.evaluation.routing import (
     misrouting_examples,
     plot_confusions,
     turns_table,
+    worst_routed,
 )
 from colorgan.inference.colorizer import Colorizer
 from colorgan.inference.router import Route
@@ -99,6 +100,17 @@ def test_the_cost_of_a_wrong_turn() -> None:
     assert table.loc["vehicles", "best model"] == 7
     without = cost_of_wrong_turns(turns[:1]).set_index("photographs of")
     assert math.isnan(without.loc["router wrong", "gray"])
+
+
+def test_the_dearest_wrong_turns_come_first_and_then_the_hybrids_that_another_model_suits() -> None:
+    slight = turn("animals", "animals", True, animals=5, people=4, vehicles=9, gray=1)
+    none = turn("animals", "animals", True, animals=5, people=8, vehicles=9, gray=1)
+    strong = turn("people", "people", True, animals=9, people=9, vehicles=2, gray=1)
+    dear = turn("animals", "people", False, animals=2, people=9, vehicles=1, gray=1)
+    cheap = turn("people", "vehicles", True, animals=0, people=8, vehicles=7, gray=1)
+    right = turn("people", "people", False, animals=0, people=9, vehicles=9, gray=1)
+    given = [right, none, slight, cheap, strong, dear]
+    assert worst_routed(given) == [dear, cheap, strong, slight, none]
 
 
 def test_every_photograph_is_coloured_by_every_model(scenes: Dataset) -> None:

@@ -137,7 +137,7 @@ def test_a_trial_starts_from_a_package(scenes: Dataset) -> None:
 
 
 def test_what_a_trial_is_to_start_from_is_looked_for_before_it_begins(scenes: Dataset) -> None:
-    with pytest.raises(ConfigError, match="a trial wants a package, as general@VERSION"):
+    with pytest.raises(ConfigError, match="a trial needs a package, as general@VERSION"):
         begin(scenes, start_from=("general",))
     with pytest.raises(NotInStorage, match="no version '1' of model 'general'"):
         begin(scenes, start_from=("general@1",))

@@ -15,7 +15,7 @@ from colorgan.training.loop import Training, load_banks
 from colorgan.training.model_run import train_model
 from colorgan.training.records import EpochRecord
 from colorgan.training.runs import ModelRun
-from colorgan.training.vividness import MOST, Colorings, best_factor, enlivened
+from colorgan.training.vividness import MOST, Colorings, as_published, best_factor, enlivened
 
 CPU = torch.device("cpu")
 # By L1 alone, after which colours are right but pale.
@@ -76,6 +76,29 @@ def test_a_copy_is_vivid_and_its_record_says_so(trained: tuple[Training, PhotoBa
     assert said.val_colorfulness is not None and record.val_colorfulness is not None
     assert said.val_colorfulness > record.val_colorfulness
     assert said.val_l1 != record.val_l1
+
+
+@pytest.mark.parametrize(
+    ("model", "colorfulness", "vivid"),
+    [("animals", 0.0, False), ("hypercolumn", 1.0, False), ("animals", 1.0, True)],
+)
+def test_a_run_and_a_sweep_publish_what_the_configuration_wants(
+    trained: tuple[Training, PhotoBank], model: str, colorfulness: float, vivid: bool
+) -> None:
+    training, val = trained
+    loaded = []
+
+    def load() -> PhotoBank:
+        loaded.append(val)
+        return val
+
+    config = dataclasses.replace(PALE, colorfulness=colorfulness)
+    record = training.history[-1]
+    generator, metrics = as_published(training.generator, record, model, config, load)
+    assert bool(loaded) == vivid == ("vividness" in metrics)
+    assert (generator is training.generator) != vivid
+    assert (metrics["val_l1"] == record.val_l1) != vivid
+    assert None not in metrics.values()
 
 
 def test_what_is_published_is_vivid(scenes: Dataset) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from colorgan.errors import ConfigError
 from colorgan.training.config import TrainingConfig
-from tune.space import PRESETS, read_space
+from tune.space import SWEEP_PRESETS, read_space
 
 CONFIG = TrainingConfig()
 SPACE = """
@@ -130,7 +130,7 @@ def test_what_population_based_training_draws_follows_from_its_seed() -> None:
 
 
 def test_the_presets_are_grids_of_options() -> None:
-    for preset in PRESETS.values():
+    for preset in SWEEP_PRESETS.values():
         for name, values in preset.grid.items():
             for value in values:
                 TrainingConfig(**{**preset.training, name: value})

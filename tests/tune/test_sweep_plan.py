@@ -67,7 +67,7 @@ def test_a_sweep_goes_on_from_the_package_that_it_began_with(scenes: Dataset) ->
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"overrides": {"start_from": "general"}}, "a trial wants a package, as general@VERSION"),
+        ({"overrides": {"start_from": "general"}}, "a trial needs a package, as general@VERSION"),
         (
             {"space": Space({"width": (4, 8)}, {})},
             r"trial 02 \(width 8\) cannot start from general",

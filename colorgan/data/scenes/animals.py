@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from colorgan.data.scenes.canvas import Blend, Frame, Scene, shaded, smoothstep
+from colorgan.data.scenes.canvas import Blend, Frame, Scene, linear_ramp, shaded
 from colorgan.data.scenes.outdoors import (
     draw_distance,
     draw_grass,
@@ -146,7 +146,7 @@ def _beast(scene: Scene, frame: Frame, kind: _Species) -> None:
     neck = limb(chest, (x - 0.05, y, kind.head * 0.8))
     belly = frame.row(kind.leg - kind.depth * 0.15)
     if kind.patches:
-        blend = Blend(kind.patches, smoothstep(scene.noise(0.13, 0.1), -0.05, 0.15))
+        blend = Blend(kind.patches, linear_ramp(scene.noise(0.13, 0.1), -0.05, 0.15))
     else:
         blend = Blend(kind.under, scene.descent(belly - 0.17 * frame.size, belly))
     scene.paint(frame, [_trunk(kind), *neck], coat, kind.surface, 0.12, blend=blend)

@@ -162,7 +162,7 @@ class Scene:
 
     def descent(self, top: float, bottom: float) -> Field:
         """Return a field that grows from 0 at height `top` to 1 at height `bottom`."""
-        rows = smoothstep(as_field(np.arange(self.height) / self.height), top, bottom)
+        rows = linear_ramp(as_field(np.arange(self.height) / self.height), top, bottom)
         return np.broadcast_to(rows[:, None], (self.height, self.width))
 
     def fill(self, top: float, bottom: float, colour: Colour, shade: Field) -> None:
@@ -317,7 +317,7 @@ def _soften(planes: Field, amount: float) -> None:
     down += (planes[:, 2:] + planes[:, :-2] - down - down) * share
 
 
-def smoothstep(values: Field, low: float, high: float) -> Field:
+def linear_ramp(values: Field, low: float, high: float) -> Field:
     """Return 0 up to `low`, 1 from `high` on, and a linear ramp between."""
     scaled = (values - np.float32(low)) * np.float32(1 / (high - low))
     bounded: Field = np.minimum(np.maximum(scaled, 0), 1)

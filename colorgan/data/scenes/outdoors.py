@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from colorgan.data.scenes.canvas import PICTURE, Frame, Scene, as_field, channels, smoothstep
+from colorgan.data.scenes.canvas import PICTURE, Frame, Scene, as_field, channels, linear_ramp
 from colorgan.data.scenes.shapes import Shape, ellipse, limb, smooth
 
 
@@ -32,7 +32,7 @@ def draw_sky(scene: Scene, horizon: float) -> None:
     rows = slice(0, int(horizon * scene.height) + 1)
     base = channels(top) + (channels(low) - channels(top)) * fall[rows]
     lit = channels(cloud) * (1 + veil[rows] * np.float32(0.06))
-    cover_field = smoothstep(veil[rows], cover - 0.2, cover + 0.4) * np.float32(0.85)
+    cover_field = linear_ramp(veil[rows], cover - 0.2, cover + 0.4) * np.float32(0.85)
     scene.planes[:, rows] = base + (lit - base) * cover_field
 
 
@@ -73,7 +73,7 @@ def draw_grass(scene: Scene, top: float, bottom: float = 1.0) -> None:
     blades = far + (near - far) * scene.descent(top, 1.0)
     shade = as_field(1 + 0.36 * blades + 0.2 * scene.clouds() + 0.1 * scene.noise(0.02, 0.02))
     scene.fill(top, bottom, scene.vary((98, 128, 52), 0.12), shade)
-    dry = smoothstep(scene.noise(0.13, 0.1), -0.1, 0.7) * np.float32(0.35)
+    dry = linear_ramp(scene.noise(0.13, 0.1), -0.1, 0.7) * np.float32(0.35)
     scene.wash(top, (176, 162, 92), shade, dry)
 
 
@@ -90,7 +90,7 @@ def draw_snow(scene: Scene, top: float) -> None:
     drifts = as_field(0.7 * scene.noise(0.4, 0.04) + 0.3 * scene.noise(0.13, 0.025))
     shade = as_field(1 + 0.06 * drifts + 0.03 * scene.noise(0.004, 0.004))
     scene.fill(top, 1.0, scene.vary((226, 233, 244), 0.03), shade)
-    scene.wash(top, (168, 194, 236), shade, smoothstep(-drifts, -0.2, 0.8) * np.float32(0.8))
+    scene.wash(top, (168, 194, 236), shade, linear_ramp(-drifts, -0.2, 0.8) * np.float32(0.8))
 
 
 def draw_water(scene: Scene, top: float) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from colorgan.data.scenes.canvas import Blend, Finish, Frame, Scene, as_field, shaded, smoothstep
+from colorgan.data.scenes.canvas import Blend, Finish, Frame, Scene, as_field, linear_ramp, shaded
 from colorgan.data.scenes.rooms import draw_room, draw_street
 from colorgan.data.scenes.shapes import (
     Colour,
@@ -157,10 +157,10 @@ def _wear(scene: Scene, frame: Frame, shapes: list[Shape], garment: _Garment, bu
     blend = None
     if garment.pattern in ("stripes", "checks", "dots"):
         pitch = np.float32(0.032 * frame.size * scene.height)
-        down = smoothstep(
+        down = linear_ramp(
             np.arange(scene.height, dtype=np.float32)[:, None] / pitch % 1, 0.43, 0.57
         )
-        across = smoothstep(np.arange(scene.width, dtype=np.float32) / pitch % 1, 0.43, 0.57)
+        across = linear_ramp(np.arange(scene.width, dtype=np.float32) / pitch % 1, 0.43, 0.57)
         where = {"stripes": down + 0 * across, "checks": (down + across) * 0.45}
         blend = Blend(garment.second, as_field(where.get(garment.pattern, down * across)))
     surface = "knit" if garment.pattern == "knit" else "cloth"

@@ -11,8 +11,8 @@ from colorgan.data.scenes.canvas import (
     Frame,
     Scene,
     as_field,
+    linear_ramp,
     shaded,
-    smoothstep,
 )
 from colorgan.data.scenes.shapes import Colour, Shape, box, ellipse, limb, mirrored, moved, polygon
 
@@ -152,7 +152,7 @@ def _painting(scene: Scene, x: float, floor: float) -> None:
         frame, [box(-0.5, -0.4, 0.5, 0.4)], (164, 124, 58), "wood", 0.04, finish=Finish(gloss=0.3)
     )
     hills = as_field(scene.descent(0.0, 1.0) + 0.1 * scene.clouds())
-    land = Blend((112, 112, 58), smoothstep(hills, floor * 0.4, floor * 0.45))
+    land = Blend((112, 112, 58), linear_ramp(hills, floor * 0.4, floor * 0.45))
     scene.paint(frame, [box(-0.42, -0.32, 0.42, 0.32)], (198, 196, 176), "wall", blend=land)
 
 

@@ -244,7 +244,11 @@ def is_address(text: str) -> bool:
 def without_secrets(text: str) -> str:
     """The text without user names, passwords and query values in its URLs.
 
-    A value that begins with `{wnid}` is kept: it is not secret and shows what the URL is for.
+    `{wnid}` at the beginning of a value is kept: it is not secret and shows what the URL is for.
     """
     text = re.sub(r"//[^/\s]*@", "//", text)
-    return re.sub(r"([?&][^=&\s]*=)(?!\{wnid\})[^&\s,]*", r"\1…", text)
+    return re.sub(
+        r"([?&][^=&\s]*=)(?:(\{wnid\})(?![^&\s,])|(\{wnid\})?[^&\s,]*)",
+        lambda found: f"{found[1]}{found[2] or (found[3] or '') + '…'}",
+        text,
+    )

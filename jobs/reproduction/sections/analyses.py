@@ -51,7 +51,7 @@ def routing_section(storage: Storage, reproduction: Reproduction) -> Section:
         [
             f"{matrix['accuracy']:.0%} of the test photographs were sent to their class "
             f"({_recalls(matrix)}).",
-            f"A wrong turn changed L1 by {interval(price, 2)} Lab units on {len(wrong)} "
+            f"Misrouting changed L1 by {interval(price, 2)} Lab units on {len(wrong)} "
             "photographs, compared with the model of the true class."
             if len(wrong)
             else "No photograph was misrouted.",
@@ -66,9 +66,9 @@ def routing_section(storage: Storage, reproduction: Reproduction) -> Section:
             ),
             Table(
                 "wrong-turns",
-                "What a wrong turn costs",
-                "L1 in ab of the plain class models, by groups of test photographs. A hybrid shows "
-                "a second class, too.",
+                "What misrouting costs",
+                "L1 in ab of the plain class models, by groups of test photographs. A hybrid also "
+                "shows a second class.",
                 cost,
                 cost_shown,
             ),
@@ -77,7 +77,7 @@ def routing_section(storage: Storage, reproduction: Reproduction) -> Section:
             Picture(CONFUSION, "Confusion matrices", "Gray and coloured, beside the report's."),
             Picture(
                 ROUTING_SHEET,
-                "Wrong turns and hybrids",
+                "Misrouted photographs and hybrids",
                 "Grayscale, the router's model, the model of the true class, original.",
             ),
         ],
@@ -101,7 +101,7 @@ def realizations_section(storage: Storage, reproduction: Reproduction) -> Sectio
         "mean": "On, mean",
         "best": f"Best of {count}",
         "worst": f"Worst of {count}",
-        "middle": "Their mean picture",
+        "middle": "Mean picture",
         "spread": "Between two",
     }
     shown = pd.DataFrame(
@@ -118,18 +118,19 @@ def realizations_section(storage: Storage, reproduction: Reproduction) -> Sectio
         "Is the colouring stochastic, and does it help to choose?",
         "Dropout at test time is the only noise; the report saw little of it.",
         [
-            f"Two colourings of a photograph are {number(data['spread'].iloc[0], 2)} Lab units "
-            f"from each other, where they are {number(data['mean'].iloc[0], 2)} from the truth.",
-            f"The best of {count}, which only the truth can choose, differs from the one without "
-            f"dropout by {interval(best, 2)}; their mean picture, which anybody can make, by "
-            f"{interval(middle, 2)}.",
+            f"Two colourings of a photograph differ by {number(data['spread'].iloc[0], 2)} Lab "
+            f"units on average, and each differs from the original by "
+            f"{number(data['mean'].iloc[0], 2)}.",
+            f"Choosing the best of {count} needs the original, and changes L1 by "
+            f"{interval(best, 2)} compared with the colouring without dropout. Taking the mean of "
+            f"all {count} needs no original, and changes it by {interval(middle, 2)}.",
         ],
         [
             Table(
                 "realizations",
                 "Several colourings of each test photograph",
-                "L1 in ab, in Lab units, of the plain class models at 128 px; in the last column "
-                "between two colourings of a photograph.",
+                "L1 in ab of the plain class models at 128 px, in Lab units. The last column is "
+                "the L1 between two colourings of a photograph.",
                 data,
                 shown,
             )
@@ -167,9 +168,10 @@ def failures_section(storage: Storage, reproduction: Reproduction) -> Section:
             Table(
                 "failures",
                 "Each model's worst photographs",
-                "Those whose L1 is most above that of the gray photograph. Patches: colour changes "
-                "where the lightness does not, half as often again as in the original; nearly gray "
-                "and too strong: less than a third, more than one and a half times as colourful.",
+                "The photographs whose L1 exceeds that of the gray photograph most. Patches: "
+                "colour changes where the lightness does not, over one and a half times as much as "
+                "in the original. Nearly gray: less than a third as colourful as the original. Too "
+                "strong: more than one and a half times as colourful.",
                 table,
                 shown,
                 4,

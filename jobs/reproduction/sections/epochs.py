@@ -25,7 +25,7 @@ def epochs_section(storage: Storage, reproduction: Reproduction) -> Section:
         model: _history(storage, reproduction, GENERAL if model == GENERAL else "classes", model)
         for model in (*reproduction.classes, GENERAL)
     }
-    rows = [_restlessness(model, history) for model, history in histories.items()]
+    rows = [_fluctuation(model, history) for model, history in histories.items()]
     calmer = [row["model"] for row in rows if row["late_moves"] < row["early_moves"]]
     early = [row["model"] for row in rows if row["best_epoch"] < row["epochs"]]
     return Section(
@@ -34,9 +34,9 @@ def epochs_section(storage: Storage, reproduction: Reproduction) -> Section:
         "Colours were strong after 2 epochs and stable only after hundreds; the classes needed "
         "350, 200 and 300 epochs.",
         [
-            f"The validation L1 moved less from epoch to epoch at the end than at the beginning "
+            f"The validation L1 changed less from epoch to epoch at the end than at the beginning "
             f"for {enumerated(calmer) or 'none'} of {len(rows)} models.",
-            f"It was best before the last epoch for {enumerated(early) or 'none'}.",
+            f"It was lowest before the last epoch for {enumerated(early) or 'none'}.",
         ],
         [_table(rows)],
         [_loss_curves(histories), *_quality_curves(storage, reproduction)],
@@ -44,7 +44,7 @@ def epochs_section(storage: Storage, reproduction: Reproduction) -> Section:
     )
 
 
-def _restlessness(model: str, history: pd.DataFrame) -> dict[str, Any]:
+def _fluctuation(model: str, history: pd.DataFrame) -> dict[str, Any]:
     """A model's validation L1 after its first, best and last epoch, and how much it fluctuates."""
     losses = history["val_l1"].tolist()
     third = max(1, len(losses) // 3)
@@ -69,17 +69,17 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
             "Epochs": data["epochs"].astype(str),
             "L1 after the first": [number(each, 2) for each in data["first"]],
             "Best": [number(each, 2) for each in data["best"]],
-            "after epoch": data["best_epoch"].astype(str),
+            "Best epoch": data["best_epoch"].astype(str),
             "Last": [number(each, 2) for each in data["last"]],
-            "Moves, first third": [number(each, 2) for each in data["early_moves"]],
-            "Moves, last third": [number(each, 2) for each in data["late_moves"]],
+            "Mean change, first third": [number(each, 2) for each in data["early_moves"]],
+            "Mean change, last third": [number(each, 2) for each in data["late_moves"]],
         }
     )
     return Table(
         "epochs",
         "Validation L1 by epoch",
-        "A move is the difference of two epochs that follow each other, on average, in Lab "
-        "units: how restless a training is.",
+        "A change is the absolute difference between two consecutive epochs, in Lab units; large "
+        "changes mean an unstable training.",
         data,
         shown,
     )
@@ -89,7 +89,7 @@ def _loss_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     return draw_lines(
         "epochs",
         "Validation L1 over the epochs",
-        "Of the plain cGANs; lower is nearer to the true colours.",
+        "The plain cGANs; lower values are closer to the true colours.",
         {
             model: (history["epoch"].tolist(), history["val_l1"].tolist())
             for model, history in histories.items()
@@ -110,7 +110,8 @@ def _quality_curves(storage: Storage, reproduction: Reproduction) -> list[Figure
         draw_lines(
             f"epochs-{metric}",
             f"{title} over the epochs",
-            f"Of {reproduction.swept}, on the validation split, in the sweep over batch sizes.",
+            f"The model {reproduction.swept} on its validation photographs, in the sweep over "
+            "batch sizes.",
             {name: (frame["epoch"].tolist(), frame[metric].tolist()) for name, frame in own},
             "epoch",
             title,

@@ -82,7 +82,7 @@ def time_section(storage: Storage, reproduction: Reproduction) -> Section:
             "Trained": data["what"],
             "Image passes": [f"{passes:,}" for passes in data["passes"]],
             "Wall time": [format_seconds(each) for each in data["wall"]],
-            "Device time, added up": [format_seconds(each) for each in data["sum"]],
+            "Device time, total": [format_seconds(each) for each in data["sum"]],
             "Wall time of 10,000 passes": [
                 format_seconds(10_000 * wall / passes)
                 for wall, passes in zip(data["wall"], data["passes"], strict=True)
@@ -98,10 +98,10 @@ def time_section(storage: Storage, reproduction: Reproduction) -> Section:
         "Three class models, trained at the same time, finished in a fraction of the general "
         "model's time: they are independent of each other.",
         [
-            f"For as many image passes the class models at the same time took "
-            f"{number(classes / general, 2)} of the wall time of one general model, on "
-            f"{cores} cores that they share.",
-            "With one device each, their wall time is that of the longest of them: "
+            f"For the same number of image passes, the class models, trained at the same time on "
+            f"{cores} shared cores, took {number(classes / general, 2)} of the wall time of one "
+            "general model.",
+            "With one device each, their wall time is that of the slowest of them: "
             + _each_time(_summary(storage, reproduction, "classes")),
         ],
         [

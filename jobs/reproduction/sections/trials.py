@@ -165,9 +165,9 @@ def _trials_table(name: str, title: str, unit: str, trials: Sequence[_Trial]) ->
             }
         )
     note = (
-        "Each trained from the same seed for as many epochs. An epoch is without its validation, "
-        "all epochs are with it. The test's figures are of the class's test photographs at their "
-        "full size, with 95 % intervals."
+        "All trials started from the same seed and trained for the same number of epochs. The time "
+        "of an epoch excludes its validation; the time of all epochs includes it. The test metrics "
+        "are measured on the class's test photographs at full size, with 95 % intervals."
     )
     return Table(name, title, note, pd.DataFrame(rows), pd.DataFrame(shown))
 
@@ -176,7 +176,7 @@ def _curves(name: str, trials: Sequence[_Trial], unit: str) -> Figure:
     return draw_lines(
         name,
         "Validation L1 over the epochs",
-        "Each training at its own size; lower is nearer to the true colours.",
+        "Each at its training size; lower values are closer to the true colours.",
         {f"{trial.value} {unit}": trial.curve for trial in trials},
         "epoch",
         "L1 in ab",

@@ -1,0 +1,153 @@
+"""The way of a photograph through an assembled model: route -> model -> colour -> recombine.
+
+It stands here once. `Networks` says where the networks run, and `Steps` where the work between
+them is done: in the calling thread (`assembled.py`), or in threads of a service (`serve/`).
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from colorgan.errors import ColorganError
+from colorgan.images.decoding import Pixels
+from colorgan.inference.colorizer import prepare, recombine
+from colorgan.inference.networks import Networks, PredictedColor, Routed, RouterInfo, Square
+from colorgan.inference.router import Route
+
+Result = TypeVar("Result")
+
+
+class NoModel(ColorganError):  # noqa: N818 - the name states the condition
+    """No model colours the photographs of a class."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A photograph and its predicted colours, which `picture` joins.
+
+    Attributes:
+        photograph: (height, width, 3) uint8 sRGB.
+        route: the router's decision; None if the model was given.
+        color: the predicted colours.
+    """
+
+    photograph: Pixels
+    route: Route | None
+    color: PredictedColor
+
+    def picture(self, vividness: float = 1.0) -> Pixels:
+        """The coloured photograph, (height, width, 3) uint8 sRGB; see `recombine`."""
+        color = torch.from_numpy(np.array(self.color.color)).float()
+        return recombine(self.photograph, color, self.color.model.color_space, vividness)
+
+
+class Steps(Protocol):
+    """Where the work between the networks is done.
+
+    Attributes:
+        concurrent: whether steps run side by side, so that preparing inputs that may not be needed
+            costs no time.
+    """
+
+    concurrent: bool
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Measure a stage: route, prepare or paint."""
+        ...
+
+    async def run(self, step: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a function that computes."""
+        ...
+
+    async def together(self, *steps: Awaitable[Any]) -> Sequence[Any]:
+        """Wait for several steps; returns their results in order."""
+        ...
+
+
+class AssembledModel:
+    """A router and the generators of its classes, wherever they run."""
+
+    def __init__(self, networks: Networks, steps: Steps) -> None:
+        """Take the networks, and where the work between them is done."""
+        self._networks = networks
+        self._steps = steps
+
+    async def predict(
+        self,
+        photographs: Sequence[Pixels],
+        model: str = "",
+        on_routes: Callable[[Sequence[Route]], None] = lambda routes: None,
+    ) -> list[Prediction]:
+        """Route photographs as one batch, then predict their colours model by model.
+
+        The colours of a photograph depend on that photograph alone. Where the router is unsure, the
+        model of the most likely class colours it.
+
+        Args:
+            photographs: one or more (height, width, 3) uint8 sRGB, of any sizes; any colour in
+                them is ignored.
+            model: the model that colours all of them; the router is asked if it is empty.
+            on_routes: called with the routes before the models colour.
+
+        Raises:
+            NoModel: there is no model of the class of a photograph.
+        """
+        places = range(len(photographs))
+        routes: list[Route | None] = [None for _ in places]
+        colors: dict[int, PredictedColor] = {}
+        squares: dict[tuple[int, int], Square] = {}
+        infos = await self._networks.models()
+        if not model:
+            router = await self._networks.router()
+            # Most class models share one input size, so their inputs can be prepared while the
+            # router runs.
+            others = {*router.classes} - router.painters if self._steps.concurrent else ()
+            sizes = {infos[name].size for name in others if name in infos}
+            routed, squares = await self._steps.together(
+                self._route(photographs, router), self._prepare(photographs, places, sizes)
+            )
+            routes = [each.route for each in routed]
+            colors = {place: each.painted for place, each in enumerate(routed) if each.painted}
+            on_routes([each.route for each in routed])
+        models = [route.best_class if route else model for route in routes]
+        for name in dict.fromkeys(models):
+            left = [place for place in places if models[place] == name and place not in colors]
+            if not left:
+                continue
+            if name not in infos:
+                raise NoModel(f"there is no model of the class {name}")
+            size = infos[name].size
+            lacking = [place for place in left if (place, size) not in squares]
+            if lacking:
+                squares |= await self._prepare(photographs, lacking, {size})
+            with self._steps.stage("paint"):
+                painted = await self._networks.paint(name, [squares[n, size] for n in left])
+            colors |= zip(left, painted, strict=True)
+        return [Prediction(photographs[n], routes[n], colors[n]) for n in places]
+
+    async def _route(self, photographs: Sequence[Pixels], router: RouterInfo) -> Sequence[Routed]:
+        with self._steps.stage("route"):
+            views = await self._steps.together(
+                *(self._steps.run(lambda rgb: router.view(rgb).numpy(), p) for p in photographs)
+            )
+            return await self._networks.route(views)
+
+    async def _prepare(
+        self, photographs: Sequence[Pixels], places: Collection[int], sizes: Collection[int]
+    ) -> dict[tuple[int, int], Square]:
+        """The generators' inputs, by the photograph's place and the input's size."""
+        with self._steps.stage("prepare"):
+            keys = [(place, size) for place in places for size in sizes]
+            made = await self._steps.together(
+                *(self._steps.run(_square, photographs[place], size) for place, size in keys)
+            )
+            return dict(zip(keys, made, strict=True))
+
+
+def _square(photograph: Pixels, size: int) -> Square:
+    square: Square = prepare(photograph, size).numpy()
+    return square
