@@ -28,7 +28,7 @@ from serve.config import ServeConfig
 from serve.deploy import main
 from tests.conftest import CHECKOUT, processes
 from tests.serve.conftest import MODELS, publish_untrained
-from tests.serve.test_api import encoded, opened, picture
+from tests.serve.exchange import encoded, opened, picture
 from tests.survey.reports import write_report
 
 pytestmark = pytest.mark.slow

@@ -3,7 +3,6 @@
 import io
 import logging
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,64 +11,20 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
-from colorgan.storage import Storage
-from colorgan.web.listening import listen, reserved
 from serve.access import API_KEY
-from serve.api import create_api
 from serve.backend import LocalBackend
-from serve.config import Limits, ServeConfig
+from serve.config import Limits
+from tests.serve.conftest import served
+from tests.serve.exchange import encoded, problem
 
 Parts = list[tuple[str, Any]]
-
-
-def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
 
 GRADIENT = Image.linear_gradient("L").resize((40, 30))
 PHOTO = encoded(GRADIENT, "JPEG")
 SCAN = encoded(GRADIENT, "TIFF", save_all=True, append_images=[Image.new("L", (20, 10))])
 FILE = ("file", ("photograph.jpg", PHOTO, "image/jpeg"))
-
-
-@pytest.fixture(scope="module")
-def backend(models: Storage) -> LocalBackend:
-    return LocalBackend(ServeConfig(storage=models.uri))
-
-
-@contextmanager
-def served(backend: LocalBackend, **limits: Any) -> Iterator[httpx.Client]:
-    """The API in a thread, on a port of its own."""
-    with reserved("127.0.0.1", 0) as bound:
-        listen(bound)
-        config = uvicorn.Config(create_api(backend, Limits(**limits)), log_config=None)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
-        thread.start()
-        address = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        try:
-            with httpx.Client(base_url=address, timeout=60) as client:
-                yield client
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
-@pytest.fixture(scope="module")
-def client(backend: LocalBackend) -> Iterator[httpx.Client]:
-    with served(backend) as client:
-        yield client
-
-
-def problem(response: httpx.Response, status: int, words: str) -> None:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    assert words in response.json()["detail"]
 
 
 def metric(client: httpx.Client, name: str) -> float:
@@ -83,7 +38,7 @@ def metric(client: httpx.Client, name: str) -> float:
 
 
 def wait(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while not happened():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)

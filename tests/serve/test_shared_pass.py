@@ -22,7 +22,7 @@ from colorgan.storage import Storage, open_storage
 from serve.backend import find_cards
 from serve.workers import GeneratorWorker, RouterWorker
 from tests.serve.conftest import local_server
-from tests.serve.test_api import encoded, opened, picture
+from tests.serve.exchange import encoded, opened, picture
 
 ON_THE_CLASSIFIER = ("animals", "people")
 
