@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from colorgan.training.networks import create_generator
 from scripts.pretrained import embed
 from tests.browser import browser, shoot  # noqa: F401 - fixtures of every test
 from tests.s3_server import S3Server, s3_server
+from tests.waiting import PATIENCE_S, Found, wait_until
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -157,8 +158,18 @@ class Job:
     process: subprocess.Popen[str]
     log: Path
 
-    def finish(self, timeout: float = 600) -> int:
-        return self.process.wait(timeout)
+    def finish(self) -> int:
+        return self.process.wait(PATIENCE_S)
+
+    def wait_for(self, condition: Callable[[], Found]) -> Found:
+        """Wait until something is so; fails if the job ends before."""
+
+        def ask() -> Found:
+            found = condition()
+            assert found or self.process.poll() is None, self.output
+            return found
+
+        return wait_until(ask, lambda: self.output, 0.05)
 
     @property
     def output(self) -> str:

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from colorgan.packages.card import list_models
 from colorgan.storage import Storage, open_storage
 from colorgan.training.checkpoints import Checkpoints
 from tests.conftest import CHECKOUT, SMALL, stage_scenes, summary
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ class Growing:
             },
             capture_output=True,
             text=True,
-            timeout=400,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -79,11 +79,9 @@ class Growing:
 
     def wait_for(self, condition: Callable[[dict[str, dict[str, Any]]], Any]) -> Any:
         """Wait until something is so with the runs."""
-        deadline = time.monotonic() + 300
-        while not (found := condition(self.runs())):
-            assert time.monotonic() < deadline, self.type("colorgan", "jobs", "--all")
-            time.sleep(1)
-        return found
+        return wait_until(
+            lambda: condition(self.runs()), lambda: self.type("colorgan", "jobs", "--all"), 1
+        )
 
 
 @pytest.fixture(scope="module")

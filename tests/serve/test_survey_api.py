@@ -4,7 +4,6 @@ import asyncio
 import base64
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -25,6 +24,7 @@ from tests.serve.conftest import local_server
 from tests.serve.exchange import problem
 from tests.serve.participants import Person, results
 from tests.survey.reports import MODELS
+
 
 def test_what_a_participant_is_given_says_nothing_of_the_model(server: str, report: Report) -> None:
     survey = create_survey(report, 3)

@@ -25,8 +25,6 @@ from tests.serve.conftest import publish_untrained, served
 from tests.sweeps.test_sweeps import begin
 from tune.dashboard import create_dashboard, describe, main, timing
 
-pytestmark = pytest.mark.slow
-
 
 def train(storage: Storage, sweep: Sweep, trial: str) -> Iterator[object]:
     cpu = torch.device("cpu")
@@ -70,6 +68,7 @@ def await_pictures(page: Page, count: int) -> None:
         page.wait_for_timeout(50)
 
 
+@pytest.mark.slow
 def test_the_page_follows_a_sweep_from_its_first_epoch_to_its_last(
     browser: Browser, scenes: Dataset, shoot: Shoot
 ) -> None:
@@ -136,6 +135,7 @@ def test_the_page_follows_a_sweep_from_its_first_epoch_to_its_last(
         shoot(page, "sweep_phone")
 
 
+@pytest.mark.slow
 def test_the_service_shows_sweeps_to_those_with_its_key(
     browser: Browser, scenes: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
