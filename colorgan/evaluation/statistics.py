@@ -22,7 +22,7 @@ ABSOLUTE = ("colorfulness", "semantic")
 # Higher values of these are neither better nor worse.
 DESCRIPTIVE = ("colorfulness",)
 
-_CHUNK = 1 << 22  # numbers that a bootstrap draws at once
+CHUNK = 1 << 22  # numbers that a bootstrap draws at once
 Values = npt.NDArray[np.float64]
 
 
@@ -186,7 +186,7 @@ def bootstrap_mean(values: npt.ArrayLike, seed: int = 0, resamples: int = RESAMP
     if len(taken) < 2:
         return Estimate(float(taken[0]) if len(taken) else nothing, nothing, nothing)
     generator = np.random.default_rng(seed)
-    step = max(1, _CHUNK // len(taken))
+    step = max(1, CHUNK // len(taken))
     means = np.concatenate(
         [
             taken[generator.integers(len(taken), size=(min(step, resamples - done), len(taken)))]

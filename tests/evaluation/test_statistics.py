@@ -60,7 +60,7 @@ def test_the_bootstrap_draws_the_same_every_time_in_chunks_and_leaves_out_what_i
     estimate = bootstrap_mean(values)
     assert estimate.mean == 3.75 and estimate.low < 3.75 < estimate.high
     assert bootstrap_mean([*values, math.nan, math.inf]) == estimate
-    monkeypatch.setattr("colorgan.evaluation.statistics._CHUNK", 12)
+    monkeypatch.setattr("colorgan.evaluation.statistics.CHUNK", 12)
     assert bootstrap_mean(values) == estimate
 
 

@@ -37,12 +37,29 @@ MODELS = ("animals", "people", "vehicles", "general")
 
 
 def publish_untrained(
-    storage: Storage, model: str, seed: int = 0, size: int = 64, dataset: str = "scenes"
+    storage: Storage,
+    model: str,
+    seed: int = 0,
+    size: int = 64,
+    dataset: str = "scenes",
+    weight: float | None = None,
 ) -> ModelCard:
-    """A package whose generator has weights from a seed: fast, and every seed has its colours."""
+    """A package whose generator has weights from a seed: fast, and every seed has its colours.
+
+    Args:
+        storage: where it is published.
+        model: the model's name.
+        seed: the weights are drawn from it.
+        size: side of the generator's input, in pixels.
+        dataset: the dataset that the package names.
+        weight: the value of all weights, in place of drawn ones.
+    """
     staged = open_dataset(storage, dataset)
     torch.manual_seed(seed)
     generator = UNetGenerator(GeneratorConfig(size=size, width=4))
+    if weight is not None:
+        for parameter in generator.parameters():
+            torch.nn.init.constant_(parameter, weight)
     classes = staged.model_classes(model)
     trained = Trained(generator, classes, {}, {"val_l1": 9.0, "val_psnr": 20.0}, 1.0, "cpu")
     return publish(storage, model, staged, trained)
