@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from cluster.local import LocalRay, free_ports, local_ray
+from cluster.local import LocalRay, free_ports
 from colorgan.packages.card import list_models
 from colorgan.storage import Storage, open_storage
 from colorgan.training.checkpoints import Checkpoints
-from tests.conftest import CHECKOUT, SMALL, stage_scenes, summary
+from tests.conftest import CHECKOUT, SMALL, patient_ray, stage_scenes, summary
 from tests.waiting import PATIENCE_S, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("autoscaling")]
 
 RUNNING = ("PENDING", "RUNNING")
 HEAD = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"
@@ -140,7 +140,7 @@ def growing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Growing]:
         "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD,
     }
     options = (f"--autoscaling-config={config}",)
-    with local_ray(CHECKOUT, 0, port, options, variables) as ray:
+    with patient_ray(0, port, options, variables) as ray:
         yield Growing(ray, storage)
 
 
