@@ -171,7 +171,7 @@ def test_a_reader_that_holds_a_lock_for_ever_is_passed_by(
     monkeypatch.setattr(cache, "_LOCK_PATIENCE_S", 0.3)
     folder.mkdir()
     shard = shards_of(pets)[3]
-    with (folder / f"{cache._LOCK}{shard.sha256[:2]}").open("wb") as lock:
+    with (folder / f".colorgan-lock-{shard.sha256[:2]}").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert train(pets) == expected
     assert shard.sha256 in kept(folder)
