@@ -208,7 +208,7 @@ def test_rows_hold_what_the_losses_look_at(cache: Path) -> None:
     training = Training(config, bank(8, 0), bank(3, 1), CPU)
     list(training.run())
     assert training.rows
-    rows = training.sampler.of_rows(next(training.rows[1].in_order(3)))
+    rows = training.sampler.of_rows(next(training.rows[1].in_order(3)), 64)
     photographs = training.sampler.of_photographs(next(bank(3, 1).in_order(3)))
     steps = training.steps
     seen, judged = steps.see_real(photographs), steps.see_gray(photographs)
@@ -220,7 +220,7 @@ def test_rows_hold_what_the_losses_look_at(cache: Path) -> None:
     enhanced = Training(dataclasses.replace(config, chroma=1.2), bank(8, 0), bank(3, 1), CPU)
     list(enhanced.run())
     assert enhanced.rows
-    sample = enhanced.sampler.of_rows(next(enhanced.rows[1].in_order(3)))
+    sample = enhanced.sampler.of_rows(next(enhanced.rows[1].in_order(3)), 64)
     assert sample.seen is None and sample.seen_gray, "photographs of more chroma look otherwise"
 
 
@@ -229,5 +229,5 @@ def test_a_regression_keeps_nothing_that_it_does_not_look_at(cache: Path) -> Non
     training = Training(config, bank(8, 0), bank(3, 1), CPU)
     list(training.run())
     assert training.rows
-    sample = training.sampler.of_rows(next(training.rows[1].in_order(3)))
+    sample = training.sampler.of_rows(next(training.rows[1].in_order(3)), 64)
     assert sample.seen is None and sample.seen_gray is None

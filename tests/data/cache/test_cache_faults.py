@@ -116,11 +116,11 @@ def test_a_folder_that_is_removed_meanwhile_is_done_without(
 
 
 class Trickle(io.BytesIO):
-    """A download of 100 bytes every tenth of a second."""
+    """A download of a byte every tenth of a second."""
 
     def read(self, size: int | None = -1) -> bytes:
         time.sleep(0.1)
-        return super().read(100)
+        return super().read(1)
 
 
 def test_no_download_outlives_its_reader(
@@ -145,7 +145,7 @@ def test_no_download_outlives_its_reader(
         for _ in pets.rows(("cats",), "train"):
             raise ZeroDivisionError
     assert not downloading()
-    assert time.monotonic() - started < 5, "a shard takes more than that"
+    assert time.monotonic() - started < 300, "a shard takes more than that"
     assert len(opened) <= 2 * (1 + 2), "so far ahead and no further"
 
 
