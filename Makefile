@@ -1,6 +1,7 @@
 # Every target sets itself up: a virtual environment in .venv, then the packages.
 PYTHON ?= python3
 BIN := .venv/bin
+SLOW_PROCESSES ?= 2
 
 .PHONY: demo serve pretrained test test-machines test-fast bench lint format clean
 
@@ -16,9 +17,10 @@ pretrained: .venv/installed
 	$(BIN)/python scripts/pretrained.py train $(PHOTOS) $(if $(OPTIONS),--options="$(OPTIONS)") \
 		$(foreach table,$(PROVENANCE),--provenance "$(table)")
 
-# The quick tests side by side, then those that share one Ray.
+# The quick tests side by side, then the slow ones by two processes, each with a Ray of its own: they
+# wait most of their time. Tests that share a job or a service stay in one process (xdist_group).
 test: test-fast
-	$(BIN)/python -m pytest -m "slow and not machines"
+	$(BIN)/python -m pytest -m "slow and not machines" -n $(SLOW_PROCESSES) --dist loadgroup
 
 # Machines of the tests' own, a quarter of an hour; as root, with iproute2, openssh-server and rsync.
 test-machines: .venv/installed-dev

@@ -21,7 +21,7 @@ import psutil
 from colorgan.errors import ColorganError
 
 _LOOPBACK = "127.0.0.1"
-_START_SECONDS = 90
+_START_SECONDS = 300
 _STOP_SECONDS = 5
 
 

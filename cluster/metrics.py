@@ -12,7 +12,7 @@ from colorgan.training.records import EpochRecord
 from colorgan.training.runs import ModelRun
 
 # Ray accepts only ASCII in descriptions.
-_GAUGES = {
+GAUGES = {
     "colorgan_epoch": "Epochs done",
     "colorgan_epochs": "Epochs to do",
     "colorgan_images_per_second": "Training photographs a second in the last epoch",
@@ -36,7 +36,7 @@ class TrainingMetrics:
         self._values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
         self._gauges = {
             name: Gauge(name, description, ("run", "model", *_TAGS.get(name, ())))
-            for name, description in _GAUGES.items()
+            for name, description in GAUGES.items()
         }
         for gauge in self._gauges.values():
             gauge.set_default_tags({"run": spec.run, "model": spec.model})

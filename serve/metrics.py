@@ -8,36 +8,40 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 
 class Metrics:
-    """The metrics of an ingress, in a registry of their own."""
+    """The metrics of an ingress, in a registry of their own.
+
+    Attributes:
+        registry: the registry.
+    """
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self.requests = Counter(
             "colorgan_requests",
             "Requests, by endpoint, class, model and status",
             ("endpoint", "photo_class", "model", "status"),
-            registry=self._registry,
+            registry=self.registry,
         )
         self.in_flight = Gauge(
-            "colorgan_requests_in_flight", "Requests being processed", registry=self._registry
+            "colorgan_requests_in_flight", "Requests being processed", registry=self.registry
         )
         self.arriving = Gauge(
             "colorgan_upload_bytes",
             "Bytes of the bodies of unfinished requests",
-            registry=self._registry,
+            registry=self.registry,
         )
         self._stages = Histogram(
             "colorgan_stage_seconds",
             "Seconds that a stage of a request took, waiting included",
             ("stage",),
-            registry=self._registry,
+            registry=self.registry,
             buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
         )
         self.batches = Histogram(
             "colorgan_batch_photographs",
             "Photographs in the batch that a photograph was coloured in",
             ("model",),
-            registry=self._registry,
+            registry=self.registry,
             buckets=(1, 2, 4, 8, 16, 32),
         )
 
@@ -52,4 +56,4 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)

@@ -4,9 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -17,6 +18,7 @@ from cluster.local import LocalRay, local_ray
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.sources import SceneSource
 from colorgan.data.staging import StagingConfig, stage
+from colorgan.errors import ColorganError
 from colorgan.packages.card import find
 from colorgan.packages.embedded import EmbeddedStorage
 from colorgan.packages.weights import Trained, publish
@@ -26,6 +28,7 @@ from colorgan.training.networks import create_generator
 from scripts.pretrained import embed
 from tests.browser import browser, shoot  # noqa: F401 - fixtures of every test
 from tests.s3_server import S3Server, s3_server
+from tests.waiting import PATIENCE_S, Found, wait_until
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -136,6 +139,41 @@ def embedded(stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     return EmbeddedStorage()
 
 
+# Ray's own time limits, which a loaded machine does not keep.
+PATIENT_RAY = {
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
+    "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "300",
+    "RAY_gcs_server_port_wait_time_s": "300",
+    "RAY_gcs_server_request_timeout_seconds": "300",
+    "RAY_worker_register_timeout_seconds": "600",
+}
+
+# Workers listen on any free port, as two Rays of two test processes have the same default range.
+OWN_PORTS = ("--min-worker-port=0", "--max-worker-port=0")
+
+
+@contextlib.contextmanager
+def patient_ray(
+    cpus: int,
+    port: int | None = None,
+    options: Sequence[str] = (),
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[LocalRay]:
+    """`local_ray` in the checkout, which is started again where Ray's own time limit has passed."""
+    with contextlib.ExitStack() as stack:
+        for attempts_left in (2, 1, 0):
+            try:
+                started = local_ray(
+                    *(CHECKOUT, cpus, port, (*OWN_PORTS, *options)), {**PATIENT_RAY, **variables}
+                )
+                ray = stack.enter_context(started)
+                break
+            except ColorganError:
+                if not attempts_left:
+                    raise
+        yield ray
+
+
 @pytest.fixture(scope="session")
 def ray_cluster(s3: S3Server) -> Iterator[LocalRay]:
     """The test session's one Ray, started from the checkout as a user would.
@@ -146,7 +184,7 @@ def ray_cluster(s3: S3Server) -> Iterator[LocalRay]:
         patch.delenv("COLORGAN_STORAGE", raising=False)
         for name, value in s3.environment().items():
             patch.setenv(name, value)
-        with local_ray(CHECKOUT, cpus=2) as ray:
+        with patient_ray(cpus=2) as ray:
             yield ray
 
 
@@ -157,8 +195,18 @@ class Job:
     process: subprocess.Popen[str]
     log: Path
 
-    def finish(self, timeout: float = 600) -> int:
-        return self.process.wait(timeout)
+    def finish(self) -> int:
+        return self.process.wait(PATIENCE_S)
+
+    def wait_for(self, condition: Callable[[], Found]) -> Found:
+        """Wait until something is so; fails if the job ends before."""
+
+        def ask() -> Found:
+            found = condition()
+            assert found or self.process.poll() is None, self.output
+            return found
+
+        return wait_until(ask, lambda: self.output, 0.05)
 
     @property
     def output(self) -> str:

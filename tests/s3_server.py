@@ -30,7 +30,7 @@ SERVERS = {
     "object": "swift.obj.server",
     "proxy": "swift.proxy.server",
 }
-READY_WITHIN = 120.0  # seconds; three are usual, but not on a machine that starts Ray as well
+READY_WITHIN = 600.0  # seconds; three are usual, but not on a machine that starts Ray as well
 LISTING = 10  # keys in one page of a listing, few enough that tests meet a second page
 
 # One storage device and one copy of everything.
@@ -212,7 +212,7 @@ def _process(folder: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -179,8 +179,8 @@ def test_the_reference_step_does_what_the_training_s_own_step_does(
     bank = PhotoBank(pixels)
     ours = Training(config, bank, bank, torch.device("cpu"), SpeedConfig(precision="float32"))
     reference = ReferenceTraining(32, width=8)
-    assert ours._discriminators is not None
-    generator, discriminator = ours.generator, ours._discriminators["patches"]
+    assert ours.discriminators is not None
+    generator, discriminator = ours.generator, ours.discriminators["patches"]
     copy_layers(
         [*generator.down, *generator.up, *generator.down_norm, *generator.up_norm],
         reference.generator,
@@ -190,8 +190,8 @@ def test_the_reference_step_does_what_the_training_s_own_step_does(
     generator.train()
     for _ in range(3):
         losses = torch.stack(reference.step(*lab.encode(rgb, "lab"))).detach()
-        sample = ours._sampler.of_photographs(rgb)
-        assert torch.allclose(ours._steps.adversarial(sample), losses, rtol=1e-3)
+        sample = ours.sampler.of_photographs(rgb)
+        assert torch.allclose(ours.steps.adversarial(sample), losses, rtol=1e-3)
 
 
 def copy_layers(layers: list[torch.nn.Module], target: torch.nn.Module) -> None:
@@ -302,15 +302,6 @@ def test_the_pipeline_benchmark_runs(tmp_path: Path) -> None:
     shares = [float(row["facts"]["share"].rstrip("%")) for row in rows if "share" in row["facts"]]
     assert len(shares) == 7
     assert sum(shares) == pytest.approx(100, abs=0.5)
-
-
-@pytest.mark.slow
-def test_the_training_step_benchmark_runs(tmp_path: Path) -> None:
-    rows = run_quick("training_step", tmp_path)
-    check_contenders(rows, "images/s", "colorgan")
-    found = {row["variant"]: row for row in rows}
-    assert "share in data" in found["colorgan"]["facts"]
-    assert found["colorgan"]["peak_mib"] > 50 and found["reference step, float32"]["peak_mib"] > 50
 
 
 @pytest.mark.slow

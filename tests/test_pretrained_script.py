@@ -77,7 +77,7 @@ def test_a_whole_package_is_made_slim(
     scenes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("colorgan.packages.weights._named_encoder", lambda network: None)
+        patch.setattr("colorgan.packages.weights.named_encoder", lambda network: None)
         card = publish_stand_in(scenes, "animals")
     made = embed(scenes.storage, card.reference, tmp_path)
     weights = "encoder_unet.safetensors"

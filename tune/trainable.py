@@ -193,16 +193,16 @@ class SeededPopulationBasedTraining(PopulationBasedTraining):
 
     def on_trial_add(self, *args: Any, **options: Any) -> None:
         """Draw the values that a new trial lacks."""
-        with self._seeded():
+        with self.seeded():
             super().on_trial_add(*args, **options)
 
     def on_trial_result(self, *args: Any, **options: Any) -> str:
         """Let the trial continue, or take over another trial's state with newly drawn values."""
-        with self._seeded():
+        with self.seeded():
             return str(super().on_trial_result(*args, **options))
 
     @contextmanager
-    def _seeded(self) -> Iterator[None]:
+    def seeded(self) -> Iterator[None]:
         """Use the scheduler's own random state inside a `with` block."""
         outside = random.getstate()
         random.setstate(self._drawn)

@@ -31,10 +31,10 @@ from colorgan.storage.documents import read_all, reading
 from colorgan.training.progress import format_seconds
 
 _LOOKERS = 8  # threads for small reads
-_LINE_SECONDS = 5.0  # between lines of progress
+LINE_SECONDS = 5.0  # between lines of progress
 _SHOWN = 6  # photographs per class and split
 _LISTED = 10  # maximum number of sources and of licences in the output
-_HEIGHT = 144  # height of a shown photograph, in pixels
+SHOWN_HEIGHT = 144  # height of a shown photograph, in pixels
 
 
 def prepare_datasets(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +139,7 @@ def _observer(name: str) -> Callable[[int, int, int, int], None]:
 
     def observe(shards: int, of: int, read: int, total: int) -> None:
         nonlocal shown
-        if time.monotonic() - shown > _LINE_SECONDS:
+        if time.monotonic() - shown > LINE_SECONDS:
             shown = time.monotonic()
             rate = read / (shown - started)
             print(
@@ -272,13 +272,13 @@ def _sheet(dataset: Dataset, pool: ThreadPoolExecutor) -> Pixels:
                 name = dataset.manifest.name_of(label)
                 caption = f"{name}/{split}: {dataset.count((label,), split)}"
                 # Missing photographs are one pixel wide and have the colour of the background.
-                missing = [np.full((_HEIGHT, 1, 3), 250, np.uint8)] * (_SHOWN - len(pictures))
+                missing = [np.full((SHOWN_HEIGHT, 1, 3), 250, np.uint8)] * (_SHOWN - len(pictures))
                 rows.append(SheetRow(caption, [*pictures, *missing]))
     if not rows:
         raise ColorganError(f"dataset {dataset.manifest.name} has no photographs")
     # The sheet should be about square; a row is about eight times as wide as a picture is high.
     columns = max(1, round(math.sqrt(len(rows) / 8)))
-    return contact_sheet((dataset.manifest.name, *[""] * (_SHOWN - 1)), rows, _HEIGHT, columns)
+    return contact_sheet((dataset.manifest.name, *[""] * (_SHOWN - 1)), rows, SHOWN_HEIGHT, columns)
 
 
 def _places(shards: Sequence[Shard]) -> tuple[list[Shard], list[list[int]]]:

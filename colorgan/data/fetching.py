@@ -114,6 +114,9 @@ class Fetcher:
     Args:
         config: the limits and timeouts; None for the defaults.
         resolver: resolves host names; None for the system's resolver.
+
+    Attributes:
+        hosts: limits the downloads from each host that a thread asks at the moment.
     """
 
     def __init__(
@@ -125,7 +128,7 @@ class Fetcher:
         self._is_open = False
         self._all = asyncio.Semaphore(self._config.connections)
         # A list of photographs may name thousands of hosts, so unused entries must be dropped.
-        self._hosts: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self.hosts: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def __enter__(self) -> Self:
         """Start the event loop's thread."""
@@ -240,7 +243,7 @@ class Fetcher:
                 rejected = _explain(error)
             if not isinstance(rejected, _Passing) or retry == self._config.retries:
                 raise ImageRejected(rejected.reason, rejected.detail)
-            await asyncio.sleep(max(_backoff(retry), rejected.wait))
+            await asyncio.sleep(max(backoff(retry), rejected.wait))
             retry += 1
 
     async def _attempt(self, address: str, accept: str, read: Reader[Read]) -> Read:
@@ -256,7 +259,7 @@ class Fetcher:
             if url.name in _PLACEHOLDER_FILES:
                 raise ImageRejected("placeholder", url.name)
             queue = asyncio.Semaphore(self._config.per_host)
-            queue = self._hosts.setdefault(str(url.raw_host), queue)
+            queue = self.hosts.setdefault(str(url.raw_host), queue)
             async with queue, self._all:
                 began = time.monotonic()
                 async with (
@@ -340,7 +343,8 @@ def _shown(address: str) -> str:
         return "the address"
 
 
-def _backoff(retry: int) -> float:
+def backoff(retry: int) -> float:
+    """The seconds to wait before a retry, counted from 0, drawn from their whole range."""
     return random.uniform(0, min(MAX_BACKOFF_S, BACKOFF_S * 2**retry))
 
 
@@ -351,11 +355,11 @@ def _check_status(response: aiohttp.ClientResponse) -> None:
     detail = f"status {status}"
     if status in _PASSING_STATUSES:
         reason = "too many requests" if status == 429 else "server error"
-        raise _Passing(reason, detail, _retry_after(response.headers.get("Retry-After", "")))
+        raise _Passing(reason, detail, retry_after(response.headers.get("Retry-After", "")))
     raise ImageRejected(_REASONS.get(status, "HTTP status"), detail)
 
 
-def _retry_after(value: str) -> float:
+def retry_after(value: str) -> float:
     """Parse a Retry-After header, seconds or a date, to seconds from now; 0 if it is invalid."""
     try:
         if value.isdigit():

@@ -89,8 +89,8 @@ def _write(storage: Storage, folder: str, plan: ShardPlan, pool: ThreadPoolExecu
     with tempfile.TemporaryDirectory(prefix="colorgan-shard-") as spool:
         path = Path(spool) / "shard.parquet"
         with pq.ParquetWriter(path, SCHEMA, compression="none") as writer:
-            for photographs in _regrouped(_read(storage, plan, pool), _GROUP_ROWS):
-                writer.write_table(_rows(photographs))
+            for photographs in regrouped(_read(storage, plan, pool), _GROUP_ROWS):
+                writer.write_table(rows_of(photographs))
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
         key = f"{folder}/{plan.key}"
@@ -121,7 +121,7 @@ def _read(storage: Storage, plan: ShardPlan, pool: ThreadPoolExecutor) -> Iterat
         yield from pool.map(read, some)
 
 
-def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+def regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
     """The same rows in tables of `rows` rows; the last may be shorter."""
     some: list[pa.Table] = []
     for table in tables:
@@ -134,7 +134,7 @@ def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
         yield pa.concat_tables(some)
 
 
-def _rows(photographs: pa.Table) -> pa.Table:
+def rows_of(photographs: pa.Table) -> pa.Table:
     """Convert photographs from the columns of a piece to those of a shard."""
     whole = {name: pa.concat_arrays(photographs[name].chunks) for name in photographs.column_names}
     path = pc.binary_join_element_wise(whole["sha256"], ".jpg", "")

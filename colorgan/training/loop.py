@@ -323,6 +323,31 @@ class Training:
             return batches
         return on_device(batches, self._device, self._speed.prefetch_on(self._device))
 
+    @property
+    def learner(self) -> Generator:
+        """The network that learns, of which `generator` may be the running average."""
+        return self._learner
+
+    @property
+    def discriminators(self) -> nn.ModuleDict | None:
+        """The discriminators by name; None if no phase has an adversary."""
+        return self._discriminators
+
+    @property
+    def steps(self) -> Steps:
+        """The training's steps."""
+        return self._steps
+
+    @property
+    def sampler(self) -> Sampler:
+        """Makes the inputs of the steps from photographs or from rows of features."""
+        return self._sampler
+
+    @property
+    def rows(self) -> tuple[FeatureBank, FeatureBank] | None:
+        """A frozen encoder's features of the training and validation photographs, if kept."""
+        return self._rows
+
     def interpolated(self) -> Generator:
         """The network that is validated and published; see `interpolation`."""
         return self._interpolation(self.generator)

@@ -49,6 +49,14 @@ class Steps:
 
     Each returns (3,) losses without a gradient: the discriminators', the generator's against them,
     and L1.
+
+    Attributes:
+        config: the training's configuration.
+        generator: the generator that learns.
+        adam: its optimiser.
+        classifiers: the classifiers whose features the losses use.
+        discriminators: the discriminators by name; None if the training has none.
+        adam_d: their optimiser, if there are any.
     """
 
     def __init__(
@@ -72,13 +80,13 @@ class Steps:
             space: the colour space that the generator writes.
             compiled: whether to compile the networks that learn.
         """
-        self._config = config
-        self._generator = generator
-        self._adam = adam
-        self._classifiers = classifiers
+        self.config = config
+        self.generator = generator
+        self.adam = adam
+        self.classifiers = classifiers
         self._autocast = autocast
         self._space = space
-        self._discriminators: nn.ModuleDict | None = None
+        self.discriminators: nn.ModuleDict | None = None
         self._compile: Callable[[Callable[..., Any]], Callable[..., Any]]
         self._compile = torch.compile if compiled else _as_it_is
         learns = generator.decode if isinstance(generator, EncoderUNetGenerator) else generator
@@ -86,7 +94,7 @@ class Steps:
 
     def oppose(self, discriminators: nn.ModuleDict, adam: torch.optim.Adam) -> None:
         """Add the discriminators, on the same device, and their optimiser."""
-        self._discriminators, self._adam_d = discriminators, adam
+        self.discriminators, self.adam_d = discriminators, adam
         # Not for spectral normalisation: compiled, it overwrites what a later gradient needs.
         self._judges: dict[str, Callable[[Colored], list[Tensor]]] = {
             name: self._compile(each) if name == "patches" else each
@@ -95,12 +103,12 @@ class Steps:
 
     def take(self, moment: Moment, sample: Sample) -> Tensor:
         """Take the step that a moment of the schedule names, at its learning rate."""
-        config = self._config
+        config = self.config
         adversarial = moment.objective == "adversarial"
-        self._set_rate(self._adam, moment.rate * (config.adversarial_rate if adversarial else 1))
-        if self._discriminators is not None:
-            self._set_rate(self._adam_d, moment.rate)
-        if isinstance(self._generator, HypercolumnNetwork):
+        self._set_rate(self.adam, moment.rate * (config.adversarial_rate if adversarial else 1))
+        if self.discriminators is not None:
+            self._set_rate(self.adam_d, moment.rate)
+        if isinstance(self.generator, HypercolumnNetwork):
             return self.hypercolumn(sample)
         if moment.objective == "critic":
             return self.critic(sample)
@@ -110,7 +118,7 @@ class Steps:
 
     def _set_rate(self, adam: torch.optim.Adam, rate: float) -> None:
         for group in adam.param_groups:
-            group["lr"] = self._config.learning_rate * rate * group["share"]
+            group["lr"] = self.config.learning_rate * rate * group["share"]
 
     def hypercolumn(self, sample: Sample) -> Tensor:
         """One step of the hypercolumn network."""
@@ -127,53 +135,53 @@ class Steps:
         loss = F.l1_loss(fake.float(), sample.color)
         seen: tuple[Seen, Seen] = ([], [])
         if perceptual:
-            seen = self._see_colors(sample, fake), self._see_real(sample)
-        self._learn(self._content(loss, *seen))
+            seen = self.see_colors(sample, fake), self.see_real(sample)
+        self._learn(self.content(loss, *seen))
         return _losses(l1=loss)
 
     def critic(self, sample: Sample) -> Tensor:
         """One step of the discriminators alone, against the generator in evaluation mode."""
         sample = self._enhanced(sample)
-        self._generator.eval()
+        self.generator.eval()
         with torch.no_grad():
             with self._autocast():
                 fake = self._generate(sample.gray)
-            real_picture, fake_picture = self._pictures(sample, fake, "features" in self._judges)
-        self._generator.train()
+            real_picture, fake_picture = self.pictures(sample, fake, "features" in self._judges)
+        self.generator.train()
         loss = F.l1_loss(fake.float(), sample.color)
         return _losses(self._judge(real_picture, fake_picture), l1=loss)
 
     def adversarial(self, sample: Sample) -> Tensor:
         """One step of the discriminators, then one of the generator against them."""
-        assert self._discriminators is not None
+        assert self.discriminators is not None
         sample = self._enhanced(sample)
         with self._autocast():
             fake = self._generate(sample.gray)
-        real_picture, fake_picture = self._pictures(sample, fake, bool(self._classifiers.networks))
+        real_picture, fake_picture = self.pictures(sample, fake, bool(self.classifiers.networks))
         loss_d = self._judge(real_picture, _detached(fake_picture))
-        self._discriminators.requires_grad_(False)
-        loss_gan = self._deceive(fake_picture)
+        self.discriminators.requires_grad_(False)
+        loss_gan = self.deceive(fake_picture)
         loss_l1 = F.l1_loss(fake.float(), sample.color)
-        content = self._content(loss_l1, fake_picture.seen, real_picture.seen)
-        if self._config.lambda_coherence:
+        content = self.content(loss_l1, fake_picture.seen, real_picture.seen)
+        if self.config.lambda_coherence:
             coherence = incoherence(fake.float(), sample.color)
-            content = content + self._config.lambda_coherence * coherence
-        self._learn(self._config.lambda_adversary * loss_gan + content)
-        self._discriminators.requires_grad_(True)
+            content = content + self.config.lambda_coherence * coherence
+        self._learn(self.config.lambda_adversary * loss_gan + content)
+        self.discriminators.requires_grad_(True)
         return _losses(loss_d, loss_gan, l1=loss_l1)
 
     def _learn(self, loss: Tensor) -> None:
-        self._adam.zero_grad(set_to_none=True)
+        self.adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._adam.step()
+        self.adam.step()
 
-    def _content(
+    def content(
         self, l1: Tensor, seen: Sequence[Sequence[Tensor]], wanted: Sequence[Sequence[Tensor]]
     ) -> Tensor:
         """The L1 and perceptual terms of the generator's loss."""
-        content = self._config.lambda_l1 * l1
-        if self._config.lambda_perceptual and wanted:
-            content = content + self._config.lambda_perceptual * perceptual_distance(seen, wanted)
+        content = self.config.lambda_l1 * l1
+        if self.config.lambda_perceptual and wanted:
+            content = content + self.config.lambda_perceptual * perceptual_distance(seen, wanted)
         return content
 
     def _judge(self, real: Colored, fake: Colored) -> Tensor:
@@ -183,35 +191,35 @@ class Steps:
             for name, judge in self._judges.items():
                 losses.append(_LOSSES[name].judge(judge(real), judge(fake)))
         loss = torch.stack(losses).sum()
-        self._adam_d.zero_grad(set_to_none=True)
+        self.adam_d.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._adam_d.step()
+        self.adam_d.step()
         return loss
 
-    def _deceive(self, fake: Colored) -> Tensor:
+    def deceive(self, fake: Colored) -> Tensor:
         """The generator's loss against all discriminators, weighted."""
         losses = []
         with self._autocast():
-            for name, weight in self._config.discriminator_weights:
+            for name, weight in self.config.discriminator_weights:
                 losses.append(weight * _LOSSES[name].deceive(self._judges[name](fake)))
         return torch.stack(losses).sum()
 
     def _enhanced(self, sample: Sample) -> Sample:
         """The sample with its photographs' chroma multiplied by `TrainingConfig.chroma`."""
-        if self._config.chroma == 1:
+        if self.config.chroma == 1:
             return sample
-        color = (sample.color * self._config.chroma).clamp(-1, 1)
+        color = (sample.color * self.config.chroma).clamp(-1, 1)
         return replace(sample, color=color, seen=None)
 
-    def _pictures(self, sample: Sample, fake: Tensor, seen: bool) -> tuple[Colored, Colored]:
+    def pictures(self, sample: Sample, fake: Tensor, seen: bool) -> tuple[Colored, Colored]:
         """The real and the generated pictures of a sample; `seen` adds classifiers' features."""
         real_seen: Seen = []
         fake_seen: Seen = []
         gray_seen: Seen = []
         if seen:
-            real_seen, fake_seen = self._see_real(sample), self._see_colors(sample, fake)
+            real_seen, fake_seen = self.see_real(sample), self.see_colors(sample, fake)
         if "features" in self._judges:
-            gray_seen = self._see_gray(sample)
+            gray_seen = self.see_gray(sample)
         gray = sample.features
         return (
             Colored(sample.lightness, sample.color, gray, real_seen, gray_seen),
@@ -219,15 +227,18 @@ class Steps:
         )
 
     @torch.no_grad()
-    def _see_real(self, sample: Sample) -> Seen:
-        return sample.seen or self._see_colors(sample, sample.color)
+    def see_real(self, sample: Sample) -> Seen:
+        """The classifiers' features of the photographs of a sample, without a gradient."""
+        return sample.seen or self.see_colors(sample, sample.color)
 
     @torch.no_grad()
-    def _see_gray(self, sample: Sample) -> Seen:
-        return sample.seen_gray or self._classifiers.judged(sample.lightness)
+    def see_gray(self, sample: Sample) -> Seen:
+        """Their features of the lightness that discriminators judge, without a gradient."""
+        return sample.seen_gray or self.classifiers.judged(sample.lightness)
 
-    def _see_colors(self, sample: Sample, color: Tensor) -> Seen:
-        return self._classifiers(picture(sample, color, self._space))
+    def see_colors(self, sample: Sample, color: Tensor) -> Seen:
+        """Their features of the pictures of a sample in other colours."""
+        return self.classifiers(picture(sample, color, self._space))
 
 
 _LOSSES = {"patches": CROSS_ENTROPY, "features": HINGE, "semantic": HINGE}

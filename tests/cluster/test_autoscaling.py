@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,14 @@ from typing import Any
 
 import pytest
 
-from cluster.local import LocalRay, free_ports, local_ray
+from cluster.local import LocalRay, free_ports
 from colorgan.packages.card import list_models
 from colorgan.storage import Storage, open_storage
 from colorgan.training.checkpoints import Checkpoints
-from tests.conftest import CHECKOUT, SMALL, stage_scenes, summary
+from tests.conftest import CHECKOUT, SMALL, patient_ray, stage_scenes, summary
+from tests.waiting import PATIENCE_S, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("autoscaling")]
 
 RUNNING = ("PENDING", "RUNNING")
 HEAD = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"
@@ -48,7 +48,7 @@ class Growing:
             },
             capture_output=True,
             text=True,
-            timeout=400,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -79,11 +79,9 @@ class Growing:
 
     def wait_for(self, condition: Callable[[dict[str, dict[str, Any]]], Any]) -> Any:
         """Wait until something is so with the runs."""
-        deadline = time.monotonic() + 300
-        while not (found := condition(self.runs())):
-            assert time.monotonic() < deadline, self.type("colorgan", "jobs", "--all")
-            time.sleep(1)
-        return found
+        return wait_until(
+            lambda: condition(self.runs()), lambda: self.type("colorgan", "jobs", "--all"), 1
+        )
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +140,7 @@ def growing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Growing]:
         "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD,
     }
     options = (f"--autoscaling-config={config}",)
-    with local_ray(CHECKOUT, 0, port, options, variables) as ray:
+    with patient_ray(0, port, options, variables) as ray:
         yield Growing(ray, storage)
 
 

@@ -14,6 +14,7 @@ from colorgan.cli import main
 from colorgan.storage import Storage
 from colorgan.training.progress import ModelProgress, RunProgress, read_progress, write_progress
 from tests.conftest import CHECKOUT
+from tests.waiting import PATIENCE_S
 
 WORDS = "colours ü"
 
@@ -28,7 +29,7 @@ def finished(ray_cluster: LocalRay) -> str:
         env={**os.environ, **ray_cluster.environment, "RAY_ADDRESS": ray_cluster.jobs_address},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"raysubmit_\w+", done.stdout + done.stderr)
@@ -44,6 +45,7 @@ def inside(ray_cluster: LocalRay, storage: Storage, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("COLORGAN_STORAGE", storage.uri)
 
 
+@pytest.mark.xdist_group("ended job")
 @pytest.mark.slow
 def test_a_job_that_has_ended_is_listed_with_all_alone(
     inside: None, finished: str, capsys: pytest.CaptureFixture[str]
@@ -56,6 +58,7 @@ def test_a_job_that_has_ended_is_listed_with_all_alone(
     assert finished not in capsys.readouterr().out
 
 
+@pytest.mark.xdist_group("ended job")
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("-f",)])
 def test_the_log_of_a_job_is_printed(
@@ -65,6 +68,7 @@ def test_the_log_of_a_job_is_printed(
     assert WORDS in capsys.readouterr().out
 
 
+@pytest.mark.xdist_group("ended job")
 @pytest.mark.slow
 def test_a_job_that_has_ended_is_not_stopped(
     inside: None, finished: str, capsys: pytest.CaptureFixture[str]
@@ -73,6 +77,7 @@ def test_a_job_that_has_ended_is_not_stopped(
     assert capsys.readouterr().out == f"{finished} has ended already: succeeded\n"
 
 
+@pytest.mark.xdist_group("ended job")
 @pytest.mark.slow
 def test_what_is_no_job_is_said_in_a_sentence(
     inside: None, finished: str, capsys: pytest.CaptureFixture[str]

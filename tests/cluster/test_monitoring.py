@@ -61,14 +61,14 @@ def training_series(monkeypatch: pytest.MonkeyPatch) -> dict[str, Series]:
     training = cluster.metrics.TrainingMetrics(cast(ModelRun, spec), torch.device("cpu"))
     training.record(EpochRecord(1, 0.5, 0.9, 0.1, 9.0, 22.0, 30.0, 20.0, 3.0, 12.0, 0.7, 8.0))
     training.saved(1.5)
-    assert found.keys() == {f"ray_{name}" for name in cluster.metrics._GAUGES}
+    assert found.keys() == {f"ray_{name}" for name in cluster.metrics.GAUGES}
     return found
 
 
 def service_series() -> dict[str, Series]:
     """What the service exports."""
     found = {}
-    for name, collector in Metrics()._registry._names_to_collectors.items():
+    for name, collector in Metrics().registry._names_to_collectors.items():
         labels: dict[str, set[str]] = {label: set() for label in vars(collector)["_labelnames"]}
         if name.endswith("_bucket"):
             labels["le"] = set()
@@ -145,7 +145,7 @@ def test_every_metric_is_shown(series: dict[str, Series]) -> None:
     shown = set().union(*(metrics_of(query) for _, query, _ in queries()))
     training = {name for name in series if name.startswith("ray_")}
     assert training <= shown
-    registry = Metrics()._registry
+    registry = Metrics().registry
     for family in registry.collect():
         collector = registry._names_to_collectors[family.name]
         names = {
@@ -259,7 +259,7 @@ def test_the_page_has_every_metric_with_its_labels(series: dict[str, Series]) ->
     rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \| (.*) \|$", page, re.M)
     listed = {name: set(re.findall(r"`(\w+)`", labels)) for name, _, _, labels in rows}
     families = {name: set(series[name].labels) for name in series if name.startswith("ray_")}
-    for family in Metrics()._registry.collect():
+    for family in Metrics().registry.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         families[name] = set(series[name].labels)
     assert listed == families

@@ -11,6 +11,7 @@ import pytest
 
 from cluster.planning import NodeResources, Plan, fits, plan_training
 from colorgan.errors import ConfigError
+from tests.waiting import PATIENCE_S
 
 TWO_CORES = [NodeResources(cpus=2, gpus=0)]
 CLASSES = ("animals", "people", "vehicles")
@@ -211,7 +212,7 @@ def test_ray_packs_as_many_as_were_promised() -> None:
         env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=PATIENCE_S,
         check=True,
     )
     said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

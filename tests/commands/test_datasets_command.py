@@ -95,7 +95,7 @@ def test_whole_datasets_are_found_whole(
         "bytes": size,
         "faults": [],
     }
-    monkeypatch.setattr(datasets, "_LINE_SECONDS", 0)
+    monkeypatch.setattr(datasets, "LINE_SECONDS", 0)
     assert run(pets.storage, "verify", "pets", "pets") == 0
     captured = capsys.readouterr()
     (line,) = captured.out.splitlines()
@@ -263,7 +263,7 @@ def test_the_sheet_shows_some_of_every_class_and_split_from_all_shards(
 
 def pictures(sheet: Pixels) -> list[list[int]]:
     """The numbers of the plain pictures on a sheet, row by row."""
-    height = datasets._HEIGHT
+    height = datasets.SHOWN_HEIGHT
     found = []
     gray = sheet[..., 0] * ((sheet.max(-1) == sheet.min(-1)) & (sheet[..., 0] < 200))
     for top in range(20 + 20, len(sheet) - height, 20 + height + 6):

@@ -24,6 +24,7 @@ from jobs import evaluate
 from serve.deploy import main as deploy
 from tests.conftest import CHECKOUT, Jobs, summary
 from tests.serve.conftest import local_server, publish_untrained
+from tests.waiting import PATIENCE_S
 
 OWN = {"cats": "animals", "dogs": "vehicles"}  # and the scenes that stand in for them
 
@@ -90,7 +91,7 @@ def test_a_service_that_cannot_colour_does_not_start(staged: Storage, local: boo
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 1
     assert done.stdout == ""
@@ -101,14 +102,16 @@ def test_a_service_that_cannot_colour_does_not_start(staged: Storage, local: boo
 def test_a_service_with_a_head_colours(with_head: Storage, tmp_path: Path) -> None:
     data = picture(tmp_path / "one.png", "dogs", 100).read_bytes()
     with local_server(with_head) as address:
-        answer = httpx.post(f"{address}/colorize", content=data, timeout=60)
+        answer = httpx.post(f"{address}/colorize", content=data, timeout=PATIENCE_S)
         assert answer.status_code == 200
         assert answer.headers["X-Colorgan-Model"] == find(with_head, "dogs").reference
-        served = httpx.get(f"{address}/models", timeout=60).json()["router"]
+        served = httpx.get(f"{address}/models", timeout=PATIENCE_S).json()["router"]
         assert served == {"name": "head", "classes": ["cats", "dogs"]}
         for model in ("cats", "general"):
             query = {"model": model}
-            answer = httpx.post(f"{address}/colorize", content=data, params=query, timeout=60)
+            answer = httpx.post(
+                f"{address}/colorize", content=data, params=query, timeout=PATIENCE_S
+            )
             assert answer.headers["X-Colorgan-Model"] == find(with_head, model).reference
 
 
@@ -122,11 +125,11 @@ def test_a_service_of_general_alone_asks_for_it_and_never_to_come_back(
         storage.delete(f"models/{model}")
     data = picture(tmp_path / "one.png", "dogs", 100).read_bytes()
     with local_server(storage) as address:
-        answer = httpx.post(f"{address}/colorize", content=data, timeout=60)
+        answer = httpx.post(f"{address}/colorize", content=data, timeout=PATIENCE_S)
         assert answer.status_code == 422 and "Retry-After" not in answer.headers
         assert "ask for model=general" in answer.json()["detail"]
         query = {"model": "general"}
-        answer = httpx.post(f"{address}/colorize", content=data, params=query, timeout=60)
+        answer = httpx.post(f"{address}/colorize", content=data, params=query, timeout=PATIENCE_S)
         assert answer.status_code == 200
 
 

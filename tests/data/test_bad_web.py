@@ -21,8 +21,8 @@ from tests import web_server as web
 from tests.web_server import BadWeb, bad_web
 
 CLASSES = ("animals", "people")
-WANTED = 200
-GOOD, BAD = 280, 150  # addresses a class; 35 % are bad
+WANTED = 100
+GOOD, BAD = 140, 90  # addresses a class; 39 % are bad
 CONFIG = StagingConfig(size=48, min_side=32)
 FETCHING = FetchConfig(
     connections=32, per_host=32, timeout_s=2.5, retries=1, max_mib=1, allow_private=True

@@ -176,7 +176,7 @@ def test_a_training_on_rows_is_nearly_that_on_photographs(
 ) -> None:
     config = dataclasses.replace(SMALL, phases="perceptual", lambda_perceptual=1.0)
     with_rows, without = (trained(config, precision, each) for each in ("on", "off"))
-    assert with_rows._rows and without._rows is None
+    assert with_rows.rows and without.rows is None
     assert len(files(cache)) == 2
     ours, theirs = (
         [[number or 0.0 for number in line] for line in losses(each.history)]
@@ -194,9 +194,9 @@ def test_a_base_model_with_another_encoder_is_looked_at_with_that(cache: Path) -
     list(fresh.run())
     list(started.run())
     assert len(files(cache)) == 4
-    assert started._rows
-    sample = started._sampler.of_rows(next(started._rows[1].in_order(3)), 64)
-    expected = started._sampler.of_photographs(next(started._val.in_order(3)))
+    assert started.rows
+    sample = started.sampler.of_rows(next(started.rows[1].in_order(3)), 64)
+    expected = started.sampler.of_photographs(next(bank(3, 1).in_order(3)))
     for seen, wanted in zip(sample.features, expected.features, strict=True):
         torch.testing.assert_close(seen.float(), wanted.float(), rtol=0.05, atol=0.2)
 
@@ -207,11 +207,11 @@ def test_rows_hold_what_the_losses_look_at(cache: Path) -> None:
     )
     training = Training(config, bank(8, 0), bank(3, 1), CPU)
     list(training.run())
-    assert training._rows
-    rows = training._sample(next(training._rows[1].in_order(3)))
-    photographs = training._sampler.of_photographs(next(training._val.in_order(3)))
-    steps = training._steps
-    seen, judged = steps._see_real(photographs), steps._see_gray(photographs)
+    assert training.rows
+    rows = training.sampler.of_rows(next(training.rows[1].in_order(3)), 64)
+    photographs = training.sampler.of_photographs(next(bank(3, 1).in_order(3)))
+    steps = training.steps
+    seen, judged = steps.see_real(photographs), steps.see_gray(photographs)
     assert rows.seen and rows.seen_gray and photographs.seen is None
     for kept, computed in ((rows.seen, seen), (rows.seen_gray, judged)):
         for maps, expected in zip(kept[0], computed[0], strict=True):
@@ -219,8 +219,8 @@ def test_rows_hold_what_the_losses_look_at(cache: Path) -> None:
 
     enhanced = Training(dataclasses.replace(config, chroma=1.2), bank(8, 0), bank(3, 1), CPU)
     list(enhanced.run())
-    assert enhanced._rows
-    sample = enhanced._sample(next(enhanced._rows[1].in_order(3)))
+    assert enhanced.rows
+    sample = enhanced.sampler.of_rows(next(enhanced.rows[1].in_order(3)), 64)
     assert sample.seen is None and sample.seen_gray, "photographs of more chroma look otherwise"
 
 
@@ -228,6 +228,6 @@ def test_a_regression_keeps_nothing_that_it_does_not_look_at(cache: Path) -> Non
     config = dataclasses.replace(SMALL, phases="regression", lambda_perceptual=1.0, epochs=1)
     training = Training(config, bank(8, 0), bank(3, 1), CPU)
     list(training.run())
-    assert training._rows
-    sample = training._sample(next(training._rows[1].in_order(3)))
+    assert training.rows
+    sample = training.sampler.of_rows(next(training.rows[1].in_order(3)), 64)
     assert sample.seen is None and sample.seen_gray is None

@@ -7,7 +7,7 @@ import pytest
 
 from colorgan.data.dataset import SCHEMA
 from colorgan.data.examination import _SCHEMA, Facts
-from colorgan.data.shards import _regrouped, _rows
+from colorgan.data.shards import regrouped, rows_of
 
 
 def piece(numbers: Sequence[int]) -> pa.Table:
@@ -40,7 +40,7 @@ def test_row_groups_are_as_large_as_was_said_and_in_order(
 ) -> None:
     numbers = iter(range(sum(sizes)))
     tables = [piece([next(numbers) for _ in range(size)]) for size in sizes]
-    groups = [_rows(table) for table in _regrouped(tables, 3)]
+    groups = [rows_of(table) for table in regrouped(tables, 3)]
     assert [len(group) for group in groups] == expected
     sources = [source for group in groups for source in group["source"].to_pylist()]
     assert sources == [f"/photos/{number}" for number in range(sum(sizes))]
@@ -48,7 +48,7 @@ def test_row_groups_are_as_large_as_was_said_and_in_order(
 
 def test_the_rows_of_a_shard_are_those_of_its_pieces() -> None:
     joined = pa.concat_tables([piece([4, 5]).slice(1), piece([6])])
-    rows = _rows(joined)
+    rows = rows_of(joined)
     assert rows.schema.equals(SCHEMA, check_metadata=True)
     assert [
         (row["image"], row["sha256"], row["source"], row["licence"]) for row in rows.to_pylist()

@@ -18,6 +18,7 @@ from colorgan.storage import Storage, open_storage
 from tests.conftest import CHECKOUT
 from tests.faulty_s3 import FaultyS3, faulty_s3
 from tests.s3_server import S3Server
+from tests.waiting import PATIENCE_S
 
 PER_CLASS = 80
 # A megabyte a shard, so that there are several.
@@ -59,7 +60,7 @@ class Staging:
             )
 
     def kill_when_sent(self, faulty: FaultyS3, part: str, count: int) -> None:
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + PATIENCE_S
         while len(faulty.uploaded(part)) < count:
             assert self.process.poll() is None
             assert time.monotonic() < deadline
@@ -82,7 +83,7 @@ def test_an_object_store_that_fails_and_kills_in_the_middle(
         Staging(uri, faulty, log).kill_when_sent(faulty, part, count)
         assert list_datasets(remote) == []
 
-    assert Staging(uri, faulty, log).process.wait(300) == 0, log.read_text()
+    assert Staging(uri, faulty, log).process.wait(PATIENCE_S) == 0, log.read_text()
     dataset = open_dataset(remote, "d")
     assert dataset.manifest.fingerprint == expected.manifest.fingerprint
     assert sum(1 for _ in dataset.rows(dataset.manifest.classes, "train")) == sum(

@@ -82,17 +82,7 @@ def test_a_compiled_generator_writes_the_same_colours_and_is_kept(
 
 
 @pytest.mark.slow
-def test_a_compiled_classifier_sees_the_same(cache: Path) -> None:
-    classifier = load_classifier()
-    batch = torch.randint(0, 256, (5, 1, 224, 224), dtype=torch.uint8)
-    eager = classifier(batch)
-    classifier.compile(compilation.compile_network)
-    for ours, theirs in zip(classifier(batch), eager, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
-
-
-@pytest.mark.slow
-def test_a_compiled_pass_of_router_and_generators_colours_the_same(
+def test_a_compiled_pass_sees_and_colours_the_same(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
@@ -103,7 +93,8 @@ def test_a_compiled_pass_of_router_and_generators_colours_the_same(
     router = LabelRouter(classifier, PhotoClasses.load())
     one_pass = OnePass(router, dict.fromkeys(router.classes, made))
     batch = torch.rand(5, 1, 224, 224)
-    eager = one_pass(batch)
+    squares = torch.randint(0, 256, (5, 1, 224, 224), dtype=torch.uint8)
+    eager, seen = one_pass(batch), classifier(squares)
     one_pass.compile()
     assert len([*cache.iterdir()]) == 4, (
         "of the classifier and of the decoder, for one and for four"
@@ -111,6 +102,8 @@ def test_a_compiled_pass_of_router_and_generators_colours_the_same(
     for ours, theirs in zip(one_pass(batch), eager, strict=True):
         assert ours.route.photo_class == theirs.route.photo_class
         torch.testing.assert_close(ours.color, theirs.color, rtol=0, atol=1e-3)
+    for now, before in zip(classifier(squares), seen, strict=True):
+        torch.testing.assert_close(now, before, rtol=0, atol=1e-3)
 
 
 def test_without_a_compiler_a_sentence_says_what_is_missing(no_compiler: None) -> None:
@@ -143,6 +136,6 @@ def test_others_may_not_write_where_machine_code_is_kept(
 ) -> None:
     cache.mkdir(parents=True)
     cache.chmod(0o777)
-    assert compilation._folder() is None
+    assert compilation.kept_folder() is None
     cache.chmod(0o700)
-    assert compilation._folder() == cache
+    assert compilation.kept_folder() == cache

@@ -73,9 +73,10 @@ def test_colours_of_one_pass_are_those_of_two(classifier: Classifier) -> None:
         colorizers[route.best_class]([photograph], vividness=1.2)[0]
         for photograph, route in zip(PHOTOGRAPHS, alone, strict=True)
     ]
-    assembled = AssembledColorizer(router, colorizers)
-    for colorizer in colorizers.values():
-        colorizer._network.encoder.register_forward_pre_hook(never)
+    blind = [generator(seed) for seed in range(3)]
+    for each in blind:
+        each.encoder.register_forward_pre_hook(never)
+    assembled = AssembledColorizer(router, each_class(*map(Colorizer, blind)))
     together = assembled(PHOTOGRAPHS, 1.2)
     for colored, route, expected in zip(together, alone, separate, strict=True):
         assert (colored.model, colored.route.photo_class) == (route.best_class, route.photo_class)

@@ -3,7 +3,6 @@
 import io
 import re
 import signal
-import time
 
 import pandas as pd
 import pytest
@@ -28,11 +27,7 @@ def test_every_question_is_answered_and_a_stopped_reproduction_goes_on(
     options = ("--storage", storage.uri, "--preset", "smoke", "--name", "r")
 
     running = jobs.start_script("reproduce", *options)
-    deadline = time.monotonic() + 300
-    while not storage.exists("reproductions/r/steps/sizes.json"):
-        assert running.process.poll() is None, running.output
-        assert time.monotonic() < deadline, running.output
-        time.sleep(0.1)
+    running.wait_for(lambda: storage.exists("reproductions/r/steps/sizes.json"))
     running.process.send_signal(signal.SIGTERM)
     assert running.finish() == 130, running.output
     assert "run the same command with --name r to continue" in running.output

@@ -1,8 +1,6 @@
 """Sweeps on a real Ray."""
 
 import dataclasses
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,22 +16,12 @@ from colorgan.training.presets import find_preset
 from jobs import sweep as job
 from tests.conftest import SIZES, Job, Jobs, processes
 
-pytestmark = pytest.mark.slow
-
 TINY = TrainingConfig(size=32, width=4, discriminator_width=4, epochs=6, decay_share=0.5)
 
 
 def start(jobs: Jobs, scenes: Dataset, *options: str) -> Job:
     storage = ("--storage", scenes.storage.uri, "--sweep", "s", "--model", "animals")
     return jobs.start_script("sweep", *storage, *SIZES, "--classifier", "none", *options)
-
-
-def await_in(running: Job, happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 180
-    while not happened():
-        assert running.process.poll() is None, running.output
-        assert time.monotonic() < deadline, running.output
-        time.sleep(0.02)
 
 
 def statuses(scenes: Dataset) -> list[str]:
@@ -47,6 +35,8 @@ def status(scenes: Dataset, trial: str) -> str:
     return read_state(scenes.storage, open_sweep(scenes.storage, "s"), trial).status
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_and_each_trial_is_its_configuration_trained_alone(
     jobs: Jobs, scenes: Dataset
 ) -> None:
@@ -55,7 +45,7 @@ def test_a_killed_sweep_goes_on_and_each_trial_is_its_configuration_trained_alon
     folder = Path(storage.uri) / "runs/s"
 
     running = start(jobs, scenes, *options, "--max-parallel", "2")  # a thread each, as three have
-    await_in(running, lambda: "done" in statuses(scenes))
+    running.wait_for(lambda: "done" in statuses(scenes))
     running.process.kill()
     running.finish()
     done = [name for name in ("01", "02", "03") if status(scenes, name) == "done"]
@@ -88,6 +78,8 @@ def test_a_killed_sweep_goes_on_and_each_trial_is_its_configuration_trained_alon
     assert card.metrics["val_l1"] == table[table["epoch"].isin((2, 4, 6))]["val_l1"].min()
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_a_trial_that_fails_and_one_that_diverges_are_marked_and_the_others_go_on(
     jobs: Jobs, scenes: Dataset
 ) -> None:
@@ -95,8 +87,8 @@ def test_a_trial_that_fails_and_one_that_diverges_are_marked_and_the_others_go_o
     options = (*options, "--retries", "0", "--scheduler", "asha")
     running = start(jobs, scenes, *options)
     history = Path(scenes.storage.uri) / "runs/s/trials/01/history.json"
-    await_in(running, lambda: history.exists() and status(scenes, "02") == "failed")
-    await_in(running, lambda: len(processes("ImplicitFunc")) == 1)  # that of the other one ends
+    running.wait_for(lambda: history.exists() and status(scenes, "02") == "failed")
+    running.wait_for(lambda: len(processes("ImplicitFunc")) == 1)  # that of the other one ends
     processes("ImplicitFunc")[0].kill()
     assert running.finish() == 0, running.output
     assert [status(scenes, trial) for trial in ("01", "02")] == ["failed", "failed"]
@@ -111,6 +103,8 @@ def test_a_trial_that_fails_and_one_that_diverges_are_marked_and_the_others_go_o
     assert epochs == list(range(1, 41))
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_population_based_training_lets_what_lags_take_over_what_leads(
     jobs: Jobs, scenes: Dataset
 ) -> None:
@@ -123,9 +117,9 @@ def test_population_based_training_lets_what_lags_take_over_what_leads(
             return ()
         return read_state(scenes.storage, open_sweep(scenes.storage, "s"), "02").inherited
 
-    await_in(running, lambda: bool(inherited()))
+    running.wait_for(lambda: bool(inherited()))
     running.process.terminate()  # as `ray job stop`
-    assert running.finish(60) == 130, running.output
+    assert running.finish() == 130, running.output
     assert "run the same command with --sweep s to continue" in running.output
     assert "from trial 01" in inherited()[0]
     sweep = open_sweep(scenes.storage, "s")
@@ -133,18 +127,20 @@ def test_population_based_training_lets_what_lags_take_over_what_leads(
     assert len(epochs) > 10 and epochs == list(range(1, len(epochs) + 1))
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_the_default_preset_is_swept_from_the_general_model_that_it_names(
     jobs: Jobs, scenes: Dataset
 ) -> None:
     storage = scenes.storage
     sizes = ("--size", "64", "--width", "4", "--epochs", "1", "--photographs", "8")
     options = ("--storage", storage.uri, "--model", "animals", *sizes, "--preset", "best")
-    options = (*options, "--classifier", "none", "--grid", "lambda_l1=50,100")
+    options = (*options, "--classifier", "none", "--grid", "lambda_l1=50")
     running = jobs.start_script("sweep", *options, "--sweep", "s")
     assert running.finish() == 0, running.output
     general = find(storage, "general")
     assert "general is trained first, since the trials start from it" in running.output
-    assert statuses(scenes) == ["done", "done"]
+    assert statuses(scenes) == ["done"]
     training = open_sweep(storage, "s").training
     own = find_preset("best").fine_tuning
     assert (training.start_from, training.phases) == (general.reference, own["phases"])

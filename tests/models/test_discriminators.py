@@ -25,21 +25,21 @@ every_discriminator = pytest.mark.parametrize("name", ["patches", "features", "s
 def step(config: TrainingConfig) -> Training:
     """A training after one adversarial step."""
     training = Training(config, bank(4, 0), bank(3, 1), CPU)
-    training._learner.train()
-    sample = training._sampler.of_photographs(next(training._val.in_order(3)))
-    training._steps.take(Moment("adversarial", 1.0), sample)
+    training.learner.train()
+    sample = training.sampler.of_photographs(next(bank(3, 1).in_order(3)))
+    training.steps.take(Moment("adversarial", 1.0), sample)
     return training
 
 
 @every_discriminator
 def test_its_gradient_reaches_the_generator_and_nothing_frozen(name: str) -> None:
     training = step(dataclasses.replace(CONFIG, discriminators=name))
-    for key, parameter in training._learner.named_parameters():
+    for key, parameter in training.learner.named_parameters():
         frozen = key.startswith("encoder.")
         assert parameter.requires_grad != frozen
         assert (parameter.grad is None) == frozen, key
-    assert training._learner.write.weight.grad.any()
-    for classifier in training._steps._classifiers.networks:
+    assert training.learner.write.weight.grad.any()
+    for classifier in training.steps.classifiers.networks:
         assert all(parameter.grad is None for parameter in classifier.parameters())
 
 
@@ -47,39 +47,39 @@ def test_its_gradient_reaches_the_generator_and_nothing_frozen(name: str) -> Non
 def test_its_own_loss_reaches_no_generator(name: str) -> None:
     config = dataclasses.replace(CONFIG, discriminators=name, encoder_rate=1.0)
     training = Training(config, bank(4, 0), bank(3, 1), CPU)
-    sample = training._sampler.of_photographs(next(training._val.in_order(3)))
+    sample = training.sampler.of_photographs(next(bank(3, 1).in_order(3)))
     assert sample.gray[0].requires_grad  # this encoder learns
-    training._steps.take(Moment("critic", 1.0), sample)
-    assert training._discriminators is not None
-    assert all(p.grad is not None for p in training._discriminators.parameters())
-    assert all(parameter.grad is None for parameter in training._learner.parameters())
+    training.steps.take(Moment("critic", 1.0), sample)
+    assert training.discriminators is not None
+    assert all(p.grad is not None for p in training.discriminators.parameters())
+    assert all(parameter.grad is None for parameter in training.learner.parameters())
 
 
 def test_the_semantic_ones_view_of_the_gray_picture_teaches_the_encoder_nothing() -> None:
     config = dataclasses.replace(CONFIG, discriminators="semantic", encoder_rate=1.0)
     training = Training(config, bank(4, 0), bank(3, 1), CPU)
-    sample = training._sampler.of_photographs(next(training._val.in_order(3)))
+    sample = training.sampler.of_photographs(next(bank(3, 1).in_order(3)))
     assert not any(each.requires_grad for each in sample.features)
     fake = sample.color.clone().requires_grad_()
-    _, picture = training._steps._pictures(sample, fake, seen=False)
-    training._steps._deceive(picture).backward()
+    _, picture = training.steps.pictures(sample, fake, seen=False)
+    training.steps.deceive(picture).backward()
     assert fake.grad is not None and fake.grad.any()
-    assert all(p.grad is None for p in training._learner.encoder.parameters())
+    assert all(p.grad is None for p in training.learner.encoder.parameters())
 
 
 def test_weights_multiply_each_ones_part() -> None:
     torch.manual_seed(0)
     training = Training(CONFIG, bank(4, 0), bank(3, 1), CPU)
-    steps = training._steps
-    assert training._discriminators is not None
-    training._discriminators.eval()  # spectral normalisation stays as it is
-    sample = training._sampler.of_photographs(next(training._val.in_order(3)))
-    _, picture = steps._pictures(sample, sample.color, seen=True)
+    steps = training.steps
+    assert training.discriminators is not None
+    training.discriminators.eval()  # spectral normalisation stays as it is
+    sample = training.sampler.of_photographs(next(bank(3, 1).in_order(3)))
+    _, picture = steps.pictures(sample, sample.color, seen=True)
 
     @torch.no_grad()
     def loss(discriminators: str) -> float:
-        steps._config = dataclasses.replace(CONFIG, discriminators=discriminators)
-        return float(steps._deceive(picture))
+        steps.config = dataclasses.replace(CONFIG, discriminators=discriminators)
+        return float(steps.deceive(picture))
 
     both = loss("semantic:2+features:3")
     assert both == pytest.approx(2 * loss("semantic") + 3 * loss("features"), rel=1e-5)
@@ -123,7 +123,7 @@ def test_two_classifiers_are_the_perceptual_term_together() -> None:
         perceptual="efficientnet_lite0+efficientnet_lite1",
     )
     training = Training(config, bank(4, 0), bank(3, 1), CPU)
-    first, second = training._steps._classifiers.networks
+    first, second = training.steps.classifiers.networks
     expected = load_classifier("efficientnet_lite1").network.get_submodule("conv_stem").weight
     assert torch.equal(second[0].weight, expected)
     assert not torch.equal(first[0].weight, second[0].weight)

@@ -91,7 +91,7 @@ def test_the_encoder_learns_at_its_own_rate_and_keeps_its_running_statistics(
     assert ("encoder.0.weight" in changed) == (rate > 0)
     assert "write.weight" in changed
     assert not {name for name in changed if "running" in name and "encoder" in name}
-    own, pretrained = training._adam_g.param_groups
+    own, pretrained = training.steps.adam.param_groups
     assert pretrained["lr"] == rate * own["lr"]
     assert bool(pretrained["params"]) == (rate > 0)
 

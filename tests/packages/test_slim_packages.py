@@ -91,7 +91,7 @@ def test_colours_of_a_slim_package_are_those_of_the_whole_one(
         monkeypatch.setattr(f"{module}.fastest_dtype", lambda device: dtype)
     network = train(scenes)
     slim = publish_animals(scenes, network)
-    monkeypatch.setattr(packages, "_named_encoder", lambda network: None)
+    monkeypatch.setattr(packages, "named_encoder", lambda network: None)
     whole = publish_animals(scenes, network)
     assert slim.encoder and not whole.encoder
     assert whole.files[WEIGHTS].bytes > 10 * slim.files[WEIGHTS].bytes
@@ -106,7 +106,7 @@ def test_colours_of_a_slim_package_are_those_of_the_whole_one(
 
 def test_a_package_of_before_is_read(scenes: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     network = train(scenes)
-    monkeypatch.setattr(packages, "_named_encoder", lambda network: None)
+    monkeypatch.setattr(packages, "named_encoder", lambda network: None)
     card = publish_animals(scenes, network)
     document = json.loads(scenes.storage.get(key_of(card, "model.json")))
     del document["encoder"]
@@ -228,7 +228,7 @@ def test_a_classifier_that_is_not_installed_is_named(
     scenes: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = publish_animals(scenes, train(scenes, epochs=1))
-    packages._installed_classifier.cache_clear()
+    packages.installed_classifier.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ColorganError, match=f"{card.reference} cannot be loaded: .*pip install"):
         load_generator(scenes.storage, card)

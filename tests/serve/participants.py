@@ -21,7 +21,7 @@ class Person:
     """A participant who asks by hand; knows a picture's model by comparing it with storage's."""
 
     def __init__(self, address: str, report: Report, survey: Survey, cookie: str = "") -> None:
-        self.client = httpx.Client(base_url=f"{address}/survey/{survey.name}", timeout=60)
+        self.client = httpx.Client(base_url=f"{address}/survey/{survey.name}", timeout=600)
         self.report = report
         self.survey = survey
         if cookie:
@@ -47,7 +47,7 @@ class Person:
 
 
 def results(address: str, survey: Survey) -> dict[str, Any]:
-    response = httpx.get(f"{address}/survey/{survey.name}/results", timeout=60)
+    response = httpx.get(f"{address}/survey/{survey.name}/results", timeout=600)
     assert response.status_code == 200, response.text
     document: dict[str, Any] = response.json()
     return document

@@ -1,61 +1,28 @@
-"""The HTTP API of the application in one process, over a real socket."""
+"""The HTTP API, in this process and over a real socket, with untrained models."""
 
+import asyncio
 import contextlib
-import io
-import json
 import struct
 import subprocess
 import sys
-import threading
-import time
-import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from colorgan.data.scenes import draw_scene
 from colorgan.images.lab import rgb_to_lab
 from colorgan.packages.card import find
 from colorgan.storage import Storage
-from tests.serve.conftest import local_server
-
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def client(server: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server, timeout=60) as client:
-        yield client
-
-
-def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def picture(height: int = 60, width: int = 80, seed: int = 0) -> Image.Image:
-    return Image.fromarray(draw_scene("animals", seed, height, width))
-
-
-def opened(response: httpx.Response) -> Image.Image:
-    assert response.status_code == 200, response.text
-    return Image.open(io.BytesIO(response.content))
-
-
-def problem(response: httpx.Response, status: int, words: str) -> None:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    document = response.json()
-    assert document["status"] == status
-    assert words in document["detail"]
-    assert "Traceback" not in response.text
+from serve.access import API_KEY
+from serve.api import create_api
+from serve.backend import Backend
+from serve.config import Limits
+from serve.workers import PredictedColor, Routed, Square
+from tests.serve.exchange import encoded, opened, picture, problem
 
 
 def test_a_photograph_comes_back_coloured_at_its_own_size(
@@ -332,6 +299,7 @@ def test_openapi_describes_the_photograph_and_the_problems(client: httpx.Client)
     assert form["properties"].keys() == {"file", *parameters}
 
 
+@pytest.mark.slow
 def test_what_schemathesis_makes_of_the_openapi_document_brings_no_server_error(
     server: str, tmp_path: Path
 ) -> None:
@@ -349,47 +317,55 @@ def test_what_schemathesis_makes_of_the_openapi_document_brings_no_server_error(
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def test_a_key_is_wanted_where_one_is_set(models: Storage) -> None:
-    with (
-        local_server(models, COLORGAN_API_KEY="secret") as address,
-        httpx.Client(base_url=address, timeout=60) as client,
-    ):
-        problem(client.post("/classify", content=PNG), 401, "API key")
-        wrong = client.post("/classify", content=PNG, headers={"X-API-Key": "wrong"})
-        problem(wrong, 401, "API key")
-        assert wrong.headers["www-authenticate"] == "Bearer"
-        for headers in ({"X-API-Key": "secret"}, {"Authorization": "Bearer secret"}):
-            assert client.post("/classify", content=PNG, headers=headers).status_code == 200
-        assert client.get("/").status_code == client.get("/healthz").status_code == 200
-
-
-def test_more_photographs_than_there_is_room_for_are_sent_away_at_once(
-    models: Storage,
+def test_a_key_is_wanted_where_one_is_set(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    large = encoded(picture(300, 400).resize((2000, 1500)), "JPEG")
-    answers: list[tuple[int, float, str]] = []
+    monkeypatch.setenv(API_KEY, "secret")
+    problem(client.post("/classify", content=PNG), 401, "API key")
+    wrong = client.post("/classify", content=PNG, headers={"X-API-Key": "wrong"})
+    problem(wrong, 401, "API key")
+    assert wrong.headers["www-authenticate"] == "Bearer"
+    for headers in ({"X-API-Key": "secret"}, {"Authorization": "Bearer secret"}):
+        assert client.post("/classify", content=PNG, headers=headers).status_code == 200
+    assert client.get("/").status_code == client.get("/healthz").status_code == 200
 
-    with local_server(models) as address:
 
-        def ask() -> None:
-            started = time.monotonic()
-            request = urllib.request.Request(f"{address}/colorize", large)
-            request.add_header("Content-Type", "image/jpeg")
-            try:
-                with urllib.request.urlopen(request, timeout=120) as response:
-                    status, headers = response.status, response.headers
-            except urllib.error.HTTPError as error:
-                status, headers = error.code, error.headers
-                assert json.load(error)["status"] == 503
-            answers.append((status, time.monotonic() - started, headers.get("Retry-After", "")))
+class HeldBackend:
+    """A backend that keeps every photograph until it is told to go on."""
 
-        threads = [threading.Thread(target=ask) for _ in range(32)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert {status for status, *_ in answers} == {200, 503}
-        assert sum(status == 200 for status, *_ in answers) >= 16
-        assert all(retry == "1" for status, _, retry in answers if status == 503)
-        with httpx.Client(base_url=address) as client:
-            assert client.get("/healthz").status_code == 200
+    def __init__(self, backend: Backend) -> None:
+        self.router, self.models, self.classify = backend.router, backend.models, backend.classify
+        self.go_on = asyncio.Event()
+        self._backend = backend
+
+    async def route(self, photograph: Square) -> Routed:
+        await self.go_on.wait()
+        return await self._backend.route(photograph)
+
+    async def paint(self, model: str, photograph: Square) -> PredictedColor:
+        return await self._backend.paint(model, photograph)
+
+
+def test_more_photographs_than_there_is_room_for_are_sent_away_at_once(backend: Backend) -> None:
+    room = Limits().max_requests
+
+    async def ask() -> None:
+        held = HeldBackend(backend)
+        transport = httpx.ASGITransport(create_api(held, Limits()))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            asked = {
+                asyncio.create_task(client.post("/colorize", content=JPEG)) for _ in range(2 * room)
+            }
+            refused: set[asyncio.Task[httpx.Response]] = set()
+            while len(refused) < room:
+                done, asked = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+                refused |= done
+            for task in refused:
+                problem(task.result(), 503, "too many photographs at once")
+                assert task.result().headers["retry-after"] == "1"
+            assert (await client.get("/healthz")).status_code == 200
+            held.go_on.set()
+            assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200] * room
+            assert (await client.post("/colorize", content=JPEG)).status_code == 200
+
+    asyncio.run(ask())

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,10 +27,9 @@ from serve.config import ServeConfig
 from serve.deploy import main
 from tests.conftest import CHECKOUT, processes
 from tests.serve.conftest import MODELS, publish_untrained
-from tests.serve.test_api import encoded, opened, picture
+from tests.serve.exchange import encoded, opened, picture
 from tests.survey.reports import write_report
-
-pytestmark = pytest.mark.slow
+from tests.waiting import PATIENCE_S, wait_until
 
 PRODUCTION = CHECKOUT / "serve/production.yaml"
 PHOTO = encoded(picture())
@@ -96,7 +94,7 @@ class Service:
 
     def colorize(self, model: str, photo: bytes = PHOTO) -> httpx.Response:
         return httpx.post(
-            f"{self.address}/colorize", params={"model": model}, content=photo, timeout=120
+            f"{self.address}/colorize", params={"model": model}, content=photo, timeout=PATIENCE_S
         )
 
     def replica(self, deployment: str) -> psutil.Process:
@@ -135,6 +133,7 @@ def service(
     for deployment in application["deployments"]:
         del deployment["autoscaling_config"]
         deployment["ray_actor_options"] = {"num_cpus": 0.1}
+        deployment["health_check_timeout_s"] = 300  # a loaded machine is not an unhealthy one
     file = folder / "production.yaml"
     file.write_text(yaml.safe_dump(config))
     address = f"http://127.0.0.1:{port}"
@@ -149,45 +148,49 @@ def service(
         command("serve.deploy", str(file))
 
     deploy()
-    _wait(lambda: httpx.get(f"{address}/healthz", timeout=30).status_code == 200)
+    _wait(lambda: httpx.get(f"{address}/healthz", timeout=PATIENCE_S).status_code == 200)
     yield Service(address, storage, deploy)
     command("ray.serve.scripts", "shutdown", "--yes")
 
 
-def _wait(happened: Callable[[], bool], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def _wait(happened: Callable[[], bool]) -> None:
+    def ask() -> bool:
         try:
-            if happened():
-                return
+            return happened()
         except httpx.HTTPError:
-            pass
-        time.sleep(0.5)
-    raise AssertionError("it did not happen in time")
+            return False
+
+    wait_until(ask, every_s=0.2)
 
 
+@pytest.mark.xdist_group("service")
+@pytest.mark.slow
 def test_every_model_colours_through_its_own_deployment(service: Service) -> None:
     for model in SERVED:
         response = service.colorize(model)
         assert response.headers["x-colorgan-model"] == find(service.storage, model).reference
         with opened(response) as colored:
             assert colored.size == (80, 60)
-    classified = httpx.post(f"{service.address}/classify", content=PHOTO, timeout=60)
+    classified = httpx.post(f"{service.address}/classify", content=PHOTO, timeout=PATIENCE_S)
     assert classified.json()["scores"].keys() == {*SERVED}
 
 
+@pytest.mark.xdist_group("service")
+@pytest.mark.slow
 def test_through_serves_proxy_requests_are_answered_as_without_it(service: Service) -> None:
     for path in ("/", "/healthz", "/models"):
-        head = httpx.head(f"{service.address}{path}", timeout=60)
+        head = httpx.head(f"{service.address}{path}", timeout=PATIENCE_S)
         assert (head.status_code, head.content) == (200, b"")
-        options = httpx.options(f"{service.address}{path}", timeout=60)
+        options = httpx.options(f"{service.address}{path}", timeout=PATIENCE_S)
         assert options.headers["allow"] == "GET, HEAD, OPTIONS"
     fields = [("format", (None, "jpeg")), ("file", ("a.png", PHOTO))]
-    colored = httpx.post(f"{service.address}/colorize?model=people", files=fields, timeout=120)
+    colored = httpx.post(
+        f"{service.address}/colorize?model=people", files=fields, timeout=PATIENCE_S
+    )
     assert colored.headers["content-type"] == "image/jpeg"
 
     def counted(line: str) -> bool:
-        return line in httpx.get(f"{service.address}/metrics", timeout=60).text
+        return line in httpx.get(f"{service.address}/metrics", timeout=PATIENCE_S).text
 
     host, port = service.address.removeprefix("http://").split(":")
     head = (
@@ -200,6 +203,8 @@ def test_through_serves_proxy_requests_are_answered_as_without_it(service: Servi
     _wait(lambda: counted("colorgan_upload_bytes 0.0"))
 
 
+@pytest.mark.xdist_group("service")
+@pytest.mark.slow
 def test_an_address_that_serve_would_not_listen_on_is_refused(
     service: Service, ray_cluster: LocalRay, tmp_path: Path
 ) -> None:
@@ -221,6 +226,8 @@ def test_an_address_that_serve_would_not_listen_on_is_refused(
     assert f"error: Ray Serve runs on this cluster already, and listens on {listens}" in done.stderr
 
 
+@pytest.mark.xdist_group("service")
+@pytest.mark.slow
 def test_what_shares_a_batch_does_not_change_a_photographs_colours(service: Service) -> None:
     photos = [encoded(picture(seed=seed)) for seed in range(16)]
     alone = [service.colorize("animals", photo) for photo in photos]
@@ -230,7 +237,7 @@ def test_what_shares_a_batch_does_not_change_a_photographs_colours(service: Serv
         with opened(one) as first, opened(other) as second:
             difference = np.asarray(first).astype(int) - np.asarray(second)
             assert np.abs(difference).max() <= 1
-    exposition = httpx.get(f"{service.address}/metrics", timeout=60).text
+    exposition = httpx.get(f"{service.address}/metrics", timeout=PATIENCE_S).text
     bucket = 'colorgan_batch_photographs_bucket{le="%s",model="animals"} '
     single, all_of_them = (
         float(exposition.split(bucket % limit)[1].split()[0]) for limit in ("1.0", "+Inf")
@@ -268,6 +275,8 @@ def load(service: Service) -> Iterator[Load]:
         thread.join()
 
 
+@pytest.mark.xdist_group("service")
+@pytest.mark.slow
 def test_a_new_latest_is_served_without_a_failed_request(service: Service, load: Load) -> None:
     before = find(service.storage, "people").reference
     _wait(lambda: (200, before) in load.answers)
@@ -278,6 +287,8 @@ def test_a_new_latest_is_served_without_a_failed_request(service: Service, load:
     assert {model for _, model in load.answers} == {before, after.reference}
 
 
+@pytest.mark.xdist_group("service")
+@pytest.mark.slow
 def test_a_killed_generator_comes_back_by_itself(service: Service, load: Load) -> None:
     _wait(lambda: len(load.answers) > 5)
     victim = service.replica("people")
@@ -291,6 +302,8 @@ def test_a_killed_generator_comes_back_by_itself(service: Service, load: Load) -
     assert service.colorize("animals").status_code == 200
 
 
+@pytest.mark.xdist_group("service")
+@pytest.mark.slow
 def test_a_killed_ingress_loses_no_answer_of_a_survey(service: Service) -> None:
     survey = create_survey(write_report(service.storage, "asked"), 4)
     participants = 20
@@ -308,7 +321,7 @@ def test_a_killed_ingress_loses_no_answer_of_a_survey(service: Service) -> None:
 
     def take_part(_: int) -> None:
         base = f"{service.address}/survey/{survey.name}"
-        with httpx.Client(base_url=base, timeout=60) as http:
+        with httpx.Client(base_url=base, timeout=PATIENCE_S) as http:
             for question in persist(lambda: http.get("/questions"))["questions"]:
                 number, token = question["question"], question["pictures"][0]
                 body = {"question": number, "token": token}

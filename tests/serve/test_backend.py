@@ -89,11 +89,9 @@ def test_a_workers_check_runs_its_network(models: Storage) -> None:
     router.check()
     generator = GeneratorWorker(models.uri, find(models, "animals"), "cpu", False)
     generator.check()
-    with torch.no_grad():
-        for parameter in generator._colorizer._network.parameters():
-            parameter.fill_(torch.nan)
+    broken = publish_untrained(models, "animals", weight=torch.nan)
     with pytest.raises(RuntimeError, match="colours that are not finite"):
-        generator.check()
+        GeneratorWorker(models.uri, broken, "cpu", False)
 
 
 def test_a_damaged_package_is_not_served(models: Storage) -> None:

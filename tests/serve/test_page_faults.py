@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
-from colorgan.storage import Storage
+from serve.access import API_KEY
 from tests.browser import Shoot, visit
-from tests.serve.conftest import local_server
 from tests.serve.photograph_page import (
     API,
     await_colours,
@@ -40,13 +39,11 @@ def test_what_was_odd_about_a_file_is_said(failing_page: Page, tmp_path: Path) -
 
 
 def test_a_key_of_any_letters_is_sent_as_the_server_reads_it(
-    browser: Browser, models: Storage
+    browser: Browser, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = "schlüssel-鍵"
-    with (
-        local_server(models, COLORGAN_API_KEY=key) as address,
-        visit(browser, address, failures=True) as page,
-    ):
+    monkeypatch.setenv(API_KEY, key)
+    with visit(browser, server, failures=True) as page:
         field = page.get_by_label("This server requires an API key.")
         field.fill(key)
         field.press("Enter")

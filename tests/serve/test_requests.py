@@ -3,73 +3,28 @@
 import io
 import logging
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
-from colorgan.storage import Storage
-from colorgan.web.listening import listen, reserved
 from serve.access import API_KEY
-from serve.api import create_api
 from serve.backend import LocalBackend
-from serve.config import Limits, ServeConfig
+from serve.config import Limits
+from tests.serve.conftest import served
+from tests.serve.exchange import encoded, problem
+from tests.waiting import wait_until
 
 Parts = list[tuple[str, Any]]
-
-
-def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
 
 GRADIENT = Image.linear_gradient("L").resize((40, 30))
 PHOTO = encoded(GRADIENT, "JPEG")
 SCAN = encoded(GRADIENT, "TIFF", save_all=True, append_images=[Image.new("L", (20, 10))])
 FILE = ("file", ("photograph.jpg", PHOTO, "image/jpeg"))
-
-
-@pytest.fixture(scope="module")
-def backend(models: Storage) -> LocalBackend:
-    return LocalBackend(ServeConfig(storage=models.uri))
-
-
-@contextmanager
-def served(backend: LocalBackend, **limits: Any) -> Iterator[httpx.Client]:
-    """The API in a thread, on a port of its own."""
-    with reserved("127.0.0.1", 0) as bound:
-        listen(bound)
-        config = uvicorn.Config(create_api(backend, Limits(**limits)), log_config=None)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
-        thread.start()
-        address = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        try:
-            with httpx.Client(base_url=address, timeout=60) as client:
-                yield client
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
-@pytest.fixture(scope="module")
-def client(backend: LocalBackend) -> Iterator[httpx.Client]:
-    with served(backend) as client:
-        yield client
-
-
-def problem(response: httpx.Response, status: int, words: str) -> None:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    assert words in response.json()["detail"]
 
 
 def metric(client: httpx.Client, name: str) -> float:
@@ -80,13 +35,6 @@ def metric(client: httpx.Client, name: str) -> float:
         for line in lines
         if name in line and "_created" not in line and line[0] != "#"
     )
-
-
-def wait(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -306,8 +254,8 @@ def test_a_client_that_goes_away_in_its_upload_is_no_fault_of_the_server(
     gone, failed = metric(client, 'status="499"'), metric(client, 'status="500"')
     with caplog.at_level(logging.INFO):
         with upload(client, 500, 5000, form):
-            wait(lambda: metric(client, "colorgan_upload_bytes") == 500)
-        wait(lambda: metric(client, 'status="499"') == gone + 1)
+            wait_until(lambda: metric(client, "colorgan_upload_bytes") == 500)
+        wait_until(lambda: metric(client, 'status="499"') == gone + 1)
     assert metric(client, 'status="500"') == failed
     assert metric(client, "colorgan_upload_bytes") == 0
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
@@ -315,9 +263,12 @@ def test_a_client_that_goes_away_in_its_upload_is_no_fault_of_the_server(
 
 def test_stalled_uploads_keep_nobody_out(client: httpx.Client) -> None:
     with ExitStack() as stalled:
-        for number in range(2 * Limits().max_requests):
+        count = 2 * Limits().max_requests
+        for number in range(count):
             stalled.enter_context(upload(client, 400, 5000, form=number % 2 == 0))
-        wait(lambda: metric(client, "colorgan_upload_bytes") == 2 * Limits().max_requests * 400)
+        wait_until(
+            lambda: metric(client, "colorgan_upload_bytes") == 2 * Limits().max_requests * 400
+        )
         assert client.post("/colorize", content=PHOTO).status_code == 200
         assert client.post("/classify", files=[FILE]).status_code == 200
 
@@ -339,11 +290,11 @@ def test_what_arrives_at_once_is_bounded(backend: LocalBackend) -> None:
     photo = PHOTO + bytes(50_000 - len(PHOTO))
     with served(backend, max_requests=2, max_bytes=100_000) as client:
         with upload(client, 90_000, 95_000), upload(client, 90_000, 95_000):
-            wait(lambda: metric(client, "colorgan_upload_bytes") == 180_000)
+            wait_until(lambda: metric(client, "colorgan_upload_bytes") == 180_000)
             answer = client.post("/classify", content=photo)
             problem(answer, 503, "too many photographs")
             assert answer.headers["retry-after"] == "1"
-        wait(lambda: metric(client, "colorgan_upload_bytes") == 0)
+        wait_until(lambda: metric(client, "colorgan_upload_bytes") == 0)
         assert client.post("/classify", content=photo).status_code == 200
 
 

@@ -22,7 +22,8 @@ from colorgan.storage import Storage, open_storage
 from serve.backend import find_cards
 from serve.workers import GeneratorWorker, RouterWorker
 from tests.serve.conftest import local_server
-from tests.serve.test_api import encoded, opened, picture
+from tests.serve.exchange import encoded, opened, picture
+from tests.waiting import PATIENCE_S
 
 ON_THE_CLASSIFIER = ("animals", "people")
 
@@ -50,7 +51,10 @@ def mixed(models: Storage, tmp_path_factory: pytest.TempPathFactory) -> Storage:
 
 @pytest.fixture(scope="module")
 def client(mixed: Storage) -> Iterator[httpx.Client]:
-    with local_server(mixed) as address, httpx.Client(base_url=address, timeout=60) as client:
+    with (
+        local_server(mixed) as address,
+        httpx.Client(base_url=address, timeout=PATIENCE_S) as client,
+    ):
         yield client
 
 

@@ -14,6 +14,7 @@ from colorgan.storage import open_storage
 from tests.s3_server import S3Server
 from tests.storage.conftest import LARGE
 from tests.storage.servers import faulty_server, refused_quickly, use, written
+from tests.waiting import PATIENCE_S
 
 
 def test_large_files_go_to_s3_in_parts(s3: S3Server, bucket: str, large_file: Path) -> None:
@@ -152,4 +153,4 @@ def test_local_storage_needs_no_boto3(tmp_path: Path) -> None:
         "from colorgan.storage import open_storage\n"
         f"s = open_storage({str(tmp_path)!r}); s.put('a', b'x'); assert s.get('a') == b'x'\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE_S)

@@ -85,7 +85,7 @@ def test_delete_takes_an_object_or_a_folder_and_nothing_beside_it(storage: Stora
 
 
 def test_more_keys_than_one_answer_holds(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "_DELETE_BATCH", 7)
+    monkeypatch.setattr(s3, "DELETE_BATCH", 7)
     keys = [f"many/{i:03}/x" for i in range(LISTING + 5)]
     for key in [*keys, "other"]:
         storage.put(key, b"")

@@ -174,7 +174,7 @@ def test_a_folder_in_the_way_of_what_is_created(local: Storage) -> None:
 def read_or_delete(number: int, uri: str, me: str) -> Counter[str]:
     """What the reader's readings came to, while the other writes and deletes."""
     storage, seen = opened(uri), Counter[str]()
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 600
     if me == "writer":
         while not storage.exists("enough") and time.monotonic() < give_up:
             storage.put("a/folder/object", b"content" * 1000)

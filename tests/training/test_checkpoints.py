@@ -178,7 +178,7 @@ def save_or_look(number: int, uri: str, role: str) -> list[int]:
     """What the reader finds as the newest, while one process goes ahead and one lags behind."""
     checkpoints = Checkpoints(opened(uri), FOLDER)
     if role == "reader":
-        seen, give_up = [checkpoints.last()], time.monotonic() + 60
+        seen, give_up = [checkpoints.last()], time.monotonic() + 600
         while seen[-1] < LAST and time.monotonic() < give_up:
             seen.append(checkpoints.last())
         return seen

@@ -173,7 +173,7 @@ def test_a_checkpoint_of_before_is_gone_on_with() -> None:
 
 def test_each_phase_lets_learn_what_it_names() -> None:
     training = train()
-    learner, critics = training._learner, training._discriminators
+    learner, critics = training.learner, training.discriminators
     assert critics is not None
 
     def weights() -> tuple[list[torch.Tensor], ...]:
@@ -181,7 +181,7 @@ def test_each_phase_lets_learn_what_it_names() -> None:
         return tuple([v.clone() for v in net.state_dict().values()] for net in networks)
 
     moved: dict[str, tuple[bool, ...]] = {}
-    take = training._steps.take
+    take = training.steps.take
 
     def watch(moment, sample):  # type: ignore[no-untyped-def]
         before = weights()
@@ -191,7 +191,7 @@ def test_each_phase_lets_learn_what_it_names() -> None:
         moved[moment.objective] = (changed[0], changed[2], bool(result[0]), bool(result[1]))
         return result
 
-    training._steps.take = watch  # type: ignore[method-assign]
+    training.steps.take = watch  # type: ignore[method-assign]
     kept = weights()[1]
     list(training.run())
     assert moved == {
@@ -231,7 +231,7 @@ def test_the_generator_learns_slower_against_its_adversary_where_that_is_wanted(
     training = train(config)
     rates = []
     for _ in training.run():
-        groups = (training._adam_g.param_groups[0], training._adam_d.param_groups[0])
+        groups = (training.steps.adam.param_groups[0], training.steps.adam_d.param_groups[0])
         rates.append([group["lr"] / config.learning_rate for group in groups])
     assert rates == [pytest.approx([1.0, 0.4]), pytest.approx([0.1, 0.4])]
 
@@ -301,7 +301,7 @@ def test_the_perceptual_term_is_in_every_phase_but_the_regression() -> None:
     )
     training = train(config)
     looked: dict[str, int] = {}
-    take = training._steps.take
+    take = training.steps.take
     now = ""
 
     def watch(moment, sample):  # type: ignore[no-untyped-def]
@@ -314,8 +314,8 @@ def test_the_perceptual_term_is_in_every_phase_but_the_regression() -> None:
         if now:
             looked[now] += 1
 
-    training._steps.take = watch  # type: ignore[method-assign]
-    (network,) = training._steps._classifiers.networks
+    training.steps.take = watch  # type: ignore[method-assign]
+    (network,) = training.steps.classifiers.networks
     network.register_forward_hook(count)
     records = list(training.run())
     assert looked == {"regression": 0, "perceptual": 4, "critic": 4, "adversarial": 4}

@@ -94,17 +94,18 @@ def test_the_perceptual_term_alone_teaches_what_the_classifier_sees(scenes: Data
         lambda_l1=0.0,
         lambda_perceptual=10.0,
     )
-    training = Training(config, *load_banks(scenes, "animals", config), CPU)
-    steps = training._steps
-    (classifier,) = steps._classifiers.networks
+    photographs, val = load_banks(scenes, "animals", config)
+    training = Training(config, photographs, val, CPU)
+    steps = training.steps
+    (classifier,) = steps.classifiers.networks
     frozen = {name: value.clone() for name, value in classifier.state_dict().items()}
-    sample = training._sampler.of_photographs(next(training._val.in_order(3)))
+    sample = training.sampler.of_photographs(next(val.in_order(3)))
 
     @torch.no_grad()
     def distance(color: torch.Tensor) -> float:
         l1 = torch.nn.functional.l1_loss(color, sample.color)
-        seen, wanted = (steps._see_colors(sample, each) for each in (color, sample.color))
-        return float(steps._content(l1, seen, wanted))
+        seen, wanted = (steps.see_colors(sample, each) for each in (color, sample.color))
+        return float(steps.content(l1, seen, wanted))
 
     before = distance(training.generator.eval()(sample.gray))
     list(training.run())
@@ -115,11 +116,11 @@ def test_the_perceptual_term_alone_teaches_what_the_classifier_sees(scenes: Data
 
 def test_the_adversary_waits_for_the_regression_to_end() -> None:
     training = train(SCHEDULED)
-    before = [parameter.clone() for parameter in training._discriminators.parameters()]
+    before = [parameter.clone() for parameter in training.discriminators.parameters()]
     for record in training.run():
         waits = record.epoch <= 2
         assert (record.loss_d == record.loss_gan == 0) == waits
-        untouched = all(map(torch.equal, before, training._discriminators.parameters()))
+        untouched = all(map(torch.equal, before, training.discriminators.parameters()))
         assert untouched == waits
 
 
@@ -143,15 +144,15 @@ def test_the_average_is_of_all_steps_weights_and_is_what_is_kept() -> None:
     config = dataclasses.replace(SCHEDULED, epochs=2)
     training = train(config)
     name = "down.0.weight"
-    expected = training._learner.state_dict()[name].clone()
+    expected = training.learner.state_dict()[name].clone()
     seen = []
-    step = training._adam_g.step
+    step = training.steps.adam.step
 
     def look() -> None:
         step()
-        seen.append(training._learner.state_dict()[name].clone())
+        seen.append(training.learner.state_dict()[name].clone())
 
-    training._adam_g.step = look  # type: ignore[method-assign, assignment]
+    training.steps.adam.step = look  # type: ignore[method-assign, assignment]
     list(training.run())
     for number, weights in enumerate(seen, 1):
         decay = min(0.9, (1 + number) / (10 + number))
@@ -180,7 +181,7 @@ def test_prefetched_batches_train_to_the_same_weights_and_a_stop_leaves_no_threa
 def test_what_no_epoch_uses_is_not_built_and_changes_no_weight() -> None:
     alone = dataclasses.replace(SMALL, phases="regression")
     without, with_one = train(alone), train()
-    assert without._discriminators is None and not hasattr(without, "_adam_d")
+    assert without.discriminators is None and without.steps.discriminators is None
     assert all(map(torch.equal, without.generator.parameters(), with_one.generator.parameters()))
     list(without.run())
     names = without.snapshot().tensors
@@ -217,7 +218,7 @@ def test_the_classifier_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(config, *banks(64), CPU)
     assert loaded == [EMBEDDED]
     # What is loaded into the encoder is not what the perceptual term sees with.
-    assert training._steps._classifiers.networks[0] is not training._learner.encoder
+    assert training.steps.classifiers.networks[0] is not training.learner.encoder
 
 
 def test_an_epoch_leaves_the_callers_random_numbers_alone() -> None:
@@ -239,15 +240,15 @@ def test_bfloat16_trains_to_nearly_the_same_losses() -> None:
 def test_the_generators_step_leaves_no_gradient_in_the_discriminator() -> None:
     training = train()
     seen: list[bool] = []
-    step = training._adam_g.step
-    discriminator = training._discriminators
+    step = training.steps.adam.step
+    discriminator = training.discriminators
 
     def spy() -> None:
         # What the discriminator's own step left is there; the generator's must add nothing.
         seen.extend(parameter.requires_grad for parameter in discriminator.parameters())
         step()
 
-    training._adam_g.step = spy  # type: ignore[method-assign, assignment]
+    training.steps.adam.step = spy  # type: ignore[method-assign, assignment]
     next(training.run())
     assert seen and not any(seen)
     assert all(parameter.requires_grad for parameter in discriminator.parameters())

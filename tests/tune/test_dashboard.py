@@ -17,12 +17,13 @@ from colorgan.storage import Storage
 from colorgan.sweeps.documents import Sweep, read_state, write_state
 from colorgan.sweeps.trial import TrialRun, run_trial
 from colorgan.training.config import SpeedConfig
+from serve.access import API_KEY
+from serve.backend import LocalBackend
+from serve.config import ServeConfig
 from tests.browser import Shoot, fits, visit
-from tests.serve.conftest import local_server, publish_untrained
+from tests.serve.conftest import publish_untrained, served
 from tests.sweeps.test_sweeps import begin
 from tune.dashboard import create_dashboard, describe, main, timing
-
-pytestmark = pytest.mark.slow
 
 
 def train(storage: Storage, sweep: Sweep, trial: str) -> Iterator[object]:
@@ -61,12 +62,13 @@ def pictures(page: Page) -> int:
 
 
 def await_pictures(page: Page, count: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while pictures(page) != count:
         assert time.monotonic() < deadline, pictures(page)
         page.wait_for_timeout(50)
 
 
+@pytest.mark.slow
 def test_the_page_follows_a_sweep_from_its_first_epoch_to_its_last(
     browser: Browser, scenes: Dataset, shoot: Shoot
 ) -> None:
@@ -126,18 +128,23 @@ def test_the_page_follows_a_sweep_from_its_first_epoch_to_its_last(
 
         page.set_viewport_size({"width": 360, "height": 740})
         expect(page.locator("#curves .main-svg").first).to_be_visible()
-        deadline = time.monotonic() + 30  # Plotly draws anew
+        deadline = time.monotonic() + 300  # Plotly draws anew
         while not fits(page):
             assert time.monotonic() < deadline
             page.wait_for_timeout(50)
         shoot(page, "sweep_phone")
 
 
-def test_the_service_shows_sweeps_to_those_with_its_key(browser: Browser, scenes: Dataset) -> None:
+@pytest.mark.slow
+def test_the_service_shows_sweeps_to_those_with_its_key(
+    browser: Browser, scenes: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage, sweep = scenes.storage, begin(scenes, batch_size=(5,))
     list(train(storage, sweep, "01"))
     publish_untrained(storage, "general")
-    with local_server(storage, COLORGAN_API_KEY="sesame") as address:
+    monkeypatch.setenv(API_KEY, "sesame")
+    with served(LocalBackend(ServeConfig(storage=storage.uri)), storage) as client:
+        address = str(client.base_url).rstrip("/")
         photo = sweep.photographs[0]
         for path in (
             "/sweeps-data",

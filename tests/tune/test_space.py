@@ -113,7 +113,7 @@ def test_what_population_based_training_draws_follows_from_its_seed() -> None:
         )
         found = []
         for _ in range(3):
-            with scheduler._seeded():
+            with scheduler.seeded():
                 found.append(random.random())
             random.random()  # others draw, too
         return found
@@ -124,7 +124,7 @@ def test_what_population_based_training_draws_follows_from_its_seed() -> None:
     random.setstate(expected)
     with SeededPopulationBasedTraining(
         1, metric="x", mode="min", hyperparam_mutations={"a": [1, 2]}
-    )._seeded():
+    ).seeded():
         random.random()
     assert random.getstate() == expected
 

@@ -116,11 +116,11 @@ def test_a_folder_that_is_removed_meanwhile_is_done_without(
 
 
 class Trickle(io.BytesIO):
-    """A download of 100 bytes every tenth of a second."""
+    """A download of a byte every tenth of a second."""
 
     def read(self, size: int | None = -1) -> bytes:
         time.sleep(0.1)
-        return super().read(100)
+        return super().read(1)
 
 
 def test_no_download_outlives_its_reader(
@@ -145,7 +145,7 @@ def test_no_download_outlives_its_reader(
         for _ in pets.rows(("cats",), "train"):
             raise ZeroDivisionError
     assert not downloading()
-    assert time.monotonic() - started < 5, "a shard takes more than that"
+    assert time.monotonic() - started < 300, "a shard takes more than that"
     assert len(opened) <= 2 * (1 + 2), "so far ahead and no further"
 
 
@@ -171,7 +171,7 @@ def test_a_reader_that_holds_a_lock_for_ever_is_passed_by(
     monkeypatch.setattr(cache, "_LOCK_PATIENCE_S", 0.3)
     folder.mkdir()
     shard = shards_of(pets)[3]
-    with (folder / f"{cache._LOCK}{shard.sha256[:2]}").open("wb") as lock:
+    with (folder / f".colorgan-lock-{shard.sha256[:2]}").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert train(pets) == expected
     assert shard.sha256 in kept(folder)

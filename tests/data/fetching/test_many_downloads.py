@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp.abc import ResolveResult
 
+from colorgan.data import fetching
 from colorgan.data.fetching import Fetcher
 from colorgan.errors import ColorganError, ImageRejected
 from tests.data.fetching.clients import Names, eventually, fetcher
@@ -81,7 +82,7 @@ def test_a_host_that_hangs_does_not_hold_up_the_others(web: BadWeb) -> None:
         eventually(lambda: web.requests["/slow"])
         began = time.monotonic()
         assert fetch.get(web.at("quick.example", "/quick")) == b"photograph"
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 300
 
 
 def test_many_slow_answers_are_waited_for_at_once(web: BadWeb) -> None:
@@ -95,7 +96,7 @@ def test_hosts_that_nobody_asks_any_more_are_forgotten(web: BadWeb) -> None:
     url = web.add("/", ok())
     with fetcher() as fetch:
         fetch.get(url)
-        assert not fetch._hosts
+        assert not fetch.hosts
 
 
 # The end
@@ -107,22 +108,25 @@ def fetch_threads() -> list[threading.Thread]:
 
 @pytest.mark.parametrize(
     "answer",
-    [silent(), slow_body(bytes(1000), 0.1), status(503, headers={"Retry-After": "20"})],
+    [silent(), slow_body(bytes(1000), 0.1), status(503, headers={"Retry-After": "1000"})],
 )
-def test_leaving_stops_what_is_under_way(web: BadWeb, answer: Answer) -> None:
+def test_leaving_stops_what_is_under_way(
+    web: BadWeb, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "MAX_RETRY_AFTER_S", 1000.0)
     url = web.add("/", answer)
     waiting: list[Future[bytes]] = []
     with ThreadPoolExecutor(3) as pool:
-        with pytest.raises(KeyboardInterrupt), fetcher(timeout_s=30, per_host=2) as fetch:
+        with pytest.raises(KeyboardInterrupt), fetcher(timeout_s=1000, per_host=2) as fetch:
             waiting += [pool.submit(fetch.get, url) for _ in range(3)]
             eventually(lambda: web.requests["/"] >= 2)
             began = time.monotonic()
             raise KeyboardInterrupt
         for future in waiting:
-            error = future.exception(timeout=5)
+            error = future.exception(timeout=300)
             assert isinstance(error, ColorganError)
             assert not isinstance(error, ImageRejected)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 300
     assert not fetch_threads()
 
 
@@ -147,26 +151,26 @@ def test_ctrl_c_in_a_thread_that_waits_ends_its_download(web: BadWeb) -> None:
 
     # A shell's background jobs ignore SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with fetcher(timeout_s=30, per_host=1) as fetch:
+    with fetcher(timeout_s=1000, per_host=1) as fetch:
         threading.Thread(target=interrupt).start()
         with pytest.raises(KeyboardInterrupt):
             fetch.get(hanging)
         signal.signal(signal.SIGINT, before)
         began = time.monotonic()
         assert fetch.get(url) == b"photograph"
-        assert time.monotonic() - began < 2  # the host's one connection was free again
+        assert time.monotonic() - began < 300  # the host's one connection was free again
 
 
 def test_a_look_up_that_hangs_does_not_delay_the_end() -> None:
     class Stuck(Names):
         async def resolve(self, *args: Any, **kwargs: Any) -> list[ResolveResult]:
-            await asyncio.sleep(20)
+            await asyncio.sleep(1000)
             raise AssertionError
 
     began = time.monotonic()
-    with ThreadPoolExecutor(1) as pool, fetcher(Stuck({}), timeout_s=30) as fetch:
+    with ThreadPoolExecutor(1) as pool, fetcher(Stuck({}), timeout_s=1000) as fetch:
         waiting = pool.submit(fetch.get, "http://photos.example/")
         time.sleep(0.1)
         fetch.close()
-        assert isinstance(waiting.exception(timeout=5), ColorganError)
-    assert time.monotonic() - began < 2
+        assert isinstance(waiting.exception(timeout=300), ColorganError)
+    assert time.monotonic() - began < 300
