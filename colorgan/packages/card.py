@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -197,14 +197,23 @@ def list_models(
     return read_all(models, lambda model: find(storage, model), on_fault)
 
 
+def released_models(storage: Storage) -> list[str]:
+    """The models of which a version is released; without reading the packages."""
+    return [
+        model
+        for model in storage.folders("models")
+        if storage.exists(f"models/{model}/latest.json")
+    ]
+
+
 def unreleased(storage: Storage) -> list[str]:
     """The newest package, `model@version`, of every model that has packages but no release."""
     found = []
     for model in storage.folders("models"):
         if not storage.exists(f"models/{model}/latest.json"):
-            versions = whole_versions(storage, model)
-            if versions and not release_numbers(storage, model):
-                found.append(f"{model}@{versions[-1]}")
+            newest = newest_version(storage, model)
+            if newest and not release_numbers(storage, model):
+                found.append(f"{model}@{newest}")
     return found
 
 
@@ -254,9 +263,16 @@ def _versions(storage: Storage, model: str) -> str:
 
 def whole_versions(storage: Storage, model: str) -> list[str]:
     """The versions of a model whose packages are complete, the newest last."""
+    return [*_whole_versions(storage, model)][::-1]
+
+
+def newest_version(storage: Storage, model: str) -> str:
+    """The newest version of a model whose package is complete; empty if there is none."""
+    return next(_whole_versions(storage, model), "")
+
+
+def _whole_versions(storage: Storage, model: str) -> Iterator[str]:
     folder = f"models/{model}"
-    return [
-        version
-        for version in sorted(storage.folders(folder), key=version_order)
-        if storage.exists(f"{folder}/{version}/model.json")
-    ]
+    for version in sorted(storage.folders(folder), key=version_order, reverse=True):
+        if storage.exists(f"{folder}/{version}/model.json"):
+            yield version
