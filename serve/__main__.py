@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="MODEL@VERSION",
         nargs="+",
         default=[],
-        help="pinned versions, also of the router's head; of other models, the released one is served",
+        help="pinned versions, also of the router's head; of other models the release is served",
     )
     parser.add_argument(
         "--router",

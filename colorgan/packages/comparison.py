@@ -58,14 +58,15 @@ def judge(card: ModelCard, released: ModelCard | None) -> Verdict:
 
     Args:
         card: the version.
-        released: the released version; None if there is none.
+        released: the released version or, if there is none, the model of this name that comes with
+            colorgan; None if there is neither.
     """
-    if released is None:
-        return Verdict(True, f"it is the first release of {card.model}")
-    if card.epochs == 1 < released.epochs:
+    if released and card.epochs == 1 < released.epochs:
         return Verdict(
             False, f"it was trained for 1 epoch, and {released.reference} for {released.epochs}"
         )
+    if released is None or released.embedded:
+        return Verdict(True, f"it is the first release of {card.model}")
     if _split(card) == _split(released):
         return _compare(card, released)
     other = (

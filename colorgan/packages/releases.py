@@ -30,9 +30,11 @@ from colorgan.packages.card import (
     release_command,
     release_key,
     release_numbers,
+    released_models,
     version_order,
 )
 from colorgan.packages.comparison import Verdict, judge
+from colorgan.packages.embedded import EmbeddedStorage
 from colorgan.packages.services import services_of
 from colorgan.storage import Storage
 from colorgan.storage.documents import read_document
@@ -236,7 +238,7 @@ def release_sentence(storage: Storage, reference: str) -> str:
     if standing.released == card.version:
         newest = [each for each in past if each.version == card.version][-1:]
         return f"{reference} is released" + "".join(f": {each.reason}" for each in newest)
-    current = f"{card.model}@{standing.released}"
+    current = f"{card.model}@{standing.released}" if standing.released else ""
     how = release_command(storage, reference, force=not standing.verdict.accepted)
     if any(each.version == card.version for each in past):
         why = f"{current} has replaced it"
@@ -270,7 +272,9 @@ def _standing(storage: Storage, card: ModelCard, past: Sequence[Release]) -> _St
         not released or version_order(card.version) > version_order(released)
     )
     if not released:
-        return _Standing(released, judge(card, None), is_new)
+        embedded = EmbeddedStorage()
+        fallback = find(embedded, card.model) if card.model in released_models(embedded) else None
+        return _Standing(released, judge(card, fallback), is_new)
     try:
         verdict = judge(card, find(storage, f"{card.model}@{released}"))
     except Corrupt:
