@@ -145,10 +145,7 @@ def release(storage: Storage, reference: str, force: bool = False) -> Release | 
             )
         return _entry(card, past, standing, "release", standing.verdict.reason)
 
-    entry = _write(storage, model, decide)
-    if entry and not _exists(storage, model, version):
-        raise NotInStorage(f"{reference} has been removed in the meantime: release another version")
-    return entry
+    return _write(storage, model, decide)
 
 
 def rollback(storage: Storage, model: str) -> Release:
@@ -326,6 +323,8 @@ def _write(
         data = (json.dumps(asdict(entry), indent=2) + "\n").encode()
         if storage.create(release_key(model, entry.number), data):
             _point(storage, model)
+            if not _exists(storage, model, entry.version):
+                raise NotInStorage(f"{entry.reference} has been removed in the meantime")
             return entry
     raise StorageUnavailable(f"other processes keep releasing versions of {model}; try again")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
@@ -296,26 +297,27 @@ def test_processes_that_release_at_the_same_moment_write_one_history(scenes: Dat
     assert in_use(storage) == f"animals@{past[-1].version}"
 
 
-def remove_or_release(number: int, root: str, act: str) -> str:
+def remove_or_release(number: int, root: str, act: str, references: Sequence[str]) -> str:
     storage = open_storage(root)
-    reference = sorted(f"animals@{v}" for v in storage.folders("models/animals"))[number]
     try:
-        (release if act == "release" else remove)(storage, reference)
+        (release if act == "release" else remove)(storage, references[number])
     except ColorganError:
         return "refused"
     return act
 
 
-def test_what_is_released_while_it_is_removed_is_there_or_not_released(scenes: Dataset) -> None:
+def test_what_is_released_while_it_is_removed_is_whole_or_not_released(scenes: Dataset) -> None:
     storage, rounds = scenes.storage, 8
-    first = published(scenes)
-    for _ in range(rounds):
-        published(scenes, tag="candidate")
-    # The first of the sorted versions is the released one: round 0 has a refused removal.
-    race(remove_or_release, [(storage.uri, act) for act in ("release", "remove")], rounds)
+    published(scenes)
+    candidates = [published(scenes, tag="candidate") for _ in range(rounds)]
+    acts = [(storage.uri, act, candidates) for act in ("release", "remove")]
+    outcomes = race(remove_or_release, acts, rounds)
+    there = {f"animals@{version}" for version in whole_versions(storage, "animals")}
+    for candidate, (releasing, removing) in zip(candidates, outcomes, strict=True):
+        assert (candidate in there) == (removing == "refused")
+        assert "refused" in (releasing, removing)
     version = released_version(storage, "animals")
-    assert version in whole_versions(storage, "animals")
-    assert first.split("@")[1] in whole_versions(storage, "animals")
+    assert f"animals@{version}" in there
     release(storage, f"animals@{version}")
     assert in_use(storage) == f"animals@{version}"
 
