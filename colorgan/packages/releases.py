@@ -208,10 +208,10 @@ def remove(storage: Storage, reference: str) -> None:
     folder = f"models/{model}/{version}"
     if not storage.list(folder):
         find(storage, reference)  # raises NotInStorage, and lists the versions that exist
+    known = len(read_releases(storage, model))
     _check_unused(storage, model, version)
     card = f"{folder}/model.json"
     kept = storage.get(card) if storage.exists(card) else b""
-    known = len(read_releases(storage, model))
     # Without its card the package can no longer be released. A release that was faster is in the
     # history now.
     storage.delete(card)
