@@ -15,6 +15,7 @@ from colorgan.names import ROUTER
 from colorgan.packages.card import ModelCard
 from colorgan.storage import Storage, open_storage
 from colorgan.system import device_name
+from colorgan.training.plan import RunPlan
 from colorgan.training.router_head import HeadTrainingConfig, train_router
 from colorgan.training.runs import HeadResult
 
@@ -22,8 +23,7 @@ from colorgan.training.runs import HeadResult
 def fit_head(
     storage: Storage,
     dataset: Dataset,
-    run: str,
-    classifier: str,
+    run: RunPlan,
     plan: Plan,
     retries: int,
     say: Callable[[str], None],
@@ -33,8 +33,7 @@ def fit_head(
     Args:
         storage: storage of datasets, runs and packages.
         dataset: dataset whose classes the head distinguishes.
-        run: the run's name.
-        classifier: name of the classifier whose features the head uses.
+        run: plan of the run; it names the classifier whose features the head uses.
         plan: resources of the task, as in `fit_router`.
         retries: how often a process that died is restarted.
         say: prints a line to the job's log.
@@ -46,7 +45,8 @@ def fit_head(
     Raises:
         Corrupt: the run's record of its head cannot be read.
     """
-    key, classes = f"runs/{run}/{ROUTER}/result.json", dataset.manifest.classes
+    key, classes = f"runs/{run.run}/{ROUTER}/result.json", dataset.manifest.classes
+    classifier, tag = run.head, run.publishing.tag
     if storage.exists(key):
         try:
             known = json.loads(storage.get(key))
@@ -57,7 +57,7 @@ def fit_head(
         return HeadResult("done", classifier, classes, package, accuracy)
     say(f"router: training a head for {', '.join(classes)} on {classifier}")
     try:
-        card = fit_router(storage.uri, dataset.manifest.name, run, classifier, plan, retries)
+        card = fit_router(storage.uri, run.dataset, run.run, classifier, plan, retries, tag)
     except ColorganError as error:
         return HeadResult("failed", classifier, classes, error=str(error))
     except KeyboardInterrupt:
@@ -69,7 +69,13 @@ def fit_head(
 
 
 def fit_router(
-    storage: str, dataset: str, run: str, classifier: str, plan: Plan, retries: int
+    storage: str,
+    dataset: str,
+    run: str,
+    classifier: str,
+    plan: Plan,
+    retries: int,
+    tag: str = "",
 ) -> ModelCard:
     """Train the router's head on the cluster, and wait until it is published.
 
@@ -80,6 +86,7 @@ def fit_router(
         classifier: name of the classifier whose features the head uses.
         plan: resources of the task, which are the share of one model.
         retries: how often a process that died is restarted.
+        tag: the package's tag; may be empty.
 
     Returns:
         The card of the published package.
@@ -89,7 +96,7 @@ def fit_router(
     """
     task = _fit_router.options(num_cpus=plan.cpus, num_gpus=plan.gpus, max_retries=retries)
     try:
-        outcome = ray.get(task.remote(storage, dataset, run, classifier, plan))
+        outcome = ray.get(task.remote(storage, dataset, run, classifier, plan, tag))
     except ray.exceptions.RayError as error:
         raise ColorganError(f"the router could not be trained: {cause(error)}") from None
     if isinstance(outcome, ColorganError):
@@ -100,19 +107,19 @@ def fit_router(
 
 @ray.remote
 def _fit_router(
-    storage: str, dataset: str, run: str, classifier: str, plan: Plan
+    storage: str, dataset: str, run: str, classifier: str, plan: Plan, tag: str
 ) -> ModelCard | ColorganError:
     plan.apply_to_process()
     device = torch.device("cuda" if plan.on_gpu else "cpu")
     try:
         place = open_storage(storage)
         return train_router(
-            place,
             open_dataset(place, dataset),
             load_classifier(classifier, device=device),
             HeadTrainingConfig(),
             device_name(device),
             run,
+            tag,
         )
     except ColorganError as error:
         return error

@@ -28,7 +28,7 @@ _COMMANDS = {
         (
             "models",
             "models",
-            "list the model packages in storage and the embedded ones, or publish one",
+            "list the models in storage and the embedded ones; release or remove versions",
         ),
         ("train-router", "routing", "train the router's head on a dataset's own classes"),
         ("evaluate-router", "routing", "count where the router sends photographs"),

@@ -20,6 +20,7 @@ from colorgan.data.sources import SourceConfig, find_source
 from colorgan.data.staging import Execution, StagingConfig, StagingProgress, stage
 from colorgan.storage import Storage, open_storage
 from colorgan.training.progress import format_seconds
+from colorgan.training.runs import find_base, new_run_name
 from jobs.demonstration.coloring import color_test_photographs
 from jobs.demonstration.page import print_table, write_report
 
@@ -50,7 +51,7 @@ def _run(photos: str | None, storage: Storage) -> int:
     started = time.monotonic()
     _say(f"1/4 staging {photos or 'scenes'}")
     dataset = _stage(photos, storage)
-    classes = dataset.manifest.classes
+    classes, run = dataset.manifest.classes, new_run_name("demo")
     _say("2/4 starting Ray on this machine")
     with local_ray(Path.cwd()) as ray:
         _say("3/4 training: ray job submit -- python jobs/train_all.py")
@@ -58,7 +59,7 @@ def _run(photos: str | None, storage: Storage) -> int:
             *(sys.executable, "-m", "ray.scripts.scripts", "job", "submit"),
             *("--address", ray.jobs_address, "--working-dir", ".", "--"),
             *("python", "jobs/train_all.py", "--dataset", DATASET, "--storage", storage.uri),
-            *("--preset", "best" if photos else "small"),
+            *("--run", run, "--preset", "best" if photos else "small"),
             *("--epochs", str(_epochs(dataset, bool(photos)))),
         ]
         status = subprocess.run(command, env={**os.environ, **ray.environment}).returncode
@@ -66,7 +67,11 @@ def _run(photos: str | None, storage: Storage) -> int:
         print("error: the training job failed; its output above says why", file=sys.stderr)
         return EXIT_FAULT
     _say("4/4 colouring the test photographs")
-    colored = [color_test_photographs(storage, dataset, label) for label in classes]
+    # These need not be the released ones: an earlier demo may have trained on more photographs.
+    packages = {label: find_base(storage, run, label).reference for label in classes}
+    colored = [
+        color_test_photographs(storage, dataset, label, packages[label]) for label in classes
+    ]
     page, sheet = write_report(storage, dataset, colored)
     print_table(colored)
     more = f"jobs/train_all.py --storage {storage.uri} --models {classes[0]} --epochs 40"

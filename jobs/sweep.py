@@ -23,6 +23,8 @@ from cluster.job import (
     training_options,
 )
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
+from colorgan.commands.publishing import add_tag_option, given_tag
+from colorgan.errors import ConfigError
 from colorgan.models import EMBEDDED
 from colorgan.names import GENERAL, HYPERCOLUMN, check_name
 from colorgan.options import add_options, given
@@ -99,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="publish the best epoch of all trials as a package",
     )
+    add_tag_option(parser)
     parser.add_argument(
         "--strict", action="store_true", help="end with status 1 if any trial failed"
     )
@@ -109,7 +112,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int:
-    options = training_options(args)
+    options, tag = training_options(args), given_tag(args)
+    if tag and not args.publish_best:
+        raise ConfigError("--tag names what --publish-best publishes: give both")
     check_at_least(1, args, "eval_every")
     overrides = given(TrainingConfig, args)
     TrainingConfig(**overrides)  # a bad value is reported before anything is started
@@ -142,7 +147,7 @@ def _run(args: argparse.Namespace) -> int:
     else:
         search = Search(args.scheduler, space, args.metric)
         run_trials(storage, sweep, search, options, args.address)
-    failed = report_sweep(storage, sweep, args.metric, args.publish_best)
+    failed = report_sweep(storage, sweep, args.metric, args.publish_best, tag)
     return EXIT_FAULT if failed and args.strict else 0
 
 

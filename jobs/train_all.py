@@ -23,9 +23,11 @@ from cluster.job import (
 )
 from cluster.trainer import plan_shares, train_run
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
+from colorgan.commands.publishing import add_publishing_options, given_publishing
 from colorgan.inference.router_choice import AUTO, ROUTERS
 from colorgan.names import GENERAL, HYPERCOLUMN
 from colorgan.options import add_options, given
+from colorgan.packages.releases import release_sentence
 from colorgan.storage import Storage, open_storage
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.plan import RunRequest, describe, plan_run
@@ -69,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "class models are trained whose classes differ from those of colorgan/classes.toml "
         "(default: %(default)s)",
     )
+    add_publishing_options(parser)
     parser.add_argument(
         "--worker-logs", action="store_true", help="print what Ray's processes print"
     )
@@ -78,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int:
-    options = training_options(args)
+    options, publishing = training_options(args), given_publishing(args)
     overrides = given(TrainingConfig, args)
     TrainingConfig(**overrides)  # a bad value is reported before anything is started
     storage = open_storage(storage_uri(args.storage))
@@ -90,6 +93,7 @@ def _run(args: argparse.Namespace) -> int:
         overrides=overrides,
         trains_bases=True,
         router=args.router,
+        publishing=publishing,
     )
     plan = plan_run(storage, dataset, request)
     with connected(args.address, args.worker_logs):
@@ -113,7 +117,7 @@ def _run(args: argparse.Namespace) -> int:
             from cluster.router import fit_head  # imports Ray: see cluster.connection
 
             share = options.share(1, nodes)
-            router = fit_head(storage, dataset, plan.run, plan.head, share, options.retries, say)
+            router = fit_head(storage, dataset, plan, share, options.retries, say)
         summary = RunSummary(plan.run, time.time() - started, [*results.values()], router)
         _report(storage, summary)
         if summary.stopped:
@@ -126,6 +130,8 @@ def _report(storage: Storage, summary: RunSummary) -> None:
     say_table(summary.table())
     say(summary.times)
     say(f"summary: {storage.location(key)}")
+    for package in summary.packages:
+        say(release_sentence(storage, package))
     for failure in summary.failures:
         print(f"error: {failure}", file=sys.stderr, flush=True)
 

@@ -16,6 +16,7 @@ from cluster.connection import connected
 from colorgan.commands.process import add_storage_option, guarded
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.inference.router_choice import AUTO, ROUTERS, RouterConfig
+from colorgan.packages.services import recorded
 from colorgan.storage import open_storage
 from colorgan.system import keep_buffers
 from colorgan.web.listening import address, listen, reserved, run_server
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="MODEL@VERSION",
         nargs="+",
         default=[],
-        help="pinned versions, also of the router's head; for other models the latest is served",
+        help="pinned versions, also of the router's head; of other models the release is served",
     )
     parser.add_argument(
         "--router",
@@ -75,12 +76,19 @@ def _serve(args: argparse.Namespace) -> int:
         device=args.device,
         compile=args.compile,
     )
-    note = find_parts(config).note  # reports errors before anything is started
-    if note:
-        print(f"note: {note}", file=sys.stderr, flush=True)
-    if args.local:
-        return _local(config, args.host, args.port)
-    return _on_ray(config, args.host, args.port)
+    parts = find_parts(config)  # reports errors before anything is started
+    _note(parts.note)
+    what = f"python -m serve on {args.host}:{args.port}"
+    with recorded(open_storage(config.storage), what, parts.packages) as fault:
+        _note(fault)
+        if args.local:
+            return _local(config, args.host, args.port)
+        return _on_ray(config, args.host, args.port)
+
+
+def _note(text: str) -> None:
+    if text:
+        print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 def _local(config: ServeConfig, host: str, port: int) -> int:

@@ -17,7 +17,7 @@ from colorgan.inference.networks import (
 from colorgan.inference.router import Route
 from colorgan.inference.router_choice import RouterConfig, choose_router
 from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER
-from colorgan.packages.card import ModelCard, find, list_models
+from colorgan.packages.card import ModelCard, find, list_models, release_command, unreleased
 from colorgan.packages.embedded import embedded_note, with_embedded
 from colorgan.storage import Storage, open_storage
 from serve.config import ServeConfig
@@ -37,17 +37,22 @@ class Backend(Networks, Protocol):
 
 
 def find_cards(storage: Storage, pins: tuple[str, ...]) -> dict[str, ModelCard]:
-    """The packages to serve, by model: pinned versions, and the latest of all other models.
+    """The packages to serve, by model: pinned versions, and the released ones of all other models.
 
     The models general and hypercolumn come last.
 
     Raises:
-        NotInStorage: there is no model that colours.
+        NotInStorage: no model that colours is released or pinned.
         Corrupt: a package cannot be read.
     """
     cards = {card.model: card for card in list_models(storage)}
     cards |= {card.model: card for card in (find(storage, pin) for pin in pins)}
     colouring = {name: card for name, card in cards.items() if card.colors}
+    if not colouring and (waiting := unreleased(storage)):
+        raise NotInStorage(
+            f"no model in {storage.uri} is released, so none is served: "
+            f"{release_command(storage, *waiting)} releases the newest"
+        )
     if not colouring:
         raise NotInStorage(
             f"no model in {storage.uri} to serve: make demo or python jobs/train_all.py makes some"
@@ -70,6 +75,12 @@ class Parts:
     cards: dict[str, ModelCard]
     router: RouterConfig
     note: str
+
+    @property
+    def packages(self) -> list[str]:
+        """All packages that are served, the router's head included."""
+        head = [self.router.head] if self.router.head else []
+        return [*(card.reference for card in self.cards.values()), *head]
 
 
 def find_parts(config: ServeConfig) -> Parts:

@@ -62,8 +62,8 @@ class ServeConfig(_Strict):
     models: tuple[str, ...] = Field(
         (),
         strict=False,  # configuration files contain a list
-        description="pinned versions, as animals@20261122-120000; for other models the latest "
-        "version at deployment is served",
+        description="pinned versions, as animals@20261122-120000; for other models the "
+        "version that is released at deployment is served",
     )
     router: Annotated[RouterConfig, BeforeValidator(_router)] = RouterConfig()
     limits: Limits = Limits()

@@ -1,16 +1,20 @@
-"""Deploy the service on a running cluster, with the latest models.
+"""Deploy the service on a running cluster, with the released models.
 
     python -m serve.deploy serve/production.yaml
 
 This pins the models in the file and runs `serve deploy` on it. Serve rebuilds an application only
-when its file has changed, so newer models would not be deployed without the pins.
+when its file has changed, so later releases would not be deployed without the pins. What has been
+deployed is recorded in storage, so that `colorgan models remove` keeps it.
 """
 
 import argparse
+import os
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,11 @@ import yaml
 from pydantic import ValidationError
 
 from colorgan.commands.process import guarded
-from colorgan.errors import ColorganError, ConfigError
+from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
+from colorgan.packages.card import find
+from colorgan.packages.embedded import with_embedded
+from colorgan.packages.services import deployed, record_deployment
+from colorgan.storage import Storage, open_storage
 from serve.backend import Parts, find_parts
 from serve.config import ServeConfig
 
@@ -44,10 +52,10 @@ def _deploy(file: Path, address: str | None) -> int:
         raise ConfigError(f"{file}: {error.strerror}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
-    for application in document["applications"]:
-        served, router = application["args"]["models"], application["args"]["router"]
-        by = f"{router['router']} {router.get('head', '')}".strip()
-        print(f"{application['name']}: {', '.join(served)}; router {by}", flush=True)
+    cluster = address or os.environ.get("RAY_DASHBOARD_ADDRESS") or socket.gethostname()
+    for application in _ours(document):
+        for line in _describe(application, cluster):
+            print(line, flush=True)
     with tempfile.NamedTemporaryFile("w", prefix="colorgan-", suffix=".yaml") as pinned:
         yaml.safe_dump(document, pinned, sort_keys=False)
         pinned.flush()
@@ -55,7 +63,53 @@ def _deploy(file: Path, address: str | None) -> int:
         done = subprocess.run([*command, *(["--address", address] if address else [])])
     if done.returncode:
         raise ColorganError("serve deploy refused it; its output above says why")
+    for application in _ours(document):
+        try:
+            record_deployment(
+                _storage(application), application["name"], cluster, _packages(application)
+            )
+        except ColorganError as error:
+            note = (
+                f"colorgan models remove does not know what {application['name']} serves: {error}"
+            )
+            print(f"note: {note}", file=sys.stderr, flush=True)
     return 0
+
+
+def _ours(document: Any) -> list[Any]:
+    """The applications of a document that are this service."""
+    return [each for each in document["applications"] if each["import_path"] == IMPORT_PATH]
+
+
+def _storage(application: Any) -> Storage:
+    return with_embedded(open_storage(application["args"].get("storage")))
+
+
+def _packages(application: Any) -> list[str]:
+    """The packages that a pinned application serves, its router's head included."""
+    args = application["args"]
+    head = args["router"].get("head")
+    return [*args["models"], *([head] if head else [])]
+
+
+def _describe(application: Any, cluster: str) -> Iterator[str]:
+    """Lines on what is deployed, what it replaces and what is pinned instead of a release."""
+    name, args, storage = application["name"], application["args"], _storage(application)
+    by = f"{args['router']['router']} {args['router'].get('head', '')}".strip()
+    yield f"{name}: {', '.join(args['models'])}; router {by}"
+    packages = _packages(application)
+    last = deployed(storage, name, cluster)
+    before = dict(each.split("@") for each in last.packages) if last else {}
+    for package in packages:
+        model, version = package.split("@")
+        if before.get(model, version) != version:
+            yield f"{name}: {package} replaces {model}@{before[model]}"
+    for package in packages:
+        model = package.partition("@")[0]
+        with suppress(NotInStorage, Corrupt):
+            released = find(storage, model).reference
+            if released != package:
+                yield f"note: {package} is pinned, and {released} is released"
 
 
 def pin_models(document: Any) -> Any:
@@ -70,7 +124,7 @@ def pin_models(document: Any) -> Any:
         NotInStorage: there is no model, or no router fits the models.
     """
     try:
-        applications = [a for a in document["applications"] if a["import_path"] == IMPORT_PATH]
+        applications = _ours(document)
         configs = [ServeConfig(**application.get("args", {})) for application in applications]
     except (TypeError, KeyError):
         raise ConfigError("the file has no `applications` with an `import_path`") from None

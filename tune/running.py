@@ -10,6 +10,7 @@ from cluster.job import end_stopped, say, say_table
 from cluster.planning import TrainingOptions
 from cluster.trainer import plan_shares, train_run
 from colorgan.errors import ColorganError
+from colorgan.packages.releases import release_sentence
 from colorgan.storage import Storage
 from colorgan.sweeps.documents import EvaluatedEpoch, Sweep
 from colorgan.sweeps.publishing import publish_epoch
@@ -115,7 +116,9 @@ def run_trials(
         say(f"trained in {format_seconds(time.time() - started)}")
 
 
-def report_sweep(storage: Storage, sweep: Sweep, metric: str, publishes: bool) -> list[str]:
+def report_sweep(
+    storage: Storage, sweep: Sweep, metric: str, publishes: bool, tag: str = ""
+) -> list[str]:
     """Print the trials and their failures, write results.csv, and publish the best epoch.
 
     Args:
@@ -123,6 +126,7 @@ def report_sweep(storage: Storage, sweep: Sweep, metric: str, publishes: bool) -
         sweep: the sweep.
         metric: one of METRICS; determines the best epoch.
         publishes: whether to publish the best epoch as a package.
+        tag: the package's tag; may be empty.
 
     Returns:
         A sentence for every failed trial.
@@ -142,6 +146,7 @@ def report_sweep(storage: Storage, sweep: Sweep, metric: str, publishes: bool) -
     if publishes:
         if best is None:
             raise ColorganError(f"no trial has a {metric}: there is nothing to publish")
-        card = publish_epoch(storage, sweep.name, best.trial, best.evaluated.epoch)
+        card = publish_epoch(storage, sweep.name, best.trial, best.evaluated.epoch, tag)
         say(f"published {card.reference}")
+        say(release_sentence(storage, card.reference))
     return failed

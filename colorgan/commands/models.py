@@ -1,55 +1,193 @@
-"""The commands `colorgan models` and `colorgan models publish`."""
+"""The command `colorgan models` and its actions."""
 
 import argparse
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
+from colorgan.commands.publishing import add_tag_option, given_tag
 from colorgan.commands.text import print_errors, print_table
 from colorgan.errors import ColorganError
 from colorgan.models.architectures import HeadConfig
-from colorgan.packages.card import ModelCard, list_models
+from colorgan.packages.card import (
+    ModelCard,
+    find,
+    list_models,
+    newest_version,
+    unreleased,
+    version_order,
+    whole_versions,
+)
 from colorgan.packages.embedded import EmbeddedStorage
-from colorgan.storage import open_storage
+from colorgan.packages.releases import (
+    read_releases,
+    release,
+    release_sentence,
+    released_version,
+    remove,
+    rollback,
+)
+from colorgan.packages.services import services_of
+from colorgan.storage import Storage, open_storage
 from colorgan.storage.documents import read_all, reading
 from colorgan.training.config import stored_objective
 
+_PACKAGE = "MODEL@VERSION"
+
 
 def prepare_models(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `colorgan models`."""
+    """Add the options and the actions of `colorgan models`."""
     parser.add_argument("--json", action="store_true", help="print the model cards as JSON")
-    parser.set_defaults(command=_models)
-    actions = parser.add_subparsers(title="actions", metavar="publish")
-    publish = actions.add_parser(
-        "publish",
-        help="publish a trial of a sweep, as it was after an evaluated epoch",
-        description="Publish a trial of a sweep as a model package.",
+    parser.set_defaults(command=_list, all=False)
+    actions = parser.add_subparsers(title="actions", metavar="ACTION")
+
+    def action(
+        name: str, command: Callable[[argparse.Namespace], int], help: str
+    ) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=help, description=help.capitalize() + ".")
+        add_storage_option(added, argparse.SUPPRESS)
+        added.set_defaults(command=command)
+        return added
+
+    listing = action("list", _list, "list the released models, as without an action")
+    listing.add_argument("--all", action="store_true", help="every version, released or not")
+    listing.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+    history = action("history", _history, "show what was released when, by whom and why")
+    history.add_argument("model", metavar="MODEL")
+    releasing = action(
+        "release", _release, "make versions those that are used where no version is named"
     )
-    add_storage_option(publish, argparse.SUPPRESS)
+    releasing.add_argument("packages", metavar=_PACKAGE, nargs="+")
+    releasing.add_argument(
+        "--force",
+        action="store_true",
+        help="also a version that is worse than the released one, or cannot be compared with it",
+    )
+    back = action("rollback", _rollback, "release the version that was released before")
+    back.add_argument("models", metavar="MODEL", nargs="+")
+    removing = action("remove", _remove, "delete versions that are neither released nor served")
+    removing.add_argument("packages", metavar=_PACKAGE, nargs="+")
+    publish = action("publish", _publish, "publish a trial of a sweep as a model package")
     publish.add_argument("--sweep", metavar="NAME", required=True)
     publish.add_argument("--trial", metavar="NAME", required=True, help="as 01")
     publish.add_argument("--epoch", metavar="N", required=True, type=int, help="an evaluated epoch")
-    publish.set_defaults(command=_publish)
+    add_tag_option(publish)
 
 
-def _models(args: argparse.Namespace) -> int:
+@dataclass(frozen=True)
+class _Listed:
+    """A model's version in a listing.
+
+    Attributes:
+        card: its card.
+        released: whether it is the released version.
+        was_released: whether it was released once.
+        served: whether a service is known to serve it.
+    """
+
+    card: ModelCard
+    released: bool
+    was_released: bool = False
+    served: bool = False
+
+    @property
+    def state(self) -> str:
+        words = []
+        if self.released:
+            words.append("embedded" if self.card.embedded else "released")
+        elif self.was_released:
+            words.append("replaced")
+        if self.card.tag:
+            words.append(self.card.tag)
+        if self.served:
+            words.append("served")
+        return ", ".join(words) or "-"
+
+
+def _list(args: argparse.Namespace) -> int:
     storage = open_storage(args.storage)
     # A damaged package must not hide the others.
     faults: list[ColorganError] = []
-    cards = list_models(storage, faults.append)
-    has_own = bool(cards or faults)
-    cards += list_models(EmbeddedStorage(), faults.append)
+    released = list_models(storage, faults.append)
+    listed = [_Listed(card, released=True) for card in released]
+    if args.all:
+        listed = _every_version(storage, faults)
+    waiting = unreleased(storage)
+    has_own = bool(listed or faults or waiting)
+    listed += [_Listed(card, True) for card in list_models(EmbeddedStorage(), faults.append)]
     if args.json:
-        print(json.dumps([json.loads(card.to_json()) for card in cards]))
+        documents = [
+            {
+                **json.loads(each.card.to_json()),
+                "tag": each.card.tag,
+                "released": each.released,
+                **({"served": each.served} if args.all else {}),
+            }
+            for each in listed
+        ]
+        print(json.dumps(documents))
     else:
-        rows = read_all(cards, _row, faults.append)
-        if rows:
-            headings = ("model", "architecture", "dataset", "photographs", "epochs")
-            print_table((*headings, "learned by", "on validation"), rows)
+        _print_versions(listed, faults, args.all)
+        if not args.all:
+            waiting += _newer(storage, released)
+        if waiting and not args.all:
+            print(f"not released: {', '.join(waiting)}; colorgan models list --all shows more")
         if not has_own:
-            but = ", and those above come with colorgan" if rows else ""
+            but = ", and those above come with colorgan" if listed else ""
             print(f"no model in {storage.uri}: python jobs/train_all.py makes models{but}")
     print_errors(faults)
     return EXIT_FAULT if faults else 0
+
+
+def _every_version(storage: Storage, faults: list[ColorganError]) -> list[_Listed]:
+    """Every package of a storage; faults are collected."""
+    served = {package for service in services_of(storage) for package in service.packages}
+
+    def versions(model: str) -> list[_Listed]:
+        current = released_version(storage, model)
+        once = {each.version for each in read_releases(storage, model)}
+        cards = read_all(
+            [f"{model}@{version}" for version in whole_versions(storage, model)],
+            lambda reference: find(storage, reference),
+            faults.append,
+        )
+        return [
+            _Listed(
+                card,
+                released=card.version == current,
+                was_released=card.version in once,
+                served=card.reference in served,
+            )
+            for card in cards
+        ]
+
+    models = read_all(storage.folders("models"), versions, faults.append)
+    return [each for listed in models for each in listed]
+
+
+def _newer(storage: Storage, released: Sequence[ModelCard]) -> list[str]:
+    """The newest version of each model that is newer than the released one."""
+    found = []
+    for card in released:
+        newest = newest_version(storage, card.model)
+        if version_order(newest) > version_order(card.version):
+            found.append(f"{card.model}@{newest}")
+    return found
+
+
+def _print_versions(
+    listed: Sequence[_Listed], faults: list[ColorganError], with_state: bool
+) -> None:
+    def row(each: _Listed) -> tuple[str, ...]:
+        reference, *rest = _row(each.card)
+        return (reference, *([each.state] if with_state else []), *rest)
+
+    rows = read_all(listed, row, faults.append)
+    if rows:
+        headings = ("architecture", "dataset", "photographs", "epochs", "learned by")
+        state = ["state"] if with_state else []
+        print_table(("model", *state, *headings, "on validation"), rows)
 
 
 def _row(card: ModelCard) -> tuple[str, ...]:
@@ -65,12 +203,65 @@ def _row(card: ModelCard) -> tuple[str, ...]:
         )
 
 
+def _history(args: argparse.Namespace) -> int:
+    storage = open_storage(args.storage)
+    past = read_releases(storage, args.model)
+    if past:
+        rows = [
+            (
+                each.at.replace("+00:00", "Z"),
+                f"{each.action}{', forced' * each.forced}",
+                each.version,
+                each.previous or "-",
+                each.by,
+                each.reason,
+            )
+            for each in past
+        ]
+        print_table(("time", "action", "version", "before", "by", "because"), rows)
+        return 0
+    card = find(storage, args.model)  # raises NotInStorage if nothing is released
+    print(f"{card.reference} was released before {storage.uri} kept a history")
+    return 0
+
+
+def _release(args: argparse.Namespace) -> int:
+    storage = open_storage(args.storage)
+    for package in args.packages:
+        entry = release(storage, package, args.force)
+        before = f" instead of {entry.previous}" if entry and entry.previous else ""
+        print(
+            f"{package} is released{before}: {entry.reason}"
+            if entry
+            else f"{package} is released already"
+        )
+    return 0
+
+
+def _rollback(args: argparse.Namespace) -> int:
+    storage = open_storage(args.storage)
+    for model in args.models:
+        entry = rollback(storage, model)
+        print(f"{entry.reference} is released again instead of {entry.previous}")
+    return 0
+
+
+def _remove(args: argparse.Namespace) -> int:
+    storage = open_storage(args.storage)
+    for package in args.packages:
+        remove(storage, package)
+        print(f"{package} is removed")
+    return 0
+
+
 def _publish(args: argparse.Namespace) -> int:
     # This imports PyTorch, which takes a second or two.
     from colorgan.sweeps.publishing import publish_epoch
 
-    card = publish_epoch(open_storage(args.storage), args.sweep, args.trial, args.epoch)
+    storage, tag = open_storage(args.storage), given_tag(args)
+    card = publish_epoch(storage, args.sweep, args.trial, args.epoch, tag)
     print(f"{card.reference}: {_quality(card)}, {card.epochs} epochs of {card.run}")
+    print(release_sentence(storage, card.reference))
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from colorgan.commands.publishing import add_tag_option, given_tag
 from colorgan.commands.text import print_note, print_table
 from colorgan.data.dataset import SPLITS, Dataset, open_dataset
 from colorgan.errors import ConfigError
@@ -33,6 +34,7 @@ from colorgan.models.classifiers import load_classifier
 from colorgan.names import check_name
 from colorgan.options import add_options, parse
 from colorgan.packages.embedded import embedded_note, with_embedded
+from colorgan.packages.releases import release_sentence
 from colorgan.storage import open_storage
 from colorgan.system import choose_device, device_name
 from colorgan.training.progress import format_seconds
@@ -52,27 +54,29 @@ def prepare_train_router(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", type=Path, help="file with the network's weights"
     )
+    add_tag_option(parser)
     add_options(parser, HeadTrainingConfig)
     parser.set_defaults(command=_train_router)
 
 
 def _train_router(args: argparse.Namespace) -> int:
-    config = parse(HeadTrainingConfig, args)
+    config, tag = parse(HeadTrainingConfig, args), given_tag(args)
     storage, device = open_storage(args.storage), choose_device(args.device)
     dataset = open_dataset(storage, args.dataset)
     classifier = load_classifier(args.classifier, args.weights, device)
     card = train_router(
-        storage,
         dataset,
         classifier,
         config,
         device_name(device),
+        tag=tag,
         observe=_progress("classified"),
     )
     print(
         f"{card.reference}: {', '.join(card.classes)} from {classifier.name}, validation accuracy "
         f"{card.metrics['val_accuracy']:.1%}, {format_seconds(card.seconds)}"
     )
+    print(release_sentence(storage, card.reference))
     return 0
 
 

@@ -5,14 +5,16 @@ import sys
 
 import torch
 
+from colorgan.commands.publishing import add_publishing_options, given_publishing
 from colorgan.data.dataset import open_dataset
 from colorgan.errors import ConfigError
 from colorgan.options import add_options, given, parse
+from colorgan.packages.releases import release_sentence
 from colorgan.storage import open_storage
 from colorgan.system import choose_device, device_name
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.model_run import train_model
-from colorgan.training.plan import RunPlan, RunRequest, plan_run, trained_first
+from colorgan.training.plan import RunPlan, RunRequest, plan_run, trained_first, unpublished
 from colorgan.training.presets import add_preset_option, find_preset
 from colorgan.training.progress import Progress, format_seconds
 from colorgan.training.runs import ModelResult, ModelRun, new_run_name, open_run
@@ -30,6 +32,7 @@ def prepare_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-every", type=int, default=1, metavar="N", help="epochs between checkpoints"
     )
+    add_publishing_options(parser)
     add_options(parser.add_argument_group("hyper-parameters"), TrainingConfig)
     add_options(parser.add_argument_group("speed"), SpeedConfig)
     parser.set_defaults(command=_train)
@@ -40,7 +43,7 @@ def _train(args: argparse.Namespace) -> int:
         raise ConfigError("--checkpoint-every must be at least 1")
     device = choose_device(args.device)
     overrides, speed = given(TrainingConfig, args), parse(SpeedConfig, args)
-    preset = find_preset(args.preset)
+    preset, publishing = find_preset(args.preset), given_publishing(args)
     preset.config(args.model, overrides)  # a bad value is reported before storage is read
     storage = open_storage(args.storage)
     dataset = open_dataset(storage, args.dataset)
@@ -53,6 +56,7 @@ def _train(args: argparse.Namespace) -> int:
             preset=preset,
             overrides=overrides,
             trains_bases=False,
+            publishing=publishing,
         ),
     )
     open_run(storage, plan.run, plan.fingerprint, plan.configs)
@@ -60,12 +64,16 @@ def _train(args: argparse.Namespace) -> int:
     note = _base_note(args.model, plan)
     if note:
         print(note)
+    if not publishing.publishes and plan.waiting:
+        print(unpublished(plan))
     for model in plan.configs:
         result = plan.finished.get(model)
         if not result:
             spec = plan.model_run(model, storage.uri, speed, args.checkpoint_every)
             result = _train_one(spec, device)
-        print(_result_line(result))
+        print(_result_line(model, result))
+        if result.package:
+            print(release_sentence(storage, result.package))
     return 0
 
 
@@ -106,8 +114,8 @@ def _train_one(spec: ModelRun, device: torch.device) -> ModelResult:
     return result
 
 
-def _result_line(result: ModelResult) -> str:
+def _result_line(model: str, result: ModelResult) -> str:
     return (
-        f"{result.package}: validation L1 {result.val_l1:.2f}, PSNR {result.val_psnr:.1f} dB, "
-        f"{format_seconds(result.seconds or 0)}"
+        f"{result.package or model}: validation L1 {result.val_l1:.2f}, "
+        f"PSNR {result.val_psnr:.1f} dB, {format_seconds(result.seconds or 0)}"
     )

@@ -9,7 +9,13 @@ from colorgan.inference.assembled import find_class_models
 from colorgan.inference.router_choice import RouterChoice, RouterConfig, choose_router
 from colorgan.models.architectures import HypercolumnConfig
 from colorgan.names import GENERAL, HYPERCOLUMN, check_name
-from colorgan.packages.card import ModelCard, find
+from colorgan.packages.card import (
+    ModelCard,
+    find,
+    release_command,
+    released_models,
+    unreleased,
+)
 from colorgan.packages.embedded import EMBEDDED_MODELS, EmbeddedStorage, open_embedded, own_storage
 from colorgan.storage import Storage
 from colorgan.training.config import stored_objective
@@ -23,12 +29,17 @@ def default_models(storage: Storage, classes: Sequence[str]) -> tuple[str, ...]:
     Raises:
         NotInStorage: there are no embedded models either.
     """
-    there = set(own_storage(storage).folders("models"))
+    there = set(released_models(own_storage(storage)))
     models = [ASSEMBLED] if there >= set(classes) else []
     models += [name for name in (GENERAL, HYPERCOLUMN) if name in there]
     if not models and EmbeddedStorage().folders("models"):
         models = [EMBEDDED_MODELS]
         models += [GENERAL] if set(classes) <= set(storage.folders("models")) else []
+    if not models and (waiting := unreleased(storage)):
+        raise NotInStorage(
+            f"no model in {storage.uri} to evaluate is released: --models {' '.join(waiting)} "
+            f"compares the newest, and {release_command(storage, *waiting)} releases them"
+        )
     if not models:
         raise NotInStorage(
             f"no model in {storage.uri} to evaluate: train some with python jobs/train_all.py"

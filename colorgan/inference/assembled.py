@@ -166,14 +166,14 @@ def assemble(
     way_out: str = "",
     pins: Sequence[str] = (),
 ) -> Assembly:
-    """Choose a router, and the latest package in storage for each of its classes.
+    """Choose a router, and the released package in storage for each of its classes.
 
     Args:
         config: the options for the choice of a router.
         storage: the storage of the packages.
         wanted: see choose_router.
         way_out: see choose_router.
-        pins: packages to use instead of the latest of their class.
+        pins: packages to use instead of the released one of their class.
 
     Raises:
         NotInStorage: no router has a model for each of its classes.
@@ -185,7 +185,7 @@ def assemble(
 
 
 def find_class_models(storage: Storage, classes: Sequence[str]) -> dict[str, ModelCard]:
-    """The latest package of every class; raises NotInStorage naming the classes without one."""
+    """The released package of every class; raises NotInStorage naming the classes without one."""
     there = set(storage.folders("models"))
     missing = [name for name in classes if name not in there]
     if missing:

@@ -12,7 +12,13 @@ from colorgan.models import EMBEDDED
 from colorgan.models.architectures import HeadConfig
 from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER
 from colorgan.options import Configuration, option
-from colorgan.packages.card import ModelCard, find
+from colorgan.packages.card import (
+    ModelCard,
+    find,
+    release_command,
+    released_models,
+    unreleased,
+)
 from colorgan.storage import Storage
 
 AUTO: Final = "auto"
@@ -38,7 +44,7 @@ class RouterConfig(Configuration):
     classes: str = option(
         "", "router labels: a file with the classes and their labels, such as classes.toml"
     )
-    head: str = option("", "router head: a package, such as router@VERSION, instead of the latest")
+    head: str = option("", "router head: a package, such as router@VERSION, instead of its release")
     unsure_below: float = option(0.0, "router head: below this probability, the class is unsure")
 
     def check(self) -> None:
@@ -74,14 +80,14 @@ class RouterConfig(Configuration):
 
 
 class StoredModels(Mapping[str, ModelCard]):
-    """The latest package of every class in a storage; each is read when it is accessed."""
+    """The released package of every class in a storage; each is read when it is accessed."""
 
     def __init__(self, storage: Storage, pins: Sequence[str] = ()) -> None:
         """List the models of a storage.
 
         Args:
             storage: the storage.
-            pins: packages of classes, `animals@VERSION`, to use instead of the latest.
+            pins: packages of classes, `animals@VERSION`, to use instead of the released one.
 
         Raises:
             ConfigError: a package is not the model of a class.
@@ -93,11 +99,7 @@ class StoredModels(Mapping[str, ModelCard]):
         self._pinned = {card.model: card for card in (find(storage, pin) for pin in pins)}
         if wrong := [card for card in self._pinned.values() if card.model in others]:
             raise ConfigError(f"{wrong[0].reference} is not the model of a class")
-        self._names = [
-            name
-            for name in storage.folders("models")
-            if name not in others and storage.exists(f"models/{name}/latest.json")
-        ]
+        self._names = [name for name in released_models(storage) if name not in others]
         self._names += [name for name in self._pinned if name not in self._names]
 
     def __getitem__(self, name: str) -> ModelCard:
@@ -181,8 +183,9 @@ def choose_router(
     fitting = [each for each in candidates if models is None or _fits(each, models)]
     if not fitting:
         head = _find_head(config, storage) if config.preference == LABELS else None
+        releases = _releases(storage, candidates, models or {})
         raise NotInStorage(
-            _why_none_fits(candidates, head, models or {}, where or storage.uri, way_out)
+            _why_none_fits(candidates, head, models or {}, where or storage.uri, way_out, releases)
         )
     knowing = [each for each in fitting if {*wanted} <= {*each.classes}] or fitting
     if len(knowing) > 1 and models is not None:
@@ -228,7 +231,7 @@ def _candidates(config: RouterConfig, storage: Storage) -> list[RouterChoice]:
 
 
 def _find_head(config: RouterConfig, storage: Storage) -> RouterChoice | None:
-    """The head that the configuration names, or the latest; None if there is none.
+    """The head that the configuration names, or the released one; None if there is none.
 
     If the user has not asked for a head, an unreadable one is ignored.
     """
@@ -269,12 +272,22 @@ def _later(
     return all(created >= models[name].created for name in labels.classes if name in models)
 
 
+def _releases(
+    storage: Storage, candidates: Sequence[RouterChoice], models: Mapping[str, ModelCard]
+) -> str:
+    """The command that releases published packages of lacking classes; empty if there are none."""
+    lacking = {name for each in candidates for name in each.classes if name not in models}
+    waiting = [each for each in unreleased(storage) if each.partition("@")[0] in lacking]
+    return f"{release_command(storage, *waiting)} releases what is published" if waiting else ""
+
+
 def _why_none_fits(
     candidates: Sequence[RouterChoice],
     head: RouterChoice | None,
     models: Mapping[str, ModelCard],
     where: str,
     way_out: str,
+    releases: str,
 ) -> str:
     """A sentence on the models that each router lacks, and on the ways out."""
     missing = {
@@ -286,7 +299,9 @@ def _why_none_fits(
         for each in candidates
     ]
     own = [name for name in models if not any(name in each.classes for each in candidates)]
-    if head and _fits(head, models):
+    if releases:
+        ways = [releases]
+    elif head and _fits(head, models):
         ways = [f"--router head takes {head.config.head}, which sends to {', '.join(head.classes)}"]
     elif own:
         ways = [

@@ -4,13 +4,17 @@ models/<model>/<version>/model.json             the card, with checksums of the 
 models/<model>/<version>/<kind>.safetensors     the weights
 models/<model>/<version>/history.csv            one line per epoch, if the model colours
 models/<model>/<version>/samples.png            colourings of photographs, if the model colours
-models/<model>/latest.json                      points to the newest version; written last
+models/<model>/release-<number>.json            the history of releases; see packages.releases
+models/<model>/latest.json                      points to the released version; written last
 """
 
 import json
+import os
 import re
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from colorgan.errors import ColorganError, Corrupt, NotInStorage
@@ -21,6 +25,7 @@ from colorgan.storage.documents import read_all, read_document
 
 EMBEDDED_VERSION = "embedded-"  # prefix of the versions of the models that come with colorgan
 SCHEMA_VERSION = 2  # 1 had no `encoder`: its packages hold all weights
+_RELEASE = re.compile(r"release-(\d+)\.json")
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ class ModelCard:
         files: the package's other files, by name.
         objective: the training's objective, as text for people; empty if unknown.
         encoder: the encoder whose weights are to be added; None if the package holds all weights.
+        tag: the name that its publisher gave it, such as `candidate`, so that it is not released on
+            publishing; otherwise empty.
     """
 
     model: str
@@ -91,6 +98,7 @@ class ModelCard:
     schema_version: int = SCHEMA_VERSION
     objective: str = ""
     encoder: NamedEncoder | None = None
+    tag: str = ""
 
     @property
     def reference(self) -> str:
@@ -109,7 +117,10 @@ class ModelCard:
 
     def to_json(self) -> bytes:
         """The contents of model.json."""
-        return (json.dumps(asdict(self), indent=2) + "\n").encode()
+        fields = asdict(self)
+        if not self.tag:
+            del fields["tag"]  # versions of colorgan that know no tags read all other packages
+        return (json.dumps(fields, indent=2) + "\n").encode()
 
     @classmethod
     def from_json(cls, data: bytes, key: str) -> "ModelCard":
@@ -127,10 +138,11 @@ class ModelCard:
 
 
 def find(storage: Storage, reference: str) -> ModelCard:
-    """The card of a package, by `model` (its latest version) or `model@version`.
+    """The card of a package, by `model` (its released version) or `model@version`.
 
     Raises:
-        NotInStorage: there is no such package; the message lists those that exist.
+        NotInStorage: there is no such package, or no version of the model is released; the message
+            lists those that exist.
         Corrupt: the package's files cannot be read.
     """
     model, _, version = reference.partition("@")
@@ -168,26 +180,71 @@ def _architecture(kind: str, fields: dict[str, Any]) -> Architecture:
 def list_models(
     storage: Storage, on_fault: Callable[[ColorganError], None] | None = None
 ) -> list[ModelCard]:
-    """The latest package of every model.
+    """The released package of every model.
 
     Args:
         storage: the storage of the packages.
-        on_fault: called with the error of each model whose latest package cannot be read or found;
-            the other models are listed. Without it, the first package that cannot be read raises
-            its error, and a model without latest.json counts as not published yet.
+        on_fault: called with the error of each model whose released package cannot be read or
+            found; the other models are listed. Without it, the first package that cannot be read
+            raises its error, and a model without latest.json counts as not released yet.
     """
 
     def listed(model: str) -> bool:
-        published = storage.exists(f"models/{model}/latest.json")
-        return published or (on_fault is not None and bool(whole_versions(storage, model)))
+        released = storage.exists(f"models/{model}/latest.json")
+        return released or (on_fault is not None and bool(release_numbers(storage, model)))
 
     models = filter(listed, storage.folders("models"))
     return read_all(models, lambda model: find(storage, model), on_fault)
 
 
+def released_models(storage: Storage) -> list[str]:
+    """The models of which a version is released; without reading the packages."""
+    return [
+        model
+        for model in storage.folders("models")
+        if storage.exists(f"models/{model}/latest.json")
+    ]
+
+
+def unreleased(storage: Storage) -> list[str]:
+    """The newest package, `model@version`, of every model that has packages but no release."""
+    found = []
+    for model in storage.folders("models"):
+        if not storage.exists(f"models/{model}/latest.json"):
+            newest = newest_version(storage, model)
+            if newest and not release_numbers(storage, model):
+                found.append(f"{model}@{newest}")
+    return found
+
+
+def release_numbers(storage: Storage, model: str) -> list[int]:
+    """The numbers of a model's release-<number>.json, in order."""
+    names = (key.rpartition("/") for key in storage.list(f"models/{model}"))
+    found = (_RELEASE.fullmatch(name) for folder, _, name in names if folder == f"models/{model}")
+    return sorted(int(each[1]) for each in found if each)
+
+
+def release_key(model: str, number: int) -> str:
+    """The key of an entry in a model's history of releases."""
+    return f"models/{model}/release-{number:05d}.json"
+
+
+def release_command(storage: Storage, *references: str, force: bool = False) -> str:
+    """The command with which a user releases packages of a storage, for messages."""
+    default = os.environ.get("COLORGAN_STORAGE") or str(Path("artifacts").absolute())
+    where = "" if storage.uri == default else f" --storage {shlex.quote(storage.uri)}"
+    return f"colorgan models release {' '.join(references)}{where}{' --force' * force}"
+
+
 def _no_model(storage: Storage, model: str) -> NotInStorage:
     missing = f"no model {model!r} in {storage.uri}: "
-    if whole_versions(storage, model):
+    if complete := whole_versions(storage, model):
+        if not release_numbers(storage, model):
+            return NotInStorage(
+                f"no version of {model!r} in {storage.uri} is released: there are "
+                f"{', '.join(complete)}; {model}@{complete[-1]} names one, and "
+                f"{release_command(storage, f'{model}@{complete[-1]}')} releases it"
+            )
         versions = _versions(storage, model)
         return NotInStorage(f"{missing}models/{model}/latest.json is missing; {versions}")
     known = ", ".join(storage.folders("models"))
@@ -206,9 +263,16 @@ def _versions(storage: Storage, model: str) -> str:
 
 def whole_versions(storage: Storage, model: str) -> list[str]:
     """The versions of a model whose packages are complete, the newest last."""
+    return [*_whole_versions(storage, model)][::-1]
+
+
+def newest_version(storage: Storage, model: str) -> str:
+    """The newest version of a model whose package is complete; empty if there is none."""
+    return next(_whole_versions(storage, model), "")
+
+
+def _whole_versions(storage: Storage, model: str) -> Iterator[str]:
     folder = f"models/{model}"
-    return [
-        version
-        for version in sorted(storage.folders(folder), key=version_order)
-        if storage.exists(f"{folder}/{version}/model.json")
-    ]
+    for version in sorted(storage.folders(folder), key=version_order, reverse=True):
+        if storage.exists(f"{folder}/{version}/model.json"):
+            yield version

@@ -1,5 +1,7 @@
 """The embedded models, which come with colorgan and fill in for those that a storage lacks.
 
+A storage lacks a model as long as no version of it is released there.
+
     pretrained/models/<model>/<version>/...     packages, as in any storage
 
 `make pretrained` trains them. They are read through the storage interface, under the same keys.
@@ -19,7 +21,14 @@ from typing import Any, Final
 
 from colorgan.errors import ColorganError, NotInStorage
 from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER
-from colorgan.packages.card import EMBEDDED_VERSION, ModelCard, find, whole_versions
+from colorgan.packages.card import (
+    EMBEDDED_VERSION,
+    ModelCard,
+    find,
+    release_command,
+    release_numbers,
+    unreleased,
+)
 from colorgan.storage import Storage
 from colorgan.storage.local import LocalStorage
 
@@ -119,13 +128,13 @@ class WithEmbedded(Storage):
         """The storage to read an object from.
 
         The version decides for a package, and for a model's latest.json whether the user's own
-        storage has a package of the model.
+        storage has a release of the model.
         """
         top, model, version, *_ = *key.split("/"), "", ""
         if top != "models":
             return self.own
         if version == "latest.json":
-            has_own = self.own.exists(key) or bool(whole_versions(self.own, model))
+            has_own = self.own.exists(key) or bool(release_numbers(self.own, model))
             return self.own if has_own else self.embedded
         return self.embedded if version.startswith(EMBEDDED_VERSION) else self.own
 
@@ -179,7 +188,15 @@ def embedded_note(storage: Storage, cards: Iterable[ModelCard], routed: bool = T
     note = f"colouring with the embedded {several} {', '.join(used)}"
     if not isinstance(storage, WithEmbedded):
         return note
-    note += f"; {storage.uri} has none of {'these names' if len(used) > 1 else 'this name'}"
+    names = {card.model for card in cards if card.embedded}
+    waiting = [each for each in unreleased(storage.own) if each.partition("@")[0] in names]
+    if waiting:
+        note += (
+            f"; {storage.uri} has {', '.join(waiting)}, not released: "
+            f"{release_command(storage, *waiting)} releases {'them' if len(waiting) > 1 else 'it'}"
+        )
+    else:
+        note += f"; {storage.uri} has none of {'these names' if len(used) > 1 else 'this name'}"
     others = {GENERAL, HYPERCOLUMN, ROUTER, *(card.model for card in cards)}
     idle = [name for name in storage.own.folders("models") if name not in others]
     if routed and idle:

@@ -25,7 +25,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from colorgan.data.dataset import Dataset
-from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
+from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.models.architectures import HeadConfig
 from colorgan.models.backbones import Features
 from colorgan.models.classifiers import installed, load_classifier, package_of
@@ -36,7 +36,8 @@ from colorgan.models.hypercolumn import HypercolumnNetwork
 from colorgan.models.precision import halved
 from colorgan.models.unet import UNetGenerator
 from colorgan.names import check_name
-from colorgan.packages.card import ModelCard, NamedEncoder, StoredFile, find, version_order
+from colorgan.packages.card import ModelCard, NamedEncoder, StoredFile, find
+from colorgan.packages.releases import release_published
 from colorgan.storage import Storage
 from colorgan.version import __version__
 
@@ -70,6 +71,7 @@ class Trained:
         run: the run's name.
         folder: the run's folder in storage, if the run publishes only this network from there.
         extra: further files of the package, by name.
+        tag: a name such as `candidate`, with which the package is not released on publishing.
     """
 
     network: Generator | RouterHead
@@ -83,10 +85,11 @@ class Trained:
     run: str = ""
     folder: str = ""
     extra: Mapping[str, bytes] = field(default_factory=dict)
+    tag: str = ""
 
 
 def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) -> ModelCard:
-    """Write a package and make it the model's latest version, unless there is a newer one.
+    """Write a package, and release it if the rule of `packages.releases` allows that.
 
     Publishing can be repeated after a failure. A second call with the same folder or, without a
     folder, the same weights of the same run completes the earlier package, or finds it complete.
@@ -140,10 +143,12 @@ def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) ->
         },
         objective=trained.objective,
         encoder=encoder,
+        tag=check_name("tag", trained.tag) if trained.tag else "",
     )
     _written_first(storage, f"{folder}/model.json", card.to_json())
-    _point(storage, model, version)
-    return find(storage, f"{model}@{version}")
+    card = find(storage, f"{model}@{version}")
+    release_published(storage, card)
+    return card
 
 
 def pack(network: Generator | RouterHead) -> tuple[bytes, NamedEncoder | None]:
@@ -232,34 +237,6 @@ def _new_version(storage: Storage, model: str) -> str:
                 step = timedelta(microseconds=1) if found[2] else timedelta(seconds=1)
                 time = max(time, then + step)
     return f"{time:%Y%m%d-%H%M%S-%f}-{secrets.token_hex(3)}"
-
-
-def _point(storage: Storage, model: str, version: str) -> None:
-    """Make a version the latest, unless a newer one is complete.
-
-    Two processes may write the pointer in the wrong order. Therefore each checks again after
-    writing, until the pointer names the newest complete version.
-    """
-    folder = f"models/{model}"
-    while True:
-        named = _pointed(storage, f"{folder}/latest.json")
-        newest = version
-        for other in {named, *storage.folders(folder)} - {""}:
-            newer = version_order(other) > version_order(newest)
-            if newer and storage.exists(f"{folder}/{other}/model.json"):
-                newest = other
-        if newest == named:
-            return
-        latest = json.dumps({"version": newest}) + "\n"
-        storage.put(f"{folder}/latest.json", latest.encode())
-
-
-def _pointed(storage: Storage, pointer: str) -> str:
-    """The version that a pointer names; empty if it names none."""
-    try:
-        return check_name("version", json.loads(storage.get(pointer))["version"])
-    except (NotInStorage, ValueError, TypeError, KeyError):
-        return ""
 
 
 def load_generator(

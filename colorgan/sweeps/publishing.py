@@ -19,7 +19,7 @@ from colorgan.training.records import history_csv
 from colorgan.training.vividness import as_published
 
 
-def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelCard:
+def publish_epoch(storage: Storage, name: str, trial: str, epoch: int, tag: str = "") -> ModelCard:
     """Publish a trial's generator, as of an evaluated epoch, as a model package.
 
     An epoch of a trial is published only once; later calls return its package.
@@ -29,6 +29,7 @@ def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelC
         name: the sweep's name.
         trial: the trial's name.
         epoch: an evaluated epoch.
+        tag: the package's tag, with which it is not released on publishing; may be empty.
 
     Raises:
         NotInStorage: there is no such sweep, trial or evaluated epoch.
@@ -84,6 +85,7 @@ def publish_epoch(storage: Storage, name: str, trial: str, epoch: int) -> ModelC
                 "history.csv": history_csv(records),
                 "samples.png": _samples(storage, sweep, trial, epoch),
             },
+            tag=tag,
         ),
     )
 

@@ -39,7 +39,7 @@ def train_model(
     saved: Callable[[float], None] = lambda seconds: None,
     say: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> ModelResult:
-    """Train one model from its last checkpoint to its last epoch, and publish it.
+    """Train one model from its last checkpoint to its last epoch, and publish it if it is to be.
 
     If storage does not answer for some minutes, the training waits and then continues.
 
@@ -85,6 +85,9 @@ def train_model(
     except _Stopped:
         metrics = asdict(training.published()[1]) if training.history else {}
         return _ended(replace(begun, status="stopped"), training.history, metrics)
+    if not spec.publishes:
+        metrics = asdict(training.published()[1])
+        return _ended(replace(begun, status="done"), training.history, metrics)
     card = retry_transient(lambda: _publish(storage, spec, dataset, training, val, device))
     published = replace(begun, status="done", package=card.reference)
     done = _ended(published, training.history, card.metrics)
@@ -205,6 +208,7 @@ def _publish(
             run=spec.run,
             folder=spec.folder,
             extra={"history.csv": history_csv(history), "samples.png": _samples(generator, val)},
+            tag=spec.tag,
         ),
     )
 

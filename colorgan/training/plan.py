@@ -35,9 +35,26 @@ from colorgan.training.runs import (
 # named     the user's --start-from names it;
 # embedded  the user named the models that come with colorgan, and this is the one for the model;
 # begun     the run began with it;
-# latest    the preset names a model, and this is its latest package;
+# latest    the preset names a model, and this is its released package;
 # preset    the preset names a model, and the run trains it.
 Origin = Literal["named", "embedded", "begun", "latest", "preset"]
+
+_BASE_TAG = "base"  # of a package that exists because other models of its run start from it
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """What becomes of the trained models of a run.
+
+    Attributes:
+        publishes: whether they become packages. A model that others of the run start from becomes
+            one in any case, with the tag `base` if the others do not.
+        tag: a name such as `candidate`; tagged packages are not released on publishing. Empty means
+            none.
+    """
+
+    publishes: bool = True
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,11 +67,12 @@ class RunRequest:
         preset: the preset's hyper-parameters.
         overrides: the user's own hyper-parameters, which replace the preset's.
         trains_bases: whether every base model is trained in this run. Otherwise the run takes the
-            base of a preset from the latest package of that name if that has the same dataset and
+            base of a preset from the released package of that name if that has the same dataset and
             architecture, and an explicit --start-from must exist already.
         router: `head` also trains the router's head, and `labels` does not; `auto` does if the run
             trains class models of a dataset whose classes differ from those of `labels`.
         begun: hyper-parameters of models that were begun outside runs/<run>/run.json, by model.
+        publishing: what becomes of the trained models.
     """
 
     run: str
@@ -64,6 +82,7 @@ class RunRequest:
     trains_bases: bool
     router: Kind = LABELS
     begun: Mapping[str, TrainingConfig] = field(default_factory=dict)
+    publishing: Publishing = Publishing()
 
     @property
     def names_base(self) -> bool:
@@ -99,6 +118,7 @@ class RunPlan:
             time, once the previous stages are done.
         going_on: whether the run was started before.
         head: the classifier that the router's head is trained on; empty if none is trained.
+        publishing: what becomes of the trained models.
     """
 
     run: str
@@ -110,6 +130,7 @@ class RunPlan:
     stages: tuple[tuple[str, ...], ...]
     going_on: bool
     head: str
+    publishing: Publishing = Publishing()
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -138,6 +159,8 @@ class RunPlan:
             speed: how to use the device.
             checkpoint_every: epochs between checkpoints.
         """
+        is_base = any(config.start_from == model for config in self.configs.values())
+        publishes = self.publishing.publishes
         return ModelRun(
             storage=storage,
             dataset=self.dataset,
@@ -146,6 +169,8 @@ class RunPlan:
             training=self.configs[model],
             speed=speed,
             checkpoint_every=checkpoint_every,
+            publishes=publishes or is_base,
+            tag=self.publishing.tag if publishes else _BASE_TAG,
         )
 
 
@@ -202,7 +227,8 @@ def plan_run(storage: Storage, dataset: Dataset, request: RunRequest) -> RunPlan
         finished=finished,
         going_on=goes_on(storage, request.run, fingerprint, configs),
         stages=_stages({model: configs[model] for model in configs if model not in finished}),
-        head=_head_classifier(dataset, request),
+        head=_head_classifier(dataset, request) if request.publishing.publishes else "",
+        publishing=request.publishing,
     )
 
 
@@ -215,6 +241,19 @@ def describe(plan: RunPlan) -> Iterator[str]:
             yield f"{model}: starts from {plan.configs[model].start_from}"
     for model, result in plan.finished.items():
         yield f"{model}: finished before, {result.package}"
+    if not plan.publishing.publishes and plan.waiting:
+        yield unpublished(plan)
+
+
+def unpublished(plan: RunPlan) -> str:
+    """A sentence on a run that does not publish its models."""
+    bases = {config.start_from for config in plan.configs.values()}
+    needed = [model for model in plan.waiting if model in bases]
+    but = f"; {', '.join(needed)}, from which others start, is published, not released"
+    return (
+        f"the models are not published: the same command with --run {plan.run} and without "
+        f"--no-publish publishes them{but if needed else ''}"
+    )
 
 
 def trained_first(base: str, start: str) -> str:
@@ -260,7 +299,7 @@ def _choose_base(
 def _latest_package(
     storage: Storage, dataset: Dataset, model: str, architecture: Any
 ) -> ModelCard | None:
-    """The latest package of a model, if it was trained on the dataset and has the architecture."""
+    """The released package of a model, if it has this dataset and architecture."""
     try:
         card = find(storage, model)
     except (NotInStorage, Corrupt):

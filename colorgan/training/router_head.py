@@ -22,7 +22,6 @@ from colorgan.names import ROUTER
 from colorgan.options import Configuration, Count, option
 from colorgan.packages.card import ModelCard
 from colorgan.packages.weights import Trained, publish
-from colorgan.storage import Storage
 
 BATCH = 16
 
@@ -113,28 +112,29 @@ def embed(
 
 
 def train_router(
-    storage: Storage,
     dataset: Dataset,
     classifier: Classifier,
     config: HeadTrainingConfig,
     device: str,
     run: str = "",
+    tag: str = "",
     observe: Callable[[str, int], None] = lambda split, done: None,
 ) -> ModelCard:
     """Train a head and publish it as the model `router`; raises as `train_head`.
 
     Args:
-        storage: where the package goes.
-        dataset: as in `train_head`.
+        dataset: as in `train_head`; the package goes to its storage.
         classifier: as in `train_head`.
         config: as in `train_head`.
         device: as in `train_head`.
         run: the run's name, for the package's record.
+        tag: the package's tag; see `Trained`.
         observe: as in `train_head`.
     """
     trained = train_head(classifier, dataset, config, device, observe)
     folder = f"runs/{run}/{ROUTER}" if run else ""
-    return publish(storage, ROUTER, dataset, replace(trained, run=run, folder=folder))
+    trained = replace(trained, run=run, folder=folder, tag=tag)
+    return publish(dataset.storage, ROUTER, dataset, trained)
 
 
 def train_head(

@@ -37,6 +37,8 @@ class ModelRun:
         training: the hyper-parameters.
         speed: how to use the device.
         checkpoint_every: epochs between checkpoints.
+        publishes: whether the trained model becomes a package.
+        tag: the package's tag, with which it is not released on publishing; may be empty.
     """
 
     storage: str
@@ -46,6 +48,8 @@ class ModelRun:
     training: TrainingConfig
     speed: SpeedConfig
     checkpoint_every: int
+    publishes: bool = True
+    tag: str = ""
 
     @property
     def folder(self) -> str:
@@ -55,7 +59,9 @@ class ModelRun:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """The result of a model's part of a run; `package` is None unless `status` is "done".
+    """The result of a model's part of a run.
+
+    `package` is None unless `status` is "done" and the run publishes.
 
     Attributes:
         model: a class, or `general`.

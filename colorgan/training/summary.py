@@ -52,6 +52,11 @@ class RunSummary:
         return any(result.status == "stopped" for result in self._outcomes.values())
 
     @property
+    def packages(self) -> list[str]:
+        """The packages that the run has published, as `model@version`."""
+        return [result.package for result in self._outcomes.values() if result.package]
+
+    @property
     def failures(self) -> list[str]:
         """A sentence for every training that failed."""
         return [

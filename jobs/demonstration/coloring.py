@@ -39,9 +39,18 @@ class Colored:
         return 1 - self.model_l1 / self.gray_l1
 
 
-def color_test_photographs(storage: Storage, dataset: Dataset, label: str) -> Colored:
-    """Colour the test photographs of a class with its model; raises ColorganError."""
-    card = find(storage, label)
+def color_test_photographs(
+    storage: Storage, dataset: Dataset, label: str, package: str = ""
+) -> Colored:
+    """Colour the test photographs of a class with its model; raises ColorganError.
+
+    Args:
+        storage: storage of the packages.
+        dataset: dataset of the photographs.
+        label: the class.
+        package: the model, as `model@version`; by default the released one of the class.
+    """
+    card = find(storage, package or label)
     colorizer = Colorizer(load_generator(storage, card))
     rows, gray_l1, model_l1, ratio = [], [], [], []
     for row in dataset.rows((label,), "test"):

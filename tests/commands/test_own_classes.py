@@ -57,7 +57,7 @@ def with_head(staged: Storage, tmp_path_factory: pytest.TempPathFactory) -> Stor
     shutil.copytree(staged.uri, root)
     storage = open_storage(str(root))
     dataset = open_dataset(storage, "mine")
-    train_router(storage, dataset, load_classifier(), HeadTrainingConfig(), "cpu")
+    train_router(dataset, load_classifier(), HeadTrainingConfig(), "cpu")
     return storage
 
 

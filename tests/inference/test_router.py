@@ -111,7 +111,7 @@ def classifier() -> Classifier:
 def test_a_trained_head_learns_the_datasets_classes_and_is_a_package(
     scenes: Dataset, classifier: Classifier
 ) -> None:
-    card = train_router(scenes.storage, scenes, classifier, HeadTrainingConfig(), "cpu", "r")
+    card = train_router(scenes, classifier, HeadTrainingConfig(), "cpu", "r")
     assert (card.model, card.kind, card.classes) == ("router", "router", scenes.manifest.classes)
     assert card.photographs == scenes.count(scenes.manifest.classes, "train")
     assert card.metrics["val_accuracy"] > 0.9
