@@ -29,6 +29,7 @@ from colorgan.options import add_options, given
 from colorgan.storage import open_storage
 from colorgan.sweeps.documents import METRICS, create_sweep, read_state
 from colorgan.training.config import SpeedConfig, TrainingConfig
+from colorgan.training.presets import preset_values
 from colorgan.training.runs import new_run_name
 from tune.plan import SweepRequest, plan_sweep
 from tune.running import report_sweep, run_trials, train_base
@@ -103,7 +104,12 @@ def _parser() -> argparse.ArgumentParser:
         "--strict", action="store_true", help="end with status 1 if any trial failed"
     )
     add_training_options(parser, "trials")
-    add_options(parser.add_argument_group("hyper-parameters of every trial"), TrainingConfig)
+    own = {name: preset.training for name, preset in PRESETS.items()}
+    add_options(
+        parser.add_argument_group("hyper-parameters of every trial"),
+        TrainingConfig,
+        lambda field: preset_values(field, own),
+    )
     add_options(parser.add_argument_group("speed"), SpeedConfig)
     return parser
 

@@ -29,7 +29,7 @@ from colorgan.options import add_options, given
 from colorgan.storage import Storage, open_storage
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.plan import RunRequest, describe, plan_run
-from colorgan.training.presets import DEFAULT_PRESET, PRESETS, find_preset
+from colorgan.training.presets import DEFAULT_PRESET, PRESETS, find_preset, preset_values
 from colorgan.training.runs import new_run_name, open_run
 from colorgan.training.summary import RunSummary
 
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--worker-logs", action="store_true", help="print what Ray's processes print"
     )
-    add_options(parser.add_argument_group("hyper-parameters"), TrainingConfig)
+    add_options(parser.add_argument_group("hyper-parameters"), TrainingConfig, preset_values)
     add_options(parser.add_argument_group("speed"), SpeedConfig)
     return parser
 

@@ -38,8 +38,8 @@ def create_api(backend: Backend, limits: Limits, storage: Storage | None = None)
         yield
         ingress.close()
 
-    # FastAPI's own /docs has the browser load Swagger's files from a CDN. The validator's badge, which
-    # Swagger shows everywhere but on localhost, would send the description of the API away.
+    # FastAPI's own /docs has the browser load Swagger's files from a CDN. The validator's badge,
+    # which Swagger shows everywhere but on localhost, would send the API's description away.
     api = FastAPIOffline(
         redoc_url=None,
         static_url="/docs-files",
