@@ -73,9 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         "--scheduler",
         choices=SCHEDULERS,
         default="none",
-        help="asha stops the weaker trials; pbt replaces them by copies of the stronger ones with "
-        "changed values "
-        "(default: %(default)s)",
+        help="asha stops the weaker trials; pbt lets all wait for each other at every evaluation, "
+        "and replaces the weaker by copies of the stronger ones with changed values (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--metric",
@@ -133,6 +133,8 @@ def _run(args: argparse.Namespace) -> int:
         model=args.model or "",
         eval_every=args.eval_every,
         classifier="" if args.classifier == "none" else args.classifier,
+        scheduler=args.scheduler,
+        metric=args.metric,
     )
     plan = train_base(storage, plan_sweep(storage, dataset, request), options, args.address)
     sweep = plan.sweep
