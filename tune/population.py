@@ -56,12 +56,13 @@ class Population(PopulationBasedTraining):
         """Let a trial continue, or wait for the others at the end of a round."""
         epoch = result["epoch"]
         if epoch >= self._epochs(trial) or epoch < self._next_perturbation_sync:
-            return TrialScheduler.CONTINUE
+            return str(TrialScheduler.CONTINUE)
         self._save_trial_state(self._trial_state[trial], epoch, result, trial)
         state = read_state(self._storage, self._sweep, str(trial))
         write_state(self._storage, self._sweep, str(trial), replace(state, status="paused"))
         self._end_round(tune_controller)
-        return TrialScheduler.NOOP if trial.status == Trial.PAUSED else TrialScheduler.PAUSE
+        paused = trial.status == Trial.PAUSED
+        return str(TrialScheduler.NOOP if paused else TrialScheduler.PAUSE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Do not wait for a trial that has ended."""

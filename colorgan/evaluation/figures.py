@@ -409,8 +409,9 @@ def _undecided(questions: pd.DataFrame) -> Any:
 
 
 def _few_ticks(axis: Any) -> None:
-    """Let an axis of a small panel have so few ticks that their numbers cannot overlap."""
+    """Let a small panel have ticks so few and small that their numbers cannot overlap."""
     axis.get_major_locator().set_params(nbins=4)
+    axis.set_tick_params(labelsize=9)
 
 
 def _count_in_ones(axes: Any) -> None:
