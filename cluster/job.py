@@ -68,7 +68,8 @@ def add_training_options(parser: argparse.ArgumentParser, trainings: str) -> Non
         type=float,
         default=1.0,
         metavar="N",
-        help=f"below 1, {trainings} share a GPU",
+        help=f"GPUs for each: a share below 1, so that {trainings} share a GPU, or a whole number "
+        "(default: %(default)g)",
     )
     parser.add_argument(
         "--max-parallel", type=int, metavar="N", help=f"train at most N {trainings} at once"

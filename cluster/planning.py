@@ -83,6 +83,11 @@ class TrainingOptions:
     checkpoint_every: int
     speed: SpeedConfig
 
+    def __post_init__(self) -> None:
+        """Check what no cluster can give, before one is connected to; raises ConfigError."""
+        _check_share(self.gpus_per_model)
+        _check_parallel(self.max_parallel)
+
     def share(self, trainings: int, nodes: Sequence[NodeResources]) -> Plan:
         """The share of the cluster that each of several trainings gets; raises ConfigError."""
         return plan_training(trainings, nodes, self.device, self.gpus_per_model, self.max_parallel)
@@ -109,14 +114,18 @@ def plan_training(
         ConfigError: the cluster cannot run even one such model, or Ray does not support the share.
     """
     _check_share(gpus_per_model)
-    if max_parallel is not None and max_parallel < 1:
-        raise ConfigError("--max-parallel must be at least 1")
+    _check_parallel(max_parallel)
     wanted = min(models, max_parallel or models)
     gpus = sum(node.gpus for node in nodes)
     if device == "gpu" and not gpus:
         raise ConfigError(
             "--device gpu: the cluster has no GPU and its autoscaler can add none; "
             "--device cpu trains without"
+        )
+    if device == "auto" and not gpus and gpus_per_model > 1:
+        raise ConfigError(
+            f"--gpus-per-model {gpus_per_model:g}: the cluster has no GPU; without this "
+            "option, the models train on the CPUs"
         )
     if device == "gpu" or (device == "auto" and gpus):
         on_gpus = [(node.cpus, _places(node.gpus, gpus_per_model)) for node in nodes if node.gpus]
@@ -179,15 +188,23 @@ class _Room:
 
 def _check_share(share: float) -> None:
     """Reject shares that Ray would reject later; raises ConfigError."""
-    if not share > 0:  # rejects NaN as well
-        raise ConfigError("--gpus-per-model must be more than 0")
+    if not math.isfinite(share):
+        raise ConfigError(f"--gpus-per-model must be a finite number, not {share}")
+    if share <= 0:
+        raise ConfigError(f"--gpus-per-model must be more than 0, not {share:g}")
     if not _units(min(share, 1.0)):
         raise ConfigError(f"--gpus-per-model {share:g}: the smallest share of a GPU is 0.0001")
     if share > 1 and not float(share).is_integer():
         raise ConfigError(
-            f"--gpus-per-model {share:g}: above 1 a model gets whole GPUs, as 1 or "
-            f"{math.ceil(share) if math.isfinite(share) else 2}"
+            f"--gpus-per-model {share:g}: above 1 a model gets whole GPUs, as "
+            f"{math.floor(share)} or {math.ceil(share)}"
         )
+
+
+def _check_parallel(most: int | None) -> None:
+    """Reject a limit that lets nothing train; raises ConfigError."""
+    if most is not None and most < 1:
+        raise ConfigError(f"--max-parallel must be at least 1, not {most}")
 
 
 def _places(gpus: float, share: float) -> int:

@@ -10,6 +10,7 @@ The command line shows and parses it; `Configuration` checks the value, wherever
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -63,11 +64,21 @@ def option(default: Any, help: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help})
 
 
-def add_options(parser: argparse._ActionsContainer, config: type[Any]) -> None:
+def add_options(
+    parser: argparse._ActionsContainer,
+    config: type[Any],
+    defaults: Callable[[str], str] | None = None,
+) -> None:
     """Add a command-line option for every field of a configuration declared by `option`.
 
     An option that is not given leaves nothing in the parsed arguments, so that the values from
     `given` can override those of any base configuration.
+
+    Args:
+        parser: the parser, or a group of its options.
+        config: the configuration.
+        defaults: the words in which a field's help text gives its default, by the field's name,
+            where the default depends on other options; empty words are left out.
     """
     for field in dataclasses.fields(config):
         if not field.metadata:
@@ -82,15 +93,38 @@ def add_options(parser: argparse._ActionsContainer, config: type[Any]) -> None:
                 help=field.metadata["help"],
             )
             continue
+        default = defaults(field.name) if defaults else default_in_words(field.default)
         parser.add_argument(
             name,
             dest=field.name,
-            type=type(field.default),
+            type=_reader(type(field.default)),
             choices=choices_of(config, field.name) or None,
             default=argparse.SUPPRESS,
-            help=field.metadata["help"]
-            + ("" if field.default == "" else f" (default: {field.default})"),
+            help=field.metadata["help"] + (f" ({default})" if default else ""),
         )
+
+
+def value_in_words(value: Any) -> str:
+    """A value as a help text shows it: 1 for 1.0."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def default_in_words(value: Any) -> str:
+    """The words for one default in a help text; empty if the default is an empty text."""
+    return "" if value == "" else f"default: {value_in_words(value)}"
+
+
+def _reader(kind: type[Any]) -> Callable[[str], Any]:
+    """The function that reads an option's value; its error says what the option takes."""
+
+    def read(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            wanted = _KINDS[f"{kind.__name__}_type"]
+            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}") from None
+
+    return read
 
 
 def given(config: type[Any], args: argparse.Namespace) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from colorgan.options import add_options, given
 from colorgan.storage import open_storage
 from colorgan.sweeps.documents import METRICS, create_sweep, read_state
 from colorgan.training.config import SpeedConfig, TrainingConfig
+from colorgan.training.presets import preset_values
 from colorgan.training.runs import new_run_name
 from tune.plan import SweepRequest, plan_sweep
 from tune.running import report_sweep, run_trials, train_base
@@ -74,9 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         "--scheduler",
         choices=SCHEDULERS,
         default="none",
-        help="asha stops the weaker trials; pbt replaces them by copies of the stronger ones with "
-        "changed values "
-        "(default: %(default)s)",
+        help="asha stops the weaker trials; pbt lets all wait for each other at every evaluation, "
+        "and replaces the weaker by copies of the stronger ones with changed values (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--metric",
@@ -106,7 +107,12 @@ def _parser() -> argparse.ArgumentParser:
         "--strict", action="store_true", help="end with status 1 if any trial failed"
     )
     add_training_options(parser, "trials")
-    add_options(parser.add_argument_group("hyper-parameters of every trial"), TrainingConfig)
+    own = {name: preset.training for name, preset in SWEEP_PRESETS.items()}
+    add_options(
+        parser.add_argument_group("hyper-parameters of every trial"),
+        TrainingConfig,
+        lambda field: preset_values(field, own),
+    )
     add_options(parser.add_argument_group("speed"), SpeedConfig)
     return parser
 
@@ -132,6 +138,8 @@ def _run(args: argparse.Namespace) -> int:
         model=args.model or "",
         eval_every=args.eval_every,
         classifier="" if args.classifier == "none" else args.classifier,
+        scheduler=args.scheduler,
+        metric=args.metric,
     )
     plan = train_base(storage, plan_sweep(storage, dataset, request), options, args.address)
     sweep = plan.sweep

@@ -31,7 +31,7 @@ from colorgan.packages.releases import release_sentence
 from colorgan.storage import Storage, open_storage
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.plan import RunRequest, describe, plan_run
-from colorgan.training.presets import add_preset_option, find_preset
+from colorgan.training.presets import add_preset_option, find_preset, preset_values
 from colorgan.training.runs import new_run_name, open_run
 from colorgan.training.summary import RunSummary
 
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--worker-logs", action="store_true", help="print what Ray's processes print"
     )
-    add_options(parser.add_argument_group("hyper-parameters"), TrainingConfig)
+    add_options(parser.add_argument_group("hyper-parameters"), TrainingConfig, preset_values)
     add_options(parser.add_argument_group("speed"), SpeedConfig)
     return parser
 

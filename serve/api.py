@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
+from fastapi_offline import FastAPIOffline
 
 import colorgan
 from colorgan.storage import Storage
@@ -37,7 +38,13 @@ def create_api(backend: Backend, limits: Limits, storage: Storage | None = None)
         yield
         ingress.close()
 
-    api = FastAPI(
+    # FastAPI's own /docs has the browser load Swagger's files from a CDN. The validator's badge,
+    # which Swagger shows everywhere but on localhost, would send the API's description away.
+    api = FastAPIOffline(
+        redoc_url=None,
+        static_url="/docs-files",
+        favicon_url="/shared/icon.svg",
+        swagger_ui_parameters={"validatorUrl": None},
         title="colorgan",
         version=colorgan.__version__,
         description="Colours black-and-white photographs with class-specific conditional GANs.",

@@ -24,6 +24,7 @@ from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.evaluation.results import Report, open_report
 from colorgan.storage import Storage
 from colorgan.survey import (
+    CANNOT_TELL,
     Survey,
     answered_questions,
     is_participant,
@@ -62,6 +63,8 @@ _FAULTS = _documented({404: "There is no such survey", 503: "Storage does not an
 _BAD_TOKEN = _documented({422: "No token that this participant was given"})
 # A cached copy would be stale, because every display has new tokens in a new order.
 _FLEETING = {**PAGE_HEADERS, "Cache-Control": "private, no-store"}
+# Identifies an undecided answer that is sent again, as a picture's token does the other answers.
+_UNDECIDED = "cannot tell"
 _BODY = {
     "required": True,
     "content": {
@@ -71,7 +74,15 @@ _BODY = {
                 "required": ["question", "token"],
                 "properties": {
                     "question": {"type": "integer", "description": "its number"},
-                    "token": {"type": "string", "description": "the chosen picture's"},
+                    "token": {
+                        "type": ["string", "null"],
+                        "description": "the chosen picture's; null if the participant cannot tell",
+                    },
+                    "again": {
+                        "type": "boolean",
+                        "default": False,
+                        "description": "whether it replaces the participant's earlier answer",
+                    },
                 },
             }
         }
@@ -120,15 +131,25 @@ class Surveys:
             self._reports[survey.report] = open_report(self._storage, survey.report)
         return self._reports[survey.report].picture(survey.questions[number - 1].photo, model)
 
-    def answer(self, name: str, participant: str, question: int, token: str) -> bool:
+    def answer(
+        self, name: str, participant: str, question: int, token: str | None, again: bool
+    ) -> bool:
         """Store an answer; returns whether it counts. Raises Problem 404, 409 or 422."""
         survey = self.open(name)
         if survey.closed:
             raise Problem(409, "this survey is closed and takes no more answers")
+        if token is None:
+            if not participant:
+                raise _unknown()
+            if not 1 <= question <= len(survey.questions):
+                raise Problem(422, f"question: it is from 1 to {len(survey.questions)}")
+            mine = (participant, question, CANNOT_TELL, _UNDECIDED)
+            return record_answer(self._storage, survey, *mine, replaces=again)
         number, model = _recognise(survey, participant, token)
         if number != question:
             raise Problem(422, f"token: it is not of question {question}")
-        return record_answer(self._storage, survey, participant, question, model, token)
+        mine = (participant, question, model, token)
+        return record_answer(self._storage, survey, *mine, replaces=again)
 
     def results(self, name: str) -> dict[str, Any]:
         """The votes so far."""
@@ -206,11 +227,12 @@ async def picture(request: Request, surveys: SurveysOfApi, survey: str, token: s
 async def answer(request: Request, surveys: SurveysOfApi, survey: str) -> JSONResponse:
     """Answer a question; needs no API key.
 
-    The first answer counts, even of two simultaneous ones; `counted` says whether this one does.
-    Repeating an answer gives the same result. The answer is stored before the response is sent.
+    The first answer counts, even of two simultaneous ones; `counted` says whether this one does. An
+    answer that is sent with `again` takes its place, as after going back to the question. Repeating
+    an answer gives the same result. The answer is stored before the response is sent.
     """
-    question, token = _read_answer(await _read_body(request))
-    arguments = (survey, _participant(request), question, token)
+    question, token, again = _read_answer(await _read_body(request))
+    arguments = (survey, _participant(request), question, token, again)
     counted = await _in_thread(surveys.answer, *arguments)
     return JSONResponse({"question": question, "counted": counted}, headers=_FLEETING)
 
@@ -254,11 +276,7 @@ def _shuffled_tokens(survey: Survey, participant: str, number: int) -> list[str]
 
 def _recognise(survey: Survey, participant: str, token: str) -> tuple[int, str]:
     """The question and the model of a token; raises Problem 422."""
-    unknown = Problem(
-        422,
-        "token: it was not given to you by this survey; allow cookies for this address and load "
-        "the page again",
-    )
+    unknown = _unknown()
     if not participant or len(token) != _TOKEN_LENGTH or not token.isascii():
         raise unknown
     try:
@@ -280,6 +298,14 @@ def _recognise(survey: Survey, participant: str, token: str) -> tuple[int, str]:
     return number, matching[0]
 
 
+def _unknown() -> Problem:
+    return Problem(
+        422,
+        "token: it was not given to you by this survey; allow cookies for this address and load "
+        "the page again",
+    )
+
+
 def _hash(survey: Survey, participant: str, model: str, start: bytes) -> bytes:
     message = start + "\0".join((survey.name, participant, model)).encode()
     return hmac.digest(bytes.fromhex(survey.secret), message, "sha256")
@@ -295,13 +321,16 @@ async def _read_body(request: Request) -> bytes:
     return body
 
 
-def _read_answer(body: bytes) -> tuple[int, str]:
-    """The question and the token of an answer's JSON; raises Problem 422."""
+def _read_answer(body: bytes) -> tuple[int, str | None, bool]:
+    """The question, the token and `again` of an answer's JSON; raises Problem 422."""
     try:
         document = json.loads(body)
         question, token = document["question"], document["token"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        again = document.get("again", False)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise Problem(422, "body: send JSON with `question` and `token`") from None
-    if type(question) is not int or not isinstance(token, str):
-        raise Problem(422, "body: `question` is a number and `token` a text")
-    return question, token
+    if type(question) is not int or not isinstance(token, str | None):
+        raise Problem(422, "body: `question` is a number and `token` a text or null")
+    if not isinstance(again, bool):
+        raise Problem(422, "body: `again` is true or false")
+    return question, token, again

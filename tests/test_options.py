@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from cluster.job import add_training_options, training_options
 from colorgan.data.fetching import FetchConfig
 from colorgan.data.sources import SourceConfig
 from colorgan.data.staging import StagingConfig
@@ -23,8 +24,9 @@ from colorgan.models.architectures import (
 )
 from colorgan.options import add_options, check_value, choices_of, parse
 from colorgan.training.config import SpeedConfig, TrainingConfig, stored_config
-from colorgan.training.presets import PRESETS
+from colorgan.training.presets import PRESETS, preset_values
 from colorgan.training.router_head import HeadTrainingConfig
+from jobs import sweep, train_all
 from serve.config import Limits, ServeConfig
 
 NAN, INFINITY = math.nan, math.inf
@@ -131,6 +133,67 @@ def test_choices_stand_once_and_the_command_line_has_them(config: Any) -> None:
     for field in dataclasses.fields(config):
         assert tuple(shown[field.name].choices or ()) == choices_of(config, field.name)
     assert parse(config, parser.parse_args([])) == config()
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--gpus-per-model=nan", "--gpus-per-model must be a finite number, not nan"),
+        ("--gpus-per-model=inf", "--gpus-per-model must be a finite number, not inf"),
+        ("--gpus-per-model=0", "--gpus-per-model must be more than 0, not 0"),
+        ("--gpus-per-model=-1", "--gpus-per-model must be more than 0, not -1"),
+        ("--gpus-per-model=1.5", "1.5: above 1 a model gets whole GPUs, as 1 or 2"),
+        ("--gpus-per-model=2.5", "2.5: above 1 a model gets whole GPUs, as 2 or 3"),
+        ("--gpus-per-model=0.00001", "1e-05: the smallest share of a GPU is 0.0001"),
+        ("--max-parallel=0", "--max-parallel must be at least 1, not 0"),
+        ("--photo-memory-gib=-1", "--photo-memory-gib must be at least 0, not -1.0"),
+        ("--photo-memory-gib=nan", "--photo-memory-gib must be a finite number, not nan"),
+        ("--gpu-photo-share=inf", "--gpu-photo-share must be a finite number, not inf"),
+    ],
+)
+def test_what_no_cluster_can_give_is_refused_in_words_before_one_is_asked(
+    option: str, words: str
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_training_options(parser, "models")
+    add_options(parser, SpeedConfig)
+    with pytest.raises(ConfigError) as error:
+        training_options(parser.parse_args([option]))
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--epochs=1.5", "argument --epochs: must be a whole number, not '1.5'"),
+        ("--epochs=nan", "argument --epochs: must be a whole number, not 'nan'"),
+        ("--lambda-l1=much", "argument --lambda-l1: must be a number, not 'much'"),
+    ],
+)
+def test_a_text_that_is_no_number_is_refused_in_words(
+    option: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, TrainingConfig)
+    with pytest.raises(SystemExit):
+        parser.parse_args([option])
+    assert capsys.readouterr().err.rstrip().endswith(words)
+
+
+def test_the_help_shows_what_each_preset_sets() -> None:
+    assert preset_values("size") == "best: 224, report: 256, small: 128"
+    assert preset_values("beta1") == "default: 0.5"
+    assert preset_values("perceptual") == ""
+    assert preset_values("start_from") == "best: general, report and small: none"
+    assert (
+        preset_values("epochs") == "best: 19, or 5 from a base model; report: 120 to 350; small: 14"
+    )
+    assert preset_values("epochs", {"small": {"epochs": 12}}).endswith("small: 12")
+    for command in (train_all, sweep):
+        helped = " ".join(command._parser().format_help().split())
+        assert "for encoder_unet (best: 224, report: 256, small: 128) --width" in helped
+    fields = {field.name for field in dataclasses.fields(TrainingConfig)}
+    assert all(set(preset.fine_tuning) <= fields for preset in PRESETS.values())
 
 
 @pytest.mark.parametrize("config", [each.training for each in PRESETS.values()])

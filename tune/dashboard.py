@@ -7,6 +7,7 @@ the same pages under /sweeps.
 """
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -25,11 +26,13 @@ from colorgan.storage import Storage, open_storage
 from colorgan.sweeps.documents import (
     METRICS,
     Sweep,
+    TrialState,
     list_sweeps,
     open_sweep,
     read_history,
     read_state,
 )
+from colorgan.sweeps.results import best_epoch
 from colorgan.web.listening import address, listen, reserved, run_server
 from colorgan.web.methods import answer_head_and_options
 from colorgan.web.pages import PAGE_HEADERS, PageFiles, mount_shared_files
@@ -46,6 +49,8 @@ _PLOTTED = {
 # Browsers may cache pictures: one that is written again has the same contents.
 _KEPT = {**PAGE_HEADERS, "Cache-Control": "private, max-age=3600"}
 _RECENT = 5  # epochs whose mean time predicts the time of the remaining ones
+_SILENCE_S = 120.0  # a trial, or a job, that has written nothing for so long may be dead
+_SLOW = 3  # a trial's epoch may take so many times as long as those before it
 
 # Training times of the 2018 report (section 4): 8, 4 and 3 hours for 50 epochs with batch sizes 1,
 # 5 and 10, and half the time for 128 instead of 256 px. The page compares the latter with any
@@ -160,7 +165,8 @@ def _picture(storage: Storage, key: str) -> Response:
 
 
 def _headline(storage: Storage, sweep: Sweep) -> dict[str, Any]:
-    states = [read_state(storage, sweep, plan.name).status for plan in sweep.trials]
+    alive = _has_job(storage, sweep)
+    states = [_status(read_state(storage, sweep, plan.name), alive) for plan in sweep.trials]
     return {
         "name": sweep.name,
         "created": sweep.created,
@@ -172,26 +178,30 @@ def _headline(storage: Storage, sweep: Sweep) -> dict[str, Any]:
 
 def describe(storage: Storage, sweep: Sweep) -> dict[str, Any]:
     """A sweep as JSON for its page; raises Corrupt."""
-    now = time.time()
+    now, alive = time.time(), _has_job(storage, sweep)
     trials = []
     for plan in sweep.trials:
         state = read_state(storage, sweep, plan.name)
         history = read_history(storage, sweep, plan.name)
         epochs = sweep.config(state.values).epochs
         recent = [record.seconds for record in history.epochs[-_RECENT:]]
-        left = (epochs - state.epoch) * sum(recent) / len(recent) if recent else None
+        each = sum(recent) / len(recent) if recent else None
+        status, silence = _status(state, alive), now - state.updated
+        overdue = status == "running" and silence > max(_SILENCE_S, _SLOW * (each or 0))
         trials.append(
             {
                 "name": plan.name,
-                "status": state.status,
-                "values": state.values,
+                "status": status,
+                "values": plan.values,
+                "now": state.values,
                 "epoch": state.epoch,
                 "epochs": epochs,
-                "eta": left if state.status == "running" else None,
-                "silent": now - state.updated if state.status == "running" else 0,
+                "eta": (epochs - state.epoch) * each if each and status == "running" else None,
+                "silent": silence if overdue else 0,
                 "device": state.device,
                 "error": state.error,
-                "inherited": state.inherited,
+                "reason": state.reason,
+                "takeovers": [_finite(asdict(each)) for each in state.takeovers],
                 "records": [_finite(asdict(record)) for record in history.epochs],
                 "evaluations": [_finite(asdict(each)) for each in history.evaluations],
             }
@@ -202,12 +212,41 @@ def describe(storage: Storage, sweep: Sweep) -> dict[str, Any]:
         "model": sweep.model,
         "dataset": sweep.dataset["name"],
         "eval_every": sweep.eval_every,
+        "scheduler": sweep.scheduler,
+        "metric": sweep.metric,
+        "best": _best(storage, sweep),
         "varied": list(sweep.trials[0].values),
         "metrics": METRICS,
         "photographs": sweep.photographs,
         "trials": trials,
         "timing": timing(storage, sweep),
     }
+
+
+def _best(storage: Storage, sweep: Sweep) -> dict[str, Any] | None:
+    """The best evaluated epoch by the sweep's metric; None if no trial has a value."""
+    metric = sweep.metric or next(iter(METRICS))
+    best = best_epoch(storage, sweep, metric)
+    if best is None:
+        return None
+    value = getattr(best.evaluated, metric)
+    return {"trial": best.trial, "epoch": best.evaluated.epoch, "metric": metric, "value": value}
+
+
+def _status(state: TrialState, alive: bool | None) -> str:
+    """A trial's status; one that trains is interrupted if its job has died."""
+    dead = alive is False and state.status in ("running", "paused")
+    return "interrupted" if dead else state.status
+
+
+def _has_job(storage: Storage, sweep: Sweep) -> bool | None:
+    """Whether a job works on the sweep, by the lease that the job renews; None without a lease."""
+    try:
+        leases = [key for key in storage.list(f"leases/runs/{sweep.name}") if key.endswith(".json")]
+        renewed = [float(json.loads(storage.get(key))["renewed"]) for key in leases]
+    except (ColorganError, ValueError, TypeError, KeyError):
+        return None  # it was given back in the meantime
+    return time.time() - max(renewed) < _SILENCE_S if renewed else None
 
 
 def timing(storage: Storage, sweep: Sweep) -> list[dict[str, Any]]:

@@ -37,6 +37,8 @@ class SweepRequest:
         model: model to train; the preset's if empty.
         eval_every: number of epochs between evaluations; the preset's if None.
         classifier: classifier that judges the trials; none if empty.
+        scheduler: one of `tune.space.SCHEDULERS`.
+        metric: one of METRICS, by which the scheduler compares the trials.
     """
 
     name: str
@@ -47,6 +49,8 @@ class SweepRequest:
     model: str = ""
     eval_every: int | None = None
     classifier: str = ""
+    scheduler: str = "none"
+    metric: str = "val_l1"
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ def plan_sweep(storage: Storage, dataset: Dataset, request: SweepRequest) -> Swe
         eval_every=request.eval_every or preset.eval_every,
         classifier=request.classifier,
         photographs=tuple(photo_id(row) for row in rows),
+        scheduler=request.scheduler,
+        metric=request.metric,
     )
     base = training.start_from
     return SweepPlan(sweep, rows, run.only(base) if base in run.configs else None)

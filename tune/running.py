@@ -12,7 +12,7 @@ from cluster.trainer import plan_shares, train_run
 from colorgan.errors import ColorganError
 from colorgan.packages.releases import release_sentence
 from colorgan.storage import Storage
-from colorgan.sweeps.documents import EvaluatedEpoch, Sweep
+from colorgan.sweeps.documents import EvaluatedEpoch, Sweep, mark_interrupted
 from colorgan.sweeps.publishing import publish_epoch
 from colorgan.sweeps.results import (
     best_epoch,
@@ -100,9 +100,7 @@ def run_trials(
             options.speed,
             options.checkpoint_every,
             plan,
-            # ASHA compares a trial with all others at the same epoch, including finished ones; PBT
-            # compares only trials that are training.
-            replays=search.scheduler == "asha",
+            search.scheduler,
         )
         started = time.time()
 
@@ -112,6 +110,7 @@ def run_trials(
         try:
             run_sweep(storage, sweep, runner, search, options.retries, heard)
         except KeyboardInterrupt:
+            mark_interrupted(storage, sweep)
             end_stopped("--sweep", sweep.name)  # Tune's threads cannot be interrupted
         say(f"trained in {format_seconds(time.time() - started)}")
 

@@ -7,10 +7,8 @@ storage. Tune's own state, which is pickled, is kept only during a job and never
 import json
 import math
 import os
-import random
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from typing import Any
 import pyarrow.fs
 import torch
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining, TrialScheduler
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from cluster.errors import cause
 from cluster.planning import Plan
@@ -33,11 +31,11 @@ from colorgan.sweeps.documents import (
     read_state,
     write_state,
 )
+from colorgan.sweeps.results import standing
 from colorgan.sweeps.trial import TrialRun, run_trial
 from colorgan.training.config import SpeedConfig
+from tune.population import Population
 from tune.space import Search
-
-_POINTER = "inherit.json"
 
 # S3 timeouts in seconds. With pyarrow's defaults of 1 and 3, whole trials fail on a busy machine.
 _CONNECT_TIMEOUT = 10.0
@@ -56,8 +54,8 @@ class TrialRunner:
         speed: how to use the device.
         checkpoint_every: number of epochs between checkpoints.
         plan: resources of each trial.
-        replays: whether a trial that an earlier job began reports its previous epochs again, so
-            that the scheduler can compare them.
+        scheduler: the scheduler, for which a trial that was begun before reports evaluated epochs
+            again: asha compares it with all others at all of them, pbt at the last one.
     """
 
     storage: str
@@ -65,7 +63,7 @@ class TrialRunner:
     speed: SpeedConfig
     checkpoint_every: int
     plan: Plan
-    replays: bool
+    scheduler: str
 
     def __call__(self, config: dict[str, Any]) -> None:
         """Train the trial of a Tune configuration, and report every evaluated epoch."""
@@ -74,37 +72,30 @@ class TrialRunner:
         sweep = open_sweep(storage, self.sweep)
         name = str(tune.get_context().get_trial_name())
         before = read_state(storage, sweep, name)
-        checkpoint = tune.get_checkpoint()
-        donor = _donor(checkpoint, name) if checkpoint else ""
-        if self.replays and not checkpoint:
-            for evaluated in read_history(storage, sweep, name).evaluations:
-                if evaluated.epoch <= before.epoch:
-                    _report(name, evaluated)
+        evaluations = read_history(storage, sweep, name).evaluations
+        known = [each for each in evaluations if each.epoch <= before.epoch]
+        if self.scheduler == "pbt":
+            known = known[-1:]
+        elif self.scheduler == "none" or tune.get_checkpoint():
+            known = []
+        for evaluated in known:
+            _report(evaluated)
         if before.over:
             return
-        # Population-based training passes new values together with another trial's checkpoint.
-        values = {key: config["trial"][key] for key in before.values} if donor else None
         device = torch.device("cuda" if self.plan.on_gpu else "cpu")
         run = TrialRun(storage, sweep, name, device, self.speed, self.checkpoint_every)
         try:
-            for evaluated in run_trial(run, values, donor):
-                _report(name, evaluated)
+            for evaluated in run_trial(run):
+                _report(evaluated)
         except ColorganError:
             return  # trial.json has the error; a restart would meet it again
 
 
-def _donor(checkpoint: tune.Checkpoint, name: str) -> str:
-    """The trial whose state this one must take over, by Tune's checkpoint; empty for its own."""
-    with checkpoint.as_directory() as folder:
-        donor: str = json.loads((Path(folder) / _POINTER).read_text())["trial"]
-    return donor if donor != name else ""
-
-
-def _report(name: str, evaluated: EvaluatedEpoch) -> None:
-    """Report an epoch to Tune; the checkpoint only names the trial whose folder has the state."""
+def _report(evaluated: EvaluatedEpoch) -> None:
+    """Report an epoch to Tune, whose checkpoint only names it: the state is in storage."""
     missing = {metric: float("nan") for metric in METRICS if getattr(evaluated, metric) is None}
     with tempfile.TemporaryDirectory(prefix="colorgan-report-") as folder:
-        (Path(folder) / _POINTER).write_text(json.dumps({"trial": name}))
+        (Path(folder) / "epoch.json").write_text(json.dumps({"epoch": evaluated.epoch}))
         tune.report(
             {**asdict(evaluated), **missing}, checkpoint=tune.Checkpoint.from_directory(folder)
         )
@@ -131,8 +122,10 @@ def run_sweep(
     Raises:
         ConfigError: the scheduler does not support the space.
     """
+    scheduler = _scheduler(storage, search, sweep, runner.plan.at_once)  # may change the states
     states = {plan.name: read_state(storage, sweep, plan.name) for plan in sweep.trials}
-    waiting = [plan for plan in sweep.trials if runner.replays or not states[plan.name].over]
+    compares = search.scheduler == "asha"  # with trials that are over, too
+    waiting = [plan for plan in sweep.trials if compares or not states[plan.name].over]
     filesystem, folder = _filesystem(storage.location(sweep.key()))
     tuner = tune.Tuner(
         tune.with_resources(
@@ -146,9 +139,9 @@ def run_sweep(
         tune_config=tune.TuneConfig(
             metric=search.metric,
             mode="min" if METRICS[search.metric] else "max",
-            scheduler=_scheduler(search, sweep),
-            max_concurrent_trials=runner.plan.at_once,
-            # A trial that takes over another trial's values keeps its original name.
+            scheduler=scheduler,
+            # Tune would not begin the rest of a population before the first of it are done.
+            max_concurrent_trials=None if search.scheduler == "pbt" else runner.plan.at_once,
             trial_name_creator=lambda trial: trial.config["trial"]["name"],
             trial_dirname_creator=lambda trial: trial.config["trial"]["name"],
         ),
@@ -157,7 +150,7 @@ def run_sweep(
             storage_path=folder,
             storage_filesystem=filesystem,
             failure_config=tune.FailureConfig(max_failures=retries),
-            callbacks=[_Follower(storage, sweep, heard)],
+            callbacks=[_Follower(storage, sweep, search, heard)],
             verbose=0,
         ),
     )
@@ -167,50 +160,15 @@ def run_sweep(
         storage.delete(sweep.key("tune"))
 
 
-def _scheduler(search: Search, sweep: Sweep) -> TrialScheduler | None:
-    space = search.space
-    epochs = max(sweep.config(plan.values).epochs for plan in sweep.trials)
+def _scheduler(
+    storage: Storage, search: Search, sweep: Sweep, at_once: int
+) -> TrialScheduler | None:
     if search.scheduler == "asha":
+        epochs = max(sweep.config(plan.values).epochs for plan in sweep.trials)
         return ASHAScheduler(time_attr="epoch", max_t=epochs, grace_period=sweep.eval_every)
     if search.scheduler == "pbt":
-        return SeededPopulationBasedTraining(
-            time_attr="epoch",
-            perturbation_interval=sweep.eval_every,
-            hyperparam_mutations={"trial": space.mutations(sweep.training.seed)},
-            custom_explore_fn=lambda config: {**config, "trial": space.valid(config["trial"])},
-            seed=sweep.training.seed,
-        )
+        return Population(storage, sweep, search.space, at_once)
     return None
-
-
-class SeededPopulationBasedTraining(PopulationBasedTraining):
-    """Population-based training with a seed; Ray's scheduler draws from the global random state."""
-
-    def __init__(self, seed: int, **options: Any) -> None:
-        """Take the seed, and the options of Ray's scheduler."""
-        super().__init__(**options)
-        self._drawn = random.Random(seed).getstate()
-
-    def on_trial_add(self, *args: Any, **options: Any) -> None:
-        """Draw the values that a new trial lacks."""
-        with self.seeded():
-            super().on_trial_add(*args, **options)
-
-    def on_trial_result(self, *args: Any, **options: Any) -> str:
-        """Let the trial continue, or take over another trial's state with newly drawn values."""
-        with self.seeded():
-            return str(super().on_trial_result(*args, **options))
-
-    @contextmanager
-    def seeded(self) -> Iterator[None]:
-        """Use the scheduler's own random state inside a `with` block."""
-        outside = random.getstate()
-        random.setstate(self._drawn)
-        try:
-            yield
-        finally:
-            self._drawn = random.getstate()
-            random.setstate(outside)
 
 
 def evaluated_epoch(result: dict[str, Any]) -> EvaluatedEpoch:
@@ -225,22 +183,33 @@ def evaluated_epoch(result: dict[str, Any]) -> EvaluatedEpoch:
 
 
 class _Follower(tune.Callback):
-    """Records in trial.json when a scheduler stops a trial or its process dies."""
+    """Records in trial.json when a scheduler stops a trial or its process dies, and why."""
 
-    def __init__(self, storage: Storage, sweep: Sweep, heard: Heard) -> None:
+    def __init__(self, storage: Storage, sweep: Sweep, search: Search, heard: Heard) -> None:
         self._storage = storage
         self._sweep = sweep
+        self._search = search
         self._heard = heard
+        self._known = {  # which trials may report again
+            (plan.name, evaluated.epoch)
+            for plan in sweep.trials
+            for evaluated in read_history(storage, sweep, plan.name).evaluations
+        }
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self._heard(str(trial), evaluated_epoch(result))
+        evaluated = evaluated_epoch(result)
+        if (str(trial), evaluated.epoch) not in self._known:
+            self._known.add((str(trial), evaluated.epoch))
+            self._heard(str(trial), evaluated)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         state = read_state(self._storage, self._sweep, str(trial))
         if state.status in ("running", "waiting"):
-            stopped = replace(state, status="stopped")
+            where = standing(self._storage, self._sweep, str(trial), self._search.metric)
+            reason = f"{self._search.scheduler} stopped it {where}"
+            stopped = replace(state, status="stopped", reason=reason)
             write_state(self._storage, self._sweep, str(trial), stopped)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -128,7 +128,8 @@ def _results(args: argparse.Namespace) -> int:
     print(
         f"survey {survey.name} on report {survey.report}: "
         f"{_counted(counted.participants, 'participant')}, {_counted(counted.votes, 'vote')}, "
-        f"{_counted(len(survey.questions), 'question')}, {_state(survey)}\n"
+        + (f"{_counted(counted.undecided, 'undecided answer')}, " if counted.undecided else "")
+        + f"{_counted(len(survey.questions), 'question')}, {_state(survey)}\n"
     )
     for title, table in (
         ("table 1: all questions", counted.models),
@@ -167,6 +168,7 @@ def _print_notes(counted: Tally) -> None:
         "mean and sd: votes a question; won: most votes, lost: fewest. A tie counts for each of "
         f"the tied: {_counted(ties['won_tied'], 'question')} on most, "
         f"{_counted(ties['lost_tied'], 'question')} on fewest votes."
+        + (" An undecided answer is no vote." if counted.undecided else "")
     )
 
 

@@ -15,7 +15,7 @@ from colorgan.system import choose_device, device_name
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.model_run import train_model
 from colorgan.training.plan import RunPlan, RunRequest, plan_run, trained_first, unpublished
-from colorgan.training.presets import add_preset_option, find_preset
+from colorgan.training.presets import add_preset_option, find_preset, preset_values
 from colorgan.training.progress import Progress, format_seconds
 from colorgan.training.runs import ModelResult, ModelRun, new_run_name, open_run
 
@@ -33,7 +33,7 @@ def prepare_train(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-every", type=int, default=1, metavar="N", help="epochs between checkpoints"
     )
     add_publishing_options(parser)
-    add_options(parser.add_argument_group("hyper-parameters"), TrainingConfig)
+    add_options(parser.add_argument_group("hyper-parameters"), TrainingConfig, preset_values)
     add_options(parser.add_argument_group("speed"), SpeedConfig)
     parser.set_defaults(command=_train)
 

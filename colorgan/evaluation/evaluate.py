@@ -310,7 +310,7 @@ def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, b
     differing = [
         name
         for name in now
-        if name not in ("created", "versions", "judge") and now[name] != known[name]
+        if name not in ("created", "versions", "judge", "available") and now[name] != known[name]
     ]
     if differing:
         raise ConfigError(

@@ -35,6 +35,7 @@ COLORS = {
 _OTHERS = ("#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#a05a2c")
 _INK = "#24211d"
 _LINE = "#d9d2c5"
+_PALE = "#e3ddd2"
 _WIDTH = 9.0  # inches
 _DPI = 140
 _STYLE: dict[Any, Any] = {
@@ -129,6 +130,7 @@ def draw_means(results: pd.DataFrame, analysis: Analysis) -> Figure:
             axes.set_xlabel(arrow if metric not in DESCRIPTIVE else "→ more colourful")
             axes.grid(axis="x")
             axes.set_axisbelow(True)
+            _few_ticks(axes.xaxis)
     words = [
         f"{METRICS[metric].title}: "
         + ", ".join(
@@ -185,6 +187,7 @@ def draw_differences(analysis: Analysis) -> Figure:
                 axes.set_xlabel("paler ← first named → more colourful")
             reach = max(abs(bound) for bound in axes.get_xlim())
             axes.set_xlim(-reach, reach)
+            _few_ticks(axes.xaxis)
             axes.grid(axis="x")
             axes.set_axisbelow(True)
     return saved(
@@ -210,7 +213,8 @@ def draw_semantic(results: pd.DataFrame) -> Figure:
             )
         _name_ticks(left, list(counts))
         left.set_ylabel("photographs")
-        left.set_title("Highest score on how many photographs", loc="left")
+        _count_in_ones(left)
+        left.set_title("On how many photographs\nits score is the highest", loc="left")
         _boxes(right, results, everyone)
         right.set_ylabel("semantic score")
         right.set_title("Score of every photograph", loc="left")
@@ -279,10 +283,12 @@ def draw_against_gray(results: pd.DataFrame) -> Figure:
             color = color_of(model, everyone)
             axes.scatter(pair[GRAY], pair[model], s=22, color=color, alpha=0.7, linewidth=0)
             axes.set(xlim=(0, top), ylim=(0, top), aspect="equal")
+            for axis in (axes.xaxis, axes.yaxis):
+                _few_ticks(axis)
             axes.set_title(f"{model}:\nnearer on {nearer} of {len(pair)}", loc="left")
-            axes.set_xlabel("L1 of gray")
+            axes.set_xlabel("L1 in ab of gray")
             if place % across == 0:
-                axes.set_ylabel("L1 of the model")
+                axes.set_ylabel("L1 in ab of the model")
             words.append(f"{model} is nearer to the true colours than gray on {nearer} photographs")
     return saved(
         "l1_against_gray",
@@ -377,10 +383,15 @@ def draw_votes(title: str, questions: pd.DataFrame) -> Figure:
             votes = table[model].to_numpy(float)
             axes.bar(range(len(table)), votes, bottom=floor, color=color_of(model, models))
             floor += votes
+        named, undecided = list(models), _undecided(questions)
+        if undecided.any():
+            axes.bar(range(len(table)), undecided, bottom=floor, color=_PALE)
+            named.append("cannot tell")
         labels = [f"{question} {label}" for label, question in table.index]
         axes.set_xticks(range(len(table)), labels, rotation=60, ha="right", rotation_mode="anchor")
-        axes.set_ylabel("votes")
-        axes.legend(models, loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=len(models))
+        axes.set_ylabel("answers" if undecided.any() else "votes")
+        _count_in_ones(axes)
+        axes.legend(named, loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=len(named))
     totals = questions.groupby("model", sort=False)["votes"].sum()
     return saved(
         "-".join(("votes", *re.findall(r"[a-z0-9]+", title.lower()))),
@@ -388,6 +399,24 @@ def draw_votes(title: str, questions: pd.DataFrame) -> Figure:
         "Each bar is one photograph: who chose whose colouring of it. Questions stand by class.",
         "Votes in all: " + ", ".join(f"{name} {votes}" for name, votes in totals.items()) + ".",
     )
+
+
+def _undecided(questions: pd.DataFrame) -> Any:
+    """The undecided answers to each question, in the order of the bars of `draw_votes`."""
+    if "undecided" not in questions:
+        return np.zeros(0)
+    return questions.groupby(["class", "question"])["undecided"].first().to_numpy(float)
+
+
+def _few_ticks(axis: Any) -> None:
+    """Let a small panel have ticks so few and small that their numbers cannot overlap."""
+    axis.get_major_locator().set_params(nbins=4)
+    axis.set_tick_params(labelsize=9)
+
+
+def _count_in_ones(axes: Any) -> None:
+    """Let the y axis, which counts, have ticks at whole numbers alone."""
+    axes.yaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def _name_ticks(axes: Any, names: Sequence[str], rotation: float | None = None) -> None:

@@ -59,9 +59,9 @@ def plan_evaluation(
         NotInStorage: a model is missing.
     """
     manifest, storage = dataset.manifest, dataset.storage
-    photographs = dataset.count(manifest.classes, sample.split)
+    available = photographs = dataset.count(manifest.classes, sample.split)
     if sample.photographs:
-        photographs = min(sample.photographs, photographs)
+        photographs = min(sample.photographs, available)
     if not photographs:
         raise ConfigError(f"dataset {manifest.name} has no photograph in the split {sample.split}")
     now = datetime.now(UTC)
@@ -74,6 +74,7 @@ def plan_evaluation(
         dataset={"name": manifest.name, "fingerprint": manifest.fingerprint},
         split=sample.split,
         photographs=photographs,
+        available=available,
         seed=sample.seed,
         classes=manifest.classes,
         contestants=contestants,

@@ -1,32 +1,25 @@
 """The report of an evaluation, for people: tables, figures, and one self-contained page."""
 
-import io
 import json
-import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
 
-from colorgan.errors import ColorganError, Corrupt
+from colorgan.errors import ColorganError
 from colorgan.evaluation.figures import color_of, draw_figures, draw_votes
+from colorgan.evaluation.gallery import GALLERY, choose_samples, describe_gallery
 from colorgan.evaluation.page import data_uri, enumerated, photograph_count, render
 from colorgan.evaluation.results import (
     ASSEMBLED,
     GRAY,
-    IDENTITIES,
     METRICS,
-    ORIGINAL,
     Report,
     no_labels,
 )
 from colorgan.evaluation.sets import MEANINGS
 from colorgan.evaluation.statistics import (
-    ABSOLUTE,
     ALL_CLASSES,
     DESCRIPTIVE,
     RESAMPLES,
@@ -54,11 +47,6 @@ from colorgan.evaluation.tables import (
     to_markdown,
 )
 from colorgan.metrics import FEWEST_PHOTOGRAPHS
-
-GALLERY = 300  # photographs; a page with more is too heavy for a phone
-_THUMBNAIL = 256
-_QUALITY = 75
-_THREADS = 8
 
 _KINDS: Mapping[str, str] = {
     "gray": "The photograph without colour: what doing nothing scores.",
@@ -88,6 +76,7 @@ class _Finding:
 
     title: str
     best: str
+    meaning: str
     verdict: str
     sentences: list[str]
     won: bool
@@ -120,7 +109,7 @@ def write_report(
     analysis = analyze(results)
     tables = make_tables(results, analysis, sets, report.evaluation.judge)
     answers = survey_tables(survey or {})
-    photos = _gallery(report, results, gallery)
+    photos = describe_gallery(report, results, gallery)
     figures = draw_figures(results, analysis)
     votes = [
         draw_votes(title, frame) for title, frame in (survey or {}).items() if "question" in frame
@@ -130,6 +119,8 @@ def write_report(
         evaluation=report.evaluation,
         counts=photographs_by_class(results),
         all_classes=ALL_CLASSES,
+        left_gray=_left_gray(analysis),
+        samples=choose_samples(photos, report.evaluation.seed),
         kinds={each: _kind(each) for each in contestants_of(results)},
         duels=_duels(analysis, colorers(results)),
         against_gray=_against_gray(analysis, colorers(results)),
@@ -254,12 +245,13 @@ def _finding(analysis: Analysis, verdict: Verdict) -> _Finding:
     unit = f" ({about.unit})" if about.unit else ""
     listed = f"Means, {'best' if valued else 'most colourful'} first: {'; '.join(means)}{unit}."
     best = f"{about.best} is best" if valued else "more is not better"
+    head = (about.title, best, about.meaning)
     if not verdict.comparisons:
-        return _Finding(about.title, best, "nothing to compare", [listed], False)
+        return _Finding(*head, "nothing to compare", [listed], False)
     fewest = min(each.photographs for each in verdict.comparisons)
     nothing = f"no difference that {photograph_count(fewest)} can show"
     if not verdict.shown:
-        return _Finding(about.title, best, nothing, [listed], False)
+        return _Finding(*head, nothing, [listed], False)
     words = f"{verdict.winner} {'wins' if valued else 'is the most colourful'}"
     sentences = [_difference(each) for each in verdict.shown]
     if not verdict.winner:
@@ -269,7 +261,15 @@ def _finding(analysis: Analysis, verdict: Verdict) -> _Finding:
         named = enumerated(others, "or") if len(others) < 4 else f"the other {len(others)} pairs"
         sentences.append(f"Between {named}: {nothing}.")
     won = bool(verdict.winner) and valued
-    return _Finding(about.title, best, words, [*sentences, listed], won)
+    return _Finding(*head, words, [*sentences, listed], won)
+
+
+def _left_gray(analysis: Analysis) -> str:
+    """The mean L1 of photographs without colour, as text; empty if it is not known."""
+    if "l1" not in analysis.verdicts:
+        return ""
+    mean = analysis.estimate("l1", GRAY).mean
+    return number(mean, METRICS["l1"].decimals) if np.isfinite(mean) else ""
 
 
 def _difference(each: Comparison) -> str:
@@ -321,79 +321,6 @@ def _gaps(
                 what = f"no value for {lost} of {photograph_count(int(row['size']))}"
                 gaps.append((f"{METRICS[name].title} of {model}", what))
     return gaps
-
-
-def _gallery(report: Report, results: pd.DataFrame, most: int) -> dict[str, Any]:
-    """The data from which the page's script builds the gallery."""
-    everyone, metrics = contestants_of(results), metrics_of(results)
-    ids = [str(photo) for photo in results["photo"].unique()]
-    if len(ids) > most:
-        drawn = np.random.default_rng(report.evaluation.seed).permutation(len(ids))[:most]
-        ids = [ids[place] for place in sorted(drawn.tolist())]
-    rows = {(str(row["photo"]), str(row["model"])): row for _, row in results.iterrows()}
-    asked = [(photo, model) for photo in ids for model in everyone if (photo, model) in rows]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        pictures = dict(
-            zip(asked, pool.map(lambda pair: _thumbnail(report, *pair), asked), strict=True)
-        )
-    photos = []
-    for photo in ids:
-        own = [rows[photo, model] for model in everyone if (photo, model) in rows]
-        photos.append(
-            {
-                "source": str(own[0]["source"]),
-                "class": str(own[0]["class"]),
-                "cells": [
-                    {
-                        **pictures[photo, model],
-                        "sent": _text(rows[photo, model].get("sent_to")),
-                        "values": [_value(rows[photo, model], model, name) for name in metrics],
-                    }
-                    if (photo, model) in pictures
-                    else None
-                    for model in everyone
-                ],
-            }
-        )
-    return {
-        "all": int(results["photo"].nunique()),
-        "models": list(everyone),
-        "colorers": list(colorers(results)),
-        "identities": [name for name in everyone if name in IDENTITIES],
-        "metrics": [
-            {"name": name, "judged": name not in DESCRIPTIVE, **asdict(METRICS[name])}
-            for name in metrics
-        ],
-        "classes": sorted({photo["class"] for photo in photos}),
-        "photos": photos,
-    }
-
-
-def _value(row: pd.Series, model: str, metric: str) -> float | None:
-    value = float(row[metric])
-    if not math.isfinite(value) or (model == ORIGINAL and metric not in ABSOLUTE):
-        return None
-    return round(value, METRICS[metric].decimals + 3)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _thumbnail(report: Report, photo: str, contestant: str) -> dict[str, Any]:
-    """A picture as a data URI of at most 256 px on its long side."""
-    data = report.picture(photo, contestant)
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            picture = opened.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        key = report.picture_key(photo, contestant)
-        raise Corrupt(f"{key} in {report.storage.uri} is not a picture") from error
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
-    small = io.BytesIO()
-    picture.save(small, "WEBP", quality=_QUALITY)
-    uri = data_uri("image/webp", small.getvalue())
-    return {"picture": uri, "width": picture.width, "height": picture.height}
 
 
 def _in_text(title: str) -> str:

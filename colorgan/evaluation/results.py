@@ -53,7 +53,7 @@ METRICS: Mapping[str, Metric] = {
         "L1 in ab",
         "Lab units",
         "lowest",
-        "How far the colours are from the true ones, on average over the pixels.",
+        "How far a and b, the colours of Lab, are from the true ones, on average over the pixels.",
         2,
     ),
     "rmse": Metric(
@@ -130,6 +130,8 @@ class Evaluation:
         dataset: name and fingerprint of the dataset.
         split: train, val or test.
         photographs: number of photographs, balanced across classes if it is not the whole split.
+        available: number of photographs of the split; 0 in reports of versions of colorgan that did
+            not record it.
         seed: the seed of their choice.
         classes: the dataset's classes.
         contestants: the contestants, in the order in which tables show them.
@@ -158,6 +160,7 @@ class Evaluation:
     judge: str = ""
     schema_version: int = SCHEMA_VERSION
     router_package: str = ""
+    available: int = 0
 
     @property
     def routing(self) -> str:

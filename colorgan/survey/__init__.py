@@ -8,6 +8,7 @@ take them.
 """
 
 from colorgan.survey.answers import (
+    CANNOT_TELL,
     Answer,
     answered_questions,
     answers_table,
@@ -28,6 +29,7 @@ from colorgan.survey.documents import (
 from colorgan.survey.votes import CONFIDENCE, Tally, survey_frames, tally
 
 __all__ = [
+    "CANNOT_TELL",
     "CONFIDENCE",
     "MAX_MODELS",
     "MAX_QUESTIONS",

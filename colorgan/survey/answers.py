@@ -15,6 +15,8 @@ from colorgan.storage import Storage
 from colorgan.storage.documents import read_document
 from colorgan.survey.documents import SCHEMA_VERSION, THREADS, Survey, answers_folder, now
 
+CANNOT_TELL = ""  # the model of an answer that prefers none
+
 _PARTICIPANT = re.compile(r"[0-9a-f]{32}")
 
 
@@ -25,7 +27,7 @@ class Answer:
     Attributes:
         participant: 32 hexadecimal digits, which the participant's browser holds.
         question: the question's number, from 1.
-        model: the model whose picture was chosen.
+        model: the model whose picture was chosen; CANNOT_TELL if the participant prefers none.
         answered: time of the answer, UTC, ISO 8601.
     """
 
@@ -52,20 +54,23 @@ def record_answer(
     question: int,
     model: str,
     token: str = "",
+    replaces: bool = False,
 ) -> bool:
     """Store a participant's answer, unless there is one already: the first answer counts.
 
-    Of simultaneous answers exactly one is the first, whatever processes take them. When this
-    returns, the answer is on the disk or in the bucket.
+    Of simultaneous answers exactly one is the first, whatever processes take them. An answer that
+    replaces another one, because the participant has gone back, always counts. When this returns,
+    the answer is on the disk or in the bucket.
 
     Args:
         storage: the storage of the survey.
         survey: the survey, as it is now.
         participant: a token of `new_participant`.
         question: the question's number, from 1.
-        model: the model whose picture was chosen.
+        model: the model whose picture was chosen, or CANNOT_TELL.
         token: identifies this answer if it is sent again, as after a response that was lost;
             without it, an answer that is sent again is another answer.
+        replaces: whether the answer replaces the participant's earlier one.
 
     Returns:
         Whether this answer is the one that counts.
@@ -81,7 +86,7 @@ def record_answer(
     if not 1 <= question <= len(survey.questions):
         raise ConfigError(f"survey {survey.name} has the questions 1 to {len(survey.questions)}")
     asked = survey.questions[question - 1]
-    if model not in asked.models:
+    if model not in (*asked.models, CANNOT_TELL):
         raise ConfigError(f"question {question} is on {', '.join(asked.models)}, not on {model!r}")
     key = f"{answers_folder(survey.name)}/{participant}/{question}.json"
     # Without a token the mark is random, so that no other answer can be taken for this one.
@@ -94,7 +99,11 @@ def record_answer(
         "mark": mark,
         "schema_version": SCHEMA_VERSION,
     }
-    if storage.create(key, (json.dumps(document) + "\n").encode()):
+    data = (json.dumps(document) + "\n").encode()
+    if replaces:
+        storage.put(key, data)
+        return True
+    if storage.create(key, data):
         return True
     first = read_document(storage.get(key), key, SCHEMA_VERSION, dict)
     return first.get("mark") == mark
@@ -128,7 +137,8 @@ def read_answers(storage: Storage, survey: Survey) -> list[Answer]:
 def answers_table(survey: Survey, answers: Iterable[Answer]) -> pd.DataFrame:
     """A table with one line per answer: participant, question, photo, class, model, answered.
 
-    Participants appear as hashes of their tokens, because a token lets its holder answer.
+    Participants appear as hashes of their tokens, because a token lets its holder answer. The model
+    of an answer that prefers none is empty.
     """
     rows = [
         (

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from colorgan.evaluation.results import Report
-from colorgan.survey.answers import Answer, read_answers
+from colorgan.survey.answers import CANNOT_TELL, Answer, read_answers
 from colorgan.survey.documents import Survey, list_surveys
 
 CONFIDENCE = 0.95
@@ -20,17 +20,20 @@ CONFIDENCE = 0.95
 class Tally:
     """The result of a survey.
 
-    A *vote* is one participant's answer to one question. `low` and `high` bound the `share` of the
-    votes with 95 % confidence (Wilson), on the assumption that all votes are independent. A
-    question is *won* by the model with the most votes and *lost* by the one with the fewest. A tie
-    counts for each of the tied models; `won_tied` and `lost_tied` are the numbers of these
-    questions. A question without votes is neither won nor lost.
+    A *vote* is one participant's choice of a picture. An answer that prefers none is *undecided*:
+    it is no vote, so that shares are shares of those who had a preference. `low` and `high` bound
+    the `share` of the votes with 95 % confidence (Wilson), on the assumption that all votes are
+    independent. A question is *won* by the model with the most votes and *lost* by the one with the
+    fewest. A tie counts for each of the tied models; `won_tied` and `lost_tied` are the numbers of
+    these questions. A question without votes is neither won nor lost.
 
     Attributes:
         participants: number of participants who answered at least once.
         votes: number of votes.
-        questions: one line per question and model: question, photo, class, model, votes, share,
-            low, high, won, lost, won_tied, lost_tied (figure 10 of the 2018 report).
+        undecided: number of undecided answers.
+        questions: one line per question and model: question, photo, class, model, votes, undecided
+            (of the question, the same on each of its lines), share, low, high, won, lost, won_tied,
+            lost_tied (figure 10 of the 2018 report).
         models: one line per model: model, questions, votes, share, low, high, mean and sd (of the
             votes per question; the sample's SD), won, lost, won_tied, lost_tied (its table 1).
         classes: the same by class: class, model, … (its table 2).
@@ -38,15 +41,22 @@ class Tally:
 
     participants: int
     votes: int
+    undecided: int
     questions: pd.DataFrame
     models: pd.DataFrame
     classes: pd.DataFrame
+
+    @property
+    def answers(self) -> int:
+        """Number of answers, undecided ones included."""
+        return self.votes + self.undecided
 
     def to_dict(self) -> dict[str, Any]:
         """The same for JSON; values that cannot be computed are None."""
         return {
             "participants": self.participants,
             "votes": self.votes,
+            "undecided": self.undecided,
             "models": _records(self.models),
             "classes": _records(self.classes),
             "questions": _records(self.questions),
@@ -58,11 +68,14 @@ def tally(survey: Survey, answers: Sequence[Answer]) -> Tally:
     counts = Counter((answer.question, answer.model) for answer in answers)
     table = pd.DataFrame(
         [
-            (number, question.photo, question.photo_class, model, counts[number, model])
+            (
+                *(number, question.photo, question.photo_class),
+                *(model, counts[number, model], counts[number, CANNOT_TELL]),
+            )
             for number, question in enumerate(survey.questions, 1)
             for model in question.models
         ],
-        columns=["question", "photo", "class", "model", "votes"],
+        columns=["question", "photo", "class", "model", "votes", "undecided"],
     )
     votes = table.groupby("question")["votes"]
     table = _with_shares(table, votes.transform("sum"))
@@ -74,6 +87,7 @@ def tally(survey: Survey, answers: Sequence[Answer]) -> Tally:
     return Tally(
         participants=len({answer.participant for answer in answers}),
         votes=int(table["votes"].sum()),
+        undecided=sum(answer.model == CANNOT_TELL for answer in answers),
         questions=table,
         models=_summary(table, []).drop(columns="all"),
         classes=_summary(table.sort_values("class", kind="stable"), ["class"]),
@@ -90,6 +104,8 @@ def survey_frames(report: Report) -> dict[str, pd.DataFrame]:
         if counted.votes:
             people = f"{counted.participants} participant{'s' * (counted.participants != 1)}"
             title = f"Survey {survey.name}, {people}"
+            if counted.undecided:
+                title += f", {counted.undecided} of {counted.answers} answers undecided"
             frames[f"{title}: all photographs (the report's table 1)"] = counted.models
             frames[f"{title}: by class (its table 2)"] = counted.classes
             frames[f"{title}: each question (its figure 10)"] = counted.questions

@@ -8,13 +8,15 @@ runs/<sweep>/trials/<trial>/checkpoints/…                   the state from whi
 runs/<sweep>/trials/<trial>/epochs/<epoch>/<photo>.webp     its colourings of the photographs
 runs/<sweep>/trials/<trial>/epochs/<epoch>/generator.safetensors
 runs/<sweep>/trials/<trial>/epochs/<epoch>/version-….json   the version it is published as, if any
+runs/<sweep>/population/epoch-<epoch>.json                  a round: see colorgan.sweeps.population
 runs/<sweep>/tensorboard/<trial>/events.out.tfevents.<epoch>
 runs/<sweep>/results.csv                                    one line per trial and epoch
 """
 
 import json
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -76,6 +78,9 @@ class Sweep:
         classifier: the classifier of the semantic score and of the Fréchet distance; empty for
             neither.
         photographs: ids of the validation photographs that every trial colours; see `photo_id`.
+        scheduler: the scheduler, `none`, `asha` or `pbt`; empty in sweeps of versions that did not
+            record it.
+        metric: the metric of METRICS by which the scheduler compares trials; empty likewise.
     """
 
     name: str
@@ -88,6 +93,8 @@ class Sweep:
     classifier: str
     photographs: tuple[str, ...]
     schema_version: int = SCHEMA_VERSION
+    scheduler: str = ""
+    metric: str = ""
 
     def trial(self, name: str) -> TrialPlan:
         """A trial by its name; raises NotInStorage."""
@@ -141,18 +148,41 @@ class Sweep:
 
 
 @dataclass(frozen=True)
+class Takeover:
+    """What population-based training did to a trial after an epoch.
+
+    Attributes:
+        epoch: number of epochs that the trial and the donor had done.
+        donor: the trial whose networks and optimisers it took over.
+        before: its values until then; empty if an earlier version recorded it.
+        values: its values since; likewise.
+        own: the metric of the trial after that epoch; None if unknown.
+        donors: the metric of the donor after that epoch; None if unknown.
+    """
+
+    epoch: int
+    donor: str
+    before: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    own: float | None = None
+    donors: float | None = None
+
+
+@dataclass(frozen=True)
 class TrialState:
     """The state of a trial: its trial.json.
 
     Attributes:
-        status: "waiting", "running", "done", "stopped" (by the scheduler, before its last epoch),
-            or "failed".
+        status: "waiting", "running", "paused" (until the other trials of its population have come
+            as far), "interrupted" (the job was stopped), "done", "stopped" (by the scheduler,
+            before its last epoch), or "failed".
         values: the values of its plan, with the changes of a scheduler since.
         epoch: number of epochs done.
         updated: time of writing, in seconds since the Unix epoch.
         device: the device that it trains on.
         error: the cause of a failure, in a sentence.
-        inherited: a sentence on each state that it took over from a better trial.
+        takeovers: the states that it took over from better trials, in order.
+        reason: why it was stopped, in a sentence.
     """
 
     status: str = "waiting"
@@ -161,12 +191,18 @@ class TrialState:
     updated: float = 0.0
     device: str = ""
     error: str = ""
-    inherited: tuple[str, ...] = ()
+    takeovers: tuple[Takeover, ...] = ()
+    reason: str = ""
 
     @property
     def over(self) -> bool:
         """Whether the trial has nothing left to train."""
         return self.status in ("done", "stopped")
+
+    def values_at(self, epoch: int) -> dict[str, Any]:
+        """The values with which an epoch, counted from 1, was trained."""
+        later = [each.before for each in self.takeovers if each.epoch >= epoch and each.before]
+        return later[0] if later else self.values
 
 
 @dataclass(frozen=True)
@@ -250,7 +286,12 @@ def check_trial_base(base: str) -> None:
 def _goes_on(storage: Storage, sweep: Sweep) -> bool:
     """True if the sweep in storage has the same options; raises ConfigError if it has others."""
     before, now = (asdict(each) for each in (open_sweep(storage, sweep.name), sweep))
-    differing = [name for name in now if name != "created" and now[name] != before[name]]
+    ignored = {"created"}
+    if not before["scheduler"]:  # an earlier version began it
+        ignored |= {"scheduler", "metric"}
+    elif before["scheduler"] == "none":  # then the metric only ranks what has been trained
+        ignored.add("metric")
+    differing = [name for name in now if name not in ignored and now[name] != before[name]]
     if differing:
         raise ConfigError(
             f"sweep {sweep.name!r} was started with another {', another '.join(differing)}: "
@@ -301,9 +342,19 @@ def read_state(storage: Storage, sweep: Sweep, trial: str) -> TrialState:
 
     def build(fields: dict[str, Any]) -> TrialState:
         del fields["schema_version"]
-        return TrialState(**{**fields, "inherited": tuple(fields["inherited"])})
+        inherited = _takeovers(fields.pop("inherited", ()))
+        takeovers = (Takeover(**each) for each in fields.get("takeovers", ()))
+        return TrialState(**{**fields, "takeovers": (*inherited, *takeovers)})
 
     return read_document(storage.get(key), key, SCHEMA_VERSION, build)
+
+
+def _takeovers(sentences: Sequence[str]) -> Iterator[Takeover]:
+    """Takeovers that an earlier version recorded in sentences."""
+    for sentence in sentences:
+        found = re.match(r"epoch (\d+) from trial (\S+), with ", sentence)
+        if found:
+            yield Takeover(int(found[1]), found[2])
 
 
 def write_state(storage: Storage, sweep: Sweep, trial: str, state: TrialState) -> None:
@@ -312,6 +363,14 @@ def write_state(storage: Storage, sweep: Sweep, trial: str, state: TrialState) -
     document = {**fields, "schema_version": SCHEMA_VERSION}
     key = sweep.key("trials", trial, "trial.json")
     storage.put(key, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def mark_interrupted(storage: Storage, sweep: Sweep) -> None:
+    """Record of every trial that trains, or waits for others, that its job was stopped."""
+    for plan in sweep.trials:
+        state = read_state(storage, sweep, plan.name)
+        if state.status in ("running", "paused"):
+            write_state(storage, sweep, plan.name, replace(state, status="interrupted"))
 
 
 def read_history(storage: Storage, sweep: Sweep, trial: str) -> History:

@@ -13,6 +13,7 @@ from colorgan.packages.card import ModelCard
 from colorgan.packages.weights import Trained, publish
 from colorgan.storage import Storage
 from colorgan.sweeps.documents import Sweep, open_sweep, read_history, read_state
+from colorgan.sweeps.population import weights_history
 from colorgan.training.config import SpeedConfig
 from colorgan.training.networks import create_generator
 from colorgan.training.records import history_csv
@@ -45,7 +46,7 @@ def publish_epoch(storage: Storage, name: str, trial: str, epoch: int, tag: str 
             f"trial {trial!r} of sweep {name!r} was not evaluated after epoch {epoch}: "
             f"there are {known}"
         )
-    config = sweep.config(state.values)
+    config = sweep.config(state.values_at(epoch))
     generator = create_generator(config, sweep.model)
     key = sweep.weights_key(trial, epoch)
     try:
@@ -55,7 +56,7 @@ def publish_epoch(storage: Storage, name: str, trial: str, epoch: int, tag: str 
     except Exception as error:  # safetensors and PyTorch raise exception types of their own
         raise Corrupt(f"{key} cannot be read: {error}") from None
     dataset = open_dataset(storage, sweep.dataset["name"])
-    records = [record for record in history.epochs if record.epoch <= epoch]
+    records = weights_history(storage, sweep, trial, epoch)
     classes = dataset.model_classes(sweep.model)
     limit = int(SpeedConfig().photo_memory_gib * 2**30)
     generator, metrics = as_published(
@@ -75,7 +76,7 @@ def publish_epoch(storage: Storage, name: str, trial: str, epoch: int, tag: str 
             classes=classes,
             training=asdict(config),
             metrics=metrics | judged,
-            seconds=evaluated.seconds,
+            seconds=sum(record.seconds for record in records),
             device=state.device,
             epochs=epoch,
             objective=config.objective(sweep.model, epoch),

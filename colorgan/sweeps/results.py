@@ -38,7 +38,7 @@ def sweep_table(storage: Storage, sweep: Sweep) -> pd.DataFrame:
                 {
                     "trial": plan.name,
                     "status": state.status,
-                    **{name: state.values[name] for name in plan.values},
+                    **{name: state.values_at(record.epoch)[name] for name in plan.values},
                     **asdict(record),
                     **(judged.judged if judged else dict.fromkeys(JUDGED)),
                 }
@@ -63,6 +63,31 @@ def best_epoch(storage: Storage, sweep: Sweep, metric: str) -> Best | None:
         if (value := getattr(evaluated, metric)) is not None and math.isfinite(value)
     ]
     return min(candidates, key=lambda pair: pair[0])[1] if candidates else None
+
+
+def standing(storage: Storage, sweep: Sweep, trial: str, metric: str) -> str:
+    """Where a trial stood at its latest evaluation among those that had come as far, in words.
+
+    Raises:
+        NotInStorage: the sweep has no such trial.
+    """
+    values: dict[str, float] = {}
+    evaluations = read_history(storage, sweep, sweep.trial(trial).name).evaluations
+    if not evaluations:
+        return "before its first evaluation"
+    epoch = evaluations[-1].epoch
+    for plan in sweep.trials:
+        for evaluated in read_history(storage, sweep, plan.name).evaluations:
+            value = getattr(evaluated, metric)
+            if evaluated.epoch == epoch and value is not None and math.isfinite(value):
+                values[plan.name] = value
+    if trial not in values:
+        return f"after epoch {epoch}, which gave no {metric}"
+    order = sorted(values, key=lambda name: values[name], reverse=not METRICS[metric])
+    return (
+        f"after epoch {epoch}, where its {metric} of {values[trial]:.4g} was number "
+        f"{order.index(trial) + 1} of the {len(values)} that had come so far"
+    )
 
 
 def write_results(storage: Storage, sweep: Sweep) -> str:

@@ -1,7 +1,7 @@
 """A trial of a sweep: its training, and the evaluations during it."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +30,6 @@ from colorgan.sweeps.documents import (
     History,
     Sweep,
     TrialState,
-    describe_values,
     read_history,
     read_state,
     write_history,
@@ -40,6 +39,7 @@ from colorgan.system import device_name
 from colorgan.training.checkpoints import Checkpoints
 from colorgan.training.config import SpeedConfig
 from colorgan.training.loop import Training, load_banks
+from colorgan.training.records import EpochRecord
 
 _BATCH = 16
 
@@ -129,28 +129,20 @@ class TrialRun:
     speed: SpeedConfig
     checkpoint_every: int
 
-    def state(self, trial: str | None = None) -> TrialState:
-        """The state of this trial, or of another one of the sweep."""
-        return read_state(self.storage, self.sweep, trial or self.trial)
-
-    def checkpoints(self, trial: str | None = None) -> Checkpoints:
-        """The checkpoints of this trial, or of another one of the sweep."""
-        return Checkpoints(self.storage, self.sweep.key("trials", trial or self.trial))
+    def state(self) -> TrialState:
+        """The state of the trial."""
+        return read_state(self.storage, self.sweep, self.trial)
 
 
-def run_trial(
-    run: TrialRun, values: Mapping[str, Any] | None = None, inherit_from: str = ""
-) -> Iterator[EvaluatedEpoch]:
+def run_trial(run: TrialRun) -> Iterator[EvaluatedEpoch]:
     """Train a trial from its last checkpoint to its last epoch, and evaluate it during training.
 
     The training is the same as that of `colorgan train`: with the same hyper-parameters, it ends
-    with the same weights.
+    with the same weights. A trial that has taken over another one's state continues from that, and
+    keeps the records of what it did before.
 
     Args:
         run: the trial, and how to train it.
-        values: the trial's values of the varied hyper-parameters, if a scheduler has changed them.
-        inherit_from: another trial, whose networks and optimisers the trial takes over instead of
-            continuing from its own; ignored if they have already done all epochs.
 
     Yields:
         Every evaluated epoch, once all its files are in storage.
@@ -158,45 +150,39 @@ def run_trial(
     Raises:
         ColorganError: the dataset cannot be read, or the training diverged; trial.json records it.
     """
-    state = run.state()
-    if inherit_from:
-        donor = run.state(inherit_from)
-        if donor.epoch >= run.sweep.config(values or state.values).epochs:
-            values, inherit_from = None, ""  # otherwise nothing would be left to train
     state = replace(
-        state,
-        status="running",
-        device=device_name(run.device),
-        error="",
-        values=dict(values or state.values),
+        run.state(), status="running", device=device_name(run.device), error="", reason=""
     )
     write_state(run.storage, run.sweep, run.trial, state)
     try:
-        yield from _train(run, state, inherit_from)
+        yield from _train(run, state)
     except ColorganError as error:
         failed = replace(run.state(), status="failed", error=str(error))
         write_state(run.storage, run.sweep, run.trial, failed)
         raise
 
 
-def _train(run: TrialRun, state: TrialState, inherit_from: str) -> Iterator[EvaluatedEpoch]:
+def _train(run: TrialRun, state: TrialState) -> Iterator[EvaluatedEpoch]:
     storage, sweep, trial = run.storage, run.sweep, run.trial
     config = sweep.config(state.values)
     dataset = open_dataset(storage, sweep.dataset["name"])
     train, val = load_banks(dataset, sweep.model, config, run.speed)
     training = Training(config, train, val, run.device, run.speed, sweep.model)
-    checkpoints = run.checkpoints()
-    state = _restore(run, training, checkpoints, state, inherit_from)
+    checkpoints = Checkpoints(storage, sweep.key("trials", trial))
+    _restore(run, training, checkpoints, inherit=bool(state.takeovers))
     evaluate = _Evaluator(run, dataset, val)
-    known = read_history(storage, sweep, trial).evaluations
-    evaluations = [each for each in known if each.epoch <= training.epoch]
+    known = read_history(storage, sweep, trial)
+    evaluations = [each for each in known.evaluations if each.epoch <= training.epoch]
+    # The history of the networks is the donor's until the trial took them over.
+    taken_over = max((each.epoch for each in state.takeovers), default=0)
+    own = [each for each in known.epochs if each.epoch <= taken_over]
     for record in training.run():
+        records = (*own, *training.history[len(own) :])
         evaluated = None
         if sweep.evaluates(record.epoch, config):
-            evaluated = evaluate(training)
+            evaluated = evaluate(training, records)
             evaluations.append(evaluated)
-        history = History(tuple(training.history), tuple(evaluations))
-        write_history(storage, sweep, trial, history)
+        write_history(storage, sweep, trial, History(records, tuple(evaluations)))
         if record.epoch % run.checkpoint_every == 0 or evaluated:
             checkpoints.save(training.snapshot())
         done = record.epoch == config.epochs
@@ -208,31 +194,13 @@ def _train(run: TrialRun, state: TrialState, inherit_from: str) -> Iterator[Eval
         write_state(storage, sweep, trial, replace(state, epoch=training.epoch, status="done"))
 
 
-def _restore(
-    run: TrialRun,
-    training: Training,
-    checkpoints: Checkpoints,
-    state: TrialState,
-    inherit_from: str,
-) -> TrialState:
-    """Load the networks that a trial continues from: another trial's, its own, or its base's.
-
-    Returns:
-        The trial's state, which records what it has inherited.
-    """
-    if inherit_from:
-        run.checkpoints(inherit_from).restore(training, inherit=True)
-        checkpoints.begin_lineage()
-        values = describe_values(state.values)
-        line = f"epoch {training.epoch} from trial {inherit_from}, with {values}"
-        state = replace(state, inherited=(*state.inherited, line))
-    else:
-        checkpoints.restore(training, inherit=bool(state.inherited))
+def _restore(run: TrialRun, training: Training, checkpoints: Checkpoints, inherit: bool) -> None:
+    """Load the networks that a trial continues from: those of its checkpoint, or its base's."""
+    checkpoints.restore(training, inherit)
     base = training.config.start_from
     if base and not training.epoch:
         models = with_embedded(run.storage)
         training.start_from(load_generator(models, find(models, base)))
-    return state
 
 
 class _Evaluator:
@@ -249,9 +217,9 @@ class _Evaluator:
             for photo in sweep.photographs
         }
 
-    def __call__(self, training: Training) -> EvaluatedEpoch:
-        """Evaluate the generator as of the training's latest epoch."""
-        record = training.history[-1]
+    def __call__(self, training: Training, records: Sequence[EpochRecord]) -> EvaluatedEpoch:
+        """Evaluate the generator as of the training's latest epoch, the last of the records."""
+        record = records[-1]
         generator = training.interpolated()
         pictures = self._color(generator, record.epoch)
         storage, sweep, trial = self._run.storage, self._run.sweep, self._run.trial
@@ -263,7 +231,7 @@ class _Evaluator:
         judged = self._judge(generator) if self._judge else {"semantic": None, "frechet": None}
         evaluated = EvaluatedEpoch(
             epoch=record.epoch,
-            seconds=sum(each.seconds for each in training.history),
+            seconds=sum(each.seconds for each in records),
             val_l1=record.val_l1,
             val_psnr=record.val_psnr,
             colorfulness=record.val_colorfulness,
@@ -273,7 +241,7 @@ class _Evaluator:
         first = (record.epoch - 1) // sweep.eval_every * sweep.eval_every
         events = write_events(
             values={name: getattr(training.config, name) for name in sweep.trial(trial).values},
-            records=training.history[first:],
+            records=records[first:],
             scalars=evaluated.judged,
             pictures=pictures,
         )

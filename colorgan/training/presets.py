@@ -3,11 +3,13 @@
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from colorgan.errors import ConfigError
 from colorgan.models import EMBEDDED
 from colorgan.names import GENERAL, HYPERCOLUMN
+from colorgan.options import default_in_words, value_in_words
 from colorgan.training.config import TrainingConfig
 
 
@@ -124,3 +126,39 @@ def find_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ConfigError(f"no preset {name!r}: choose from {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def preset_values(
+    field: str, overrides: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> str:
+    """What a hyper-parameter is by default, for a help text: `best: 224, report: 256`.
+
+    Args:
+        field: the hyper-parameter's name in TrainingConfig.
+        overrides: hyper-parameters by preset that take the place of the preset's own.
+
+    Returns:
+        One `default: …` where the presets agree; presets of the same value stand together.
+    """
+    names: dict[str, list[str]] = {}
+    for name in sorted(PRESETS, key=lambda name: name != DEFAULT_PRESET):
+        preset = PRESETS[name]
+        names.setdefault(_value_in_words(preset, field, overrides.get(name, {})), []).append(name)
+    if len(names) == 1:
+        (value,) = names
+        return default_in_words(value)
+    parts = [f"{' and '.join(each)}: {value or 'none'}" for value, each in names.items()]
+    return ("; " if any(", " in part for part in parts) else ", ").join(parts)
+
+
+def _value_in_words(preset: Preset, field: str, overrides: Mapping[str, Any]) -> str:
+    if field in overrides:
+        return value_in_words(overrides[field])
+    value = getattr(preset.training, field)
+    if field == "epochs" and preset.epochs:
+        by_model = (value, *preset.epochs.values())
+        return f"{min(by_model)} to {max(by_model)}"
+    if field in preset.fine_tuning:
+        tuned = value_in_words(preset.fine_tuning[field])
+        return f"{value_in_words(value)}, or {tuned} from a base model"
+    return value_in_words(value)

@@ -5,6 +5,9 @@ const SIDE_BY_SIDE = 4;
 // A click as early as this is the second half of a double click on the previous pictures.
 const TOO_SOON_MS = 300;
 
+const BACK = "back";
+const CANNOT_TELL = "cannot tell";
+
 // An error with a sentence for the user; the status is 0 if the server did not answer.
 class Failure extends Error {
   constructor(words, status = 0) {
@@ -19,21 +22,33 @@ run();
 async function run() {
   const survey = await insist(() => request("/questions", (response) => response.json()));
   if (survey.closed) return end("This survey is closed", "It takes no more answers.");
-  let done = survey.answered;
-  for (const [place, question] of survey.questions.entries()) {
+  const { questions } = survey;
+  const given = new Map(); // the choices of this display, by the question's place
+  for (let place = 0; ; ) {
+    const progress = [survey.answered + place, survey.total];
+    if (place === questions.length) {
+      showProgress(...progress);
+      await end("Thank you", "Your answers are stored. You can close this page.", place > 0);
+      place -= 1;
+      continue;
+    }
+    const question = questions[place];
     const images = await insist(() => load(question));
-    preload(survey.questions[place + 1]);
-    const choice = await ask(images, done, survey.total);
+    preload(questions[place + 1]);
+    const choice = await ask(images, progress, given.get(place), place > 0);
+    if (choice === BACK) {
+      place -= 1;
+      continue;
+    }
     try {
-      await insist(() => send(question, choice));
+      if (choice !== given.get(place)) await insist(() => send(question, choice, given.has(place)));
     } catch (error) {
       if (error.status !== 409) throw error;
       return end("This survey is closed", "It takes no more answers. Those you gave before count.");
     }
-    done += 1;
+    given.set(place, choice);
+    place += 1;
   }
-  showProgress(done, survey.total);
-  end("Thank you", "Your answers are stored. You can close this page.");
 }
 
 function byId(id) {
@@ -85,11 +100,12 @@ async function request(path, read, options = {}) {
   throw new Failure(`${words.charAt(0).toUpperCase()}${words.slice(1)}.`, response.status);
 }
 
-function send({ question, pictures }, choice) {
+function send({ question, pictures }, choice, again) {
+  const token = choice === CANNOT_TELL ? null : pictures[choice];
   return request("/answers", (response) => response.json(), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ question, token: pictures[choice] }),
+    body: JSON.stringify({ question, token, again }),
   });
 }
 
@@ -122,9 +138,10 @@ async function loadImage(token) {
   return image;
 }
 
-// Show a question; resolves with the index of the chosen picture.
-function ask(images, done, total) {
-  showProgress(done, total);
+// Show a question, and the choice made before; resolves with the index of the chosen picture,
+// CANNOT_TELL or BACK.
+function ask(images, progress, before, canGoBack) {
+  showProgress(...progress);
   const buttons = images.map(choiceOf);
   const columns = images.length > SIDE_BY_SIDE ? Math.ceil(images.length / 2) : images.length;
   const pictures = byId("pictures");
@@ -136,18 +153,28 @@ function ask(images, done, total) {
   pictures.style.setProperty("--ratio", String(ratio));
   pictures.replaceChildren(...buttons);
   byId("waiting").hidden = true;
+  byId("end").hidden = true;
   byId("question").hidden = false;
   scrollTo(0, 0);
   byId("asked").focus({ preventScroll: true });
-  setTimeout(() => enable(buttons, true), TOO_SOON_MS);
+  byId("back").hidden = !canGoBack;
+  const choices = new Map([...buttons.entries(), [CANNOT_TELL, byId("cannot-tell")], [BACK, byId("back")]]);
+  const all = [...choices.values()];
+  enable(all, false);
+  for (const [choice, button] of choices) {
+    button.classList.toggle("chosen", choice === before);
+    if (choice === before) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  }
+  setTimeout(() => enable(all, true), TOO_SOON_MS);
   return new Promise((resolve) => {
-    for (const [place, button] of buttons.entries()) {
-      button.addEventListener("click", () => {
-        enable(buttons, false);
-        button.classList.add("chosen");
+    for (const [choice, button] of choices) {
+      button.onclick = () => {
+        enable(all, false);
+        for (const each of all) each.classList.toggle("chosen", each === button && choice !== BACK);
         pictures.classList.add("answered");
-        resolve(place);
-      });
+        resolve(choice);
+      };
     }
   });
 }
@@ -170,7 +197,10 @@ function pressed(event) {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
   const buttons = [...byId("pictures").children];
   if (event.repeat && ["Enter", " "].includes(event.key)) event.preventDefault();
+  else if (byId("question").hidden) return;
   else if (/^[1-9]$/.test(event.key) && !event.repeat) buttons[Number(event.key) - 1]?.click();
+  else if (event.key === "0" && !event.repeat) byId("cannot-tell").click();
+  else if (event.key === "Backspace" && !event.repeat && !byId("back").hidden) byId("back").click();
   else if (["ArrowRight", "ArrowDown"].includes(event.key)) step(event, buttons, 1);
   else if (["ArrowLeft", "ArrowUp"].includes(event.key)) step(event, buttons, -1);
 }
@@ -191,12 +221,17 @@ function showProgress(done, total) {
   byId("progress").hidden = false;
 }
 
-function end(title, words) {
+// Show the end; resolves if the user goes back from it.
+function end(title, words, canGoBack = false) {
   byId("waiting").hidden = true;
   byId("question").hidden = true;
   byId("pictures").replaceChildren();
   byId("end-title").textContent = title;
   byId("end-words").textContent = words;
   byId("end").hidden = false;
+  byId("end-back").hidden = !canGoBack;
   byId("end-title").focus({ preventScroll: true });
+  return new Promise((resolve) => {
+    byId("end-back").onclick = () => resolve();
+  });
 }

@@ -42,8 +42,8 @@ class Person:
         known = {self.report.picture(photo, model): model for model in MODELS}
         return [known[self.client.get(f"/pictures/{token}").content] for token in tokens]
 
-    def answer(self, question: int, token: str) -> httpx.Response:
-        return self.client.post("/answers", json={"question": question, "token": token})
+    def answer(self, question: int, token: str | None, **more: Any) -> httpx.Response:
+        return self.client.post("/answers", json={"question": question, "token": token, **more})
 
 
 def results(address: str, survey: Survey) -> dict[str, Any]:

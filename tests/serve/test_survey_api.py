@@ -248,3 +248,23 @@ def test_a_server_that_is_killed_midway_loses_no_answer_and_its_successor_goes_o
         sum(row["votes"] for row in counted["questions"] if row["question"] == number) == 4
         for number in range(1, 19)
     )
+
+
+def test_a_participant_may_be_undecided_and_change_an_answer(server: str, report: Report) -> None:
+    survey = create_survey(report, 2)
+    person = Person(server, report, survey)
+    problem(person.answer(1, None), 422, "allow cookies")
+    first, second = (each["pictures"] for each in person.asked()["questions"])
+    counted = {"question": 1, "counted": True}
+    assert person.answer(1, None).json() == person.answer(1, None).json() == counted
+    assert not person.answer(1, first[0]).json()["counted"], "without `again` the first counts"
+    assert results(server, survey)["undecided"] == 1
+    assert person.answer(1, first[0], again=True).json() == counted
+    assert person.answer(2, second[0]).json()["counted"]
+    assert person.answer(2, None, again=True).json()["counted"]
+    (model,) = person.models(1, first[:1])
+    votes = {row["model"]: row["votes"] for row in results(server, survey)["models"]}
+    assert votes == {**dict.fromkeys(MODELS, 0), model: 1}
+    assert results(server, survey)["undecided"] == 1
+    problem(person.answer(3, None), 422, "from 1 to 2")
+    problem(person.answer(1, first[0], again="yes"), 422, "`again` is true or false")

@@ -174,3 +174,41 @@ def test_all_pictures_fit_the_screen(
         if context.get("has_touch"):
             person.choices.nth(2).tap()
             person.await_question("2 of 2")
+
+
+def test_who_cannot_tell_says_so_and_who_was_too_quick_goes_back(
+    browser: Browser, server: str, report: Report, shoot: Shoot
+) -> None:
+    survey = create_survey(report, 3)
+    with take_part(browser, server, survey) as person:
+        page = person.page
+        back = page.get_by_role("button", name="Back", exact=True)
+        cannot_tell = page.get_by_role("button", name="I cannot tell")
+        person.await_question("1 of 3")
+        expect(back).to_be_hidden()
+        models = [person.shown()]
+        person.choices.nth(0).click()
+        person.await_question("2 of 3")
+        cannot_tell.click()
+        person.await_question("3 of 3")
+        back.click()
+        person.await_question("2 of 3")
+        expect(cannot_tell).to_have_attribute("aria-current", "true")
+        shoot(page, "survey_back")
+        page.keyboard.press("Backspace")
+        person.await_question("1 of 3")
+        assert person.shown() == models[0], "the pictures stay where they were"
+        expect(person.choices.nth(0)).to_have_attribute("aria-current", "true")
+        page.keyboard.press("2")  # another one after all
+        person.await_question("2 of 3")
+        page.keyboard.press("0")
+        person.await_question("3 of 3")
+        last = person.shown()
+        person.choices.nth(2).click()
+        expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
+        page.get_by_role("button", name="Back to the last question").click()
+        person.await_question("3 of 3")
+        person.choices.nth(1).click()
+        expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
+    answers = sorted(read_answers(report.storage, survey), key=lambda each: each.question)
+    assert [each.model for each in answers] == [models[0][1], "", last[1]]

@@ -9,7 +9,9 @@ from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.evaluation.results import Report
 from colorgan.storage import open_storage
 from colorgan.survey import (
+    CANNOT_TELL,
     answered_questions,
+    answers_table,
     close_survey,
     create_survey,
     new_participant,
@@ -144,3 +146,17 @@ def test_a_survey_lives_in_a_bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatc
     assert answered_questions(storage, survey, people[0]) == {1, 2}
     counted = tally(survey, read_answers(storage, close_survey(storage, "spring")))
     assert (counted.participants, counted.votes) == (8, 16)
+
+
+def test_an_answer_of_who_went_back_takes_the_place_of_the_first(report: Report) -> None:
+    storage, survey = report.storage, create_survey(report, 3)
+    record_answer(storage, survey, ANA, 1, "general", "a")
+    assert record_answer(storage, survey, ANA, 1, CANNOT_TELL, "b", replaces=True)
+    assert record_answer(storage, survey, ANA, 1, CANNOT_TELL, "b", replaces=True)
+    assert not record_answer(storage, survey, ANA, 1, "general", "a")
+    assert [each.model for each in read_answers(storage, survey)] == [CANNOT_TELL]
+    assert answered_questions(storage, survey, ANA) == {1}
+    assert answers_table(survey, read_answers(storage, survey))["model"].tolist() == [""]
+    close_survey(storage, survey.name)
+    with pytest.raises(ColorganError, match="has been closed"):
+        record_answer(storage, open_survey(storage, survey.name), ANA, 1, "general", replaces=True)

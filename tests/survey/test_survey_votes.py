@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from colorgan.survey import (
+    CANNOT_TELL,
     Answer,
     Question,
     Survey,
@@ -90,3 +91,20 @@ def test_a_survey_without_answers_can_be_counted() -> None:
     counted = tally(asked("people", "animals"), [])
     assert (counted.participants, counted.votes) == (0, 0)
     assert column(counted.models, "won") == column(counted.models, "lost") == [0, 0, 0]
+
+
+def test_who_cannot_tell_takes_part_and_votes_for_nobody() -> None:
+    survey = asked("people", "animals", "animals")
+    undecided = [
+        Answer(f"u{voter}", question, CANNOT_TELL, "2026")
+        for voter, question in ((1, 1), (2, 1), (1, 3))
+    ]
+    counted = tally(survey, [*cast([(3, 1, 0), (1, 1, 0), (0, 0, 0)]), *undecided])
+    assert (counted.votes, counted.undecided, counted.answers) == (6, 3, 9)
+    assert counted.participants == 4 + 2, "4 of them voted"
+    questions = counted.questions
+    assert column(questions, "undecided") == [2, 2, 2, 0, 0, 0, 1, 1, 1]
+    assert column(questions, "share")[:3] == [0.75, 0.25, 0.0], "of those who had a preference"
+    assert column(questions, "won")[6:] == [False] * 3, "nobody wins what nobody could tell"
+    assert column(counted.models, "votes") == [4, 2, 0]
+    assert counted.to_dict()["undecided"] == 3

@@ -33,6 +33,7 @@ from colorgan.storage import Storage, open_storage
 from colorgan.sweeps.documents import (
     EvaluatedEpoch,
     Sweep,
+    Takeover,
     TrialPlan,
     create_sweep,
     open_sweep,
@@ -41,9 +42,17 @@ from colorgan.sweeps.documents import (
     shown_rows,
     write_state,
 )
+from colorgan.sweeps.population import (
+    Decision,
+    Round,
+    carry_out,
+    last_round,
+    weights_history,
+)
 from colorgan.sweeps.publishing import publish_epoch
-from colorgan.sweeps.results import best_epoch, sweep_table
+from colorgan.sweeps.results import best_epoch, standing, sweep_table
 from colorgan.sweeps.trial import Judge, TrialRun, run_trial
+from colorgan.training.checkpoints import Checkpoints
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.loop import Training, load_banks
 from tests.races import race
@@ -71,8 +80,8 @@ def begin(scenes: Dataset, classifier: str = "", **values: tuple[Any, ...]) -> S
     return sweep
 
 
-def train(storage: Storage, sweep: Sweep, trial: str, **more: Any) -> Iterator[EvaluatedEpoch]:
-    return run_trial(TrialRun(storage, sweep, trial, CPU, SpeedConfig(), 1), **more)
+def train(storage: Storage, sweep: Sweep, trial: str) -> Iterator[EvaluatedEpoch]:
+    return run_trial(TrialRun(storage, sweep, trial, CPU, SpeedConfig(), 1))
 
 
 @pytest.fixture
@@ -210,45 +219,114 @@ def test_a_trial_is_published_as_vivid_as_its_training_would_be(scenes: Dataset)
     assert vivid.metrics["val_colorfulness"] > plain.metrics["val_colorfulness"]
 
 
-def test_a_trial_takes_over_anothers_networks_with_values_of_its_own(scenes: Dataset) -> None:
+def go_on(storage: Storage, sweep: Sweep, trial: str, evaluations: int) -> None:
+    """Train a trial for so many evaluations more."""
+    going = train(storage, sweep, trial)
+    for _ in range(evaluations):
+        next(going)
+    going.close()
+
+
+def test_a_trial_takes_over_anothers_networks_and_stays_what_it_was(scenes: Dataset) -> None:
     storage, sweep = scenes.storage, begin(scenes, learning_rate=(2e-4, 1e-5))
-    leading = train(storage, sweep, "01")
-    next(leading)
-    leading.close()
-    evaluated = list(train(storage, sweep, "02", values={"learning_rate": 4e-4}, inherit_from="01"))
-    assert [each.epoch for each in evaluated] == [4]
+    for trial in ("01", "02"):
+        go_on(storage, sweep, trial, 1)
+    own, donors = (read_history(storage, sweep, trial).epochs for trial in ("02", "01"))
+    scores = {"01": donors[-1].val_l1, "02": own[-1].val_l1}
+    changed = {"learning_rate": 4e-4}
+    carry_out(storage, sweep, Round(2, scores, (Decision("02", "01", changed),)))
+    assert [each.epoch for each in train(storage, sweep, "02")] == [4]
+
     state = read_state(storage, sweep, "02")
-    assert state.values == {"learning_rate": 4e-4}
-    assert state.inherited == ("epoch 2 from trial 01, with learning_rate 0.0004",)
-    before, after = (read_history(storage, sweep, trial).epochs for trial in ("01", "02"))
-    assert before[:2] == after[:2]
-    assert publish_epoch(storage, "s", "02", 4).training["learning_rate"] == 4e-4
+    assert state.values == changed
+    before = {"learning_rate": 1e-5}
+    taken = Takeover(2, "01", before, changed, scores["02"], scores["01"])
+    assert state.takeovers == (taken,)
+    history = read_history(storage, sweep, "02")
+    assert history.epochs[:2] == own != donors
+    assert [each.epoch for each in history.epochs] == [1, 2, 3, 4]
+    assert [each.epoch for each in history.evaluations] == [2, 4]
+    table = sweep_table(storage, sweep)
+    assert list(table[table["trial"] == "02"]["learning_rate"]) == [1e-5] * 2 + [4e-4] * 2
 
-    list(train(storage, sweep, "01"))
-    list(train(storage, sweep, "02", values={"learning_rate": 1e-3}, inherit_from="01"))
-    assert read_state(storage, sweep, "02").inherited == state.inherited, "01 is at its end"
+    # A model is published with the history of its weights, and the values that made them.
+    assert weights_history(storage, sweep, "02", 4) == (*donors, *history.epochs[2:])
+    first, last = (publish_epoch(storage, "s", "02", epoch) for epoch in (2, 4))
+    assert [card.training["learning_rate"] for card in (first, last)] == [1e-5, 4e-4]
+    assert first.metrics["val_l1"] == own[-1].val_l1
+
+    # The same as the donor's training, continued with the trial's values.
+    config = dataclasses.replace(TINY, learning_rate=4e-4)
+    alone = Training(config, *load_banks(scenes, "animals", config), CPU)
+    Checkpoints(storage, sweep.key("trials", "01")).restore(alone, inherit=True)
+    assert next(alone.run()).loss_l1 == pytest.approx(history.epochs[2].loss_l1, rel=1e-5)
 
 
-def test_a_trial_that_took_over_from_one_that_lags_behind_goes_on_from_there(
-    scenes: Dataset,
-) -> None:
-    storage = scenes.storage
-    sweep = dataclasses.replace(begin(scenes, learning_rate=(2e-4, 1e-5)), name="t", eval_every=1)
-    create_sweep(storage, sweep, shown_rows(scenes, "animals"))
+def test_what_a_job_that_died_left_of_a_round_is_carried_out_once(scenes: Dataset) -> None:
+    storage, sweep = scenes.storage, begin(scenes, learning_rate=(2e-4, 1e-5, 1e-6))
+    for trial in ("01", "02", "03"):
+        go_on(storage, sweep, trial, 1)
+    decided = Round(
+        2,
+        {},
+        tuple(Decision(trial, "01", {"learning_rate": 3e-4}) for trial in ("02", "03")),
+    )
+    carry_out(storage, sweep, dataclasses.replace(decided, decisions=decided.decisions[:1]))
+    assert not read_state(storage, sweep, "03").takeovers, "it died here"
+    carry_out(storage, sweep, decided)
+    assert last_round(storage, sweep) == decided
+    carry_out(storage, sweep, last_round(storage, sweep))
+    for trial in ("02", "03"):
+        (taken,) = read_state(storage, sweep, trial).takeovers
+        assert (taken.epoch, taken.donor, taken.own) == (2, "01", None)
+        assert [each.epoch for each in train(storage, sweep, trial)] == [4]
 
-    def go_on(trial: str, epochs: int, **more: Any) -> None:
-        going = train(storage, sweep, trial, **more)
-        for _ in range(epochs):
-            next(going)
-        going.close()
 
-    go_on("01", 1)
-    go_on("02", 3)
-    go_on("02", 1, values={"learning_rate": 4e-4}, inherit_from="01")
-    go_on("02", 1)  # as after a fault, from its own checkpoint
-    assert read_state(storage, sweep, "02").epoch == 3
-    leading, behind = (read_history(storage, sweep, trial).epochs for trial in ("01", "02"))
-    assert behind[0] == leading[0]
+def test_takeovers_that_an_earlier_version_recorded_are_read(scenes: Dataset) -> None:
+    sweep = begin(scenes, learning_rate=(2e-4, 1e-5))
+    document = {
+        "status": "running",
+        "values": {"learning_rate": 4e-4},
+        "epoch": 3,
+        "updated": 0.0,
+        "device": "cpu",
+        "error": "",
+        "schema_version": 1,
+        "inherited": ["epoch 2 from trial 01, with learning_rate 0.0004"],
+    }
+    scenes.storage.put("runs/s/trials/02/trial.json", json.dumps(document).encode())
+    state = read_state(scenes.storage, sweep, "02")
+    assert state.takeovers == (Takeover(2, "01"),)
+    assert state.values_at(1) == state.values_at(3) == {"learning_rate": 4e-4}
+
+
+def test_a_trial_that_is_stopped_is_told_where_it_stood(scenes: Dataset, swept: Sweep) -> None:
+    values = {
+        trial: read_history(scenes.storage, swept, trial).evaluations[-1].val_l1
+        for trial in ("01", "02")
+    }
+    worse = max(values, key=lambda trial: values[trial])
+    assert standing(scenes.storage, swept, worse, "val_l1") == (
+        f"after epoch 4, where its val_l1 of {values[worse]:.4g} was number 2 of the 2 that had "
+        "come so far"
+    )
+    assert "number 1 of" in standing(scenes.storage, swept, *{*values} - {worse}, metric="val_l1")
+    assert "which gave no semantic" in standing(scenes.storage, swept, "01", "semantic")
+
+
+def test_a_sweep_continues_with_its_scheduler_only(scenes: Dataset) -> None:
+    sweep, rows = begin(scenes), shown_rows(scenes, "animals")
+    goes_on = dataclasses.replace(sweep, scheduler="asha", metric="val_psnr")
+    assert create_sweep(scenes.storage, goes_on, rows), "an earlier version recorded none"
+    named = dataclasses.replace(sweep, name="t", scheduler="none", metric="val_l1")
+    create_sweep(scenes.storage, named, rows)
+    assert create_sweep(scenes.storage, dataclasses.replace(named, metric="frechet"), rows)
+    with pytest.raises(ConfigError, match="was started with another scheduler"):
+        create_sweep(scenes.storage, dataclasses.replace(named, scheduler="pbt"), rows)
+    ranked = dataclasses.replace(sweep, name="u", scheduler="pbt", metric="val_l1")
+    create_sweep(scenes.storage, ranked, rows)
+    with pytest.raises(ConfigError, match="was started with another metric"):
+        create_sweep(scenes.storage, dataclasses.replace(ranked, metric="frechet"), rows)
 
 
 def test_the_classifier_judges_what_the_generator_makes(

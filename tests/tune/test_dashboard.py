@@ -1,8 +1,11 @@
 """The sweep's page in a browser, on a running sweep and on a finished one."""
 
+import dataclasses
+import json
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,11 +13,22 @@ import httpx
 import pytest
 import torch
 import uvicorn
+from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, expect
 
 from colorgan.data.dataset import Dataset
 from colorgan.storage import Storage
-from colorgan.sweeps.documents import Sweep, read_state, write_state
+from colorgan.sweeps.documents import (
+    Sweep,
+    TrialState,
+    create_sweep,
+    mark_interrupted,
+    read_history,
+    read_state,
+    shown_rows,
+    write_state,
+)
+from colorgan.sweeps.population import Decision, Round, carry_out
 from colorgan.sweeps.trial import TrialRun, run_trial
 from colorgan.training.config import SpeedConfig
 from serve.access import API_KEY
@@ -22,7 +36,7 @@ from serve.backend import LocalBackend
 from serve.config import ServeConfig
 from tests.browser import Shoot, fits, visit
 from tests.serve.conftest import publish_untrained, served
-from tests.sweeps.test_sweeps import begin
+from tests.sweeps.test_sweeps import begin, go_on
 from tune.dashboard import create_dashboard, describe, main, timing
 
 
@@ -51,7 +65,7 @@ def dashboard(storage: Storage) -> Iterator[str]:
 
 def trials(page: Page) -> list[list[str]]:
     rows = page.locator("#trials tbody tr")
-    return [row.locator("td").all_inner_texts() for row in rows.all()]
+    return [row.locator("th, td").all_inner_texts() for row in rows.all()]
 
 
 def pictures(page: Page) -> int:
@@ -80,9 +94,14 @@ def test_the_page_follows_a_sweep_from_its_first_epoch_to_its_last(
         page.get_by_role("link", name="s", exact=True).click()
         expect(page.locator("#state")).to_contain_text("1 done, 1 running, 1 waiting")
         (first, running, waiting) = trials(page)
-        assert first[:4] == ["01", "done", "1", "4 of 4"]
-        assert running[:4] == ["02", "running", "5", "2 of 4"] and running[5], "an ETA"
-        assert waiting[:4] == ["03", "waiting", "10", "0 of 4"]
+        best = (describe(storage, sweep)["best"] or {})["trial"]
+        marked = [name for name, *_ in trials(page) if "best, epoch" in name]
+        assert [name.split()[0] for name in marked] == [best]
+        assert first[0].split()[0] == "01"
+        assert first[1:4] == ["done", "1", "4 of 4"]
+        assert running[0].split()[0] == "02"
+        assert running[1:4] == ["running", "5", "2 of 4"] and running[5], "an ETA"
+        assert [waiting[0].split()[0], *waiting[1:4]] == ["03", "waiting", "10", "0 of 4"]
         await_pictures(page, 3)
         assert page.locator("#grid .none").count() == 3, "what is still to come"
         shoot(page, "sweep_running")
@@ -122,7 +141,7 @@ def test_the_page_follows_a_sweep_from_its_first_epoch_to_its_last(
         shoot(page, "sweep_finished")
 
         page.get_by_label("5", exact=True).uncheck()
-        assert [row[0] for row in trials(page)] == ["01", "03"]
+        assert [row[0].split()[0] for row in trials(page)] == ["01", "03"]
         expect(page.locator("#curves .scatterlayer .trace")).to_have_count(2)
         await_pictures(page, 4)
 
@@ -132,7 +151,91 @@ def test_the_page_follows_a_sweep_from_its_first_epoch_to_its_last(
         while not fits(page):
             assert time.monotonic() < deadline
             page.wait_for_timeout(50)
+        names = page.locator("#curves .legendtext")
+        expect(names).to_have_text(["trial 01", "trial 03"])
+        for row in ("#trials tbody tr", "#grid tbody tr"):  # stays in sight beside its line
+            first = page.locator(row).first.locator("th").first
+            scrolled = page.locator(".wide", has=page.locator(row).first)
+            scrolled.evaluate("(each) => { each.scrollLeft = 200; }")
+            box = first.bounding_box()
+            assert box and box["x"] >= 0
         shoot(page, "sweep_phone")
+
+
+@pytest.mark.slow
+def test_the_page_keeps_what_a_trial_was_and_says_what_it_took_over(
+    browser: Browser, scenes: Dataset, shoot: Shoot
+) -> None:
+    storage = scenes.storage
+    sweep = begin(scenes, learning_rate=(2e-4, 1e-5))
+    sweep = dataclasses.replace(sweep, name="p", scheduler="pbt", metric="val_l1")
+    create_sweep(storage, sweep, shown_rows(scenes, "animals"))
+    for trial in ("01", "02"):
+        go_on(storage, sweep, trial, 1)
+    before = read_history(storage, sweep, "02").epochs
+    decision = Decision("02", "01", {"learning_rate": 1.6e-4})
+    carry_out(storage, sweep, Round(2, {"01": 8.0, "02": 9.5}, (decision,)))
+    for trial in ("01", "02"):
+        list(train(storage, sweep, trial))
+    with dashboard(storage) as address, visit(browser, f"{address}/sweeps/p") as page:
+        expect(page.locator("#about")).to_contain_text("pbt lets the trials wait for each other")
+        expect(page.locator("#state")).to_contain_text("The best by L1 in ab, validation is trial")
+        assert trials(page)[1][2] == "0.00001 → 0.00016"
+        expect(page.locator("#lineage dt")).to_have_text(
+            "Trial 02, which began as learning_rate 0.00001"
+        )
+        expect(page.locator("#lineage dd")).to_have_text(
+            "after epoch 2 from the networks of trial 01 (8, its own was 9.5): "
+            "learning_rate 0.00001 → 0.00016"
+        )
+        expect(page.locator("#curves .legendtext").nth(1)).to_have_text("learning_rate 0.00001")
+        curve = describe(storage, sweep)["trials"][1]["records"]
+        assert [each["val_l1"] for each in curve[:2]] == [each.val_l1 for each in before]
+        shoot(page, "sweep_population")
+
+
+def test_a_trial_whose_job_was_killed_does_not_run(scenes: Dataset) -> None:
+    storage, sweep = scenes.storage, begin(scenes, batch_size=(2, 5))
+    go_on(storage, sweep, "01", 1)
+    write_state(storage, sweep, "02", TrialState("paused", {"batch_size": 5}, epoch=2))
+
+    def statuses(renewed: float | None) -> list[str]:
+        if renewed is not None:
+            lease = json.dumps({"renewed": time.time() - renewed})
+            storage.put("leases/runs/s/000001.json", lease.encode())
+        (listed,) = TestClient(create_dashboard(storage)).get("/sweeps-data").json()
+        found = [trial["status"] for trial in describe(storage, sweep)["trials"]]
+        assert listed["trials"] == dict(Counter(found))
+        return found
+
+    assert statuses(None) == ["running", "paused"], "no lease: it may be of an earlier version"
+    assert statuses(5) == ["running", "paused"]
+    assert statuses(300) == ["interrupted", "interrupted"]
+    first = describe(storage, sweep)["trials"][0]
+    assert first["eta"] is None and first["silent"] == 0
+    mark_interrupted(storage, sweep)  # as a job that is stopped does
+    storage.delete("leases/runs/s/000001.json")
+    assert statuses(None) == ["interrupted", "interrupted"]
+
+
+def test_why_a_trial_stopped_and_which_is_best_is_described(scenes: Dataset) -> None:
+    storage, sweep = scenes.storage, begin(scenes, batch_size=(2, 5))
+    go_on(storage, sweep, "01", 1)
+    list(train(storage, sweep, "02"))
+    stopped = dataclasses.replace(
+        read_state(storage, sweep, "01"), status="stopped", reason="asha stopped it after epoch 2"
+    )
+    write_state(storage, sweep, "01", stopped)
+    described = describe(storage, sweep)
+    assert described["trials"][0]["reason"] == "asha stopped it after epoch 2"
+    evaluated = {
+        (trial["name"], each["epoch"]): each["val_l1"]
+        for trial in described["trials"]
+        for each in trial["evaluations"]
+    }
+    best = described["best"]
+    assert best["metric"] == "val_l1" and best["value"] == min(evaluated.values())
+    assert evaluated[best["trial"], best["epoch"]] == best["value"]
 
 
 @pytest.mark.slow
@@ -175,8 +278,6 @@ def test_the_service_shows_sweeps_to_those_with_its_key(
     ],
 )
 def test_what_is_not_there_is_404(path: str, scenes: Dataset) -> None:
-    from fastapi.testclient import TestClient
-
     sweep = begin(scenes, batch_size=(5,))
     client = TestClient(create_dashboard(scenes.storage))
     response = client.get(path.replace("PHOTO", sweep.photographs[0]))

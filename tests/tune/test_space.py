@@ -1,4 +1,3 @@
-import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,31 +101,6 @@ def test_population_based_training_leaves_a_value_that_cannot_grow_as_it_was() -
     changed = {"name": "01", "beta1": 0.9 * 1.2, "lambda_l1": 120.0, "batch_size": 6}
     kept = read_space(["beta1=0.5,0.9"], None).valid(changed)
     assert kept == {**changed, "beta1": pytest.approx(0.9)}
-
-
-def test_what_population_based_training_draws_follows_from_its_seed() -> None:
-    from tune.trainable import SeededPopulationBasedTraining  # imports Ray
-
-    def draws(seed: int) -> list[float]:
-        scheduler = SeededPopulationBasedTraining(
-            seed, metric="x", mode="min", hyperparam_mutations={"a": [1, 2]}
-        )
-        found = []
-        for _ in range(3):
-            with scheduler.seeded():
-                found.append(random.random())
-            random.random()  # others draw, too
-        return found
-
-    random.seed(5)
-    expected = random.getstate()
-    assert draws(1) == draws(1) != draws(2)
-    random.setstate(expected)
-    with SeededPopulationBasedTraining(
-        1, metric="x", mode="min", hyperparam_mutations={"a": [1, 2]}
-    ).seeded():
-        random.random()
-    assert random.getstate() == expected
 
 
 def test_the_presets_are_grids_of_options() -> None:

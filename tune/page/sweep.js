@@ -1,10 +1,10 @@
 import { Api } from "/shared/api.js";
 import { askForKey } from "/shared/key.js";
+import { isNarrow, layout, NARROW, plot, upright } from "./plots.js";
 import { cell, duration, number, setting } from "./text.js";
 
 const BASE = location.pathname.replace(/\/+$/, "");
 const POLL_MS = 3000;
-const SILENT_S = 120;
 const COLORS = [
   "#9a3f1c", "#2b6c8f", "#6d8b2f", "#8a4f9e", "#c58a1a", "#3d8f78", "#b0486b", "#5b5fb0", "#7a6a55",
   "#d0603a",
@@ -36,6 +36,7 @@ byId("epoch").addEventListener("input", () => {
   showEpoch();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => sweep && draw());
+matchMedia(NARROW).addEventListener("change", () => sweep && draw());
 follow();
 
 function byId(id) {
@@ -71,10 +72,11 @@ function draw() {
   byId("title").textContent = sweep.name;
   byId("about").textContent =
     `${sweep.model} on ${sweep.dataset}, started ${new Date(sweep.created).toLocaleString()}, ` +
-    `evaluated every ${sweep.eval_every} epoch${sweep.eval_every > 1 ? "s" : ""}`;
+    `evaluated every ${sweep.eval_every} epoch${sweep.eval_every > 1 ? "s" : ""}. ${scheduling()}`;
   showState();
   offerFilters();
   showTrials();
+  showLineage();
   offerPhotographs();
   showPictures();
   offerMetrics();
@@ -84,17 +86,37 @@ function draw() {
   showTiming();
 }
 
+// The sweep's scheduler and its metric, in a sentence.
+function scheduling() {
+  const by = NAMES[sweep.metric];
+  const every = sweep.eval_every > 1 ? `${sweep.eval_every} epochs` : "epoch";
+  return {
+    none: "There is no scheduler: every trial trains to its end.",
+    asha: `The scheduler asha stops the weaker trials, by ${by}.`,
+    pbt: `The scheduler pbt lets the trials wait for each other after every ${every}; then the weakest go on ` +
+      `from the strongest, by ${by}, with changed values.`,
+  }[sweep.scheduler] ?? "";
+}
+
 function showState() {
   const counts = new Map();
   for (const { status } of sweep.trials) counts.set(status, (counts.get(status) ?? 0) + 1);
   const words = [...counts].map(([status, count]) => `${count} ${status}`);
   const left = Math.max(...sweep.trials.map(({ eta }) => eta ?? 0));
   if (left > 0) words.push(`the running ones take about ${duration(left)} more`);
-  const silent = sweep.trials.filter((trial) => trial.silent > SILENT_S);
+  const silent = sweep.trials.filter((trial) => trial.silent > 0);
   for (const trial of silent) {
     words.push(`trial ${trial.name} was last heard of ${duration(trial.silent)} ago`);
   }
-  byId("state").textContent = `${sweep.trials.length} trials: ${words.join(", ")}.`;
+  const sentences = [`${sweep.trials.length} trials: ${words.join(", ")}.`];
+  if (counts.has("interrupted")) {
+    sentences.push(`No job works on this sweep: the same command with --sweep ${sweep.name} continues it.`);
+  }
+  if (sweep.best) {
+    const { trial, epoch, metric, value } = sweep.best;
+    sentences.push(`The best by ${NAMES[metric]} is trial ${trial} after epoch ${epoch}: ${setting(value)}.`);
+  }
+  byId("state").textContent = sentences.join(" ");
 }
 
 function shownTrials() {
@@ -105,6 +127,11 @@ function shownTrials() {
 
 function colorOf(trial) {
   return COLORS[sweep.trials.indexOf(trial) % COLORS.length];
+}
+
+// A trial by what it began with; on a narrow screen by its number, which the table explains.
+function shortLabel(trial) {
+  return isNarrow() ? `trial ${trial.name}` : label(trial);
 }
 
 function label(trial) {
@@ -146,21 +173,61 @@ function showTrials() {
     const last = trial.evaluations.at(-1);
     const spent = trial.records.reduce((sum, record) => sum + record.seconds, 0);
     const row = document.createElement("tr");
-    row.className = trial.status;
+    const isBest = sweep.best?.trial === trial.name;
+    row.className = isBest ? `${trial.status} best` : trial.status;
     const swatch = document.createElement("span");
     swatch.className = "swatch";
     swatch.style.background = colorOf(trial);
-    const name = cell(swatch);
-    name.append(trial.name);
-    const remarks = cell([trial.error, ...trial.inherited].filter(Boolean).join("; "));
+    const name = cell(swatch, "th");
+    name.scope = "row";
+    name.append(trial.name, " ");
+    if (isBest) name.append(badge(`best, epoch ${sweep.best.epoch}`));
+    const remarks = cell([trial.error, trial.reason].filter(Boolean).join("; "));
     remarks.className = "error";
-    const words = [trial.status, ...sweep.varied.map((each) => setting(trial.values[each])),
+    const words = [trial.status, ...sweep.varied.map((each) => change(trial, each)),
       `${trial.epoch} of ${trial.epochs}`, spent ? duration(spent) : "", duration(trial.eta),
       number(last?.val_l1, 2), number(last?.val_psnr, 1), number(last?.semantic, 3),
       number(last?.frechet, 1), number(last?.hue_frechet, 1), number(last?.colorfulness, 2)];
     row.append(name, ...words.map((each) => cell(each)), remarks);
     return row;
   }));
+}
+
+function badge(words) {
+  const made = document.createElement("span");
+  made.className = "badge";
+  made.textContent = words;
+  return made;
+}
+
+// The value that a trial began with, and the one that a scheduler has changed it to.
+function change(trial, name) {
+  const [before, after] = [setting(trial.values[name]), setting(trial.now[name])];
+  return before === after ? before : `${before} → ${after}`;
+}
+
+// What each trial of a population took over from others, in order.
+function showLineage() {
+  const taking = shownTrials().filter((trial) => trial.takeovers.length);
+  byId("lineage").hidden = !taking.length;
+  byId("lineage-list").replaceChildren(...taking.flatMap((trial) => {
+    const term = document.createElement("dt");
+    term.textContent = `Trial ${trial.name}, which began as ${label(trial)}`;
+    return [term, ...trial.takeovers.map((each) => {
+      const line = document.createElement("dd");
+      line.textContent = takeover(trial, each);
+      return line;
+    })];
+  }));
+}
+
+function takeover(trial, { epoch, donor, before, values, own, donors }) {
+  const scores = own === null || donors === null ? "" : ` (${setting(donors)}, its own was ${setting(own)})`;
+  const changed = sweep.varied
+    .filter((name) => name in values && values[name] !== before[name])
+    .map((name) => `${name} ${setting(before[name])} → ${setting(values[name])}`);
+  const so = changed.length ? `: ${changed.join(", ")}` : "";
+  return `after epoch ${epoch} from the networks of trial ${donor}${scores}${so}`;
 }
 
 function fill(id, headings, rows) {
@@ -292,44 +359,31 @@ function points(trial, metric) {
   });
 }
 
-function layout(more) {
-  const style = getComputedStyle(document.documentElement);
-  const color = (name) => style.getPropertyValue(name).trim();
-  const axis = { gridcolor: color("--line"), zerolinecolor: color("--line"), automargin: true };
-  return {
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
-    font: { color: color("--ink"), family: getComputedStyle(document.body).fontFamily },
-    margin: { l: 60, r: 20, t: 20, b: 50 },
-    legend: { orientation: "h", y: -0.2 },
-    xaxis: { ...axis, ...more.xaxis },
-    yaxis: { ...axis, ...more.yaxis },
-    ...more.rest,
-  };
-}
-
-function plot(id, traces, shape) {
-  const options = { responsive: true, displaylogo: false, displayModeBar: false };
-  window.Plotly.react(byId(id), traces, shape, options);
-}
-
 function drawCurves() {
   const metric = byId("metric").value;
   if (!metric) return;
   const over = byId("axis").value === "epoch" ? 0 : 1;
   const traces = shownTrials().map((trial) => {
     const all = points(trial, metric);
+    const taken = new Map(trial.takeovers.map((each) => [each.epoch, takeover(trial, each)]));
     return {
       x: all.map((point) => point[over]),
       y: all.map((point) => point[2]),
-      name: label(trial),
+      text: all.map(([epoch]) => (taken.has(epoch) ? `<br>${taken.get(epoch)}` : "")),
+      hovertemplate: `trial ${trial.name}: %{y:.4g}%{text}<extra></extra>`,
+      name: shortLabel(trial),
       mode: "lines+markers",
       line: { color: colorOf(trial) },
-      marker: { size: 5 },
+      marker: {
+        size: all.map(([epoch]) => (taken.has(epoch) ? 11 : 5)),
+        symbol: all.map(([epoch]) => (taken.has(epoch) ? "x" : "circle")),
+      },
     };
   });
   const unit = over ? "seconds of training" : "epoch";
-  const shape = { xaxis: { title: { text: unit } }, yaxis: { title: { text: NAMES[metric] } } };
+  // Beside a narrow plot, the title would take the width of the curves; the choice above names it.
+  const up = isNarrow() ? "" : NAMES[metric];
+  const shape = { xaxis: { title: { text: unit } }, yaxis: { title: { text: up } } };
   plot("curves", traces, layout({ ...shape, rest: { showlegend: true } }));
 }
 
@@ -345,7 +399,7 @@ function drawFrontier() {
       y: known.map((each) => each[metric]),
       text: known.map((each) => `trial ${trial.name}, epoch ${each.epoch}`),
       hovertemplate: "%{text}: %{x:.2f}, %{y:.3g}<extra></extra>",
-      name: label(trial),
+      name: shortLabel(trial),
       mode: "lines+markers",
       line: { color: colorOf(trial), width: 1 },
       marker: { size: known.map((_, at) => (at === known.length - 1 ? 11 : 5)) },
@@ -359,7 +413,7 @@ function drawFrontier() {
 function drawParallel() {
   const trials = shownTrials().filter((trial) => trial.evaluations.length);
   const axes = sweep.varied.map((name) =>
-    upright(name, trials.map((trial) => trial.values[name]), setting),
+    upright(name, trials.map((trial) => trial.now[name]), setting, true),
   );
   for (const name of Object.keys(sweep.metrics)) {
     const values = trials.map((trial) => trial.evaluations.at(-1)[name]);
@@ -398,25 +452,6 @@ function drawParallel() {
     yaxis: { visible: false, range: [-0.06, 1.06] },
     rest: { annotations, shapes, hovermode: "closest", showlegend: false, margin: { l: 30, r: 30, t: 50, b: 20 } },
   }));
-}
-
-// A vertical axis: heights in [0, 1], evenly spaced for few or non-numeric values.
-function upright(name, values, inWords) {
-  const distinct = [...new Set(values)];
-  const numbers = distinct.every((value) => typeof value === "number");
-  if (numbers) distinct.sort((one, other) => one - other);
-  const [low, high] = [distinct[0], distinct.at(-1)];
-  const spread = Math.max(1, distinct.length - 1);
-  const byPlace = !numbers || (sweep.varied.includes(name) && distinct.length <= 6);
-  const height = (value) =>
-    distinct.length === 1 ? 0.5 : byPlace ? distinct.indexOf(value) / spread : (value - low) / (high - low);
-  const ticked = byPlace ? distinct : distinct.length === 1 ? [low] : [low, high];
-  return {
-    name,
-    heights: values.map(height),
-    words: values.map(inWords),
-    ticks: ticked.map((value) => [height(value), inWords(value)]),
-  };
 }
 
 function showTiming() {
