@@ -8,8 +8,8 @@ runs/<run>/progress.json           its progress, while a job on a cluster works 
 
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -121,7 +121,11 @@ def new_run_name(kind: str) -> str:
 
 
 def open_run(
-    storage: Storage, run: str, fingerprint: str, models: Mapping[str, TrainingConfig]
+    storage: Storage,
+    run: str,
+    fingerprint: str,
+    models: Mapping[str, TrainingConfig],
+    continued: Collection[str] = (),
 ) -> bool:
     """Start a run, or continue one that has the same options.
 
@@ -132,6 +136,8 @@ def open_run(
         run: the run's name.
         fingerprint: the dataset's fingerprint.
         models: the hyper-parameters of each model.
+        continued: the models that may have another number of epochs than before; see
+            `RunPlan.continued`.
 
     Returns:
         Whether the run had been started before.
@@ -139,7 +145,7 @@ def open_run(
     Raises:
         ConfigError: the run was started with other options; the message names those that differ.
     """
-    going_on = goes_on(storage, run, fingerprint, models)
+    going_on = goes_on(storage, run, fingerprint, models, continued)
     configs = {**run_configs(storage, run), **models}
     document = {
         "dataset": fingerprint,
@@ -150,7 +156,11 @@ def open_run(
 
 
 def goes_on(
-    storage: Storage, run: str, fingerprint: str, models: Mapping[str, TrainingConfig]
+    storage: Storage,
+    run: str,
+    fingerprint: str,
+    models: Mapping[str, TrainingConfig],
+    continued: Collection[str] = (),
 ) -> bool:
     """Whether a run was started before; the arguments are those of `open_run`.
 
@@ -165,6 +175,8 @@ def goes_on(
     differences = _differences(before, {"dataset": fingerprint})
     for model, known in run_configs(storage, run).items():
         if model in models:
+            if model in continued:
+                known = replace(known, epochs=models[model].epochs)
             found = _differences(asdict(known), asdict(models[model]))
             differences += [f"{model}: {difference}" for difference in found]
     if differences:
