@@ -20,8 +20,8 @@ from colorgan.packages.embedded import with_embedded
 from colorgan.storage import Storage
 from colorgan.training.config import SpeedConfig, TrainingConfig, stored_config
 
-# A request to a training between two steps: to save its last epoch, because its machine may be
-# about to disappear, or to save it and stop.
+# A request to a training between two steps: to save its state, because its machine may be about to
+# disappear, or to save it and stop.
 StopRequest = Literal["save", "stop"]
 
 
