@@ -99,7 +99,7 @@ def _run(args: argparse.Namespace) -> int:
     with connected(args.address, args.worker_logs):
         nodes = cluster_nodes()
         shares = plan_shares(plan, options, nodes)
-        open_run(storage, plan.run, plan.fingerprint, plan.configs)
+        open_run(storage, plan.run, plan.fingerprint, plan.configs, plan.continued)
         say(
             f"run {plan.run}{' (continuing)' if plan.going_on else ''}: dataset {plan.dataset}, "
             f"preset {args.preset}, storage {storage.uri}"

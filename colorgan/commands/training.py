@@ -6,6 +6,7 @@ import sys
 import torch
 
 from colorgan.commands.publishing import add_publishing_options, given_publishing
+from colorgan.commands.stopping import stops_when_asked
 from colorgan.data.dataset import open_dataset
 from colorgan.errors import ConfigError
 from colorgan.options import add_options, given, parse
@@ -14,10 +15,17 @@ from colorgan.storage import open_storage
 from colorgan.system import choose_device, device_name
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.model_run import train_model
-from colorgan.training.plan import RunPlan, RunRequest, plan_run, trained_first, unpublished
+from colorgan.training.plan import (
+    RunPlan,
+    RunRequest,
+    continuations,
+    plan_run,
+    trained_first,
+    unpublished,
+)
 from colorgan.training.presets import add_preset_option, find_preset, preset_values
 from colorgan.training.progress import Progress, format_seconds
-from colorgan.training.runs import ModelResult, ModelRun, new_run_name, open_run
+from colorgan.training.runs import ModelResult, ModelRun, StopRequest, new_run_name, open_run
 
 
 def prepare_train(parser: argparse.ArgumentParser) -> None:
@@ -59,13 +67,15 @@ def _train(args: argparse.Namespace) -> int:
             publishing=publishing,
         ),
     )
-    open_run(storage, plan.run, plan.fingerprint, plan.configs)
+    open_run(storage, plan.run, plan.fingerprint, plan.configs, plan.continued)
     print(f"run {plan.run}: {args.model} on {device_name(device)}, preset {args.preset}")
     note = _base_note(args.model, plan)
     if note:
         print(note)
     if not publishing.publishes and plan.waiting:
         print(unpublished(plan))
+    for line in continuations(plan):
+        print(line)
     for model in plan.configs:
         result = plan.finished.get(model)
         if not result:
@@ -96,15 +106,19 @@ def _train_one(spec: ModelRun, device: torch.device) -> ModelResult:
     model = spec.model
     print(f"{model}: {spec.training.objective(model)}")
     try:
-        with Progress({model: spec.training.epochs}) as progress:
+        with stops_when_asked() as asked, Progress({model: spec.training.epochs}) as progress:
+
+            def observe(fraction: float) -> StopRequest | None:
+                progress.step(model, fraction)
+                return "stop" if asked() else None
+
             progress.state(model, "training")
             result = train_model(
-                spec,
-                device,
-                observe=lambda fraction: progress.step(model, fraction),
-                record=lambda record: progress.epoch(model, record),
+                spec, device, observe=observe, record=lambda record: progress.epoch(model, record)
             )
-            progress.state(model, "done")
+            progress.state(model, result.status)
+        if result.status == "stopped":
+            raise KeyboardInterrupt
     except KeyboardInterrupt:
         print(
             f"\nstopped; run the same command with --run {spec.run} to continue",

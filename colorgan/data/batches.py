@@ -1,9 +1,7 @@
 """Decoded photographs in memory, and batches of their crops for training."""
 
-import os
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,30 +10,30 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from colorgan.data.dataset import Balance, Dataset, Row, even_shares
-from colorgan.data.mapping import batched
+from colorgan.data.dataset import Balance, Dataset
+from colorgan.data.squares import Group, Keeping, Selection, Squares, read_squares
 from colorgan.errors import ConfigError
-from colorgan.images.decoding import Pixels, decode, resize_square
 
 # pix2pix resizes a photograph to 286 x 286 and crops it to 256 x 256 (appendix 6.2, random jitter).
 JITTER = 286 / 256
 
+_COPIED = 256  # photographs copied to a device at a time
+
 Batches = Generator[Tensor, None, None]
 Integers = npt.NDArray[np.int64]
-Group = tuple[str, int]  # a photograph's class, and the index of its source in the dataset
 
 
 class PhotoBank:
     """The photographs of a split as one uint8 array, each resized as a whole to a square.
 
     Attributes:
-        pixels: (photographs, side, side, 3) uint8 sRGB, in memory or in a memory-mapped file.
+        pixels: (photographs, side, side, 3) uint8 sRGB, in memory or in memory-mapped files.
         groups: (class, source) of each photograph; empty if unknown.
         weights: (photographs,) sampling probabilities; None if an epoch takes each photograph once.
     """
 
     def __init__(
-        self, pixels: Pixels, groups: Sequence[Group] = (), balance: Balance = "none"
+        self, pixels: Squares, groups: Sequence[Group] = (), balance: Balance = "none"
     ) -> None:
         """Take photographs.
 
@@ -70,36 +68,23 @@ class PhotoBank:
             classes: the classes whose photographs are read.
             split: train, val or test.
             side: the side of the squares, in pixels.
-            memory_limit: in bytes; a larger array is kept in a memory-mapped temporary file.
+            memory_limit: in bytes; a larger array is kept in memory-mapped files, and so is a
+                smaller one that is worth sharing; see `colorgan.data.squares`.
             limit: maximum number of photographs, balanced across classes and across the sources of
                 each class, always the same ones; 0 means all.
             balance: the groups that get equal expected shares of an epoch.
 
         Raises:
-            ColorganError: there is no such photograph, or one cannot be decoded.
+            ColorganError: as from `read_squares`.
         """
-        dataset.check_split(classes, split)
-        shares = _shares(dataset, classes, split, limit)
-        count = sum(shares.values())
-        pixels = _allocate((count, side, side, 3), memory_limit)
-        groups: list[Group] = []
-
-        def images() -> Iterator[bytes]:
-            for row in _taken(dataset.rows(classes, split), shares):
-                groups.append((row.label, row.source_index))
-                yield row.image
-
-        def fill(place: int, image: bytes) -> None:
-            pixels[place] = resize_square(decode(image).rgb, side)
-
-        workers = torch.get_num_threads()
-        with ThreadPoolExecutor(workers) as pool:
-            # Work in bounded strides, so that the encoded photographs are never all in memory.
-            for stride in batched(enumerate(images()), 16 * workers):
-                list(pool.map(lambda item: fill(*item), stride))
+        pixels, groups = read_squares(
+            Selection(dataset, classes, split, side, limit), Keeping(memory_limit)
+        )
         return cls(pixels, groups, balance)
 
-    def batches(self, batch_size: int, crop: int, rng: np.random.Generator) -> Batches:
+    def batches(
+        self, batch_size: int, crop: int, rng: np.random.Generator, skip: int = 0
+    ) -> Batches:
         """One epoch of random crops, flipped left to right at random, in a random order.
 
         The epoch takes every photograph once, or draws as many with replacement if the bank has
@@ -109,13 +94,14 @@ class PhotoBank:
             batch_size: photographs per batch; the last batch may be smaller.
             crop: side of the crops, in pixels.
             rng: determines the order, the crops and the flips.
+            skip: number of batches to leave out at the beginning; the others stay as they are.
 
         Yields:
             (batch, 3, crop, crop) uint8 sRGB.
         """
         count, side = self.pixels.shape[:2]
         jitter = Jitter.draw(count, side, crop, rng, self.weights)
-        for start in range(0, count, batch_size):
+        for start in range(skip * batch_size, count, batch_size):
             batch = np.empty((min(batch_size, count - start), crop, crop, 3), np.uint8)
             for place in range(len(batch)):
                 photo, top, left, flip = jitter.at(start + place)
@@ -142,14 +128,20 @@ class DevicePhotographs:
 
     def __init__(self, bank: PhotoBank, device: torch.device) -> None:
         """Copy a bank's photographs to a device."""
-        self.pixels = torch.from_numpy(np.asarray(bank.pixels)).to(device)
+        self.pixels = torch.empty(bank.pixels.shape, dtype=torch.uint8, device=device)
+        # Some at a time, since an array of several files would be copied as a whole.
+        for start in range(0, len(bank), _COPIED):
+            some = np.array(bank.pixels[start : start + _COPIED])
+            self.pixels[start : start + len(some)] = torch.from_numpy(some)
         self.weights = bank.weights
 
     def __len__(self) -> int:
         """The number of photographs."""
         return len(self.pixels)
 
-    def batches(self, batch_size: int, crop: int, rng: np.random.Generator) -> Batches:
+    def batches(
+        self, batch_size: int, crop: int, rng: np.random.Generator, skip: int = 0
+    ) -> Batches:
         """One epoch of random crops; see `PhotoBank.batches`."""
         count, side = self.pixels.shape[:2]
         device = self.pixels.device
@@ -158,7 +150,7 @@ class DevicePhotographs:
         drawn = np.stack([jitter.order, jitter.tops, jitter.lefts, jitter.flips])
         order, tops, lefts, flips = torch.from_numpy(drawn).to(device)
         line = torch.arange(crop, device=device)
-        for start in range(0, count, batch_size):
+        for start in range(skip * batch_size, count, batch_size):
             now = slice(start, start + batch_size)
             rows = tops[now, None] + line
             columns = lefts[now, None] + torch.where(flips[now, None] > 0, crop - 1 - line, line)
@@ -307,39 +299,3 @@ def prefetched(batches: Iterator[Tensor], prepare: Callable[[Tensor], Tensor]) -
         while (batch := following.result()) is not None:
             following = thread.submit(take)
             yield batch
-
-
-def _shares(dataset: Dataset, classes: Sequence[str], split: str, limit: int) -> dict[Group, int]:
-    """The number of photographs to take from each class and source."""
-    counts = {label: dataset.sources_of(label, split) for label in classes}
-    if limit:
-        totals = {label: sum(sources.values()) for label, sources in counts.items()}
-        each = even_shares(totals, limit)
-        counts = {label: even_shares(counts[label], each[label]) for label in classes}
-    return {
-        (label, source): count
-        for label, sources in counts.items()
-        for source, count in sources.items()
-    }
-
-
-def _taken(rows: Iterable[Row], shares: Mapping[Group, int]) -> Iterator[Row]:
-    """The first rows of each class and source, up to their share."""
-    left = dict(shares)
-    for row in rows:
-        if left[row.label, row.source_index]:
-            left[row.label, row.source_index] -= 1
-            yield row
-        if not any(left.values()):
-            return  # avoids reading further shards
-
-
-def _allocate(shape: tuple[int, ...], memory_limit: int) -> Pixels:
-    if int(np.prod(shape)) <= memory_limit:
-        return np.empty(shape, np.uint8)
-    # An unlinked file cannot outlive the process, however it ends.
-    descriptor, path = tempfile.mkstemp(prefix="colorgan-photos-")
-    with os.fdopen(descriptor, "r+b") as file:
-        os.unlink(path)  # noqa: PTH108 - Path says the same with more words
-        file.truncate(int(np.prod(shape)))
-        return np.memmap(file, np.uint8, mode="r+", shape=shape)

@@ -1,10 +1,13 @@
 """Verified shards of a dataset as open files, read in place or through a cache on the local disk.
 
-The cache holds the shards of remote storages, and features that take long to compute. All processes
-of a machine share it:
+The cache holds the shards of remote storages, and what takes long to compute: decoded photographs
+and their features. All processes of a machine share it:
 
     $COLORGAN_CACHE        its folder (default: colorgan in $XDG_CACHE_HOME or ~/.cache)
     $COLORGAN_CACHE_GIB    its size in GiB (default: 20); 0 disables it
+
+A training's --scratch names another folder for photographs and features, which has no limit but the
+disk.
 
 Its files are named by a SHA-256. That of a shard is the hash of its content, so that a shard of
 several datasets is kept once.
@@ -13,6 +16,7 @@ several datasets is kept once.
 import fcntl
 import hashlib
 import io
+import math
 import os
 import re
 import shutil
@@ -21,7 +25,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +41,12 @@ _PART = 16 * 2**20  # bytes per request to the storage
 _DEFAULT_GIB = "20"
 _KEPT = re.compile("[0-9a-f]{64}")
 _TEMPORARY = ".colorgan-part-"
+_RESERVED = ".colorgan-reserved-"  # a temporary file that its writer has locked
 _LOCK = ".colorgan-lock-"
 _ABANDONED_S = 3600.0  # time since the last write after which a temporary file is abandoned
 _LOCK_PATIENCE_S = 600.0  # time after which a process that holds a lock counts as stuck
 _LOCK_POLL_S = 0.1
+_POLL_S = 0.5
 
 Files = Generator[BinaryIO, None, None]
 
@@ -54,12 +60,19 @@ class StoredShard:
     sha256: str
 
 
-def open_shards(storage: Storage, shards: Sequence[StoredShard]) -> Files:
+def open_shards(
+    storage: Storage, shards: Sequence[StoredShard], poll: Callable[[], None] = lambda: None
+) -> Files:
     """Open shards one after another; each file is closed when the next one is requested.
 
     Shards of a remote storage are read through the cache, or through memory if the cache's folder
     cannot be written or the disk is full. The next shards are downloaded while one is read. Close
     the iterator to stop the downloads.
+
+    Args:
+        storage: the storage that holds the shards.
+        shards: the shards.
+        poll: called every half second while a shard is waited for; it may raise to interrupt.
 
     Raises:
         Corrupt: a shard does not match its checksum.
@@ -67,7 +80,8 @@ def open_shards(storage: Storage, shards: Sequence[StoredShard]) -> Files:
         StorageUnavailable: the storage has not responded for a long time.
         ConfigError: $COLORGAN_CACHE_GIB is not a size.
     """
-    files = _through_cache(storage, shards) if storage.remote else _in_place(storage, shards)
+    remote = storage.remote
+    files = _through_cache(storage, shards, poll) if remote else _in_place(storage, shards)
     try:
         for file in files:
             with file:
@@ -92,7 +106,9 @@ def _in_place(storage: Storage, shards: Sequence[StoredShard]) -> Files:
         yield file
 
 
-def _through_cache(storage: Storage, shards: Sequence[StoredShard]) -> Files:
+def _through_cache(
+    storage: Storage, shards: Sequence[StoredShard], poll: Callable[[], None]
+) -> Files:
     cache = find_cache()
     ahead = _AHEAD if cache else _AHEAD_IN_MEMORY
     stop = threading.Event()
@@ -104,7 +120,10 @@ def _through_cache(storage: Storage, shards: Sequence[StoredShard]) -> Files:
         return kept or _download(storage, shard, io.BytesIO(), stop)
 
     def first() -> BinaryIO:
-        shard, future = waiting.popleft()
+        shard, future = waiting[0]
+        while not wait((future,), timeout=_POLL_S).done:
+            poll()
+        waiting.popleft()
         try:
             return future.result()
         except StorageUnavailable:
@@ -163,8 +182,22 @@ def cache_folder() -> Path | None:
     return folder
 
 
-def find_cache() -> "Cache | None":
-    """The cache configured by the environment; None if it is disabled or cannot be created."""
+def find_cache(scratch: str = "") -> "Cache | None":
+    """The cache configured by the environment; None if it is disabled or cannot be created.
+
+    Args:
+        scratch: a folder to use instead, without a limit but the disk; empty for none.
+
+    Raises:
+        ColorganError: the folder cannot be created.
+        ConfigError: $COLORGAN_CACHE_GIB is not a size.
+    """
+    if scratch:
+        try:
+            Path(scratch).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ColorganError(f"--scratch {scratch} cannot be used: {error.strerror}") from None
+        return Cache(Path(scratch), math.inf)
     said = os.environ.get("COLORGAN_CACHE_GIB") or _DEFAULT_GIB
     try:
         limit = float(said) * 2**30
@@ -187,7 +220,8 @@ class Cache:
 
         Args:
             folder: the folder; any other files in it stay untouched.
-            limit: the maximum total size of the files, in bytes.
+            limit: the maximum total size of the files, in bytes; if infinite, files are removed
+                only when the disk has no room for a new one.
         """
         self._folder = folder
         self._limit = limit
@@ -205,10 +239,14 @@ class Cache:
             found = hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
             return found == shard.sha256
 
-        def write(file: BinaryIO) -> None:
-            _download(storage, shard, file, stop)
+        def write() -> BinaryIO:
+            return self._written(_TEMPORARY, lambda file: _download(storage, shard, file, stop))
 
-        return self._open(shard.sha256, shard.bytes, whole, write, stop)
+        def wait() -> None:
+            if stop.wait(_LOCK_POLL_S):
+                raise Stopped
+
+        return self._open(_Wanted(shard.sha256, shard.bytes, whole, write, wait))
 
     def has_room(self, size: int) -> bool:
         """Whether files with this total size in bytes can be kept at the same time."""
@@ -219,16 +257,23 @@ class Cache:
         except OSError:
             return False
 
-    def keep(self, name: str, size: int, write: Callable[[BinaryIO], None]) -> BinaryIO | None:
+    def keep(
+        self,
+        name: str,
+        size: int,
+        write: Callable[[BinaryIO], None],
+        poll: Callable[[], None] = lambda: None,
+    ) -> BinaryIO | None:
         """Open a file that takes long to compute, written if it is not cached.
 
         The file appears complete or not at all; one process of the machine writes it while the
-        others wait.
+        others wait. Its space on the disk is reserved before it is written.
 
         Args:
             name: the SHA-256 (hex) of everything that determines its content.
             size: its size in bytes.
             write: writes its content.
+            poll: called often while another process writes the file; it may raise to interrupt.
 
         Returns:
             The file open for reading, at its beginning; None if it cannot be kept.
@@ -237,26 +282,28 @@ class Cache:
         def whole(file: BinaryIO) -> bool:
             return os.fstat(file.fileno()).st_size == size
 
-        return self._open(name, size, whole, write, threading.Event())
+        def fill(file: BinaryIO) -> None:
+            os.posix_fallocate(file.fileno(), 0, size)
+            write(file)
+
+        def wait() -> None:
+            poll()
+            time.sleep(_LOCK_POLL_S)
+
+        return self._open(_Wanted(name, size, whole, lambda: self._written(_RESERVED, fill), wait))
 
     def _files(self) -> list[os.DirEntry[str]]:
         with os.scandir(self._folder) as entries:
             return [entry for entry in entries if _KEPT.fullmatch(entry.name)]
 
-    def _open(
-        self,
-        name: str,
-        size: int,
-        whole: Callable[[BinaryIO], bool],
-        write: Callable[[BinaryIO], None],
-        stop: threading.Event,
-    ) -> BinaryIO | None:
+    def _open(self, wanted: "_Wanted") -> BinaryIO | None:
+        name = wanted.name
         try:
-            kept = self._kept(name, whole)
-            if kept or self._full or size > self._limit:
+            kept = self._kept(name, wanted.whole)
+            if kept or self._full or wanted.size > self._limit:
                 return kept
-            with self._alone(name, stop):
-                return self._kept(name, whole) or self._add(name, size, write)
+            with self._alone(name, wanted.wait):
+                return self._kept(name, wanted.whole) or self._add(wanted)
         except OSError:
             # The disk is full or the folder is gone, so the next files are not attempted.
             self._full = True
@@ -277,16 +324,28 @@ class Cache:
         file.seek(0)
         return file
 
-    def _add(self, name: str, size: int, write: Callable[[BinaryIO], None]) -> BinaryIO:
-        self._make_room(size)
-        temporary = self._folder / (_TEMPORARY + uuid.uuid4().hex)
+    def _add(self, wanted: "_Wanted") -> BinaryIO:
+        self._make_room(wanted.size)
+        file = wanted.write()
+        try:
+            Path(file.name).replace(self._folder / wanted.name)
+            self._make_room(0)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            file.close()
+            raise
+        return file
+
+    def _written(self, prefix: str, write: Callable[[BinaryIO], object]) -> BinaryIO:
+        """A new temporary file with a content, open at its beginning."""
+        temporary = self._folder / (prefix + uuid.uuid4().hex)
         file = temporary.open("x+b")
         try:
+            if prefix == _RESERVED:
+                _locked(file)
             write(file)
             file.flush()
             file.seek(0)
-            temporary.replace(self._folder / name)
-            self._make_room(0)
         except BaseException:
             temporary.unlink(missing_ok=True)
             with suppress(OSError):  # closing flushes, which fails again if the disk is full
@@ -295,22 +354,31 @@ class Cache:
         return file
 
     @contextmanager
-    def _alone(self, name: str, stop: threading.Event) -> Iterator[None]:
+    def _alone(self, name: str, wait: Callable[[], None]) -> Iterator[None]:
         """Prevent other processes of the machine from writing the same file at the same time.
 
-        The lock only saves work, so a process that cannot get it continues without.
+        The lock only saves work, so a process continues without it if nobody has written anything
+        for some minutes. `wait` is called until then; it may raise to interrupt.
         """
         # The lock files are few and are never removed, because removing a lock is a race.
         with (self._folder / (_LOCK + name[:2])).open("ab") as lock:
-            give_up = time.monotonic() + _LOCK_PATIENCE_S
-            while not _locked(lock) and time.monotonic() < give_up:
-                if stop.wait(_LOCK_POLL_S):
-                    raise Stopped
+            began = time.time()
+            while not _locked(lock) and time.time() - self._last_write(began) < _LOCK_PATIENCE_S:
+                wait()
             try:
                 yield
             finally:
                 with suppress(OSError):
                     fcntl.flock(lock, fcntl.LOCK_UN)
+
+    def _last_write(self, since: float) -> float:
+        """When a temporary file was last written to, at the earliest `since`."""
+        times = [since]
+        for entry in os.scandir(self._folder):
+            if entry.name.startswith((_TEMPORARY, _RESERVED)):
+                with suppress(FileNotFoundError):
+                    times.append(entry.stat(follow_symlinks=False).st_mtime)
+        return max(times)
 
     def _make_room(self, wanted: int) -> None:
         """Remove abandoned temporary files, and cached files until `wanted` more bytes fit."""
@@ -318,31 +386,59 @@ class Cache:
         kept: list[tuple[int, int, str]] = []
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                temporary = entry.name.startswith(_TEMPORARY)
+                temporary = entry.name.startswith((_TEMPORARY, _RESERVED))
                 if not temporary and not _KEPT.fullmatch(entry.name):
                     continue
                 try:
                     status = entry.stat(follow_symlinks=False)
+                    if temporary and _is_abandoned(entry, status):
+                        Path(entry.path).unlink()
+                        continue
                 except FileNotFoundError:
-                    continue
-                if temporary and time.time() - status.st_mtime > _ABANDONED_S:
-                    Path(entry.path).unlink(missing_ok=True)
                     continue
                 total += status.st_size
                 if not temporary:
                     kept.append((status.st_mtime_ns, status.st_size, entry.path))
         for _, size, path in sorted(kept):
-            if total <= self._limit:
+            if total <= self._limit and not self._disk_lacks(wanted):
                 break
             Path(path).unlink(missing_ok=True)
             total -= size
 
+    def _disk_lacks(self, wanted: int) -> bool:
+        """Whether a cache that only the disk limits has no room for `wanted` bytes."""
+        return math.isinf(self._limit) and shutil.disk_usage(self._folder).free < wanted
 
-def _locked(lock: io.BufferedWriter) -> bool:
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A file that a cache is asked for: what is it, is it whole, and how is it written?
+
+    `write` creates it under a temporary name; `wait` is called while another process does.
+    """
+
+    name: str
+    size: int
+    whole: Callable[[BinaryIO], bool]
+    write: Callable[[], BinaryIO]
+    wait: Callable[[], None]
+
+
+def _is_abandoned(entry: os.DirEntry[str], status: os.stat_result) -> bool:
+    """Whether the writer of a temporary file is dead, or has not written for a long time."""
+    age = time.time() - status.st_mtime
+    if entry.name.startswith(_RESERVED) and age > _LOCK_POLL_S:
+        with Path(entry.path).open("rb") as file, suppress(OSError):
+            return _locked(file, without=age > _ABANDONED_S)
+    return age > _ABANDONED_S
+
+
+def _locked(file: BinaryIO, without: bool = True) -> bool:
+    """Lock a file, if nobody else has; `without` is the result where there are no locks."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True  # a file system without locks
+        return without
     return True

@@ -8,7 +8,7 @@ checksum of every shard, which readers verify.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
@@ -256,10 +256,28 @@ class Dataset:
                 counts[shard.source_index] = counts.get(shard.source_index, 0) + shard.rows
         return counts
 
-    def rows(self, classes: Sequence[str], split: str) -> Iterator[Row]:
-        """Read a split's photographs, shard by shard, in a fixed order.
+    def shards(self, classes: Collection[str], split: str) -> list[Shard]:
+        """The shards of a split, in a fixed order."""
+        return [
+            shard
+            for shard in self.manifest.shards
+            if shard.label in classes and shard.split == split
+        ]
+
+    def rows(self, classes: Collection[str], split: str) -> Iterator[Row]:
+        """Read a split's photographs, shard by shard, in a fixed order; see `rows_of`."""
+        return self.rows_of(self.shards(classes, split))
+
+    def rows_of(
+        self, shards: Sequence[Shard], poll: Callable[[], None] = lambda: None
+    ) -> Generator[Row, None, None]:
+        """Read the photographs of some of the dataset's shards, in order.
 
         Shards of a remote storage are read through the machine's cache (colorgan.data.cache).
+
+        Args:
+            shards: the shards.
+            poll: called every half second while a shard is downloaded; it may raise to interrupt.
 
         Raises:
             Corrupt: a shard is truncated or does not match its checksum.
@@ -267,16 +285,11 @@ class Dataset:
             StorageUnavailable: the storage has not responded for a long time.
             ConfigError: the cache size in the environment is not valid.
         """
-        shards = [
-            shard
-            for shard in self.manifest.shards
-            if shard.label in classes and shard.split == split
-        ]
         stored = [
             StoredShard(f"datasets/{self.manifest.name}/{shard.key}", shard.bytes, shard.sha256)
             for shard in shards
         ]
-        with closing(open_shards(self.storage, stored)) as files:
+        with closing(open_shards(self.storage, stored, poll)) as files:
             for shard, file in zip(shards, files, strict=True):
                 yield from _read(file, shard.source_index)
 

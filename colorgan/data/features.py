@@ -75,14 +75,16 @@ class FeatureBank:
         """The number of photographs."""
         return int(self._begins[-1])
 
-    def batches(self, batch_size: int, crop: int, rng: np.random.Generator) -> Batches:
+    def batches(
+        self, batch_size: int, crop: int, rng: np.random.Generator, skip: int = 0
+    ) -> Batches:
         """One epoch of whole photographs, each flipped at random; see `PhotoBank.batches`.
 
         Yields:
             (batch, length) rows.
         """
         jitter = Jitter.draw(len(self), crop, crop, rng, self.weights)
-        for start in range(0, len(self), batch_size):
+        for start in range(skip * batch_size, len(self), batch_size):
             now = slice(start, start + batch_size)
             yield self._rows(jitter.order[now], jitter.flips[now])
 
@@ -107,6 +109,7 @@ def look_once(
     looker: Looker,
     mirrored: bool,
     observe: Callable[[float], None] = lambda fraction: None,
+    scratch: str = "",
 ) -> FeatureBank | None:
     """The rows of a bank's photographs, read from the cache or computed.
 
@@ -116,6 +119,7 @@ def look_once(
         mirrored: whether to compute the rows of the flipped photographs as well.
         observe: receives the completed fraction; it may raise to interrupt, which loses at most the
             current part.
+        scratch: folder to use instead of the cache's; see `find_cache`.
 
     Returns:
         The rows; None if neither the cache nor the memory has room for them.
@@ -125,7 +129,7 @@ def look_once(
     ]
     left = sum(part.bytes for part in parts)
     done = 0
-    cache = find_cache()
+    cache = find_cache(scratch)
     if cache and not cache.has_room(left):
         cache = None
     rows: list[Numbers] = []
@@ -140,7 +144,10 @@ def look_once(
             for some in compute():
                 file.write(some.data)
 
-        file = cache.keep(part.name(), part.bytes, write) if cache else None
+        def poll(fraction: float = done / len(bank)) -> None:
+            observe(fraction)
+
+        file = cache.keep(part.name(), part.bytes, write, poll) if cache else None
         if file:
             with file:
                 rows.append(np.asarray(np.memmap(file, np.uint16, mode="r", shape=part.shape)))
@@ -153,6 +160,35 @@ def look_once(
         done += len(part.pixels)
     observe(1.0)
     return FeatureBank(rows, looker.dtype, bank.weights)
+
+
+def look_at_splits(
+    train: PhotoBank,
+    val: PhotoBank,
+    looker: Looker,
+    observe: Callable[[float], None],
+    scratch: str = "",
+) -> tuple[FeatureBank, FeatureBank] | None:
+    """The rows of the training photographs, flipped ones included, and of the validation ones.
+
+    Args:
+        train: the training photographs.
+        val: the validation photographs.
+        looker: computes the rows.
+        observe: as in `look_once`, for both.
+        scratch: as in `look_once`.
+
+    Returns:
+        Both; None if the photographs are not of one size, or there is no room.
+    """
+    if train.pixels.shape[1] != val.pixels.shape[1]:
+        return None
+    share = 2 * len(train) / (2 * len(train) + len(val))
+    rows = look_once(train, looker, True, lambda done: observe(share * done), scratch)
+    of_val = look_once(
+        val, looker, False, lambda done: observe(share + (1 - share) * done), scratch
+    )
+    return (rows, of_val) if rows and of_val else None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The checkpoints of a training in storage.
 
-<folder>/checkpoints/epoch-<epoch>-<lineage>-<writer>/…   the files of one checkpoint
-<folder>/checkpoints/latest.json                          names the newest; written after it
+<folder>/checkpoints/epoch-<epoch>[.<step>]-<lineage>-<writer>/…   the files of one checkpoint
+<folder>/checkpoints/latest.json                                   names the newest, written last
+
+The epoch is the number of epochs done, and the step that of the steps done in the next one.
 
 A process that was cut off from the others and then continues must do no harm. Therefore no process
 writes into another's checkpoint, and each deletes only checkpoints older than its own. The newest
@@ -20,7 +22,7 @@ from colorgan.training.loop import Training
 from colorgan.training.states import STATE, TENSORS, Snapshot
 
 # The names of the earliest checkpoints have no lineage and no writer.
-_NAME = re.compile(r"epoch-(?P<epoch>\d+)(?:-(?P<lineage>\d+)-[0-9a-f]+)?")
+_NAME = re.compile(r"epoch-(?P<epoch>\d+)(?:\.(?P<step>\d+))?(?:-(?P<lineage>\d+)-[0-9a-f]+)?")
 
 
 class Checkpoints:
@@ -43,7 +45,7 @@ class Checkpoints:
         name, files = self._read()
         if name:
             training.load(files, inherit)
-            self._lineage, _ = _age(name)
+            self._lineage = _age(name)[0]
 
     def files(self) -> dict[str, bytes]:
         """The files of the newest checkpoint, empty if there is none; raises as `restore`."""
@@ -64,9 +66,13 @@ class Checkpoints:
         return "", {}
 
     def last(self) -> int:
-        """The epoch of the newest checkpoint; 0 if there is none."""
+        """The number of epochs done at the newest checkpoint; 0 if there is none."""
+        return self.position()[0]
+
+    def position(self) -> tuple[int, int]:
+        """The epochs and the steps of the next one done at the newest checkpoint, 0 if none is."""
         name = self._newest_there()
-        return _age(name)[1] if name else 0
+        return _age(name)[1:] if name else (0, 0)
 
     def begin_lineage(self) -> None:
         """Make checkpoints saved from now on newer than all existing ones, whatever their epochs.
@@ -82,7 +88,8 @@ class Checkpoints:
 
         A newer checkpoint of another process stays, and so does the pointer to it.
         """
-        name = f"epoch-{snapshot.epoch:05d}-{self._lineage}-{self._writer}"
+        step = f".{snapshot.step:05d}" if snapshot.step else ""
+        name = f"epoch-{snapshot.epoch:05d}{step}-{self._lineage}-{self._writer}"
         for file, data in snapshot.files().items():
             self._storage.put(f"{self._folder}/{name}/{file}", data)
         # Repeated because two processes may write the pointer in the wrong order.
@@ -127,8 +134,8 @@ class Checkpoints:
         return name if _NAME.fullmatch(name) else ""
 
 
-def _age(name: str) -> tuple[int, int]:
-    """Sort key of a checkpoint, lineage before epoch: the newer of two has the greater key."""
+def _age(name: str) -> tuple[int, int, int]:
+    """Sort key of a checkpoint: lineage, epoch and step; the newer of two has the greater key."""
     found = _NAME.fullmatch(name)
     assert found
-    return int(found["lineage"] or 0), int(found["epoch"])
+    return int(found["lineage"] or 0), int(found["epoch"]), int(found["step"] or 0)

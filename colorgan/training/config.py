@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -200,6 +201,14 @@ class TrainingConfig(GeneratorConfig):
         """Whether the generator's encoder is a frozen classifier."""
         return self.generator == "encoder_unet" and self.encoder_rate == 0
 
+    def fixes_encoder(self, model: str) -> bool:
+        """Whether a model's generator has a frozen encoder."""
+        return self.has_fixed_encoder and model != HYPERCOLUMN
+
+    def phases_of(self, model: str) -> tuple[Phase, ...]:
+        """The phases of a model's training; the hypercolumn network has a single one."""
+        return (Phase("regression", 1.0),) if model == HYPERCOLUMN else self.phase_list
+
     def objective(self, model: str, epochs: int | None = None) -> str:
         """The objective of a model's generator, as text for people.
 
@@ -266,14 +275,29 @@ class SpeedConfig(Configuration):
         "auto", "prepare the next batch while the device works; auto is on for a GPU"
     )
     photo_memory_gib: Weight = option(
-        4.0, "decoded photographs beyond this go to a memory-mapped file, in GiB"
+        4.0,
+        "memory that a process may take for decoded photographs that it cannot share with others "
+        "through files, in GiB",
     )
-
+    scratch: str = option(
+        "",
+        "folder on each machine's disk for decoded photographs and kept features, shared by all "
+        "trainings there, without a limit but the disk; empty means the cache, $COLORGAN_CACHE",
+    )
     gpu_photo_share: Share = option(
         0.3,
         "keep photographs on the GPU, and crop them there, if they take at most this share of its "
         "free memory; otherwise transfer them batch by batch",
     )
+
+    def check(self) -> None:
+        """Check what the fields' types cannot express; raises ConfigError."""
+        if self.scratch and not PurePath(self.scratch).is_absolute():
+            raise ConfigError(
+                f"--scratch {self.scratch} must be an absolute path, such as "
+                f"/mnt/{PurePath(self.scratch).name}: every process has a folder of its own to "
+                "start in"
+            )
 
     def bfloat16_on(self, device: torch.device) -> bool:
         """Whether the networks compute in bfloat16 on the device."""

@@ -1,8 +1,9 @@
 """The training of one network on one device: a loop that yields a record per epoch.
 
 `steps` defines the training steps, and `phases` when each is taken. The order, crops, flips and
-dropout of an epoch depend on (seed, epoch) alone, and phases are counted in steps, so a training
-that continues from a checkpoint gives the same result as one that was never stopped.
+dropout of an epoch depend on (seed, epoch) alone, phases are counted in steps, and a checkpoint
+knows its position within an epoch, so a training that continues from a checkpoint, whenever it was
+written, gives the same result as one that was never stopped.
 """
 
 import copy
@@ -13,7 +14,6 @@ from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -29,35 +29,36 @@ from colorgan.data.batches import (
     on_device,
 )
 from colorgan.data.dataset import Dataset
-from colorgan.data.features import FeatureBank, look_once
-from colorgan.errors import ConfigError, TrainingDiverged
+from colorgan.data.features import FeatureBank, look_at_splits
+from colorgan.data.squares import Keeping, Selection, read_squares
+from colorgan.errors import ConfigError
 from colorgan.images import lab
-from colorgan.models.architectures import HypercolumnConfig
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.hypercolumn import HypercolumnNetwork
 from colorgan.models.pictures import scaled
-from colorgan.names import HYPERCOLUMN
+from colorgan.training import states
 from colorgan.training.config import SpeedConfig, TrainingConfig
+from colorgan.training.continuation import check_continues
 from colorgan.training.interpolation import Interpolation
 from colorgan.training.networks import (
     Classifiers,
     create_discriminators,
     create_generator,
     discriminators_adam,
+    find_ruler,
     generators_adam,
     seeded,
+    update_average,
 )
 from colorgan.training.objectives import FrozenClassifiers
-from colorgan.training.phases import Phase, Schedule
-from colorgan.training.records import EpochRecord, is_nearest
+from colorgan.training.phases import Schedule
+from colorgan.training.position import Position, read_position
+from colorgan.training.records import EpochRecord, check_finite, is_nearest
 from colorgan.training.samples import Keep, Sample, Sampler
-from colorgan.training.states import Snapshot, copied, of_prefix, prefixed, read_files, tensors_of
+from colorgan.training.states import Snapshot
 from colorgan.training.steps import Steps
 from colorgan.training.validation import Validated, Validation
-
-if TYPE_CHECKING:
-    from colorgan.models.classifiers import Classifier
 
 # Prefixes of the names of tensors in a checkpoint.
 _DISCRIMINATOR = "discriminator"
@@ -88,7 +89,7 @@ class Training:
         """Create the networks, with weights drawn from the seed.
 
         Args:
-            config: the training's configuration.
+            config: its configuration.
             train: training photographs, of the size that `load_banks` gives them.
             val: validation photographs, of the crops' size.
             device: the device to train on.
@@ -100,20 +101,21 @@ class Training:
         """
         self._speed = speed = speed or SpeedConfig()
         self.config = config
+        self._model = model
         self.history: list[EpochRecord] = []
+        self._position = Position()
+        self._steps_of_an_epoch = math.ceil(len(train) / config.batch_size)
         self._train, self._val = (
             keep_on_device(bank, device, speed.gpu_photo_share) for bank in (train, val)
         )
-        self._rows: tuple[FeatureBank, FeatureBank] | None = None  # train and val, once computed
+        self._rows: tuple[FeatureBank, FeatureBank] | None = None  # train, val
         self._device = device
         self._autocast = partial(
             torch.autocast, device.type, torch.bfloat16, enabled=speed.bfloat16_on(device)
         )
-        self._phases = config.phase_list
-        if isinstance(config.architecture(model), HypercolumnConfig):
-            self._phases = (Phase("regression", 1.0),)
+        self._phases = config.phases_of(model)
         self._space = config.architecture(model).color_space
-        self._has_fixed_encoder = _has_fixed_encoder(config, model)
+        self._has_fixed_encoder = config.fixes_encoder(model)
         self._create(model)
         self._nearest: dict[str, Tensor] = {}  # the generator at the lowest distance
         knows = bool(config.start_from) or not self._phases[0].has_adversary
@@ -134,7 +136,8 @@ class Training:
             # Created last, so that the generator's initial weights do not depend on them.
             if adversarial:
                 self._discriminators = create_discriminators(config, learner, networks)
-        self._validation = Validation(self._ruler(loaded))
+        last = self._phases[-1]
+        self._validation = Validation(find_ruler(config, last, learner, loaded, device))
         channels_last = speed.channels_last_on(device, self._has_fixed_encoder)
         layout = torch.channels_last if channels_last else torch.contiguous_format
         learner.to(device, memory_format=layout)  # type: ignore[call-overload]
@@ -155,24 +158,15 @@ class Training:
             self._adam_d = discriminators_adam(self._discriminators, config, fused)
             self._steps.oppose(self._discriminators, self._adam_d)
 
-    def _ruler(self, classifiers: Classifiers) -> "Classifier | None":
-        """The encoder's classifier if the Fréchet distance is to be measured, otherwise None.
-
-        The paper's U-Net needs no classifier; one is loaded for it only if the distance chooses
-        the published epoch.
-        """
-        chooses = self.config.publish == "nearest"
-        measured = chooses or isinstance(self._learner, EncoderUNetGenerator)
-        if self._phases[-1].objective != "adversarial" or not measured:
-            return None
-        classifier = classifiers.whole(self.config.encoder, self._device)
-        classifier.use_fastest_type()
-        return classifier
-
     @property
     def epoch(self) -> int:
         """Number of epochs done."""
         return len(self.history)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The number of epochs done, and of steps of the next epoch that are done."""
+        return self.epoch, self._position.step
 
     def run(
         self,
@@ -182,9 +176,10 @@ class Training:
         """Train the remaining epochs.
 
         Args:
-            observe: called after every step with the fraction of the epoch that is done.
+            observe: called after every step, and between the batches of a validation, with the
+                fraction of the epoch's steps done; it may take a snapshot, and raise to stop.
             prepare: called with the fraction done while the features of all photographs are
-                computed, which a frozen encoder needs before the first epoch.
+                computed, which a frozen encoder needs before the first epoch; likewise.
 
         Yields:
             A record after every epoch; the state can be saved before the next one starts.
@@ -197,63 +192,52 @@ class Training:
         while self.epoch < self.config.epochs:
             record = self._run_epoch(observe)
             if is_nearest(record, self.history):
-                self._nearest = copied(self.interpolated().state_dict())
+                self._nearest = states.copied(self.interpolated().state_dict())
             self.history.append(record)
+            self._position = Position()
             yield record
 
     def _look_once(self, prepare: Callable[[float], None]) -> None:
         """Compute a frozen encoder's features of all photographs, if there is room to keep them."""
-        config, banks = self.config, (self._train, self._val)
-        if not (self._has_fixed_encoder and self._speed.keeps_features_on(self._device)):
-            return
-        train, val = banks
-        whole = all(bank.pixels.shape[1] == config.size for bank in banks)
-        if not (isinstance(train, PhotoBank) and isinstance(val, PhotoBank) and whole):
-            return
-        half = torch.bfloat16 if self._speed.bfloat16_on(self._device) else torch.float16
-        looker = self._sampler.looker(config.size, half)
-        share = 2 * len(train) / (2 * len(train) + len(val))
-        rows = look_once(train, looker, True, lambda done: prepare(share * done))
-        of_val = look_once(val, looker, False, lambda done: prepare(share + (1 - share) * done))
-        self._rows = (rows, of_val) if rows and of_val else None
+        train, val, speed = self._train, self._val, self._speed
+        keeps = self._has_fixed_encoder and speed.keeps_features_on(self._device)
+        if keeps and isinstance(train, PhotoBank) and isinstance(val, PhotoBank):
+            half = torch.bfloat16 if speed.bfloat16_on(self._device) else torch.float16
+            looker = self._sampler.looker(self.config.size, half)
+            self._rows = look_at_splits(train, val, looker, prepare, speed.scratch)
 
     def _run_epoch(self, observe: Callable[[float], None]) -> EpochRecord:
-        epoch = self.epoch + 1
-        config, started = self.config, time.perf_counter()
+        epoch, position, steps = self.epoch + 1, self._position, self._steps_of_an_epoch
+        config, started = self.config, time.perf_counter() - position.seconds
         rng = np.random.default_rng([config.seed, epoch])
-        steps = math.ceil(len(self._train) / config.batch_size)
         schedule = Schedule(self._phases, steps * config.epochs, config.decay_share)
-        # Losses stay on the device until the epoch ends: reading one would wait for the device.
-        totals = torch.zeros(3, device=self._device)
         self._learner.train()
         photographs = self._rows[0] if self._rows else self._train
-        crops = photographs.batches(config.batch_size, config.size, rng)
+        crops = photographs.batches(config.batch_size, config.size, rng, position.step)
         with (
             seeded(config.seed, epoch, self._device),
             closing(self._moved(crops, self._train)) as batches,
         ):
-            waited = 0.0
-            for step in range(1, steps + 1):
+            # Losses stay on the device until the epoch ends: reading one would wait for it.
+            totals = position.begin(self._device)
+            for step in range(position.step + 1, steps + 1):
                 asked = time.perf_counter()
                 batch = next(batches)
-                waited += time.perf_counter() - asked
+                position.waited += time.perf_counter() - asked
                 done = (epoch - 1) * steps + step
                 moment = schedule.at(done - 1)
                 if moment.has_adversary:
                     self._interpolation.begin(self.generator)
                 totals += self._steps.take(moment, self._sample(batch)) * len(batch)
                 if config.average and moment.objective != "critic":
-                    self._update_average(done)
+                    update_average(self.generator, self._learner, config.average, done)
+                position.step, position.seconds = step, time.perf_counter() - started
                 observe(step / steps)
         loss_d, loss_gan, loss_l1 = (totals / len(self._train)).tolist()
-        trained = time.perf_counter() - started
-        if not all(map(math.isfinite, (loss_d, loss_gan, loss_l1))):
-            raise TrainingDiverged(
-                f"the loss is not finite in epoch {epoch} (discriminator {loss_d}, generator "
-                f"{loss_gan}, L1 {loss_l1}): try a lower --learning-rate than "
-                f"{config.learning_rate}"
-            )
-        validated = self.validate(moment.objective == "adversarial")
+        trained = time.perf_counter() - started  # the losses were waited for
+        check_finite(epoch, (loss_d, loss_gan, loss_l1), config.learning_rate)
+        last = schedule.at(epoch * steps - 1)
+        validated = self.validate(last.objective == "adversarial", lambda: observe(1.0))
         return EpochRecord(
             epoch=epoch,
             loss_d=loss_d,
@@ -263,8 +247,8 @@ class Training:
             val_psnr=validated.psnr,
             images_per_second=len(self._train) / trained,
             seconds=time.perf_counter() - started,
-            data_seconds=waited,
-            step_seconds=trained - waited,
+            data_seconds=position.waited,
+            step_seconds=trained - position.waited,
             val_colorfulness=validated.colorfulness,
             val_distance=validated.distance,
         )
@@ -276,22 +260,14 @@ class Training:
         return self._sampler.of_photographs(batch)
 
     @torch.no_grad()
-    def _update_average(self, step: int) -> None:
-        """Update the running average of the weights after a step, counted from 1."""
-        # The first weights are random, so they are forgotten quickly.
-        decay = min(self.config.average, (1 + step) / (10 + step))
-        kept, learned = self.generator.state_dict(), self._learner.state_dict()
-        weights = [name for name, tensor in kept.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_(
-            [kept[name] for name in weights], [learned[name] for name in weights], 1 - decay
-        )
-
-    @torch.no_grad()
-    def validate(self, distance: bool = False) -> Validated:
+    def validate(
+        self, distance: bool = False, observe: Callable[[], None] = lambda: None
+    ) -> Validated:
         """Measure the interpolated network on the validation photographs.
 
         Args:
             distance: whether to also measure the Fréchet distance; see `Validation`.
+            observe: called between two batches; it may raise to end the validation.
         """
         generator = self.interpolated().eval()
         size = self.config.batch_size
@@ -300,7 +276,9 @@ class Training:
         rows = self._rows[1].in_order(size) if self._rows else repeat(None)
 
         def pairs(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-            for rgb, row in zip(batches, rows, strict=False):
+            for number, (rgb, row) in enumerate(zip(batches, rows, strict=False)):
+                if number:
+                    observe()
                 lightness, _ = lab.encode(rgb, self._space)
                 color = self._colors(generator, lightness, row)
                 yield lab.decode(lightness, color, self._space), rgb.float() / 255
@@ -362,18 +340,21 @@ class Training:
         return chosen, min(measured, key=lambda record: record.val_distance or 0.0)
 
     def snapshot(self) -> Snapshot:
-        """Copy the whole state; to be called between two epochs."""
+        """Copy the whole state; to be called between two epochs, or by `observe` of `run`."""
         return Snapshot(
             epoch=self.epoch,
             tensors={
-                **copied(self._tensors()),
-                **prefixed(_NEAREST, self._nearest),
-                **prefixed(_BEFORE, self._interpolation.before),
+                **states.copied(self._tensors()),
+                **states.prefixed(_NEAREST, self._nearest),
+                **states.prefixed(_BEFORE, self._interpolation.before),
+                **self._position.tensors(self._device),
             },
             state={
                 "config": asdict(self.config),
                 "history": [asdict(record) for record in self.history],
+                **self._position.document(),
             },
+            step=self._position.step,
         )
 
     def load(self, files: Mapping[str, bytes], inherit: bool = False) -> None:
@@ -381,24 +362,25 @@ class Training:
 
         Args:
             files: the files of a snapshot.
-            inherit: accept a training with the same networks and other options.
+            inherit: accept a training with the same networks and other options; an epoch that it
+                has begun then begins again.
 
         Raises:
-            ConfigError: the checkpoint belongs to a training with other options or networks.
+            ConfigError: it belongs to a training with other networks or with options with which
+                this one cannot continue; see `check_continues`.
             Corrupt: the checkpoint cannot be read.
         """
-        then, tensors, history = read_files(files)
-        if not inherit and then != self.config:
-            raise ConfigError("the checkpoint belongs to a training with other options")
+        then, tensors, history = states.read_files(files)
+        position = read_position(files, tensors)
+        if not inherit:
+            steps, done = self._steps_of_an_epoch, (len(history), position.step)
+            check_continues(self._model, self.config, then, steps, done)
         ours = self._tensors(stored=tensors.keys())
-        if any(n not in tensors or tensors[n].shape != each.shape for n, each in ours.items()):
-            raise ConfigError("the checkpoint belongs to networks of another architecture")
-        with torch.no_grad():
-            for name, tensor in ours.items():
-                tensor.copy_(tensors[name])
+        states.overwrite(ours, tensors)
         self.history = history
-        self._nearest = of_prefix(_NEAREST, tensors)
-        self._interpolation.before = of_prefix(_BEFORE, tensors)
+        self._position = Position() if inherit and then != self.config else position
+        self._nearest = states.of_prefix(_NEAREST, tensors)
+        self._interpolation.before = states.of_prefix(_BEFORE, tensors)
         self._rows = None
 
     def start_from(self, generator: Generator) -> None:
@@ -420,12 +402,9 @@ class Training:
         Raises:
             Corrupt: the files cannot be read.
         """
-        _, theirs, _ = read_files(files) if files else (None, {}, None)
+        _, theirs, _ = states.read_files(files) if files else (None, {}, None)
         for name, network in (self._discriminators or {}).items():
-            ours = network.state_dict()
-            found = {key: theirs.get(f"{_DISCRIMINATOR}.{name}.{key}") for key in ours}
-            if all(each is not None and each.shape == ours[k].shape for k, each in found.items()):
-                network.load_state_dict(found)
+            states.load_if_it_fits(network, states.of_prefix(f"{_DISCRIMINATOR}.{name}.", theirs))
 
     def _tensors(self, stored: Collection[str] = ()) -> dict[str, Tensor]:
         """Every tensor of the state by name; the tensors are the state's own, not copies.
@@ -436,30 +415,36 @@ class Training:
         tensors: dict[str, Tensor] = {}
         if self.generator is not self._learner:
             tensors |= {f"average.{key}": v for key, v in self.generator.state_dict().items()}
-        tensors |= tensors_of("generator", self._learner, self._adam_g, stored)
+        tensors |= states.tensors_of("generator", self._learner, self._adam_g, stored)
         if self._discriminators is not None:
-            tensors |= tensors_of(_DISCRIMINATOR, self._discriminators, self._adam_d, stored)
+            tensors |= states.tensors_of(_DISCRIMINATOR, self._discriminators, self._adam_d, stored)
         return tensors
 
 
 def load_banks(
-    dataset: Dataset, model: str, config: TrainingConfig, speed: SpeedConfig | None = None
+    dataset: Dataset,
+    model: str,
+    config: TrainingConfig,
+    speed: SpeedConfig | None = None,
+    observe: Callable[[int, int], None] = lambda done, count: None,
 ) -> tuple[PhotoBank, PhotoBank]:
     """Read the training and validation photographs of a model, sized for `Training`.
 
+    Args:
+        dataset: the dataset.
+        model: the model's name.
+        config: the training's configuration.
+        speed: where the photographs may be kept; None means the defaults.
+        observe: see `Keeping.observe`; it is called for either split.
+
     Raises:
-        ColorganError: the dataset has no such class or split, or is damaged.
+        ColorganError: the dataset has no such class or split, or is damaged, or there is no room.
     """
-    classes = dataset.model_classes(model)
-    limit = int((speed or SpeedConfig()).photo_memory_gib * 2**30)
+    classes, speed = dataset.model_classes(model), speed or SpeedConfig()
+    keeping = Keeping(int(speed.photo_memory_gib * 2**30), speed.scratch, observe)
     # Photographs whose features are computed once are not cropped.
-    side = config.size if _has_fixed_encoder(config, model) else round(config.size * JITTER)
-    return (
-        PhotoBank.load(dataset, classes, "train", side, limit, config.photographs, config.balance),
-        PhotoBank.load(dataset, classes, "val", config.size, limit),
-    )
-
-
-def _has_fixed_encoder(config: TrainingConfig, model: str) -> bool:
-    """Whether a model's generator has a frozen encoder."""
-    return config.has_fixed_encoder and model != HYPERCOLUMN
+    side = config.size if config.fixes_encoder(model) else round(config.size * JITTER)
+    train = Selection(dataset, classes, "train", side, config.photographs)
+    val = Selection(dataset, classes, "val", config.size)
+    bank = PhotoBank(*read_squares(train, keeping), config.balance)
+    return bank, PhotoBank(*read_squares(val, keeping))

@@ -1,6 +1,7 @@
 """The training of one model of a run, from its last checkpoint to its package."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,11 +24,14 @@ from colorgan.training.checkpoints import Checkpoints
 from colorgan.training.loop import Training, load_banks
 from colorgan.training.records import EpochRecord, history_csv
 from colorgan.training.runs import ModelResult, ModelRun, StopRequest, find_base
-from colorgan.training.states import Snapshot
 from colorgan.training.vividness import as_published
 
 SAMPLES = 8
 _SAY_SECONDS = 10.0
+# How long after a requested checkpoint another one is written if it is requested: at least so many
+# seconds, and so many times as long as writing it took.
+_SAVE_AGAIN_SECONDS = 10.0
+_SAVE_AGAIN_RATIO = 4.0
 
 
 def train_model(
@@ -47,11 +51,12 @@ def train_model(
         spec: what to train.
         device: the device to train on.
         node: address of this machine, for the record.
-        observe: called after every step with the fraction of the epoch that is done; a returned
-            request is honoured before the next step.
+        observe: called after every step with the fraction of the epoch that is done, and often
+            while photographs are read, with 0; a returned request is honoured before the next step.
         record: called after every epoch.
         saved: called after every checkpoint with the seconds that it took.
-        say: called at intervals with a line about the preparation for the first epoch.
+        say: called with a line when the photographs are read, and at intervals with one on how
+            far the reading and the preparation for the first epoch are.
 
     Returns:
         The result; its status is "stopped" if `observe` asked for that.
@@ -61,24 +66,29 @@ def train_model(
     """
     storage = retry_transient(lambda: open_storage(spec.storage))
     dataset = retry_transient(lambda: open_dataset(storage, spec.dataset))
-    train, val = retry_transient(lambda: load_banks(dataset, spec.model, spec.training, spec.speed))
-    training = Training(spec.training, train, val, device, spec.speed, spec.model)
-    keeper = _Keeper(storage, spec, training, observe, saved, say)
-    retry_transient(lambda: keeper.checkpoints.restore(training))
-    if not training.epoch and spec.training.start_from:
-        _start_from_base(storage, spec, training)
+    keeper = _Keeper(storage, spec, observe, saved, say)
     begun = ModelResult(
         model=spec.model,
         status="training",
-        photographs=len(train),
         started=time.time(),
         device=device_name(device),
         node=node,
         objective=spec.training.objective(spec.model),
     )
     try:
+        banks = retry_transient(
+            lambda: load_banks(dataset, spec.model, spec.training, spec.speed, keeper.read)
+        )
+    except _Stopped:
+        epochs = retry_transient(keeper.checkpoints.last)
+        return replace(begun, status="stopped", epochs=epochs, ended=time.time())
+    training = Training(spec.training, *banks, device, spec.speed, spec.model)
+    begun = replace(begun, photographs=len(banks[0]))
+    keeper.follow(training)
+    if training.position == (0, 0) and spec.training.start_from:
+        _start_from_base(storage, spec, training)
+    try:
         for epoch in training.run(keeper.step, keeper.prepare):
-            keeper.hold(training.snapshot())
             record(epoch)
             if epoch.epoch % spec.checkpoint_every == 0 or epoch.epoch == spec.training.epochs:
                 keeper.save()
@@ -88,7 +98,7 @@ def train_model(
     if not spec.publishes:
         metrics = asdict(training.published()[1])
         return _ended(replace(begun, status="done"), training.history, metrics)
-    card = retry_transient(lambda: _publish(storage, spec, dataset, training, val, device))
+    card = retry_transient(lambda: _publish(storage, spec, dataset, training, banks[1], device))
     published = replace(begun, status="done", package=card.reference)
     done = _ended(published, training.history, card.metrics)
     line = (json.dumps(asdict(done)) + "\n").encode()
@@ -102,51 +112,68 @@ class _Stopped(Exception):  # noqa: N818 - it is a request, not an error
 
 @dataclass
 class _Keeper:
-    """Saves a training's epochs, and honours requests between steps."""
+    """Saves a training, and honours requests while photographs are read and between steps."""
 
     storage: Storage
     spec: ModelRun
-    training: Training
     observe: Callable[[float], StopRequest | None]
     saved: Callable[[float], None]
     say: Callable[[str], None]
 
     def __post_init__(self) -> None:
         self.checkpoints = Checkpoints(self.storage, self.spec.folder)
-        # Kept in memory between checkpoints: a request may come in the middle of an epoch.
-        self._unsaved: Snapshot | None = None
-        self._said = time.monotonic()
+        self._training: Training | None = None
+        self._saved_at = (0, 0)
+        self._next_save = 0.0
+        self._said = -math.inf
 
-    def hold(self, snapshot: Snapshot) -> None:
-        """Keep the state after an epoch in memory, until it is saved or the next epoch is done."""
-        self._unsaved = snapshot
+    def follow(self, training: Training) -> None:
+        """Continue the training from its last checkpoint, and save it from now on."""
+        retry_transient(lambda: self.checkpoints.restore(training))
+        self._training, self._saved_at = training, training.position
 
     def save(self) -> None:
-        """Save the epoch in memory, unless it has been saved already."""
-        snapshot = self._unsaved
-        if snapshot is None:
+        """Save the training as it is now, unless that has been saved already."""
+        training = self._training
+        if training is None or training.position == self._saved_at:
             return
         began = time.monotonic()
-        history = history_csv(self.training.history[: snapshot.epoch])
+        snapshot = training.snapshot()
+        history = history_csv(training.history)
         retry_transient(lambda: self.storage.put(f"{self.spec.folder}/history.csv", history))
         retry_transient(lambda: self.checkpoints.save(snapshot))
-        self._unsaved = None
+        self._saved_at = training.position
         self.saved(time.monotonic() - began)
 
     def step(self, fraction: float) -> None:
         """Honour a request made after a step; raises _Stopped."""
         request = self.observe(fraction)
-        if request:
-            self.save()
         if request == "stop":
+            self.save()
             raise _Stopped
+        # A machine that is about to go asks again and again until it is gone.
+        asked = time.monotonic()
+        if request == "save" and self._training and asked >= self._next_save:
+            self.save()
+            taken = time.monotonic() - asked
+            self._next_save = asked + max(_SAVE_AGAIN_SECONDS, _SAVE_AGAIN_RATIO * taken)
+
+    def read(self, done: int, count: int) -> None:
+        """Honour requests while photographs are read, and report it at intervals."""
+        self.step(0.0)
+        if done < count:
+            part = f", {done / count:.0%} done" if done else ""
+            self._say_at_times(f"reading {count:,} photographs{part}")
 
     def prepare(self, fraction: float) -> None:
         """Honour requests before the first epoch, and report its preparation at intervals."""
         self.step(0.0)
+        self._say_at_times(f"looking at the photographs once, {fraction:.0%} done")
+
+    def _say_at_times(self, line: str) -> None:
         if time.monotonic() - self._said > _SAY_SECONDS:
             self._said = time.monotonic()
-            self.say(f"{self.spec.model}: looking at the photographs once, {fraction:.0%} done")
+            self.say(f"{self.spec.model}: {line}")
 
 
 def _start_from_base(storage: Storage, spec: ModelRun, training: Training) -> None:

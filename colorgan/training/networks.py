@@ -20,6 +20,7 @@ from colorgan.models.projected import FeatureDiscriminator
 from colorgan.models.semantic import SemanticDiscriminator
 from colorgan.models.unet import UNetGenerator
 from colorgan.training.config import TrainingConfig
+from colorgan.training.phases import Phase
 
 # Creates a context that sets the precision of the arithmetic.
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -93,6 +94,46 @@ def create_discriminators(
             beside = generator.encoder.channels[2:]
             found[name] = SemanticDiscriminator(channels, beside, width)
     return nn.ModuleDict(found)
+
+
+def find_ruler(
+    config: TrainingConfig,
+    last: Phase,
+    generator: Generator,
+    classifiers: Classifiers,
+    device: torch.device,
+) -> Classifier | None:
+    """The encoder's classifier, with whose features a training measures the Fréchet distance.
+
+    It is measured if the last phase is adversarial. The paper's U-Net needs no classifier; one is
+    loaded for it only if the distance chooses the published epoch. Otherwise the result is None.
+    """
+    chooses = config.publish == "nearest"
+    measured = chooses or isinstance(generator, EncoderUNetGenerator)
+    if last.objective != "adversarial" or not measured:
+        return None
+    classifier = classifiers.whole(config.encoder, device)
+    classifier.use_fastest_type()
+    return classifier
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, learned: nn.Module, decay: float, step: int) -> None:
+    """Update the running average of a network's weights after a step, counted from 1.
+
+    Args:
+        average: the network that holds the average.
+        learned: the network that learns.
+        decay: see `TrainingConfig.average`; it is lower in the first steps.
+        step: the number of steps done.
+    """
+    # The first weights are random, so they are forgotten quickly.
+    decay = min(decay, (1 + step) / (10 + step))
+    kept, new = average.state_dict(), learned.state_dict()
+    weights = [name for name, tensor in kept.items() if tensor.is_floating_point()]
+    torch._foreach_lerp_(
+        [kept[name] for name in weights], [new[name] for name in weights], 1 - decay
+    )
 
 
 def generators_adam(network: nn.Module, config: TrainingConfig, fused: bool) -> torch.optim.Adam:

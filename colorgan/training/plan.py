@@ -7,6 +7,7 @@ package. It is resolved here and nowhere else, and stored in the model's Trainin
 checkpoints, packages and runs have always held it.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from colorgan.packages.card import ModelCard, find
 from colorgan.packages.embedded import EMBEDDED_MODELS, embedded_base
 from colorgan.storage import Storage
 from colorgan.training.config import SpeedConfig, TrainingConfig, by_objective
+from colorgan.training.continuation import check_epochs
 from colorgan.training.presets import Preset
 from colorgan.training.runs import (
     ModelResult,
@@ -119,6 +121,8 @@ class RunPlan:
         going_on: whether the run was started before.
         head: the classifier that the router's head is trained on; empty if none is trained.
         publishing: what becomes of the trained models.
+        continued: the models that continue with another number of epochs than the run was started
+            with, and that number.
     """
 
     run: str
@@ -131,6 +135,7 @@ class RunPlan:
     going_on: bool
     head: str
     publishing: Publishing = Publishing()
+    continued: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -177,7 +182,8 @@ class RunPlan:
 def plan_run(storage: Storage, dataset: Dataset, request: RunRequest) -> RunPlan:
     """Plan a run; this reads storage and changes nothing.
 
-    A model that the run has begun keeps its base, unless the user names another. If the user names
+    A model that the run has begun keeps its base, unless the user names another. If the user gives
+    --epochs, it continues with that number; see `continuation`. If the user names
     the base `embedded`, each model starts from the embedded model of its name or, where there is
     none, from the embedded general model.
 
@@ -188,7 +194,8 @@ def plan_run(storage: Storage, dataset: Dataset, request: RunRequest) -> RunPlan
 
     Raises:
         ConfigError: a value is invalid; a model cannot start from its base, which has another
-            architecture or does not exist; or the run was started with other options.
+            architecture or does not exist; or the run was started with other options, or with
+            another number of epochs that it cannot continue with.
         NotInStorage: there is no such package, or no embedded model to start from.
         ColorganError: a model has no photograph in the training or the validation split.
         Corrupt: the run's files in storage cannot be read.
@@ -215,7 +222,9 @@ def plan_run(storage: Storage, dataset: Dataset, request: RunRequest) -> RunPlan
         model: result
         for model in configs
         if (result := finished_result(storage, request.run, model)) is not None
+        and (result.epochs is None or result.epochs >= configs[model].epochs)
     }
+    continued = _continued(storage, dataset, request, begun, configs)
     _check_bases(storage, request, configs, finished)
     fingerprint = dataset.manifest.fingerprint
     return RunPlan(
@@ -225,10 +234,11 @@ def plan_run(storage: Storage, dataset: Dataset, request: RunRequest) -> RunPlan
         configs=configs,
         bases=bases,
         finished=finished,
-        going_on=goes_on(storage, request.run, fingerprint, configs),
+        going_on=goes_on(storage, request.run, fingerprint, configs, continued),
         stages=_stages({model: configs[model] for model in configs if model not in finished}),
         head=_head_classifier(dataset, request) if request.publishing.publishes else "",
         publishing=request.publishing,
+        continued=continued,
     )
 
 
@@ -239,6 +249,7 @@ def describe(plan: RunPlan) -> Iterator[str]:
     for model in plan.waiting:
         if "@" in plan.configs[model].start_from:
             yield f"{model}: starts from {plan.configs[model].start_from}"
+    yield from continuations(plan)
     for model, result in plan.finished.items():
         yield f"{model}: finished before, {result.package}"
     if not plan.publishing.publishes and plan.waiting:
@@ -254,6 +265,13 @@ def unpublished(plan: RunPlan) -> str:
         f"the models are not published: the same command with --run {plan.run} and without "
         f"--no-publish publishes them{but if needed else ''}"
     )
+
+
+def continuations(plan: RunPlan) -> Iterator[str]:
+    """A line on every model that continues with another number of epochs."""
+    for model, before in plan.continued.items():
+        epochs = plan.configs[model].epochs
+        yield f"{model}: continues to {epochs} epochs; the run was started with {before}"
 
 
 def trained_first(base: str, start: str) -> str:
@@ -334,6 +352,46 @@ def _check_bases(
                 f"{model} cannot start from {base}, a network of another architecture: give "
                 "another --start-from, or '' for none"
             )
+
+
+def _continued(
+    storage: Storage,
+    dataset: Dataset,
+    request: RunRequest,
+    begun: Mapping[str, TrainingConfig],
+    configs: Mapping[str, TrainingConfig],
+) -> dict[str, int]:
+    """The models whose --epochs the user has changed, and the number that they had before.
+
+    Raises:
+        ConfigError: a model cannot continue with the new number.
+    """
+    if "epochs" not in request.overrides:
+        return {}
+    changed = {
+        model: begun[model].epochs
+        for model, config in configs.items()
+        if model in begun and begun[model].epochs != config.epochs
+    }
+    if not changed:
+        return {}
+    from colorgan.training.checkpoints import Checkpoints  # imports PyTorch
+
+    for model, config in configs.items():
+        done = Checkpoints(storage, f"runs/{request.run}/{model}").position()
+        base = config.start_from
+        if base in changed and any(done):
+            raise ConfigError(
+                f"--epochs {configs[base].epochs}: {model} has started from {base} as it was with "
+                f"--epochs {changed[base]}, and would have started from another one: continue "
+                f"{base} alone, or give another --run"
+            )
+        if model in changed:
+            count = dataset.count(dataset.model_classes(model), "train")
+            photographs = min(count, config.photographs or count)
+            steps = math.ceil(photographs / config.batch_size)
+            check_epochs(model, config, changed[model], steps, done)
+    return changed
 
 
 def _stages(configs: Mapping[str, TrainingConfig]) -> tuple[tuple[str, ...], ...]:

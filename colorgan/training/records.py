@@ -2,8 +2,11 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+
+from colorgan.errors import TrainingDiverged
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,16 @@ def history_csv(history: Sequence[EpochRecord]) -> bytes:
     table.writerow([field.name for field in fields(EpochRecord)])
     table.writerows(asdict(record).values() for record in history)
     return text.getvalue().encode()
+
+
+def check_finite(epoch: int, losses: tuple[float, float, float], learning_rate: float) -> None:
+    """Raise TrainingDiverged unless an epoch's losses are finite: discriminators', GAN's, L1."""
+    if not all(map(math.isfinite, losses)):
+        loss_d, loss_gan, loss_l1 = losses
+        raise TrainingDiverged(
+            f"the loss is not finite in epoch {epoch} (discriminator {loss_d}, generator "
+            f"{loss_gan}, L1 {loss_l1}): try a lower --learning-rate than {learning_rate}"
+        )
 
 
 def is_nearest(record: EpochRecord, before: Sequence[EpochRecord]) -> bool:

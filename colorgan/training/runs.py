@@ -8,8 +8,8 @@ runs/<run>/progress.json           its progress, while a job on a cluster works 
 
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -20,8 +20,8 @@ from colorgan.packages.embedded import with_embedded
 from colorgan.storage import Storage
 from colorgan.training.config import SpeedConfig, TrainingConfig, stored_config
 
-# A request to a training between two steps: to save its last epoch, because its machine may be
-# about to disappear, or to save it and stop.
+# A request to a training between two steps: to save its state, because its machine may be about to
+# disappear, or to save it and stop.
 StopRequest = Literal["save", "stop"]
 
 
@@ -127,7 +127,11 @@ def new_run_name(kind: str) -> str:
 
 
 def open_run(
-    storage: Storage, run: str, fingerprint: str, models: Mapping[str, TrainingConfig]
+    storage: Storage,
+    run: str,
+    fingerprint: str,
+    models: Mapping[str, TrainingConfig],
+    continued: Collection[str] = (),
 ) -> bool:
     """Start a run, or continue one that has the same options.
 
@@ -138,6 +142,8 @@ def open_run(
         run: the run's name.
         fingerprint: the dataset's fingerprint.
         models: the hyper-parameters of each model.
+        continued: the models that may have another number of epochs than before; see
+            `RunPlan.continued`.
 
     Returns:
         Whether the run had been started before.
@@ -145,7 +151,7 @@ def open_run(
     Raises:
         ConfigError: the run was started with other options; the message names those that differ.
     """
-    going_on = goes_on(storage, run, fingerprint, models)
+    going_on = goes_on(storage, run, fingerprint, models, continued)
     configs = {**run_configs(storage, run), **models}
     document = {
         "dataset": fingerprint,
@@ -156,7 +162,11 @@ def open_run(
 
 
 def goes_on(
-    storage: Storage, run: str, fingerprint: str, models: Mapping[str, TrainingConfig]
+    storage: Storage,
+    run: str,
+    fingerprint: str,
+    models: Mapping[str, TrainingConfig],
+    continued: Collection[str] = (),
 ) -> bool:
     """Whether a run was started before; the arguments are those of `open_run`.
 
@@ -171,6 +181,8 @@ def goes_on(
     differences = _differences(before, {"dataset": fingerprint})
     for model, known in run_configs(storage, run).items():
         if model in models:
+            if model in continued:
+                known = replace(known, epochs=models[model].epochs)
             found = _differences(asdict(known), asdict(models[model]))
             differences += [f"{model}: {difference}" for difference in found]
     if differences:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from colorgan.errors import Corrupt
+from colorgan.errors import ConfigError, Corrupt
 from colorgan.training.config import TrainingConfig, stored_config
 from colorgan.training.records import EpochRecord
 
@@ -24,17 +24,19 @@ _OLD_NAME = re.compile(r"^discriminator\.(?=convolutions|norms)")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy of a training's whole state after an epoch; the training itself continues.
+    """A copy of a training's whole state after a step; the training itself continues.
 
     Attributes:
         epoch: the number of epochs done.
-        tensors: the tensors of the networks and the optimisers by name, on the CPU.
-        state: the configuration and the history.
+        tensors: the tensors of the networks, the optimisers and the position by name, on the CPU.
+        state: the configuration, the history and the position within the current epoch.
+        step: the number of steps of the current epoch that are done; 0 between two epochs.
     """
 
     epoch: int
     tensors: dict[str, Tensor]
     state: dict[str, Any]
+    step: int = 0
 
     def files(self) -> dict[str, bytes]:
         """The files of a checkpoint, from which `Training.load` continues."""
@@ -100,6 +102,22 @@ def of_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
+
+
+@torch.no_grad()
+def overwrite(ours: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> None:
+    """Copy stored tensors into those of a training; raises ConfigError if they do not fit."""
+    if any(n not in stored or stored[n].shape != each.shape for n, each in ours.items()):
+        raise ConfigError("the checkpoint belongs to networks of another architecture")
+    for name, tensor in ours.items():
+        tensor.copy_(stored[name])
+
+
+def load_if_it_fits(network: nn.Module, stored: Mapping[str, Tensor]) -> None:
+    """Load a network's state, unless a tensor is missing or has another shape."""
+    ours = network.state_dict()
+    if all(name in stored and stored[name].shape == each.shape for name, each in ours.items()):
+        network.load_state_dict({name: stored[name] for name in ours})
 
 
 def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

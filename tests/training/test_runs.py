@@ -60,10 +60,10 @@ def train(dataset: Dataset, asker: Asker, checkpoint_every: int = 1000) -> Model
     return train_model(spec, CPU, observe=asker.observe, record=asker.record)
 
 
-def test_a_stop_in_the_middle_of_an_epoch_keeps_the_one_before(scenes: Dataset) -> None:
+def test_a_stop_in_the_middle_of_an_epoch_keeps_every_step(scenes: Dataset) -> None:
     stopped = train(scenes, Asker("stop", 2))
     assert (stopped.status, stopped.epochs, stopped.package) == ("stopped", 2, None)
-    assert Checkpoints(scenes.storage, "runs/r/animals").last() == 2
+    assert Checkpoints(scenes.storage, "runs/r/animals").position() == (2, 2)
     assert not list_models(scenes.storage)
 
     # Gone on with, it is the training that was never stopped.
@@ -127,10 +127,10 @@ def test_a_run_is_gone_on_with_after_options_were_added(storage: Storage) -> Non
         open_run(storage, "r", "f", {"animals": replace(config, encoder_rate=0.5)})
 
 
-def test_a_stop_in_the_first_epoch_leaves_nothing_behind(scenes: Dataset) -> None:
+def test_a_stop_in_the_first_epoch_keeps_its_steps(scenes: Dataset) -> None:
     stopped = train(scenes, Asker("stop", 0))
     assert (stopped.status, stopped.epochs, stopped.val_l1) == ("stopped", 0, None)
-    assert Checkpoints(scenes.storage, "runs/r/animals").last() == 0
+    assert Checkpoints(scenes.storage, "runs/r/animals").position() == (0, 2)
 
 
 def test_a_machine_that_is_about_to_go_is_saved_from_and_trained_on(scenes: Dataset) -> None:
