@@ -9,7 +9,6 @@ when its file has changed, so newer models would not be deployed without the pin
 import argparse
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 
 from colorgan.commands.process import guarded
 from colorgan.errors import ColorganError, ConfigError
+from colorgan.temporary import temporary_folder
 from serve.backend import Parts, find_parts
 from serve.config import ServeConfig
 
@@ -48,10 +48,10 @@ def _deploy(file: Path, address: str | None) -> int:
         served, router = application["args"]["models"], application["args"]["router"]
         by = f"{router['router']} {router.get('head', '')}".strip()
         print(f"{application['name']}: {', '.join(served)}; router {by}", flush=True)
-    with tempfile.NamedTemporaryFile("w", prefix="colorgan-", suffix=".yaml") as pinned:
-        yaml.safe_dump(document, pinned, sort_keys=False)
-        pinned.flush()
-        command = [sys.executable, "-m", "ray.serve.scripts", "deploy", pinned.name]
+    with temporary_folder("deploy") as folder:
+        pinned = folder / "config.yaml"
+        pinned.write_text(yaml.safe_dump(document, sort_keys=False))
+        command = [sys.executable, "-m", "ray.serve.scripts", "deploy", str(pinned)]
         done = subprocess.run([*command, *(["--address", address] if address else [])])
     if done.returncode:
         raise ColorganError("serve deploy refused it; its output above says why")

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import random
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -34,6 +33,7 @@ from colorgan.sweeps.documents import (
     write_state,
 )
 from colorgan.sweeps.trial import TrialRun, run_trial
+from colorgan.temporary import temporary_folder
 from colorgan.training.config import SpeedConfig
 from tune.space import Search
 
@@ -103,8 +103,8 @@ def _donor(checkpoint: tune.Checkpoint, name: str) -> str:
 def _report(name: str, evaluated: EvaluatedEpoch) -> None:
     """Report an epoch to Tune; the checkpoint only names the trial whose folder has the state."""
     missing = {metric: float("nan") for metric in METRICS if getattr(evaluated, metric) is None}
-    with tempfile.TemporaryDirectory(prefix="colorgan-report-") as folder:
-        (Path(folder) / _POINTER).write_text(json.dumps({"trial": name}))
+    with temporary_folder("report") as folder:
+        (folder / _POINTER).write_text(json.dumps({"trial": name}))
         tune.report(
             {**asdict(evaluated), **missing}, checkpoint=tune.Checkpoint.from_directory(folder)
         )
