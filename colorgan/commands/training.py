@@ -5,16 +5,19 @@ import sys
 
 import torch
 
+from colorgan.commands.holding import working_on
 from colorgan.data.dataset import open_dataset
 from colorgan.errors import ConfigError
 from colorgan.options import add_options, given, parse
-from colorgan.storage import open_storage
+from colorgan.storage import Storage, open_storage
+from colorgan.storage.lease import Lease
 from colorgan.system import choose_device, device_name
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.model_run import train_model
 from colorgan.training.plan import RunPlan, RunRequest, plan_run, trained_first
 from colorgan.training.presets import DEFAULT_PRESET, PRESETS, find_preset
 from colorgan.training.progress import Progress, format_seconds
+from colorgan.training.records import EpochRecord
 from colorgan.training.runs import ModelResult, ModelRun, new_run_name, open_run
 
 
@@ -49,17 +52,26 @@ def _train(args: argparse.Namespace) -> int:
     preset.config(args.model, overrides)  # a bad value is reported before storage is read
     storage = open_storage(args.storage)
     dataset = open_dataset(storage, args.dataset)
-    plan = plan_run(
-        storage,
-        dataset,
-        RunRequest(
-            run=args.run or new_run_name("train"),
-            models=[args.model],
-            preset=preset,
-            overrides=overrides,
-            trains_bases=False,
-        ),
+    request = RunRequest(
+        run=args.run or new_run_name("train"),
+        models=[args.model],
+        preset=preset,
+        overrides=overrides,
+        trains_bases=False,
     )
+    with working_on(storage, "run", request.run) as lease:
+        _train_run(args, storage, plan_run(storage, dataset, request), device, speed, lease)
+    return 0
+
+
+def _train_run(
+    args: argparse.Namespace,
+    storage: Storage,
+    plan: RunPlan,
+    device: torch.device,
+    speed: SpeedConfig,
+    lease: Lease,
+) -> None:
     open_run(storage, plan.run, plan.fingerprint, plan.configs)
     print(f"run {plan.run}: {args.model} on {device_name(device)}, preset {args.preset}")
     note = _base_note(args.model, plan)
@@ -69,9 +81,8 @@ def _train(args: argparse.Namespace) -> int:
         result = plan.finished.get(model)
         if not result:
             spec = plan.model_run(model, storage.uri, speed, args.checkpoint_every)
-            result = _train_one(spec, device)
+            result = _train_one(spec, device, lease)
         print(_result_line(result))
-    return 0
 
 
 def _base_note(model: str, plan: RunPlan) -> str:
@@ -89,9 +100,14 @@ def _base_note(model: str, plan: RunPlan) -> str:
     return f"{model} starts from {base.name}, {where[base.origin]}"
 
 
-def _train_one(spec: ModelRun, device: torch.device) -> ModelResult:
+def _train_one(spec: ModelRun, device: torch.device, lease: Lease) -> ModelResult:
     model = spec.model
     print(f"{model}: {spec.training.objective(model)}")
+
+    def record(epoch: EpochRecord) -> None:
+        progress.epoch(model, epoch)
+        lease.report("epochs", epoch.epoch, spec.training.epochs)
+
     try:
         with Progress({model: spec.training.epochs}) as progress:
             progress.state(model, "training")
@@ -99,7 +115,7 @@ def _train_one(spec: ModelRun, device: torch.device) -> ModelResult:
                 spec,
                 device,
                 observe=lambda fraction: progress.step(model, fraction),
-                record=lambda record: progress.epoch(model, record),
+                record=record,
             )
             progress.state(model, "done")
     except KeyboardInterrupt:
