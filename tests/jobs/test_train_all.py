@@ -293,7 +293,7 @@ def test_a_job_whose_controllers_died_ends_and_leaves_no_training(
     trainings = [psutil.Process(p) for p, name in its_own.items() if name == "RayTrainWorker"]
     assert len(trainings) == 2
     second = jobs.start(*options, "--epochs", "500", "--models", "animals", "people")
-    assert second.finish(120) == 1
+    assert second.finish() == 1
     assert f"run 'r' is being worked on by process {job.process.pid} on " in job.output
     assert len(list_leases(scenes.storage)) == 1
     os.kill(host, signal.SIGKILL)
