@@ -134,10 +134,21 @@ class Lease:
         self._thread.join(timeout=RENEWAL_S)
         _held.pop(self.thing, None)
         with suppress(ColorganError):  # it is then taken over from a dead process
-            if self.lost or self._storage.exists(_key(self.thing, self._record.number + 1)):
-                self._storage.delete(_key(self.thing, self._record.number))
-            else:
+            if not self.lost and self._is_mine():
                 self._storage.delete(f"{_FOLDER}/{self.thing}")
+
+    def _is_mine(self) -> bool:
+        """Whether this process still holds the lease.
+
+        On a server whose conditional writes are not atomic, a process that was stopped in the
+        middle of `Storage.create` may have overwritten the record: the last writer holds the lease.
+        """
+        key = _key(self.thing, self._record.number)
+        if self._storage.exists(_key(self.thing, self._record.number + 1)):
+            return False
+        with suppress(NotInStorage):
+            return _read(self._storage, key).process == self._record.process
+        return True
 
     def _renew(self) -> None:
         due = time.monotonic() + RENEWAL_S
@@ -149,11 +160,11 @@ class Lease:
                 if time.monotonic() < due:
                     continue
                 due = time.monotonic() + RENEWAL_S
-                if self._storage.exists(_key(self.thing, self._record.number + 1)):
+                if not self._is_mine():
                     self.lost = True
                     print(
-                        f"{self.thing}: another process has taken it over, because this one "
-                        f"was silent for {SILENCE_S:.0f} s; stopping",
+                        f"{self.thing}: another process works on it, because this one was "
+                        "believed dead; stopping",
                         file=sys.stderr,
                         flush=True,
                     )
@@ -271,8 +282,9 @@ def _acquire(
         if not storage.create(_key(thing, record.number), _encoded(record)):
             continue  # another process was faster, and is seen now
         latest = find_lease(storage, thing)
-        if latest is None or latest.number != record.number:
-            storage.delete(_key(thing, record.number))  # it was taken over from an older owner
+        if latest != record:
+            if latest is None or latest.number != record.number:
+                storage.delete(_key(thing, record.number))  # it was taken over from an older owner
             continue
         for number in _numbers(storage, thing):
             if number < record.number:

@@ -158,6 +158,19 @@ def test_an_owner_that_was_believed_dead_stops(storage: Storage, holder: Holder)
     assert f"leases/{MONDAY}/000002.json" in stored(storage)
 
 
+def test_of_two_owners_of_one_record_the_last_writer_stays(
+    storage: Storage, holder: Holder
+) -> None:
+    key = f"leases/{MONDAY}/000001.json"
+    record = json.loads(_record_of_this_process())
+    deadline = time.monotonic() + 60
+    while holder.process.poll() is None:
+        storage.put(key, json.dumps(record).encode())
+        assert time.monotonic() < deadline
+    assert holder.line() == "interrupted"
+    assert stored(storage) == [key]
+
+
 def test_others_see_how_far_it_is_and_can_stop_it(storage: Storage, holder: Holder) -> None:
     deadline = time.monotonic() + 30
     while not ((record := find_lease(storage, MONDAY)) and record.work):
