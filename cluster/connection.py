@@ -6,16 +6,20 @@ first and imports Ray afterwards.
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import yaml
 
-from cluster.local import private_ray_environment
+from cluster.code import checkout_path
+from cluster.local import SHORT, private_ray_environment
 from cluster.planning import NodeResources
+from cluster.reach import check_address, saying_so
 from colorgan.errors import ColorganError, ConfigError
+from colorgan.temporary import temporary_folder
 
 AUTOSCALING = "COLORGAN_AUTOSCALING"
 
@@ -27,6 +31,8 @@ _UNOBSERVED = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_worker_niceness": "0",
 }
+
+_FAILURES = (ConnectionError, ValueError, RuntimeError)  # of `ray.init`
 
 
 @contextmanager
@@ -42,33 +48,61 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
         ColorganError: no cluster answers at the address.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    check_address(address)
     if address == "local":
         os.environ.update(private_ray_environment() | _UNOBSERVED)
         os.environ.pop(AUTOSCALING, None)  # it describes another cluster
     # The autoscaler may take minutes to start a machine; Ray Train's default timeout is one minute.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "1800")
-    import ray
+    with ExitStack() as stack:
+        own: dict[str, Any] = {}
+        if address == "local":
+            # Nobody else knows the token of a private Ray, so nobody could open its dashboard.
+            own["include_dashboard"] = False
+            folder = stack.enter_context(temporary_folder("ray", SHORT))
+            own["_temp_dir"] = str(folder)
+        _init(address, worker_logs, own)
+        import ray
 
+        stack.callback(ray.shutdown)
+        yield
+
+
+def _init(address: str, worker_logs: bool, own: Mapping[str, Any]) -> None:
+    """Call `ray.init` with the options `own` of a private Ray."""
+    import ray
+    from ray._private import worker
+    from ray.job_config import JobConfig
+
+    if not worker_logs:
+        # Ray would print its warnings about processes of the cluster, of other jobs as well.
+        worker.listen_error_messages = lambda *arguments: None
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
-            address=address,
-            log_to_driver=worker_logs,
-            logging_level="WARNING",
-            # Nobody else knows the token of a private Ray, so nobody could open its dashboard.
-            include_dashboard=False if address == "local" else None,
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        with saying_so(address):
+            ray.init(
+                address=address,
+                log_to_driver=worker_logs,
+                logging_level="WARNING",
+                # Tasks import the code that this process runs, wherever it was started.
+                job_config=JobConfig(_py_driver_sys_path=checkout_path()),
+                **own,
+            )
+    except Exception as error:
+        # Ray raises a plain Exception if its own processes do not start in time.
+        if type(error) is not Exception and not isinstance(error, _FAILURES):
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if address == "local":
+            raise ColorganError(
+                f"Ray did not start on this machine: {reason}; try again when the machine is less "
+                "busy"
+            ) from None
         raise ColorganError(
             f"no Ray cluster answers at {address}: {reason}; check the address and, if the "
             "cluster requires a token, RAY_AUTH_MODE=token"
         ) from None
     signal.signal(signal.SIGTERM, terminate)  # ray.init has replaced it with its own handler
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def cluster_nodes() -> list[NodeResources]:

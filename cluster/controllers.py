@@ -11,14 +11,18 @@ processes are not started.
 import asyncio
 from typing import Any
 
-from ray.train import Result
+from ray.exceptions import RayActorError
+from ray.train import Result, UserCallback
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from ray.train.v2._internal.execution.callback import RayTrainCallback
 from ray.train.v2._internal.execution.context import TrainRunContext
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy.fixed import FixedScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from cluster.errors import cause
 
 
 class SharedProcessTrainer(DataParallelTrainer):
@@ -43,6 +47,28 @@ class SharedProcessTrainer(DataParallelTrainer):
         finally:
             _release(controller)
         return controller.get_result()
+
+
+class RestartNotice(UserCallback):
+    """Tells the driver that a training process is restarted, and why."""
+
+    def __init__(self, model: str, host: Any, retries: int) -> None:
+        """Take the model, the TrainingHost, and how often its process is restarted."""
+        self._model, self._host, self._retries = model, host, retries
+        self._failures = 0
+
+    def after_exception(
+        self, run_context: TrainRunContext, worker_exceptions: dict[int, Exception]
+    ) -> None:
+        """Add an event unless this was the last attempt."""
+        self._failures += 1
+        if self._failures > self._retries:
+            return
+        error = next(iter(worker_exceptions.values()))
+        died = isinstance(error, WorkerHealthCheckFailedError | RayActorError)
+        why = "the worker died" if died else cause(error)
+        attempt = f"attempt {self._failures + 1} of {self._retries + 1}"
+        self._host.note.remote((self._model, "restarting", f"after {why}, {attempt}"))
 
 
 class _PlacementGroupOnly(FixedScalingPolicy):

@@ -70,8 +70,8 @@ def _next_done(running: dict[ray.ObjectRef, int]) -> int:
 def _evaluate_block(
     storage: str, report: str, number: int, rows: Sequence[Row], router: RouterConfig, plan: Plan
 ) -> ColorganError | None:
-    plan.apply_to_process()
     try:
+        plan.apply_to_process()
         _evaluator(storage, report, router, plan.on_gpu).evaluate(rows, number)
     except ColorganError as error:
         return error

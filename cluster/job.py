@@ -1,16 +1,19 @@
 """Options and helpers that the command lines of the jobs share."""
 
 import argparse
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
 
 from cluster.planning import TrainingOptions
+from colorgan.commands import holding
 from colorgan.commands.process import EXIT_INTERRUPTED, guarded, take_any_text
 from colorgan.data.dataset import Dataset, list_datasets, open_dataset
 from colorgan.data.sources import SourceConfig, find_source
@@ -18,7 +21,11 @@ from colorgan.data.staging import StagingConfig, stage
 from colorgan.errors import ConfigError, NotInStorage
 from colorgan.options import parse
 from colorgan.storage import Storage
+from colorgan.storage.lease import Lease, release_all
+from colorgan.temporary import delete_all
 from colorgan.training.config import SpeedConfig
+
+_JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by `ray job submit` in the job's process
 
 
 def run_job(
@@ -132,6 +139,20 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def working_on(storage: Storage, kind: str, name: str) -> AbstractContextManager[Lease]:
+    """Hold the lease of a run or another thing; see `colorgan.commands.holding.working_on`."""
+    return holding.working_on(storage, kind, name, submission_id())
+
+
+def submission_id() -> str:
+    """The name of the job that `ray job submit` gave to this process; empty without one."""
+    try:
+        config = json.loads(os.environ.get(_JOB_CONFIG, "{}"))
+        return str(config["metadata"]["job_submission_id"])
+    except (ValueError, TypeError, KeyError):
+        return ""
+
+
 def end_stopped(option: str, name: str) -> NoReturn:
     """Exit at once from a job that was stopped, and print how to continue.
 
@@ -142,6 +163,8 @@ def end_stopped(option: str, name: str) -> NoReturn:
         option: the job's option that names what it works on, such as --run.
         name: value of that option.
     """
+    release_all()
+    delete_all()
     say(f"stopped; run the same command with {option} {name} to continue")
     os._exit(EXIT_INTERRUPTED)
 

@@ -1,17 +1,17 @@
 """Starts a private Ray on this machine, for `make demo` and the tests."""
 
 import contextlib
+import ctypes
 import os
 import secrets
-import shutil
+import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,8 +19,11 @@ from types import MappingProxyType
 import psutil
 
 from colorgan.errors import ColorganError
+from colorgan.temporary import temporary_folder
 
+SHORT = Path("/tmp")  # Ray's sockets are in its temporary folder, and their paths must be short
 _LOOPBACK = "127.0.0.1"
+_PR_SET_PDEATHSIG = 1  # see prctl(2)
 _START_SECONDS = 300
 _STOP_SECONDS = 5
 
@@ -76,43 +79,52 @@ def local_ray(
     free_port, jobs_port, client_port, agent_port = free_ports(4)
     port = port or free_port
     jobs_address = f"http://{_LOOPBACK}:{jobs_port}"
-    # Ray's sockets are in its temporary folder, and the path of a socket must be short.
-    temporary = Path(tempfile.mkdtemp(prefix="colorgan-ray-", dir="/tmp"))
     environment = {**private_ray_environment(), **variables}
     # `python` in a job's command must be this interpreter, even if its environment is not active.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    command = [
-        sys.executable,
-        "-m",
-        "ray.scripts.scripts",
-        "start",
-        "--head",
-        "--block",
-        f"--port={port}",
-        f"--dashboard-host={_LOOPBACK}",
-        f"--dashboard-port={jobs_port}",
-        f"--ray-client-server-port={client_port}",
-        # Jobs need this port: with the default one, a second Ray on the machine would accept none.
-        f"--dashboard-agent-listen-port={agent_port}",
-        f"--temp-dir={temporary}",
-        *([f"--num-cpus={cpus}"] if cpus is not None else []),
-        *options,
-    ]
-    log = temporary / "start.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, **environment, "PATH": path},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _wait(process, jobs_address, environment["RAY_AUTH_TOKEN"], log)
-        yield LocalRay(jobs_address, f"{_LOOPBACK}:{port}", environment)
-    finally:
-        _stop(process)
-        shutil.rmtree(temporary, ignore_errors=True)
+    with temporary_folder("ray", SHORT) as temporary:
+        command = [
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            "--head",
+            "--block",
+            f"--port={port}",
+            f"--dashboard-host={_LOOPBACK}",
+            f"--dashboard-port={jobs_port}",
+            f"--ray-client-server-port={client_port}",
+            # Jobs need this port: with the default, a second Ray on the machine would accept none.
+            f"--dashboard-agent-listen-port={agent_port}",
+            f"--temp-dir={temporary}",
+            *([f"--num-cpus={cpus}"] if cpus is not None else []),
+            *options,
+        ]
+        log = temporary / "start.log"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, **environment, "PATH": path},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_end_with_parent(),
+            )
+        try:
+            _wait(process, jobs_address, environment["RAY_AUTH_TOKEN"], log)
+            yield LocalRay(jobs_address, f"{_LOOPBACK}:{port}", environment)
+        finally:
+            _stop(process)
+
+
+def _end_with_parent() -> Callable[[], None]:
+    """A function that lets a child get SIGTERM when its parent dies, even by SIGKILL."""
+    libc = ctypes.CDLL(None)
+
+    def end_with_parent() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return end_with_parent
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from cluster.code import check_code, code_version
 from colorgan.errors import ConfigError
 from colorgan.system import keep_buffers
 from colorgan.training.config import SpeedConfig
@@ -33,6 +34,7 @@ class Plan:
         cpus: CPUs that Ray reserves for each training.
         gpus: GPUs that Ray reserves for each training.
         threads: number of PyTorch threads in each training.
+        code: the version of the code of the driver; see `cluster.code`.
     """
 
     on_gpu: bool
@@ -40,9 +42,15 @@ class Plan:
     cpus: float
     gpus: float
     threads: int
+    code: str = field(default_factory=code_version, compare=False, repr=False)
 
     def apply_to_process(self) -> None:
-        """Limit this process to its share; a worker calls this before anything else."""
+        """Limit this process to its share; a worker calls this before anything else.
+
+        Raises:
+            ColorganError: the worker has other code than the driver.
+        """
+        check_code(self.code)
         import torch  # the driver of a job makes plans without importing PyTorch
 
         torch.set_num_threads(self.threads)
@@ -138,7 +146,9 @@ def plan_training(
         # One core is enough to feed a GPU. With fewer cores than GPUs, the cores are shared.
         cpus = min(1.0, _largest_share(on_gpus, running))
         return Plan(True, running, cpus, gpus_per_model, 1)
-    cores = [node.cpus for node in nodes if node.cpus]
+    # A training on a GPU needs a core, and must find it free when its turn comes.
+    cores = [node.cpus - node.gpus if node.cpus > node.gpus else node.cpus for node in nodes]
+    cores = [each for each in cores if each]
     if not cores:
         raise ConfigError("the cluster offers no CPU: start Ray with --num-cpus")
     running = min(wanted, max(1, math.floor(sum(cores) * _MODELS_PER_CPU)))

@@ -2,19 +2,23 @@
 
 Every job asks once a second for a reservation for each of its models. The queue grants reservations
 in the order of submission, as many as the cluster can hold together with the machines that its
-autoscaler may add. No job overtakes another, so none starves. A model holds nothing while it waits,
-so two jobs cannot deadlock. A job that stops polling is presumed dead, and its reservations are
-released.
+autoscaler may add. No job overtakes another, so none starves, with one exception: a model that
+needs no GPU does not wait for one that waits for a GPU, if the other will still find the CPUs that
+it needs. A model holds nothing while it waits, so two jobs cannot deadlock. A job that stops
+polling is presumed dead, and its reservations are released.
 """
 
+import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cluster.planning import NodeResources, Plan, fits
 
-_NAME = "colorgan-queue"
+# The number changes with the messages: jobs of another version must not speak to this queue.
+_NAME = "colorgan-queue-2"
 _NAMESPACE = "colorgan"
 _FORGET_SECONDS = 30.0
 
@@ -28,6 +32,7 @@ class Reservation:
         run: the job's run.
         number: position of the model in the run's order.
         model: name of the model.
+        job: identifies the job, because runs of two storages may have the same name.
         cpus: CPUs that Ray reserves.
         gpus: GPUs that Ray reserves.
     """
@@ -36,81 +41,104 @@ class Reservation:
     run: str
     number: int
     model: str
+    job: str
     cpus: float = field(compare=False)
     gpus: float = field(compare=False)
-
-    def __str__(self) -> str:
-        """The form shown to users: run/model."""
-        return f"{self.run}/{self.model}"
 
 
 class GpuQueue:
     """The reservations that jobs hold, and those that they wait for."""
 
-    def __init__(self) -> None:
-        """Start with an empty queue."""
+    def __init__(self, forget_s: float = _FORGET_SECONDS) -> None:
+        """Start with an empty queue, which forgets jobs that have not asked for so long."""
+        self._forget_s = forget_s
         self._heard: dict[str, float] = {}
         self._held: dict[str, set[Reservation]] = {}
         self._wanted: dict[str, set[Reservation]] = {}
 
     def ask(
         self,
-        run: str,
+        job: str,
         held: Sequence[Reservation],
         wanted: Sequence[Reservation],
         nodes: Sequence[NodeResources],
         now: float,
     ) -> dict[str, str]:
-        """Record what a run holds and wants; reservations that it does not name are released.
+        """Record what a job holds and wants; reservations that it does not name are released.
 
         Args:
-            run: the run that asks.
+            job: the job that asks.
             held: reservations that were granted to it earlier.
             wanted: further reservations that it requests.
             nodes: machines of the cluster, including those that the autoscaler may add.
             now: seconds of a monotonic clock.
 
         Returns:
-            For each wanted model, an empty string if its reservation is granted, or otherwise the
-            reservations that it waits for.
+            For each wanted model, an empty string if its reservation is granted, or otherwise what
+            it waits for, in words.
         """
-        self._heard[run], self._held[run], self._wanted[run] = now, set(held), set(wanted)
-        for silent in [each for each, at in self._heard.items() if now - at > _FORGET_SECONDS]:
-            self._drop(silent)
+        self._heard[job], self._held[job], self._wanted[job] = now, set(held), set(wanted)
+        self.forget(now)
         self._promise(nodes)
         answer = {}
         for place in wanted:
-            waits = [*self._all(self._held), *self._before(place)]
-            answer[place.model] = (
-                "" if place in self._held[run] else ", ".join(str(other) for other in waits)
-            )
-        if not self._held[run] and not self._wanted[run]:
-            self._drop(run)
+            answer[place.model] = "" if place in self._held[job] else self._waits_for(place)
+        if not self._held[job] and not self._wanted[job]:
+            self._drop(job)
         return answer
+
+    def forget(self, now: float) -> None:
+        """Release the reservations of jobs that have stopped asking."""
+        for silent in [each for each, at in self._heard.items() if now - at > self._forget_s]:
+            self._drop(silent)
 
     @property
     def empty(self) -> bool:
-        """Whether no run holds or wants a reservation."""
+        """Whether no job holds or wants a reservation."""
         return not self._heard
 
     def _promise(self, nodes: Sequence[NodeResources]) -> None:
+        first: Reservation | None = None  # of those that wait
         for place in self._all(self._wanted):
-            held = [(each.cpus, each.gpus) for each in self._all(self._held)]
+            holders = self._all(self._held)
             # If nothing is held, a reservation is granted even when it does not fit, because
             # machines may have gone: Ray then waits for a machine.
-            if held and not fits(nodes, [*held, (place.cpus, place.gpus)]):
-                return  # later reservations must not overtake this one
-            self._wanted[place.run].discard(place)
-            self._held[place.run].add(place)
+            free = not holders or fits(nodes, _needs([*holders, place]))
+            if first is not None:
+                # Only one that needs no GPU may pass, and only if `first` fits beside it.
+                beside = [each for each in holders if not each.gpus]
+                passes = first.gpus and not place.gpus
+                free = bool(free and passes and fits(nodes, _needs([first, *beside, place])))
+            if free:
+                self._wanted[place.job].discard(place)
+                self._held[place.job].add(place)
+            elif first is None:
+                first = place
 
-    def _before(self, place: Reservation) -> list[Reservation]:
-        return [other for other in self._all(self._wanted) if other < place]
+    def _waits_for(self, place: Reservation) -> str:
+        """What a reservation waits for: those before it in the queue, and who trains."""
+        before = len([other for other in self._all(self._wanted) if other < place])
+        runs = list(dict.fromkeys(other.run for other in self._all(self._held)))
+        training = f"run{'s' * (len(runs) > 1)} {_listed(runs)} {'is' if len(runs) == 1 else 'are'}"
+        line = f"{before} ahead" if before else "next in the queue"
+        return f"{line}; {training} training" if runs else line
 
     def _all(self, places: Mapping[str, set[Reservation]]) -> list[Reservation]:
         return sorted(place for each in places.values() for place in each)
 
-    def _drop(self, run: str) -> None:
-        del self._heard[run], self._held[run], self._wanted[run]
+    def _drop(self, job: str) -> None:
+        del self._heard[job], self._held[job], self._wanted[job]
+
+
+def _needs(places: Sequence[Reservation]) -> list[tuple[float, float]]:
+    return [(place.cpus, place.gpus) for place in places]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """At most two names in words."""
+    if len(names) > 2:
+        return f"{names[0]}, {names[1]} and {len(names) - 2} more"
+    return " and ".join(names)
 
 
 class Queue:
@@ -124,9 +152,9 @@ class Queue:
             submitted: when its job was submitted, in seconds since the Unix epoch.
             plans: resources of each model, in the order in which they should train.
         """
-        self._run = run
+        self._job = uuid.uuid4().hex
         self._places = {
-            model: Reservation(submitted, run, number, model, plan.cpus, plan.gpus)
+            model: Reservation(submitted, run, number, model, self._job, plan.cpus, plan.gpus)
             for number, (model, plan) in enumerate(plans.items())
         }
         self._held: set[str] = set()
@@ -139,13 +167,15 @@ class Queue:
         """
         import ray
 
-        held = [self._places[model] for model in sorted(self._held)]
-        arguments = (self._run, held, [self._places[model] for model in wanted], nodes)
+        # Plain values: the queue may have been started by a job of another checkout.
+        held = [asdict(self._places[model]) for model in sorted(self._held)]
+        further = [asdict(self._places[model]) for model in wanted]
+        arguments = (self._job, held, further, [asdict(node) for node in nodes])
         try:
             answer: dict[str, str] = ray.get(self._shared_queue().ask.remote(*arguments))
         except ray.exceptions.RayActorError:
             self._actor = None  # its machine died, or it ended because it was empty: use a new one
-            return dict.fromkeys(wanted, "the queue")
+            return dict.fromkeys(wanted, "the queue starts")
         self._held |= {model for model, others in answer.items() if not others}
         return answer
 
@@ -168,28 +198,60 @@ class Queue:
                     lifetime="detached",
                     scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
                 )
-                .remote()
+                .remote(_FORGET_SECONDS)
             )
         return self._actor
 
 
 class _Actor:
-    """The queue as an actor, of which the cluster has one for all jobs."""
+    """The queue as an actor, of which the cluster has one for all jobs.
 
-    def __init__(self) -> None:
-        self._queue = GpuQueue()
+    It is detached, because any of its jobs may end first, and ends itself when no job is left, even
+    if the last one was killed.
+    """
+
+    def __init__(self, forget_s: float) -> None:
+        import ray
+
+        self._queue = GpuQueue(forget_s)
+        self._asked = False
+        itself = ray.get_runtime_context().current_actor
+        threading.Thread(target=self._watch, args=(itself, forget_s), daemon=True).start()
 
     def ask(
         self,
-        run: str,
-        held: Sequence[Reservation],
-        wanted: Sequence[Reservation],
-        nodes: Sequence[NodeResources],
+        job: str,
+        held: Sequence[dict[str, Any]],
+        wanted: Sequence[dict[str, Any]],
+        nodes: Sequence[dict[str, float]],
     ) -> dict[str, str]:
-        answer = self._queue.ask(run, held, wanted, nodes, time.monotonic())
+        answer = self._queue.ask(
+            job,
+            [Reservation(**place) for place in held],
+            [Reservation(**place) for place in wanted],
+            [NodeResources(**node) for node in nodes],
+            time.monotonic(),
+        )
+        self._asked = True
+        self._end_if_empty()
+        return answer
+
+    def expire(self) -> None:
+        """Forget the jobs that have stopped asking."""
+        self._queue.forget(time.monotonic())
+        if self._asked:
+            self._end_if_empty()
+        self._asked = True  # whoever started it has had time enough to ask
+
+    def _end_if_empty(self) -> None:
         if self._queue.empty:
             import ray
 
             # The next job starts a new actor, with the code that is installed by then.
             ray.actor.exit_actor()
-        return answer
+
+    @staticmethod
+    def _watch(itself: Any, forget_s: float) -> None:
+        while True:
+            time.sleep(forget_s)
+            itself.expire.remote()

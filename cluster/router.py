@@ -8,6 +8,7 @@ import torch
 
 from cluster.errors import cause
 from cluster.planning import Plan
+from cluster.waiting import wait_for_place
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.errors import ColorganError, Corrupt
 from colorgan.models.classifiers import load_classifier
@@ -55,6 +56,7 @@ def fit_head(
             raise Corrupt(f"{key} cannot be read: choose another --run") from None
         say(f"router: finished before, {package}")
         return HeadResult("done", classifier, classes, package, accuracy)
+    wait_for_place(plan.cpus, plan.gpus, say)
     say(f"router: training a head for {', '.join(classes)} on {classifier}")
     try:
         card = fit_router(storage.uri, run.dataset, run.run, classifier, plan, retries, tag)
@@ -109,9 +111,9 @@ def fit_router(
 def _fit_router(
     storage: str, dataset: str, run: str, classifier: str, plan: Plan, tag: str
 ) -> ModelCard | ColorganError:
-    plan.apply_to_process()
     device = torch.device("cuda" if plan.on_gpu else "cpu")
     try:
+        plan.apply_to_process()
         place = open_storage(storage)
         return train_router(
             open_dataset(place, dataset),

@@ -3,7 +3,7 @@
     python -m cluster.spot {aws,gcp}
 
 A cluster file starts it beside Ray on every spot machine. After the notice, Ray places nothing
-more on the machine, and the trainings there save their last epochs and continue elsewhere.
+more on the machine, and the trainings there save their state and continue elsewhere.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -9,7 +10,9 @@ import ray
 import ray.data
 from ray import cloudpickle
 
+from cluster.code import check_code, code_version
 from cluster.errors import cause
+from cluster.waiting import wait_for_place
 from colorgan.data.mapping import Item, Result, Work, batched
 from colorgan.errors import ColorganError
 
@@ -39,11 +42,15 @@ class RayMapper:
         """
         items = list(items)
         size = max(1, min(_ITEMS_A_TASK, len(items) // (_TASKS_A_WORKER * self.workers)))
-        tasks = [{"task": cloudpickle.dumps((work, some))} for some in batched(items, size)]
+        tasks = [
+            {"task": cloudpickle.dumps((work, some)), "code": code_version()}
+            for some in batched(items, size)
+        ]
         if not tasks:
             return
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
+        wait_for_place(1, 0, lambda line: print(line, file=sys.stderr, flush=True))
         outcomes = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map(
             _do,
             num_cpus=1,
@@ -60,8 +67,9 @@ class RayMapper:
 
 
 def _do(row: dict[str, Any]) -> dict[str, Any]:
-    work, items = pickle.loads(row["task"])
     try:
+        check_code(row["code"])
+        work, items = pickle.loads(row["task"])
         results: Any = list(work(items, 1))
     except ColorganError as error:
         results = error

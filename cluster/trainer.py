@@ -14,16 +14,25 @@ from cluster.errors import cause
 from cluster.job import say
 from cluster.planning import NodeResources, Plan, TrainingOptions
 from cluster.queue import Queue
+from cluster.waiting import FIRST_S, Patience, is_unplaced, no_room
 from colorgan.errors import ColorganError
 from colorgan.storage import Storage
 from colorgan.training.plan import RunPlan
-from colorgan.training.progress import Progress, RunProgress, write_progress
+from colorgan.training.progress import (
+    Progress,
+    RunProgress,
+    format_seconds,
+    run_seconds_left,
+    write_progress,
+)
 from colorgan.training.runs import ModelResult, ModelRun
 
 # Maximum duration of a stop. RAY_JOB_STOP_WAIT_TIME_S, after which Ray kills a job, should be
 # longer.
 _STOP_SECONDS = 100.0
 _RECORD_SECONDS = 2.0
+_ESTIMATE_SECONDS = 600.0
+_CLOSE_SECONDS = 10.0  # for the storage to take the last progress
 
 
 def plan_shares(
@@ -47,7 +56,7 @@ def train_run(
 ) -> dict[str, ModelResult]:
     """Train the remaining models of a run; Ray must be connected.
 
-    The first SIGTERM or Ctrl-C lets the models save their last epochs.
+    The first SIGTERM or Ctrl-C lets the models save their state.
 
     Args:
         storage: storage of the run.
@@ -98,11 +107,13 @@ class Trainer:
         self._running: dict[str, Any] = {}  # Ray's references to the results
         self._began: dict[str, float] = {}
         self._results: dict[str, ModelResult] = {}
+        self._starting: dict[str, Patience] = {}
+        self._estimate_due = time.monotonic() + FIRST_S
         self._queue = Queue(run, submitted, plans)
         self._host = start_host(len(specs))
 
     def train(self, retries: int, max_parallel: int | None) -> dict[str, ModelResult]:
-        """Train all models; the first SIGTERM or Ctrl-C lets them save their last epochs."""
+        """Train all models; the first SIGTERM or Ctrl-C lets them save their state."""
         import ray
 
         epochs = {model: spec.training.epochs for model, spec in self._specs.items()}
@@ -118,7 +129,7 @@ class Trainer:
                     self._end(ModelResult(model=model, status="failed", error=cause(error)))
             with contextlib.suppress(ray.exceptions.RayError):
                 self._queue.ask([], [])
-            self._record.write(self._progress)
+            self._record.close(self._progress)
         return self._results
 
     def _start(self, retries: int, max_parallel: int) -> None:
@@ -126,13 +137,14 @@ class Trainer:
         places = max_parallel - len(self._running)
         wanted = ready[:places]
         for model in ready[places:]:
-            self._progress.state(model, "waiting")
+            self._progress.state(model, "waiting", f"--max-parallel {max_parallel}")
         for model, others in self._queue.ask(wanted, cluster_nodes()).items():
             if others:
-                self._progress.state(model, "waiting", f"for {others}")
+                self._progress.state(model, "waiting", others)
                 continue
             self._waiting.remove(model)
             self._progress.state(model, "starting")
+            self._starting[model] = Patience()
             spec, plan = self._specs[model], self._plans[model]
             self._running[model] = self._host.fit.remote(spec, plan, retries)
 
@@ -163,31 +175,60 @@ class Trainer:
             self._show(model, kind, value)
         for result in ended:
             self._end(ray.get(result))
+        for model, patience in self._starting.items():
+            self._explain(model, patience)
+        self._estimate()
         self._record.write(self._progress)
 
     def _show(self, model: str, kind: str, value: Any) -> None:
-        if kind == "step":
+        if kind == "say":
+            self._progress.say(value)
+        elif kind == "step":
             self._progress.step(model, value)
         elif kind == "epoch":
             self._progress.epoch(model, value)
+        elif kind == "restarting":
+            self._starting[model] = Patience()
+            self._progress.state(model, kind, value)
         else:
+            self._starting.pop(model, None)
             self._began.setdefault(model, time.time())
             self._progress.state(model, kind, value)
+
+    def _explain(self, model: str, patience: Patience) -> None:
+        """Say why a model that should be training is not, once a minute."""
+        seconds = patience.seconds()
+        if seconds is None:
+            return
+        plan = self._plans[model]
+        if is_unplaced(plan.cpus, plan.gpus):
+            detail = no_room(plan.cpus, plan.gpus, seconds)
+        else:
+            detail = f"its process has been starting for {format_seconds(seconds)}"
+        self._progress.state(model, "starting", detail)
+
+    def _estimate(self) -> None:
+        """Say how long the whole run will take: after a minute, and then every ten."""
+        left = run_seconds_left(self._progress.rows()) if len(self._specs) > 1 else None
+        if left is not None and time.monotonic() > self._estimate_due:
+            self._estimate_due = time.monotonic() + _ESTIMATE_SECONDS
+            self._progress.say(f"about {format_seconds(left)} to go for all models")
 
     def _end(self, result: ModelResult) -> None:
         if result.model in self._began:  # a restarted process only knows its own start
             result = replace(result, started=self._began[result.model])
         self._running.pop(result.model, None)
+        self._starting.pop(result.model, None)
         self._queue.leave(result.model)
         self._results[result.model] = result
         detail = result.package or result.error or ""
         self._progress.state(result.model, result.status, detail)
 
     def _stop(self) -> None:
-        """Let the running trainings save their last epochs and end."""
+        """Let the running trainings save their state and end."""
         import ray
 
-        say("stopping: the models keep their last epochs")
+        say("stopping: the models save their state")
         self._host.stop.remote()
         started = {row.model for row in self._progress.rows() if row.state == "training"}
         deadline = time.monotonic() + _STOP_SECONDS
@@ -211,12 +252,21 @@ class _ProgressRecord:
 
     def write(self, progress: Progress) -> None:
         """Write the progress in the background, at most every two seconds."""
-        now = time.time()
-        if now - self._written < _RECORD_SECONDS or self._writing.is_alive():
+        if time.time() - self._written < _RECORD_SECONDS or self._writing.is_alive():
             return
-        self._written = now
+        self._begin(progress)
+
+    def close(self, progress: Progress) -> None:
+        """Write the last progress, and wait until it is written, but not for ever."""
+        if self._writing.is_alive():
+            self._writing.join(_CLOSE_SECONDS)
+        self._begin(progress)
+        self._writing.join(_CLOSE_SECONDS)
+
+    def _begin(self, progress: Progress) -> None:
+        self._written = time.time()
         rows = tuple(progress.rows())
-        record = RunProgress(self._run, self._job, self._started, now, rows)
+        record = RunProgress(self._run, self._job, self._started, self._written, rows)
         self._writing = threading.Thread(target=self._put, args=(record,), daemon=True)
         self._writing.start()
 

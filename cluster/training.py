@@ -5,7 +5,6 @@ that another one began.
 """
 
 import os
-import tempfile
 import time
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from cluster.errors import cause
 from cluster.planning import Plan
 from colorgan.errors import ColorganError
+from colorgan.temporary import temporary_folder
 from colorgan.training.records import EpochRecord
 from colorgan.training.runs import ModelResult, ModelRun, StopRequest
 
@@ -95,14 +95,14 @@ def fit(spec: ModelRun, plan: Plan, host: Any, retries: int) -> ModelResult:
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
-    from cluster.controllers import SharedProcessTrainer
+    from cluster.controllers import RestartNotice, SharedProcessTrainer
 
     # Ray Train's controller starts seconds earlier if it does not import PyTorch, so it must not
     # unpickle anything that needs it. The training loop therefore captures its configuration in a
     # closure and returns a plain dictionary, and there is no TorchTrainer, whose process group a
     # single process does not need.
     try:
-        with tempfile.TemporaryDirectory(prefix="colorgan-train-") as folder:
+        with temporary_folder("train") as folder:
             trainer = SharedProcessTrainer(
                 lambda: asdict(_train_loop(spec, plan, host)),
                 scaling_config=ScalingConfig(
@@ -115,10 +115,11 @@ def fit(spec: ModelRun, plan: Plan, host: Any, retries: int) -> ModelResult:
                 ),
                 run_config=RunConfig(
                     name=f"{spec.model}-{spec.run}",
-                    storage_path=folder,  # for Ray Train's own state, which is not read again
+                    storage_path=str(folder),  # for Ray Train's own state, which is not read again
                     failure_config=FailureConfig(
                         max_failures=retries, controller_failure_limit=retries
                     ),
+                    callbacks=[RestartNotice(spec.model, host, retries)],
                 ),
             )
             outcome = trainer.fit().return_value
@@ -138,7 +139,10 @@ def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
     from cluster.metrics import TrainingMetrics
     from colorgan.training.model_run import train_model
 
-    plan.apply_to_process()
+    try:
+        plan.apply_to_process()
+    except ColorganError as error:
+        return ModelResult(model=spec.model, status="failed", error=str(error))
     node = ray.util.get_node_ip_address()
     host.note.remote((spec.model, "training", f"{node}, process {os.getpid()}"))
     # Ray makes only the assigned GPU visible to the process.
@@ -161,8 +165,11 @@ def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
         metrics.record(epoch)
         host.note.remote((spec.model, "epoch", epoch))
 
+    def say(line: str) -> None:
+        host.note.remote((spec.model, "say", line))
+
     try:
-        return train_model(spec, device, node, observe, record, metrics.saved)
+        return train_model(spec, device, node, observe, record, metrics.saved, say)
     except ColorganError as error:
         # A restart would meet the same error, so it is returned and not raised: Ray Train restarts
         # whatever raises or dies.

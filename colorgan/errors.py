@@ -20,6 +20,10 @@ class StorageUnavailable(ColorganError):  # noqa: N818
     """The storage does not respond or is overloaded; a retry may succeed."""
 
 
+class Held(ColorganError):  # noqa: N818
+    """Another process works on the same thing."""
+
+
 class Corrupt(ColorganError):  # noqa: N818
     """A stored object is not what was written: it is truncated, or its checksum does not match."""
 

@@ -56,7 +56,15 @@ def _run(photos: str | None, storage: Storage) -> int:
     with local_ray(Path.cwd()) as ray:
         _say("3/4 training: ray job submit -- python jobs/train_all.py")
         command = [
-            *(sys.executable, "-m", "ray.scripts.scripts", "job", "submit"),
+            *(
+                sys.executable,
+                "-m",
+                "ray.scripts.scripts",
+                "--logging-level",
+                "warning",
+                "job",
+                "submit",
+            ),
             *("--address", ray.jobs_address, "--working-dir", ".", "--"),
             *("python", "jobs/train_all.py", "--dataset", DATASET, "--storage", storage.uri),
             *("--run", run, "--preset", "best" if photos else "small"),

@@ -15,12 +15,14 @@ from itertools import chain
 from math import isnan
 
 from cluster.connection import cluster_nodes, connected, storage_uri
-from cluster.job import add_process_options, check_at_least, run_job, say
+from cluster.job import add_process_options, check_at_least, run_job, say, working_on
 from cluster.planning import plan_training
+from cluster.waiting import wait_for_place
 from colorgan.commands.process import add_storage_option
 from colorgan.data.dataset import SPLITS, list_datasets, open_dataset
 from colorgan.errors import NotInStorage
 from colorgan.evaluation.evaluate import (
+    BLOCK,
     blocks_left,
     choose_rows,
     collect,
@@ -28,11 +30,12 @@ from colorgan.evaluation.evaluate import (
 )
 from colorgan.evaluation.plan import Sample, plan_evaluation
 from colorgan.evaluation.report import write_report
-from colorgan.evaluation.results import Report, no_labels
-from colorgan.inference.router_choice import RouterConfig
+from colorgan.evaluation.results import Evaluation, Report, no_labels
+from colorgan.inference.router_choice import RouterChoice, RouterConfig
 from colorgan.options import add_options, parse
 from colorgan.packages.embedded import with_embedded
-from colorgan.storage import open_storage
+from colorgan.storage import Storage, open_storage
+from colorgan.storage.lease import Lease
 from colorgan.survey import survey_frames
 from colorgan.training.progress import format_seconds
 
@@ -81,6 +84,18 @@ def _run(args: argparse.Namespace) -> int:
     dataset = open_dataset(storage, args.dataset or manifests[-1].name)
     sample = Sample(args.split, args.photographs, args.seed)
     evaluation, choice = plan_evaluation(dataset, sample, args.models, router, args.report)
+    with working_on(storage, "report", evaluation.name) as lease:
+        return _report(args, storage, router, evaluation, choice, lease)
+
+
+def _report(
+    args: argparse.Namespace,
+    storage: Storage,
+    router: RouterConfig,
+    evaluation: Evaluation,
+    choice: RouterChoice | None,
+    lease: Lease,
+) -> int:
     report, going_on = open_evaluation(storage, evaluation)
     say(
         f"report {evaluation.name}{' (continuing)' if going_on else ''}: "
@@ -92,7 +107,7 @@ def _run(args: argparse.Namespace) -> int:
     if choice and choice.note:
         say(f"note: {choice.note}")
     try:
-        _evaluate(report, args, router)
+        _evaluate(report, args, router, lease)
         results, distances = collect(report)
         write_report(report, results, distances, survey=survey_frames(report))
     except KeyboardInterrupt:
@@ -108,7 +123,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(report: Report, args: argparse.Namespace, router: RouterConfig) -> None:
+def _evaluate(report: Report, args: argparse.Namespace, router: RouterConfig, lease: Lease) -> None:
     """Colour and measure the photographs that are not measured yet."""
     evaluation = report.evaluation
     dataset = open_dataset(report.storage, evaluation.dataset["name"])
@@ -121,14 +136,21 @@ def _evaluate(report: Report, args: argparse.Namespace, router: RouterConfig) ->
     with connected(args.address):
         from cluster.evaluation import evaluate_blocks  # imports Ray: see cluster.connection
 
-        started, done = time.time(), 0
+        started, done, total = time.time(), 0, evaluation.photographs
+        before = min(total, BLOCK * len(report.storage.list(report.key("parts"))))
+        lease.report("photographs", before, total)
         nodes = cluster_nodes()
         plan = plan_training(max(1, int(sum(n.cpus for n in nodes))), nodes, args.device)
+        wait_for_place(plan.cpus, plan.gpus, say)
         left = chain([first], blocks)
         for count in evaluate_blocks(report, left, router, plan, args.retries):
             done += count
+            lease.report("photographs", before + done, total)
             each = (time.time() - started) / done
-            say(f"{done} photographs measured, {each:.2f} s each")
+            to_go = format_seconds(each * max(0, total - before - done))
+            say(
+                f"{before + done} of {total} photographs measured, {each:.2f} s each, {to_go} to go"
+            )
     say(f"coloured and measured in {format_seconds(time.time() - started)}")
 
 

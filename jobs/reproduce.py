@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from functools import partial
 
 from cluster.connection import storage_uri
-from cluster.job import add_process_options, choose_dataset, run_job, say
+from cluster.job import add_process_options, choose_dataset, run_job, say, working_on
 from colorgan.commands.process import EXIT_INTERRUPTED, add_storage_option
 from colorgan.data.dataset import Dataset
 from colorgan.evaluation.results import ASSEMBLED
 from colorgan.names import GENERAL, HYPERCOLUMN
 from colorgan.storage import Storage, open_storage
+from colorgan.storage.lease import Lease
 from colorgan.system import about_machine, choose_device
 from jobs.reproduction.analyses import ANALYSES, class_packages, package_of, publish_trials
 from jobs.reproduction.page import write_page
@@ -90,13 +91,24 @@ def _run(args: argparse.Namespace) -> int:
         args.backbone,
         about_machine(),
     )
+    with working_on(storage, "reproduction", wanted.name) as lease:
+        return _reproduce(args, storage, dataset, wanted, lease)
+
+
+def _reproduce(
+    args: argparse.Namespace,
+    storage: Storage,
+    dataset: Dataset,
+    wanted: Reproduction,
+    lease: Lease,
+) -> int:
     reproduction, going_on = open_reproduction(storage, wanted)
     say(
         f"reproduction {reproduction.name}{' (continuing)' if going_on else ''}: "
         f"{dataset.manifest.name}, preset {reproduction.scale}, storage {storage.uri}"
     )
     try:
-        _do_all(args, storage, reproduction, dataset)
+        _do_all(args, storage, reproduction, dataset, lease)
     except KeyboardInterrupt:
         say(f"stopped; run the same command with --name {reproduction.name} to continue")
         return EXIT_INTERRUPTED
@@ -105,17 +117,28 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _do_all(
-    args: argparse.Namespace, storage: Storage, reproduction: Reproduction, dataset: Dataset
+    args: argparse.Namespace,
+    storage: Storage,
+    reproduction: Reproduction,
+    dataset: Dataset,
+    lease: Lease,
 ) -> None:
     photographs = SCALES[reproduction.scale].photographs
     options = JobOptions(args.device, args.retries, args.gpus_per_model)
-    with StepRunner(storage, reproduction, options, args.address) as runner:
-        for step in sweep_steps(reproduction):
+    sweeps, trainings = sweep_steps(reproduction), training_steps(reproduction)
+    # The later general model and the two evaluations are steps, too.
+    total = len(sweeps) + len(trainings) + 3 + len(ANALYSES)
+
+    def heard(done: int) -> None:
+        lease.report("steps", done, total)
+
+    with StepRunner(storage, reproduction, options, args.address, heard) as runner:
+        for step in sweeps:
             runner.run(step)
         # Trials are published before the models to keep, because the newest package of a name is
         # the one that is used by default.
         trials = publish_trials(storage, reproduction)
-        for step in training_steps(reproduction):
+        for step in trainings:
             runner.run(step)
         begun = package_of(storage, reproduction, BEST, GENERAL)
         runner.run(later_general_step(reproduction, begun))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from cluster.connection import cluster_nodes, connected, storage_uri
-from cluster.job import add_address_option, check_at_least, run_job
+from cluster.job import add_address_option, check_at_least, run_job, submission_id
 from colorgan.commands.process import add_storage_option
 from colorgan.commands.staging import add_stage_options, run_stage
 from colorgan.data.mapping import Mapper
@@ -59,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
             there = ray.cluster_resources().get("CPU", 0) or sum(node.cpus for node in nodes)
             return RayMapper(min(args.workers or max(1, int(there)), most))
 
-        return run_stage(args, storage, mapper)
+        return run_stage(args, storage, mapper, submission_id())
 
 
 if __name__ == "__main__":

@@ -21,21 +21,24 @@ from cluster.job import (
     run_job,
     say,
     training_options,
+    working_on,
 )
+from cluster.planning import TrainingOptions
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.publishing import add_tag_option, given_tag
 from colorgan.errors import ConfigError
 from colorgan.models import EMBEDDED
 from colorgan.names import GENERAL, HYPERCOLUMN, check_name
 from colorgan.options import add_options, given
-from colorgan.storage import open_storage
+from colorgan.storage import Storage, open_storage
+from colorgan.storage.lease import Lease
 from colorgan.sweeps.documents import METRICS, create_sweep, read_state
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.presets import preset_values
 from colorgan.training.runs import new_run_name
-from tune.plan import SweepRequest, plan_sweep
+from tune.plan import SweepPlan, SweepRequest, plan_sweep
 from tune.running import report_sweep, run_trials, train_base
-from tune.space import SCHEDULERS, SWEEP_PRESETS, Search, choose_space
+from tune.space import SCHEDULERS, SWEEP_PRESETS, Search, Space, choose_space
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -141,7 +144,20 @@ def _run(args: argparse.Namespace) -> int:
         scheduler=args.scheduler,
         metric=args.metric,
     )
-    plan = train_base(storage, plan_sweep(storage, dataset, request), options, args.address)
+    with working_on(storage, "sweep", request.name) as lease:
+        plan = plan_sweep(storage, dataset, request)
+        return _search(args, options, storage, plan, space, lease)
+
+
+def _search(
+    args: argparse.Namespace,
+    options: TrainingOptions,
+    storage: Storage,
+    plan: SweepPlan,
+    space: Space,
+    lease: Lease,
+) -> int:
+    plan = train_base(storage, plan, options, args.address)
     sweep = plan.sweep
     going_on = create_sweep(storage, sweep, plan.rows)
     say(
@@ -154,8 +170,8 @@ def _run(args: argparse.Namespace) -> int:
         say("every trial is over")
     else:
         search = Search(args.scheduler, space, args.metric)
-        run_trials(storage, sweep, search, options, args.address)
-    failed = report_sweep(storage, sweep, args.metric, args.publish_best, tag)
+        run_trials(storage, sweep, search, options, args.address, lease)
+    failed = report_sweep(storage, sweep, args.metric, args.publish_best, given_tag(args))
     return EXIT_FAULT if failed and args.strict else 0
 
 

@@ -20,10 +20,13 @@ from cluster.job import (
     say,
     say_table,
     training_options,
+    working_on,
 )
+from cluster.planning import TrainingOptions
 from cluster.trainer import plan_shares, train_run
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.publishing import add_publishing_options, given_publishing
+from colorgan.data.dataset import Dataset
 from colorgan.inference.router_choice import AUTO, ROUTERS
 from colorgan.names import GENERAL, HYPERCOLUMN
 from colorgan.options import add_options, given
@@ -95,6 +98,17 @@ def _run(args: argparse.Namespace) -> int:
         router=args.router,
         publishing=publishing,
     )
+    with working_on(storage, "run", request.run):
+        return _train(args, options, storage, dataset, request)
+
+
+def _train(
+    args: argparse.Namespace,
+    options: TrainingOptions,
+    storage: Storage,
+    dataset: Dataset,
+    request: RunRequest,
+) -> int:
     plan = plan_run(storage, dataset, request)
     with connected(args.address, args.worker_logs):
         nodes = cluster_nodes()

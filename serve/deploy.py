@@ -12,7 +12,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from colorgan.packages.card import find
 from colorgan.packages.embedded import with_embedded
 from colorgan.packages.services import deployed, record_deployment
 from colorgan.storage import Storage, open_storage
+from colorgan.temporary import temporary_folder
 from serve.backend import Parts, find_parts
 from serve.config import ServeConfig
 
@@ -56,10 +56,10 @@ def _deploy(file: Path, address: str | None) -> int:
     for application in _ours(document):
         for line in _describe(application, cluster):
             print(line, flush=True)
-    with tempfile.NamedTemporaryFile("w", prefix="colorgan-", suffix=".yaml") as pinned:
-        yaml.safe_dump(document, pinned, sort_keys=False)
-        pinned.flush()
-        command = [sys.executable, "-m", "ray.serve.scripts", "deploy", pinned.name]
+    with temporary_folder("deploy") as folder:
+        pinned = folder / "config.yaml"
+        pinned.write_text(yaml.safe_dump(document, sort_keys=False))
+        command = [sys.executable, "-m", "ray.serve.scripts", "deploy", str(pinned)]
         done = subprocess.run([*command, *(["--address", address] if address else [])])
     if done.returncode:
         raise ColorganError("serve deploy refused it; its output above says why")

@@ -7,7 +7,6 @@ the same pages under /sweeps.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from colorgan.commands.process import add_storage_option, guarded
 from colorgan.errors import ColorganError, ConfigError, NotInStorage
 from colorgan.storage import Storage, open_storage
+from colorgan.storage.lease import find_lease
 from colorgan.sweeps.documents import (
     METRICS,
     Sweep,
@@ -240,13 +240,9 @@ def _status(state: TrialState, alive: bool | None) -> str:
 
 
 def _has_job(storage: Storage, sweep: Sweep) -> bool | None:
-    """Whether a job works on the sweep, by the lease that the job renews; None without a lease."""
-    try:
-        leases = [key for key in storage.list(f"leases/runs/{sweep.name}") if key.endswith(".json")]
-        renewed = [float(json.loads(storage.get(key))["renewed"]) for key in leases]
-    except (ColorganError, ValueError, TypeError, KeyError):
-        return None  # it was given back in the meantime
-    return time.time() - max(renewed) < _SILENCE_S if renewed else None
+    """Whether a job works on the sweep, by its lease; None if there is none."""
+    lease = find_lease(storage, f"runs/{sweep.name}")
+    return None if lease is None else not lease.presumed_dead()
 
 
 def timing(storage: Storage, sweep: Sweep) -> list[dict[str, Any]]:

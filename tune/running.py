@@ -6,13 +6,15 @@ import sys
 import time
 
 from cluster.connection import cluster_nodes, connected
-from cluster.job import end_stopped, say, say_table
+from cluster.job import end_stopped, say, say_table, working_on
 from cluster.planning import TrainingOptions
 from cluster.trainer import plan_shares, train_run
+from cluster.waiting import wait_for_place
 from colorgan.errors import ColorganError
 from colorgan.packages.releases import release_sentence
 from colorgan.storage import Storage
-from colorgan.sweeps.documents import EvaluatedEpoch, Sweep, mark_interrupted
+from colorgan.storage.lease import Lease
+from colorgan.sweeps.documents import EvaluatedEpoch, Sweep, mark_interrupted, read_state
 from colorgan.sweeps.publishing import publish_epoch
 from colorgan.sweeps.results import (
     best_epoch,
@@ -64,8 +66,9 @@ def train_base(
         say(trained_first(base, "the trials start"))
         with connected(address):
             shares = plan_shares(run, options, cluster_nodes())
-            open_run(storage, run.run, run.fingerprint, run.configs)
-            result = train_run(storage, run, options, shares)[base]
+            with working_on(storage, "run", run.run):
+                open_run(storage, run.run, run.fingerprint, run.configs)
+                result = train_run(storage, run, options, shares)[base]
             if result.status == "stopped":
                 end_stopped("--sweep", plan.sweep.name)
     if not result.package:
@@ -75,7 +78,12 @@ def train_base(
 
 
 def run_trials(
-    storage: Storage, sweep: Sweep, search: Search, options: TrainingOptions, address: str | None
+    storage: Storage,
+    sweep: Sweep,
+    search: Search,
+    options: TrainingOptions,
+    address: str | None,
+    lease: Lease,
 ) -> None:
     """Run the unfinished trials of a sweep, and print the results of each evaluated epoch.
 
@@ -85,6 +93,7 @@ def run_trials(
         search: how to search its space.
         options: how to train each trial.
         address: address of the Ray cluster; see `connected`.
+        lease: the sweep's lease, to which the progress is reported.
     """
     os.environ.update(_TUNE_SETTINGS)
     # Tune would warn that its own files are missing.
@@ -102,9 +111,16 @@ def run_trials(
             plan,
             search.scheduler,
         )
+        wait_for_place(plan.cpus, plan.gpus, say)
         started = time.time()
 
+        epochs = {each.name: read_state(storage, sweep, each.name).epoch for each in sweep.trials}
+        total = sum(sweep.config(each.values).epochs for each in sweep.trials)
+        lease.report("epochs", sum(epochs.values()), total)
+
         def heard(trial: str, evaluated: EvaluatedEpoch) -> None:
+            epochs[trial] = max(epochs[trial], evaluated.epoch)
+            lease.report("epochs", sum(epochs.values()), total)
             say(f"trial {trial}: {epoch_line(storage, sweep, trial, evaluated)}")
 
         try:

@@ -7,10 +7,8 @@ storage. Tune's own state, which is pickled, is kept only during a job and never
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow.fs
@@ -33,6 +31,7 @@ from colorgan.sweeps.documents import (
 )
 from colorgan.sweeps.results import standing
 from colorgan.sweeps.trial import TrialRun, run_trial
+from colorgan.temporary import temporary_folder
 from colorgan.training.config import SpeedConfig
 from tune.population import Population
 from tune.space import Search
@@ -94,8 +93,8 @@ class TrialRunner:
 def _report(evaluated: EvaluatedEpoch) -> None:
     """Report an epoch to Tune, whose checkpoint only names it: the state is in storage."""
     missing = {metric: float("nan") for metric in METRICS if getattr(evaluated, metric) is None}
-    with tempfile.TemporaryDirectory(prefix="colorgan-report-") as folder:
-        (Path(folder) / "epoch.json").write_text(json.dumps({"epoch": evaluated.epoch}))
+    with temporary_folder("report") as folder:
+        (folder / "epoch.json").write_text(json.dumps({"epoch": evaluated.epoch}))
         tune.report(
             {**asdict(evaluated), **missing}, checkpoint=tune.Checkpoint.from_directory(folder)
         )

@@ -20,6 +20,7 @@ from rich.progress import (
 )
 
 from colorgan.classes import PhotoClasses
+from colorgan.commands.holding import working_on
 from colorgan.commands.text import printable
 from colorgan.data.fetching import FetchConfig, Fetcher
 from colorgan.data.mapping import Mapper, ThreadMapper
@@ -71,7 +72,12 @@ def _stage(args: argparse.Namespace) -> int:
     return run_stage(args, open_storage(args.storage), lambda most: ThreadMapper())
 
 
-def run_stage(args: argparse.Namespace, storage: Storage, mapper: Callable[[int], Mapper]) -> int:
+def run_stage(
+    args: argparse.Namespace,
+    storage: Storage,
+    mapper: Callable[[int], Mapper],
+    job: str = "",
+) -> int:
     """Stage photographs, with progress on stderr and the outcome on stdout; returns 0.
 
     Args:
@@ -79,6 +85,7 @@ def run_stage(args: argparse.Namespace, storage: Storage, mapper: Callable[[int]
         storage: storage of the new dataset.
         mapper: makes the mapper that does the work; its argument is the maximum number of
             processes.
+        job: the name under which a cluster knows this process.
     """
     config, fetching = parse(StagingConfig, args), parse(FetchConfig, args)
     wanted = parse(SourceConfig, args)
@@ -94,7 +101,16 @@ def run_stage(args: argparse.Namespace, storage: Storage, mapper: Callable[[int]
     downloads = any(source.downloads for source in sources)
     workers = mapper(fetching.per_host if downloads else sys.maxsize)
     try:
-        with _Display() as display:
+        with working_on(storage, "dataset", args.dataset, job) as lease, _Display() as display:
+
+            def show(progress: StagingProgress) -> None:
+                display.show(progress)
+                written, shards = progress.shards
+                if shards:
+                    lease.report("shards", written, shards)
+                else:
+                    lease.report("photographs", progress.examined.total(), progress.known)
+
             staged = stage(
                 sources,
                 storage,
@@ -102,7 +118,7 @@ def run_stage(args: argparse.Namespace, storage: Storage, mapper: Callable[[int]
                 config,
                 per_class=wanted.per_class,
                 replace=args.replace,
-                execution=Execution(workers, fetching, display.show),
+                execution=Execution(workers, fetching, show),
             )
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to continue", file=sys.stderr)

@@ -5,13 +5,15 @@ import sys
 
 import torch
 
+from colorgan.commands.holding import working_on
 from colorgan.commands.publishing import add_publishing_options, given_publishing
 from colorgan.commands.stopping import stops_when_asked
 from colorgan.data.dataset import open_dataset
 from colorgan.errors import ConfigError
 from colorgan.options import add_options, given, parse
 from colorgan.packages.releases import release_sentence
-from colorgan.storage import open_storage
+from colorgan.storage import Storage, open_storage
+from colorgan.storage.lease import Lease
 from colorgan.system import choose_device, device_name
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.model_run import train_model
@@ -25,6 +27,7 @@ from colorgan.training.plan import (
 )
 from colorgan.training.presets import add_preset_option, find_preset, preset_values
 from colorgan.training.progress import Progress, format_seconds
+from colorgan.training.records import EpochRecord
 from colorgan.training.runs import ModelResult, ModelRun, StopRequest, new_run_name, open_run
 
 
@@ -55,24 +58,33 @@ def _train(args: argparse.Namespace) -> int:
     preset.config(args.model, overrides)  # a bad value is reported before storage is read
     storage = open_storage(args.storage)
     dataset = open_dataset(storage, args.dataset)
-    plan = plan_run(
-        storage,
-        dataset,
-        RunRequest(
-            run=args.run or new_run_name("train"),
-            models=[args.model],
-            preset=preset,
-            overrides=overrides,
-            trains_bases=False,
-            publishing=publishing,
-        ),
+    request = RunRequest(
+        run=args.run or new_run_name("train"),
+        models=[args.model],
+        preset=preset,
+        overrides=overrides,
+        trains_bases=False,
+        publishing=publishing,
     )
+    with working_on(storage, "run", request.run) as lease:
+        _train_run(args, storage, plan_run(storage, dataset, request), device, speed, lease)
+    return 0
+
+
+def _train_run(
+    args: argparse.Namespace,
+    storage: Storage,
+    plan: RunPlan,
+    device: torch.device,
+    speed: SpeedConfig,
+    lease: Lease,
+) -> None:
     open_run(storage, plan.run, plan.fingerprint, plan.configs, plan.continued)
     print(f"run {plan.run}: {args.model} on {device_name(device)}, preset {args.preset}")
     note = _base_note(args.model, plan)
     if note:
         print(note)
-    if not publishing.publishes and plan.waiting:
+    if not plan.publishing.publishes and plan.waiting:
         print(unpublished(plan))
     for line in continuations(plan):
         print(line)
@@ -80,11 +92,10 @@ def _train(args: argparse.Namespace) -> int:
         result = plan.finished.get(model)
         if not result:
             spec = plan.model_run(model, storage.uri, speed, args.checkpoint_every)
-            result = _train_one(spec, device)
+            result = _train_one(spec, device, lease)
         print(_result_line(model, result))
         if result.package:
             print(release_sentence(storage, result.package))
-    return 0
 
 
 def _base_note(model: str, plan: RunPlan) -> str:
@@ -102,9 +113,14 @@ def _base_note(model: str, plan: RunPlan) -> str:
     return f"{model} starts from {base.name}, {where[base.origin]}"
 
 
-def _train_one(spec: ModelRun, device: torch.device) -> ModelResult:
+def _train_one(spec: ModelRun, device: torch.device, lease: Lease) -> ModelResult:
     model = spec.model
     print(f"{model}: {spec.training.objective(model)}")
+
+    def record(epoch: EpochRecord) -> None:
+        progress.epoch(model, epoch)
+        lease.report("epochs", epoch.epoch, spec.training.epochs)
+
     try:
         with stops_when_asked() as asked, Progress({model: spec.training.epochs}) as progress:
 
@@ -113,9 +129,7 @@ def _train_one(spec: ModelRun, device: torch.device) -> ModelResult:
                 return "stop" if asked() else None
 
             progress.state(model, "training")
-            result = train_model(
-                spec, device, observe=observe, record=lambda record: progress.epoch(model, record)
-            )
+            result = train_model(spec, device, observe=observe, record=record)
             progress.state(model, result.status)
         if result.status == "stopped":
             raise KeyboardInterrupt

@@ -1,12 +1,10 @@
 """Writes shards: copies the selected photographs from the pieces that hold them."""
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import file_digest
 from itertools import groupby
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +16,7 @@ from colorgan.data.mapping import batched, bounded_threads
 from colorgan.data.selection import StoredPhotograph
 from colorgan.errors import Corrupt
 from colorgan.storage import Storage, open_storage, retry_transient
+from colorgan.temporary import temporary_folder
 
 _READ_AHEAD = 4  # row groups of pieces read at a time
 _AT_ONCE = 2  # shards that a process writes at a time
@@ -86,8 +85,8 @@ def write_shards(
 
 def _write(storage: Storage, folder: str, plan: ShardPlan, pool: ThreadPoolExecutor) -> Shard:
     """Write a shard to storage unless it already exists, and verify it."""
-    with tempfile.TemporaryDirectory(prefix="colorgan-shard-") as spool:
-        path = Path(spool) / "shard.parquet"
+    with temporary_folder("shard") as spool:
+        path = spool / "shard.parquet"
         with pq.ParquetWriter(path, SCHEMA, compression="none") as writer:
             for photographs in regrouped(_read(storage, plan, pool), _GROUP_ROWS):
                 writer.write_table(rows_of(photographs))

@@ -1,12 +1,11 @@
 """Epochs for TensorBoard: scalars, pictures, and hyper-parameters."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from colorgan.images.decoding import Pixels
+from colorgan.temporary import temporary_folder
 from colorgan.training.records import EpochRecord
 
 
@@ -32,8 +31,8 @@ def write_events(
     from torch.utils.tensorboard.writer import SummaryWriter
 
     known = {name: value for name, value in scalars.items() if value is not None}
-    with tempfile.TemporaryDirectory(prefix="colorgan-events-") as folder:
-        with SummaryWriter(folder) as writer:
+    with temporary_folder("events") as folder:
+        with SummaryWriter(str(folder)) as writer:
             measured = dict.fromkeys(("val_l1", "val_psnr", *known), 0.0)
             for summary in hparams(dict(values), measured):  # type: ignore[no-untyped-call]
                 writer._get_file_writer().add_summary(summary)
@@ -45,5 +44,5 @@ def write_events(
                 writer.add_scalar(name, value, records[-1].epoch)
             for name, rgb in pictures.items():
                 writer.add_image(name, rgb, records[-1].epoch, dataformats="HWC")
-        (file,) = Path(folder).iterdir()
+        (file,) = folder.iterdir()
         return file.read_bytes()

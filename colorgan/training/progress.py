@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 
@@ -14,6 +15,8 @@ from colorgan.errors import NotInStorage
 from colorgan.storage import Storage
 from colorgan.training.records import EpochRecord
 
+UNDERWAY = ("waiting", "starting", "training", "restarting")  # states of a model that will go on
+
 
 @dataclass(frozen=True)
 class ModelProgress:
@@ -21,7 +24,7 @@ class ModelProgress:
 
     Attributes:
         model: a class, or `general`.
-        state: waiting, starting, training, done, stopped or failed.
+        state: waiting, starting, training, restarting, done, stopped or failed.
         detail: what it waits for, where it trains, what it published, or why it failed.
         epoch: number of epochs done.
         epochs: number of epochs to do in all.
@@ -78,12 +81,38 @@ def read_progress(storage: Storage) -> list[RunProgress]:
     return found
 
 
+def run_seconds_left(models: Sequence[ModelProgress]) -> float | None:
+    """The estimated time to the end of a run; None before the first estimate of a model.
+
+    Models that wait are assumed to need as long for an epoch as the others do on average, and as
+    many as now to train at the same time.
+    """
+    paces = [
+        model.seconds_left / (model.epochs - model.epoch)
+        for model in models
+        if model.seconds_left and model.epochs > model.epoch
+    ]
+    training = [model for model in models if model.state in ("training", "restarting")]
+    if not paces or not training:
+        return None
+    pace = sum(paces) / len(paces)
+    left = [
+        model.seconds_left
+        if model.seconds_left is not None
+        else pace * (model.epochs - model.epoch)
+        for model in models
+        if model.state in UNDERWAY
+    ]
+    return max(max(left), sum(left) / len(training))
+
+
 @dataclass
 class _Row:
     epochs: int
     state: str = "waiting"
     detail: str = ""
     fraction: float = 0.0
+    first: tuple[float, float] | None = None  # when a fraction of the first epoch was done
     seconds: list[float] = field(default_factory=list)
     record: EpochRecord | None = None
 
@@ -92,10 +121,17 @@ class _Row:
         return self.record.epoch if self.record else 0
 
     def seconds_left(self) -> float | None:
-        """Estimated time to the end, from the durations of the last five epochs."""
-        if not self.seconds:
-            return None
+        """Estimated time to the end, from the durations of the last five epochs.
+
+        In the first epoch, it is estimated from its first steps.
+        """
         recent = self.seconds[-5:]
+        if not recent and self.first:
+            began, fraction = self.first
+            if self.fraction > fraction:
+                recent = [(time.monotonic() - began) / (self.fraction - fraction)]
+        if not recent:
+            return None
         left = self.epochs - self.done - (self.fraction if self.state == "training" else 0)
         return max(0.0, left) * sum(recent) / len(recent)
 
@@ -141,13 +177,13 @@ class Progress:
             self._live.stop()
 
     def state(self, model: str, state: str, detail: str = "") -> None:
-        """Set a model's state: waiting, starting, training, done, stopped or failed."""
+        """Set a model's state: waiting, starting, training, restarting, done, stopped or failed."""
         row = self._rows[model]
         if (row.state, row.detail) == (state, detail):
             return
         row.state, row.detail = state, detail
         if detail or not self._live:
-            self._say(f"{model}: {state}{f' ({detail})' if detail else ''}")
+            self.say(f"{model}: {state}{f' ({detail})' if detail else ''}")
 
     def rows(self) -> list[ModelProgress]:
         """The progress of every training, for the record in storage."""
@@ -169,17 +205,23 @@ class Progress:
         """Set the fraction of the current epoch that is done."""
         row = self._rows[model]
         row.fraction = fraction
+        if row.first is None and not row.seconds and fraction:
+            row.first = time.monotonic(), fraction
         # Without a terminal a long epoch still shows a sign of life twice a minute.
         if not self._live and time.monotonic() - self._printed > 30:
-            self._say(f"{model}: epoch {row.done + 1}/{row.epochs}, {fraction:.0%} done")
+            left = row.eta()
+            self.say(
+                f"{model}: epoch {row.done + 1}/{row.epochs}, {fraction:.0%} done"
+                + (f", ETA {left}" if left else "")
+            )
 
     def epoch(self, model: str, record: EpochRecord) -> None:
         """Add a finished epoch."""
         row = self._rows[model]
-        row.record, row.fraction = record, 0.0
+        row.record, row.fraction, row.first = record, 0.0, None
         row.seconds.append(record.seconds)
         if not self._live:
-            self._say(
+            self.say(
                 f"{model}: epoch {record.epoch}/{row.epochs}, loss D {record.loss_d:.3f} "
                 f"G {record.loss_gan:.3f} L1 {record.loss_l1:.4f}, validation L1 "
                 f"{record.val_l1:.2f}, colour {format_share(record.val_colorfulness)}, "
@@ -187,7 +229,8 @@ class Progress:
                 f"{record.images_per_second:.1f} images/s, ETA {row.eta()}"
             )
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line, above the table if there is one."""
         self._printed = time.monotonic()
         if self._live:
             self._live.console.print(line, highlight=False)

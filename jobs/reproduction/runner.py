@@ -46,7 +46,12 @@ class StepRunner:
     """
 
     def __init__(
-        self, storage: Storage, reproduction: Reproduction, options: JobOptions, address: str | None
+        self,
+        storage: Storage,
+        reproduction: Reproduction,
+        options: JobOptions,
+        address: str | None,
+        heard: Callable[[int], None] = lambda done: None,
     ) -> None:
         """Take the reproduction and the options of its jobs.
 
@@ -56,10 +61,11 @@ class StepRunner:
             options: options of the jobs.
             address: address of the Ray cluster; None means $RAY_ADDRESS, or a private Ray without
                 it.
+            heard: called after each step with the number of those that are done.
         """
         self.records: dict[str, StepRecord] = {}
         self._storage, self._reproduction = storage, reproduction
-        self._options, self._address = options, address
+        self._options, self._address, self._heard = options, address, heard
         self._stack = ExitStack()
         self._environment: dict[str, str] | None = None
 
@@ -105,6 +111,7 @@ class StepRunner:
             record = StepRecord(command, started, time.time() - started)
             write_record(self._storage, self._reproduction, name, record)
         self.records[name] = record
+        self._heard(len(self.records))
 
     def _cluster(self) -> dict[str, str]:
         """The environment variables with which a job connects to the cluster."""

@@ -157,8 +157,7 @@ def four_jobs(growing: Growing) -> dict[str, list[dict[str, Any]]]:
     # d's process may have been quicker to start than c's, which stands before it all the same.
     growing.wait_for(
         lambda runs: (
-            "d" in runs
-            and re.fullmatch("for .*c/people", runs["d"]["run"]["models"][0]["detail"] or "")
+            "d" in runs and runs["d"]["run"]["models"][0]["detail"] == "2 ahead; run a is training"
         )
     )
     print("\n" + growing.type("colorgan", "jobs"))

@@ -70,6 +70,28 @@ def test_the_log_of_a_job_is_printed(
 
 @pytest.mark.xdist_group("ended job")
 @pytest.mark.slow
+def test_following_a_log_ends_with_the_jobs_exit_status(
+    inside: None, ray_cluster: LocalRay, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "import time; print('one', flush=True); time.sleep(2); print('two'); raise SystemExit(3)"
+    submitted = subprocess.run(
+        [
+            *(sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--no-wait"),
+            *("--submission-id", "fails", "--", "python", "-c", code),
+        ],
+        cwd=CHECKOUT,
+        env={**os.environ, **ray_cluster.environment},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    assert main(["jobs", "logs", "-f", "fails"]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines.count("one"), lines.count("two")) == (1, 1)
+
+
+@pytest.mark.slow
 def test_a_job_that_has_ended_is_not_stopped(
     inside: None, finished: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +134,9 @@ def test_where_no_job_server_answers_a_sentence_says_so(
 
 
 def test_the_record_of_a_runs_progress_comes_back_and_other_files_do_not(storage: Storage) -> None:
-    model = ModelProgress("animals", "waiting", "for a/people", 3, 9, 12.5, 4.0, None)
+    model = ModelProgress(
+        "animals", "waiting", "7 ahead; run qa is training", 3, 9, 12.5, 4.0, None
+    )
     progress = RunProgress("b", "02000000", 5.0, 6.0, (model,))
     write_progress(storage, progress)
     storage.put("runs/odd/progress.json", b'{"models": 3}')

@@ -28,6 +28,7 @@ from colorgan.models import EMBEDDED
 from colorgan.packages.card import find, list_models
 from colorgan.packages.weights import load_generator, load_head
 from colorgan.storage import Storage, open_storage
+from colorgan.storage.lease import list_leases
 from jobs import train_all
 from tests.conftest import CHECKOUT, SMALL, Job, Jobs, history_epochs, stage_scenes, summary
 from tests.s3_server import S3Server
@@ -156,6 +157,7 @@ def test_a_killed_worker_goes_on_from_its_last_checkpoint(finished_job: Finished
     output = finished_job.output
     starts = re.findall(r"people: training \(.* process (\d+)\)", output)
     assert len(set(starts)) == 2, "the worker was not started again"
+    assert "people: restarting (after the worker died, attempt 2 of 4)" in output
     assert len(re.findall(f"people: epoch 4/{EPOCHS}", output)) == 1, "it began from nothing"
     for model in CLASSES:
         assert history_epochs(finished_job.storage, model) == list(range(1, EPOCHS + 1))
@@ -268,6 +270,10 @@ def test_a_job_whose_controllers_died_ends_and_leaves_no_training(
     (host,) = [pid for pid, name in its_own.items() if name == "TrainingHost"]
     trainings = [psutil.Process(p) for p, name in its_own.items() if name == "RayTrainWorker"]
     assert len(trainings) == 2
+    second = jobs.start(*options, "--epochs", "500", "--models", "animals", "people")
+    assert second.finish() == 1
+    assert f"run 'r' is being worked on by process {job.process.pid} on " in job.output
+    assert len(list_leases(scenes.storage)) == 1
     os.kill(host, signal.SIGKILL)
     assert job.finish() == 1
     assert [model["status"] for model in summary(scenes.storage, "r")["models"]] == ["failed"] * 2
@@ -275,6 +281,7 @@ def test_a_job_whose_controllers_died_ends_and_leaves_no_training(
         assert f"error: {model} failed: " in job.output
     assert "Traceback" not in job.output
     assert not psutil.wait_procs(trainings, timeout=PATIENCE_S)[1]
+    assert not list_leases(scenes.storage)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from colorgan.data.dataset import Dataset
 from colorgan.storage import Storage
+from colorgan.storage.lease import hold
 from colorgan.sweeps.documents import (
     Sweep,
     TrialState,
@@ -199,23 +200,24 @@ def test_a_trial_whose_job_was_killed_does_not_run(scenes: Dataset) -> None:
     go_on(storage, sweep, "01", 1)
     write_state(storage, sweep, "02", TrialState("paused", {"batch_size": 5}, epoch=2))
 
-    def statuses(renewed: float | None) -> list[str]:
-        if renewed is not None:
-            lease = json.dumps({"renewed": time.time() - renewed})
-            storage.put("leases/runs/s/000001.json", lease.encode())
+    def statuses() -> list[str]:
         (listed,) = TestClient(create_dashboard(storage)).get("/sweeps-data").json()
         found = [trial["status"] for trial in describe(storage, sweep)["trials"]]
         assert listed["trials"] == dict(Counter(found))
         return found
 
-    assert statuses(None) == ["running", "paused"], "no lease: it may be of an earlier version"
-    assert statuses(5) == ["running", "paused"]
-    assert statuses(300) == ["interrupted", "interrupted"]
-    first = describe(storage, sweep)["trials"][0]
-    assert first["eta"] is None and first["silent"] == 0
+    assert statuses() == ["running", "paused"], "no lease: it may be of an earlier version"
+    with hold(storage, "runs/s", "sweep 's'", "wait"):
+        assert statuses() == ["running", "paused"]
+        record = json.loads(storage.get("leases/runs/s/000001.json"))
+        record["process"]["started"] -= 1  # another process, which has died
+        storage.put("leases/runs/s/000001.json", json.dumps(record).encode())
+        assert statuses() == ["interrupted", "interrupted"]
+        first = describe(storage, sweep)["trials"][0]
+        assert first["eta"] is None and first["silent"] == 0
     mark_interrupted(storage, sweep)  # as a job that is stopped does
     storage.delete("leases/runs/s/000001.json")
-    assert statuses(None) == ["interrupted", "interrupted"]
+    assert statuses() == ["interrupted", "interrupted"]
 
 
 def test_why_a_trial_stopped_and_which_is_best_is_described(scenes: Dataset) -> None:

@@ -4,7 +4,6 @@ import codecs
 import csv
 import io
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from colorgan.data.naming import readable
 from colorgan.errors import ConfigError
+from colorgan.temporary import temporary_folder
 
 # Downloads a URL to a file; raises ColorganError on failure.
 Download = Callable[[str, Path], None]
@@ -170,8 +170,8 @@ def local_file(place: str, download: Download | None) -> Iterator[ListFile]:
         return
     if download is None:
         raise ConfigError(f"{name} cannot be downloaded here: give the path of a local copy")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "download"
+    with temporary_folder("download") as folder:
+        path = folder / "download"
         download(place, path)
         yield _unpacked(ListFile(path, name))
 

@@ -1,0 +1,65 @@
+"""Lets the tasks of a job run the code of its driver, and refuses other code."""
+
+import hashlib
+import platform
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from colorgan.errors import ColorganError
+
+_PACKAGES = ("colorgan", "cluster", "tune")
+_KINDS = (".py", ".toml")
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+class ImportPath(list[str]):
+    """The folders that Ray inserts at the front of a task's import path, one after the other.
+
+    Ray appends the working directory, which may be another checkout and would come first. Here, it
+    comes before, so that the folder of this checkout is inserted last.
+    """
+
+    def extend(self, folders: Iterable[str]) -> None:
+        """Add folders before the others."""
+        self[:0] = folders
+
+
+def checkout_path() -> ImportPath:
+    """The folder of this checkout, for the import path of tasks; empty for an installed package.
+
+    A task would otherwise import what is installed where Ray was started, which may be another
+    checkout on the same machine. On other machines, which lack the folder, it has no effect.
+    """
+    return ImportPath([str(_ROOT)] if (_ROOT / "pyproject.toml").exists() else [])
+
+
+@cache
+def code_version() -> str:
+    """The SHA-256 of the code that this process imports, and the folder that it is in."""
+    digest = hashlib.sha256()
+    for package in _PACKAGES:
+        for path in sorted((_ROOT / package).rglob("*")):
+            if path.suffix in _KINDS:
+                data = path.read_bytes()
+                digest.update(f"{path.relative_to(_ROOT)} {len(data)}\n".encode() + data)
+    return f"{digest.hexdigest()} {_ROOT}"
+
+
+def check_code(version: str) -> None:
+    """Check that this process has the code of the driver.
+
+    Args:
+        version: the driver's `code_version`.
+
+    Raises:
+        ColorganError: it has other code.
+    """
+    digest, _, folder = version.partition(" ")
+    here, _, own = code_version().partition(" ")
+    if digest != here:
+        raise ColorganError(
+            f"{platform.node()} has another version of colorgan in {own} than the job has in "
+            f"{folder}: install the same version on every machine, or submit the job with "
+            "`ray job submit --working-dir .`"
+        )
