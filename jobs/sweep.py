@@ -65,6 +65,29 @@ def _parser() -> argparse.ArgumentParser:
         help="model and search space to start from, which the options below override; report is "
         "the 2018 report's, for a GPU (default: %(default)s)",
     )
+    _add_search_options(parser)
+    parser.add_argument(
+        "--publish-best",
+        action="store_true",
+        help="publish the best epoch of all trials as a package",
+    )
+    add_tag_option(parser)
+    parser.add_argument(
+        "--strict", action="store_true", help="end with status 1 if any trial failed"
+    )
+    add_training_options(parser, "trials")
+    own = {name: preset.training for name, preset in SWEEP_PRESETS.items()}
+    add_options(
+        parser.add_argument_group("hyper-parameters of every trial"),
+        TrainingConfig,
+        lambda field: preset_values(field, own),
+    )
+    add_options(parser.add_argument_group("speed"), SpeedConfig)
+    return parser
+
+
+def _add_search_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is tried, and how it is judged."""
     parser.add_argument(
         "--grid", metavar="NAME=VALUE,VALUE", nargs="+", default=[], help="try every combination"
     )
@@ -100,24 +123,6 @@ def _parser() -> argparse.ArgumentParser:
         help="network for the semantic score and the Fréchet distance; none skips both (default: "
         "%(default)s)",
     )
-    parser.add_argument(
-        "--publish-best",
-        action="store_true",
-        help="publish the best epoch of all trials as a package",
-    )
-    add_tag_option(parser)
-    parser.add_argument(
-        "--strict", action="store_true", help="end with status 1 if any trial failed"
-    )
-    add_training_options(parser, "trials")
-    own = {name: preset.training for name, preset in SWEEP_PRESETS.items()}
-    add_options(
-        parser.add_argument_group("hyper-parameters of every trial"),
-        TrainingConfig,
-        lambda field: preset_values(field, own),
-    )
-    add_options(parser.add_argument_group("speed"), SpeedConfig)
-    return parser
 
 
 def _run(args: argparse.Namespace) -> int:

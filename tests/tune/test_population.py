@@ -1,6 +1,5 @@
 """Population-based training, with Tune's own trials; tests/jobs has a whole sweep on Ray."""
 
-import dataclasses
 import random
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from colorgan.data.dataset import Dataset
+from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.storage import open_storage
 from colorgan.sweeps.documents import Sweep, read_state
 from colorgan.sweeps.population import Round, last_round
@@ -69,7 +68,7 @@ def copied(scenes: Dataset, sweep: Sweep, root: Any) -> Dataset:
     storage = open_storage(str(root))
     for key in scenes.storage.list(""):
         storage.put(key, scenes.storage.get(key))
-    return dataclasses.replace(scenes, storage=storage)
+    return open_dataset(storage, "scenes")
 
 
 def test_all_wait_for_each_other_and_a_round_follows_from_the_seed_alone(
@@ -81,11 +80,11 @@ def test_all_wait_for_each_other_and_a_round_follows_from_the_seed_alone(
         population = Population4(here, sweep)
         random.seed(number)  # the draws are not of the global state
         outside = random.getstate()
-        for name in order[:-1]:
+        for done, name in enumerate(order[:-1], start=1):
             assert population.report(name, 2, SCORES[name]) == TrialScheduler.PAUSE
             assert read_state(here.storage, sweep, name).status == "paused"
             assert population.scheduler.choose_trial_to_run(population.controller) not in (
-                population.trials[each] for each in order[:-1]
+                population.trials[each] for each in order[:done]
             )
         assert last_round(here.storage, sweep) == Round(0), "one has not come so far"
         assert population.report(order[-1], 2, SCORES[order[-1]]) == TrialScheduler.PAUSE
