@@ -186,7 +186,7 @@ def test_the_help_shows_what_each_preset_sets() -> None:
     assert preset_values("perceptual") == ""
     assert preset_values("start_from") == "best: general, report and small: none"
     assert (
-        preset_values("epochs") == "best: 19, or 5 from a base model; report: 120 to 350; small: 14"
+        preset_values("epochs") == "best: 19, or 3 from a base model; report: 120 to 350; small: 14"
     )
     assert preset_values("epochs", {"small": {"epochs": 12}}).endswith("small: 12")
     for command in (train_all, sweep):

@@ -63,7 +63,7 @@ def test_a_command_of_another_package_is_listed_and_run(installed: dict[str, str
 
 def test_a_command_of_the_librarys_own_is_not_replaced(installed: dict[str, str]) -> None:
     done = run(installed, "models", "--help")
-    assert "model packages in storage" in done.stdout, done.stderr
+    assert "List the models in storage" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("name", ["gone", "moon"])
