@@ -20,7 +20,7 @@ pretrained: .venv/installed
 # The quick tests side by side, then the slow ones by two processes, each with a Ray of its own: they
 # wait most of their time. Tests that share a job or a service stay in one process (xdist_group).
 test: test-fast
-	$(BIN)/python -m pytest -m "slow and not machines" -n $(SLOW_PROCESSES) --dist loadgroup
+	$(BIN)/python -m pytest -m "slow and not machines" -n $(SLOW_PROCESSES) --dist loadfile
 
 # Machines of the tests' own, a quarter of an hour; as root, with iproute2, openssh-server and rsync.
 test-machines: .venv/installed-dev

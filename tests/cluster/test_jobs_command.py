@@ -45,7 +45,6 @@ def inside(ray_cluster: LocalRay, storage: Storage, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("COLORGAN_STORAGE", storage.uri)
 
 
-@pytest.mark.xdist_group("ended job")
 @pytest.mark.slow
 def test_a_job_that_has_ended_is_listed_with_all_alone(
     inside: None, finished: str, capsys: pytest.CaptureFixture[str]
@@ -58,7 +57,6 @@ def test_a_job_that_has_ended_is_listed_with_all_alone(
     assert finished not in capsys.readouterr().out
 
 
-@pytest.mark.xdist_group("ended job")
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("-f",)])
 def test_the_log_of_a_job_is_printed(
@@ -68,7 +66,6 @@ def test_the_log_of_a_job_is_printed(
     assert WORDS in capsys.readouterr().out
 
 
-@pytest.mark.xdist_group("ended job")
 @pytest.mark.slow
 def test_following_a_log_ends_with_the_jobs_exit_status(
     inside: None, ray_cluster: LocalRay, capsys: pytest.CaptureFixture[str]
@@ -99,7 +96,6 @@ def test_a_job_that_has_ended_is_not_stopped(
     assert capsys.readouterr().out == f"{finished} has ended already: succeeded\n"
 
 
-@pytest.mark.xdist_group("ended job")
 @pytest.mark.slow
 def test_what_is_no_job_is_said_in_a_sentence(
     inside: None, finished: str, capsys: pytest.CaptureFixture[str]

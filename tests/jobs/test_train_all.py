@@ -102,7 +102,6 @@ def finished_job(
     return FinishedJob(storage, open_dataset(storage, "scenes"), status, job.output, its_own)
 
 
-@pytest.mark.xdist_group("finished job")
 @pytest.mark.slow
 def test_the_plan_stands_in_one_line(finished_job: FinishedJob) -> None:
     assert (
@@ -111,7 +110,6 @@ def test_the_plan_stands_in_one_line(finished_job: FinishedJob) -> None:
     ) in finished_job.output
 
 
-@pytest.mark.xdist_group("finished job")
 @pytest.mark.slow
 def test_three_models_train_at_the_same_time(finished_job: FinishedJob) -> None:
     assert finished_job.status == 0, finished_job.output
@@ -120,7 +118,6 @@ def test_three_models_train_at_the_same_time(finished_job: FinishedJob) -> None:
     assert max(m["started"] for m in models) < min(m["ended"] for m in models), models
 
 
-@pytest.mark.xdist_group("finished job")
 @pytest.mark.slow
 def test_no_process_only_waits_that_the_trainings_can_do_without(
     finished_job: FinishedJob,
@@ -131,7 +128,6 @@ def test_no_process_only_waits_that_the_trainings_can_do_without(
     assert started == {"TrainingHost": 1, "SynchronizationActor": 3, "RayTrainWorker": 3}
 
 
-@pytest.mark.xdist_group("finished job")
 @pytest.mark.slow
 def test_the_summary_says_what_was_trained(finished_job: FinishedJob) -> None:
     written = summary(finished_job.storage, "r")
@@ -151,7 +147,6 @@ def test_the_summary_says_what_was_trained(finished_job: FinishedJob) -> None:
     assert written["wall_seconds"] > span
 
 
-@pytest.mark.xdist_group("finished job")
 @pytest.mark.slow
 def test_a_killed_worker_goes_on_from_its_last_checkpoint(finished_job: FinishedJob) -> None:
     output = finished_job.output
@@ -163,7 +158,6 @@ def test_a_killed_worker_goes_on_from_its_last_checkpoint(finished_job: Finished
         assert history_epochs(finished_job.storage, model) == list(range(1, EPOCHS + 1))
 
 
-@pytest.mark.xdist_group("finished job")
 @pytest.mark.slow
 def test_the_models_colour_photographs(finished_job: FinishedJob) -> None:
     storage = finished_job.storage

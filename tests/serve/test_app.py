@@ -163,7 +163,6 @@ def _wait(happened: Callable[[], bool]) -> None:
     wait_until(ask, every_s=0.2)
 
 
-@pytest.mark.xdist_group("service")
 @pytest.mark.slow
 def test_every_model_colours_through_its_own_deployment(service: Service) -> None:
     for model in SERVED:
@@ -175,7 +174,6 @@ def test_every_model_colours_through_its_own_deployment(service: Service) -> Non
     assert classified.json()["scores"].keys() == {*SERVED}
 
 
-@pytest.mark.xdist_group("service")
 @pytest.mark.slow
 def test_through_serves_proxy_requests_are_answered_as_without_it(service: Service) -> None:
     for path in ("/", "/healthz", "/models"):
@@ -203,7 +201,6 @@ def test_through_serves_proxy_requests_are_answered_as_without_it(service: Servi
     _wait(lambda: counted("colorgan_upload_bytes 0.0"))
 
 
-@pytest.mark.xdist_group("service")
 @pytest.mark.slow
 def test_an_address_that_serve_would_not_listen_on_is_refused(
     service: Service, ray_cluster: LocalRay, tmp_path: Path
@@ -226,7 +223,6 @@ def test_an_address_that_serve_would_not_listen_on_is_refused(
     assert f"error: Ray Serve runs on this cluster already, and listens on {listens}" in done.stderr
 
 
-@pytest.mark.xdist_group("service")
 @pytest.mark.slow
 def test_what_shares_a_batch_does_not_change_a_photographs_colours(service: Service) -> None:
     photos = [encoded(picture(seed=seed)) for seed in range(16)]
@@ -275,7 +271,6 @@ def load(service: Service) -> Iterator[Load]:
         thread.join()
 
 
-@pytest.mark.xdist_group("service")
 @pytest.mark.slow
 def test_a_new_latest_is_served_without_a_failed_request(service: Service, load: Load) -> None:
     before = find(service.storage, "people").reference
@@ -287,7 +282,6 @@ def test_a_new_latest_is_served_without_a_failed_request(service: Service, load:
     assert {model for _, model in load.answers} == {before, after.reference}
 
 
-@pytest.mark.xdist_group("service")
 @pytest.mark.slow
 def test_a_killed_generator_comes_back_by_itself(service: Service, load: Load) -> None:
     _wait(lambda: len(load.answers) > 5)
@@ -302,7 +296,6 @@ def test_a_killed_generator_comes_back_by_itself(service: Service, load: Load) -
     assert service.colorize("animals").status_code == 200
 
 
-@pytest.mark.xdist_group("service")
 @pytest.mark.slow
 def test_a_killed_ingress_loses_no_answer_of_a_survey(service: Service) -> None:
     survey = create_survey(write_report(service.storage, "asked"), 4)
