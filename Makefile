@@ -18,7 +18,7 @@ pretrained: .venv/installed
 		$(foreach table,$(PROVENANCE),--provenance "$(table)")
 
 # The quick tests side by side, then the slow ones by two processes, each with a Ray of its own: they
-# wait most of their time. Tests that share a job or a service stay in one process (xdist_group).
+# wait most of their time. The tests of a file stay in one process.
 test: test-fast
 	$(BIN)/python -m pytest -m "slow and not machines" -n $(SLOW_PROCESSES) --dist loadfile
 
