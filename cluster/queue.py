@@ -214,7 +214,7 @@ class _Actor:
         import ray
 
         self._queue = GpuQueue(forget_s)
-        self._asked = False
+        self._lock = threading.Lock()
         itself = ray.get_runtime_context().current_actor
         threading.Thread(target=self._watch, args=(itself, forget_s), daemon=True).start()
 
@@ -225,33 +225,30 @@ class _Actor:
         wanted: Sequence[dict[str, Any]],
         nodes: Sequence[dict[str, float]],
     ) -> dict[str, str]:
-        answer = self._queue.ask(
-            job,
-            [Reservation(**place) for place in held],
-            [Reservation(**place) for place in wanted],
-            [NodeResources(**node) for node in nodes],
-            time.monotonic(),
-        )
-        self._asked = True
-        self._end_if_empty()
-        return answer
-
-    def expire(self) -> None:
-        """Forget the jobs that have stopped asking."""
-        self._queue.forget(time.monotonic())
-        if self._asked:
-            self._end_if_empty()
-        self._asked = True  # whoever started it has had time enough to ask
-
-    def _end_if_empty(self) -> None:
-        if self._queue.empty:
+        with self._lock:
+            answer = self._queue.ask(
+                job,
+                [Reservation(**place) for place in held],
+                [Reservation(**place) for place in wanted],
+                [NodeResources(**node) for node in nodes],
+                time.monotonic(),
+            )
+            empty = self._queue.empty
+        if empty:
             import ray
 
             # The next job starts a new actor, with the code that is installed by then.
             ray.actor.exit_actor()
+        return answer
 
-    @staticmethod
-    def _watch(itself: Any, forget_s: float) -> None:
+    def _watch(self, itself: Any, forget_s: float) -> None:
+        """Forget the jobs that have stopped asking, and end when none is left."""
+        import ray
+
         while True:
-            time.sleep(forget_s)
-            itself.expire.remote()
+            time.sleep(forget_s)  # at first, time for the job that started it to ask
+            with self._lock:
+                self._queue.forget(time.monotonic())
+                if self._queue.empty:
+                    ray.kill(itself)  # exit_actor would wait for this thread's own calls
+                    return

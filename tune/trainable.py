@@ -195,6 +195,10 @@ class _Follower(tune.Callback):
             for evaluated in read_history(storage, sweep, plan.name).evaluations
         }
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The state without `heard`: Tune stores a copy, which is never called."""
+        return {**self.__dict__, "_heard": None}
+
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
