@@ -10,7 +10,9 @@ CHECKOUT = Path(__file__).parents[1]
 MONDAY = "runs/monday"
 
 HOLDER = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from colorgan.storage import lease, open_storage
 lease.RENEWAL_S = float(sys.argv[2])
 try:
