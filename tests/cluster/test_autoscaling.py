@@ -160,6 +160,8 @@ def four_jobs(growing: Growing) -> dict[str, list[dict[str, Any]]]:
             "d" in runs and runs["d"]["run"]["models"][0]["detail"] == "2 ahead; run a is training"
         )
     )
+    # The others may well wait before a's workers have started: a stop then would leave no start.
+    growing.wait_for(lambda runs: all(model["epoch"] for model in runs["a"]["run"]["models"]))
     print("\n" + growing.type("colorgan", "jobs"))
     growing.type("colorgan", "jobs", "stop", "a")
     growing.wait_for(lambda runs: all(job["status"] not in RUNNING for job in runs.values()))
