@@ -32,8 +32,8 @@ from tests.waiting import PATIENCE_S, Found, wait_until
 
 CHECKOUT = Path(__file__).parents[1]
 
-# The files that take the longest, in this order. They are begun first (`--no-loadscope-reorder`), so
-# that the processes of `make test` end at about the same time.
+# The files that take the longest, in this order. They are begun first (`--no-loadscope-reorder`),
+# so that the processes of `make test` end at about the same time.
 LONGEST = (
     "jobs/test_reproduce.py",
     "jobs/test_sweep_job.py",
