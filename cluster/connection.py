@@ -52,6 +52,8 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
     if address == "local":
         os.environ.update(private_ray_environment() | _UNOBSERVED)
         os.environ.pop(AUTOSCALING, None)  # it describes another cluster
+    # Ray would print a warning every second while a cluster does not answer.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     # The autoscaler may take minutes to start a machine; Ray Train's default timeout is one minute.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "1800")
     with ExitStack() as stack:
@@ -99,8 +101,8 @@ def _init(address: str, worker_logs: bool, own: Mapping[str, Any]) -> None:
                 "busy"
             ) from None
         raise ColorganError(
-            f"no Ray cluster answers at {address}: {reason}; check the address and, if the "
-            "cluster requires a token, RAY_AUTH_MODE=token"
+            f"no Ray cluster answers at {address}: {reason}; `ray status` on the head says whether "
+            "it runs"
         ) from None
     signal.signal(signal.SIGTERM, terminate)  # ray.init has replaced it with its own handler
 
