@@ -1,10 +1,13 @@
 """What works on a storage: Ray's jobs, and the processes that hold a lease without being one."""
 
+import shlex
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cluster.job_server import RayJob
+from colorgan.commands.holding import KINDS
 from colorgan.storage import Storage
 from colorgan.storage.lease import LeaseRecord, list_leases
 from colorgan.training.progress import (
@@ -46,6 +49,26 @@ class Job:
         if self.lease:
             return self.lease.thing
         return f"runs/{self.run.run}" if self.run else ""
+
+    @property
+    def asked(self) -> str:
+        """The folder of storage that its command names, for a job that has given its lease back."""
+        if self.thing or not self.ray:
+            return self.thing
+        return _named(self.ray.entrypoint)
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether it was killed, so that its work must be continued by another job."""
+        return self.status not in ("PENDING", "RUNNING") and self.lease is not None
+
+    @property
+    def death(self) -> str:
+        """How a job ended that has left its work behind, in words."""
+        status = self.ray.exit_status if self.ray else None
+        if status is not None and status < 0:
+            return f"was killed by {_signal_name(-status)}"
+        return "died" if self.status == DIED else self.status.lower()
 
     @property
     def status(self) -> str:
@@ -94,6 +117,8 @@ class Job:
         if self.run:
             left = run_seconds_left(self.models())
             return "", format_seconds(left) if left is not None else ""
+        if self.left_behind:
+            return "", ""
         work = self.lease.work if self.lease else None
         if not work or not self.lease:
             return "", ""
@@ -115,6 +140,30 @@ def find_jobs(storage: Storage, jobs: Sequence[RayJob]) -> list[Job]:
             found.append(Job(job, None, _run_of(job, None, runs)))
     found += [Job(None, lease, _run_of(None, lease, runs)) for lease in leases]
     return sorted(found, key=lambda job: job.started)
+
+
+def _named(command: str) -> str:
+    """The folder of storage that a command names by an option; empty if it names none."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # an open quotation mark
+        return ""
+    for folder, option in KINDS.values():
+        # A training's --dataset is not what it works on.
+        if option == "--dataset" and not any("stage" in word for word in words):
+            continue
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            value = following if word == option else word.removeprefix(f"{option}=")
+            if value != word and value:
+                return f"{folder}/{value}"
+    return ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _holds(job: RayJob, lease: LeaseRecord) -> bool:

@@ -6,8 +6,8 @@ from colorgan.names import check_name
 from colorgan.storage import Storage
 from colorgan.storage.lease import Lease, hold
 
-# The folder and the option of each kind of thing.
-_KINDS = {
+# The folder in storage and the option of each kind of thing.
+KINDS = {
     "run": ("runs", "--run"),
     "sweep": ("runs", "--sweep"),
     "report": ("reports", "--report"),
@@ -31,7 +31,7 @@ def working_on(
         ConfigError: the name is invalid.
         Held: another process works on it.
     """
-    folder, option = _KINDS[kind]
+    folder, option = KINDS[kind]
     return hold(
         storage,
         f"{folder}/{check_name(kind, name)}",

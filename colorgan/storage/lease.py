@@ -34,7 +34,7 @@ SILENCE_S = 60.0  # an owner elsewhere that has not renewed its lease for so lon
 STOP_POLL_S = 2.0  # interval at which an owner looks for a request to stop
 _POLL_S = 1.0
 _FOLDER = "leases"
-_SCHEMA = 1
+_SCHEMA, _OLDEST = 2, 1  # the second one has `waits_for`
 _COMMAND, _SHOWN = 500, 60  # characters of the owner's command that are kept, and shown
 
 
@@ -76,6 +76,7 @@ class LeaseRecord:
         renewed: when it last renewed the lease, likewise.
         renewals: how often it has renewed the lease.
         work: how far it is; None if it has not said so.
+        waits_for: what it waits for, as "1 CPU"; empty while it works.
     """
 
     thing: str
@@ -88,6 +89,7 @@ class LeaseRecord:
     renewed: float
     renewals: int = 0
     work: Work | None = None
+    waits_for: str = ""
 
     @property
     def owner(self) -> str:
@@ -127,6 +129,11 @@ class Lease:
             known = self._record.work
             began = known.began if known and known.unit == unit else done
             self._record = replace(self._record, work=Work(unit, done, total, began))
+
+    def wait_for(self, what: str) -> None:
+        """Say what the owner waits for, as "1 CPU"; empty once it works again."""
+        with self._lock:
+            self._record = replace(self._record, waits_for=what)
 
     def release(self) -> None:
         """Give the lease back, unless another process has taken it."""
@@ -353,7 +360,7 @@ def _encoded(record: LeaseRecord) -> bytes:
 
 
 def _read(storage: Storage, key: str) -> LeaseRecord:
-    return read_document(storage.get(key), key, _SCHEMA, _record_of)
+    return read_document(storage.get(key), key, _SCHEMA, _record_of, _OLDEST)
 
 
 def _record_of(fields: dict[str, object]) -> LeaseRecord:
