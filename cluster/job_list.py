@@ -149,6 +149,8 @@ def _named(command: str) -> str:
     except ValueError:  # an open quotation mark
         return ""
     for folder, option in KINDS.values():
+        if not option:
+            continue
         # A training's --dataset is not what it works on.
         if option == "--dataset" and not any("stage" in word for word in words):
             continue
