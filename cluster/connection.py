@@ -52,8 +52,6 @@ def connected(address: str | None = None, worker_logs: bool = False) -> Iterator
     if address == "local":
         os.environ.update(private_ray_environment() | _UNOBSERVED)
         os.environ.pop(AUTOSCALING, None)  # it describes another cluster
-    # Ray would print a warning every second while a cluster does not answer.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     # The autoscaler may take minutes to start a machine; Ray Train's default timeout is one minute.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "1800")
     with ExitStack() as stack:

@@ -63,6 +63,7 @@ def fit_head(
     except ColorganError as error:
         return HeadResult("failed", classifier, classes, error=str(error))
     except KeyboardInterrupt:
+        say("router: stopped")
         return HeadResult("stopped", classifier, classes)
     storage.put(key, (json.dumps({"package": card.reference, **card.metrics}) + "\n").encode())
     accuracy = card.metrics["val_accuracy"]

@@ -69,14 +69,7 @@ def train_model(
         ColorganError: the dataset cannot be read, or the training diverged.
     """
     storage = retry_transient(lambda: open_storage(spec.storage))
-    begun = ModelResult(
-        model=spec.model,
-        status="training",
-        started=time.time(),
-        device=device_name(device),
-        node=node,
-        objective=spec.training.objective(spec.model),
-    )
+    begun = _begun(spec, device, node)
     keeper = _Keeper(storage, spec, observe, saved, say)
     try:
         dataset = keeper.retry(lambda: open_dataset(storage, spec.dataset))
@@ -96,14 +89,11 @@ def train_model(
             record(epoch)
             if epoch.epoch % spec.checkpoint_every == 0 or epoch.epoch == spec.training.epochs:
                 keeper.save()
-        if spec.publishes:
-            card = keeper.retry(
-                lambda: _publish(storage, spec, dataset, training, banks[1], device)
-            )
+        card = keeper.retry(lambda: _publish(storage, spec, dataset, training, banks[1], device))
     except _Stopped:
         metrics = asdict(training.published()[1]) if training.history else {}
         return _ended(replace(begun, status="stopped"), training.history, metrics)
-    if not spec.publishes:
+    if card is None:
         metrics = asdict(training.published()[1])
         return _ended(replace(begun, status="done"), training.history, metrics)
     published = replace(begun, status="done", package=card.reference)
@@ -111,6 +101,17 @@ def train_model(
     line = (json.dumps(asdict(done)) + "\n").encode()
     retry_transient(lambda: storage.put(f"{spec.folder}/result.json", line))
     return done
+
+
+def _begun(spec: ModelRun, device: torch.device, node: str) -> ModelResult:
+    return ModelResult(
+        model=spec.model,
+        status="training",
+        started=time.time(),
+        device=device_name(device),
+        node=node,
+        objective=spec.training.objective(spec.model),
+    )
 
 
 class _Stopped(Exception):  # noqa: N818 - it is a request, not an error
@@ -251,7 +252,9 @@ def _publish(
     training: Training,
     val: PhotoBank,
     device: torch.device,
-) -> ModelCard:
+) -> ModelCard | None:
+    if not spec.publishes:
+        return None
     history = training.history
     generator, metrics = as_published(*training.published(), spec.model, spec.training, lambda: val)
     return publish(
