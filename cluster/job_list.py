@@ -72,8 +72,13 @@ class Job:
 
     @property
     def status(self) -> str:
-        """Ray's status, or RUNNING or DIED for a process that is not Ray's."""
+        """Ray's status, or RUNNING or DIED for a process that is not Ray's.
+
+        A job whose shell or supervisor was killed has failed for Ray, and its driver may live on.
+        """
         died = self.lease is not None and self.lease.presumed_dead()
+        if self.lease and self.lease.process.is_alive():
+            return "PENDING" if self.ray and self.ray.status == "PENDING" else "RUNNING"
         if self.ray and (self.ray.over or not died):
             return self.ray.status
         return DIED if died else "RUNNING"

@@ -205,12 +205,11 @@ def _exit_status(job: RayJob) -> int:
 def _stop(args: argparse.Namespace) -> int:
     storage = open_storage(args.storage)
     server, job = _find(args, storage)
-    if job.ray and job.ray.over:
-        way_on = f"; {_AGAIN}" if job.left_behind else ""
-        print(f"{job.name} has ended already: {job.ray.status.lower()}{way_on}")
-        return 0
     if job.left_behind:
-        print(f"{job.name} has died already; {_AGAIN}")
+        print(f"{job.name} {job.death} already; {_AGAIN}")
+        return 0
+    if job.over:
+        print(f"{job.name} has ended already: {job.status.lower()}")
         return 0
     if job.lease:
         _ask_through_storage(storage, server, job)

@@ -63,7 +63,7 @@ def test_right_after_kill_9_it_has_died_and_its_models_are_not_training(
     (job,) = json.loads(capsys.readouterr().out)
     assert (job["status"], job["run"]["models"][0]["state"]) == (DIED, "interrupted")
     assert main(["jobs", "stop", "monday"]) == 0
-    assert "monday has died already" in capsys.readouterr().out
+    assert "monday died already; start it again with" in capsys.readouterr().out
 
 
 def test_it_is_stopped_through_its_lease(
@@ -108,9 +108,11 @@ def test_a_killed_driver_has_left_its_work_behind_and_the_list_says_how_to_conti
     holder: Holder, storage: Storage
 ) -> None:
     pid = holder.process.pid
+    driver = RayJob("", "02000000", "FAILED", "", time.time() - 60, time.time(), -9, pid)
+    (job,) = find_jobs(storage, [driver])
+    assert (job.status, job.left_behind, job.over) == ("RUNNING", False, False), "it lives on"
     holder.process.kill()
     holder.process.wait()
-    driver = RayJob("", "02000000", "FAILED", "", time.time() - 60, time.time(), -9, pid)
     (job,) = find_jobs(storage, [driver])
     assert (job.left_behind, job.death) == (True, "was killed by SIGKILL")
     assert job.progress() == ("", "")
