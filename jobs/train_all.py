@@ -151,6 +151,8 @@ def _report(storage: Storage, summary: RunSummary) -> None:
         say(release_sentence(storage, package))
     for failure in summary.failures:
         print(f"error: {failure}", file=sys.stderr, flush=True)
+    if summary.failures:
+        say(f"run the same command with --run {summary.run} to train what has failed again")
 
 
 if __name__ == "__main__":

@@ -147,6 +147,10 @@ class _Keeper:
         """Continue the training from its last checkpoint, and save it from now on."""
         self.retry(lambda: self.checkpoints.restore(training))
         self._training, self._saved_at = training, training.position
+        epoch, step = training.position
+        if epoch or step:
+            place = f"step {step} of epoch {epoch + 1}" if step else f"epoch {epoch}"
+            self.say(f"{self.spec.model}: continuing after {place}")
 
     def epochs_saved(self) -> int:
         """The number of epochs in the last checkpoint; 0 if the storage does not respond."""

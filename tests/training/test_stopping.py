@@ -193,6 +193,8 @@ def test_what_is_read_is_said(scenes: Dataset) -> None:
     train_model(spec, CPU, observe=lambda done: stop if done else None, say=lines.append)
     count = scenes.count(("animals",), "train")
     assert lines == [f"animals: reading {count} photographs"]
+    train_model(spec, CPU, observe=lambda done: stop if done else None, say=lines.append)
+    assert lines[-1] == "animals: continuing after step 1 of epoch 1"
 
 
 def test_a_machine_that_asks_again_and_again_is_saved_from_once(
