@@ -19,6 +19,8 @@ from colorgan.training.progress import (
     run_seconds_left,
 )
 
+_SHELL_SIGNAL = 128  # exit status of a shell whose command was killed, less the signal's number
+
 DIED = "DIED"  # status of a process that was killed, in addition to Ray's
 
 
@@ -65,9 +67,11 @@ class Job:
     @property
     def death(self) -> str:
         """How a job ended that has left its work behind, in words."""
-        status = self.ray.exit_status if self.ray else None
-        if status is not None and status < 0:
-            return f"was killed by {_signal_name(-status)}"
+        status = (self.ray.exit_status if self.ray else None) or 0
+        # Ray's own status of a signal, and the one of the shell that Ray has started.
+        number = -status if status < 0 else status - _SHELL_SIGNAL
+        if number > 0:
+            return f"was killed by {_signal_name(number)}"
         return "died" if self.status == DIED else self.status.lower()
 
     @property
@@ -109,7 +113,7 @@ class Job:
             return ()
         if self.status in ("PENDING", "RUNNING"):
             return self.run.models
-        ended = "interrupted" if self.status == DIED else self.status.lower()
+        ended = "interrupted" if self.left_behind else self.status.lower()
         return tuple(
             replace(model, state=ended, detail="", seconds_left=None)
             if model.state in UNDERWAY

@@ -104,11 +104,12 @@ def test_a_driver_is_joined_with_its_lease_by_its_process(holder: Holder, storag
     assert (alone.ray, alone.lease) == (other, None)
 
 
+@pytest.mark.parametrize("exit_status", [-9, 137])
 def test_a_killed_driver_has_left_its_work_behind_and_the_list_says_how_to_continue(
-    holder: Holder, storage: Storage
+    holder: Holder, storage: Storage, exit_status: int
 ) -> None:
     pid = holder.process.pid
-    driver = RayJob("", "02000000", "FAILED", "", time.time() - 60, time.time(), -9, pid)
+    driver = RayJob("", "02000000", "FAILED", "", time.time() - 60, time.time(), exit_status, pid)
     (job,) = find_jobs(storage, [driver])
     assert (job.status, job.left_behind, job.over) == ("RUNNING", False, False), "it lives on"
     holder.process.kill()
