@@ -64,11 +64,13 @@ def test_an_evening_of_releases(scenes: Dataset, out: pytest.CaptureFixture[str]
     assert re.match(f"error: {worse} is not released: it is worse than {first} on the", line)
     assert models(storage, "release", candidate) == 0
     said = out.readouterr().out
-    assert said.startswith(f"{candidate} is released instead of {first.split('@')[1]}: it is not ")
+    assert said.startswith(f"{candidate} is released instead of {first}: it is not worse ")
     assert models(storage, "release", worse, "--force") == 0
+    said = out.readouterr().out
+    assert said.startswith(f"{worse} is released by --force instead of {candidate}, although it is")
     assert models(storage, "rollback", "animals") == 0
     said = out.readouterr().out.splitlines()[-1]
-    assert said == f"{candidate} is released again instead of {worse.split('@')[1]}"
+    assert said == f"{candidate} is released again instead of {worse}"
     assert in_use(storage) == candidate
 
     record_deployment(storage, "colorgan", "here", [first])
