@@ -245,10 +245,11 @@ class _Actor:
         """Forget the jobs that have stopped asking, and end when none is left."""
         import ray
 
+        time.sleep(forget_s)  # time for the job that started it to ask
         while True:
-            time.sleep(forget_s)  # at first, time for the job that started it to ask
             with self._lock:
                 self._queue.forget(time.monotonic())
                 if self._queue.empty:
                     ray.kill(itself)  # exit_actor would wait for this thread's own calls
                     return
+            time.sleep(forget_s / 10)
