@@ -44,8 +44,11 @@ class Driver:
         )
 
     def line(self) -> str:
+        """The next line, apart from those that a loaded machine adds while Ray starts."""
         assert self.process.stdout
-        return self.process.stdout.readline().strip()
+        while (line := self.process.stdout.readline().strip()).endswith(" s so far"):
+            pass
+        return line
 
 
 @pytest.fixture
