@@ -57,6 +57,11 @@ def check_code(version: str) -> None:
     """
     digest, _, folder = version.partition(" ")
     here, _, own = code_version().partition(" ")
+    if digest != here and own == folder:
+        raise ColorganError(
+            f"the code in {folder} has changed since the job began: start the job again, and let "
+            "it run from a copy that nobody edits, as with `ray job submit --working-dir .`"
+        )
     if digest != here:
         raise ColorganError(
             f"{platform.node()} has another version of colorgan in {own} than the job has in "

@@ -17,8 +17,8 @@ from colorgan.inference.networks import (
 from colorgan.inference.router import Route
 from colorgan.inference.router_choice import RouterConfig, choose_router
 from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER
-from colorgan.packages.card import ModelCard, find, list_models, release_command, unreleased
-from colorgan.packages.embedded import embedded_note, with_embedded
+from colorgan.packages.card import ModelCard, find, list_models, unreleased
+from colorgan.packages.embedded import embedded_note, first_release_command, with_embedded
 from colorgan.storage import Storage, open_storage
 from serve.config import ServeConfig
 from serve.workers import GeneratorWorker, RouterWorker
@@ -51,7 +51,7 @@ def find_cards(storage: Storage, pins: tuple[str, ...]) -> dict[str, ModelCard]:
     if not colouring and (waiting := unreleased(storage)):
         raise NotInStorage(
             f"no model in {storage.uri} is released, so none is served: "
-            f"{release_command(storage, *waiting)} releases the newest"
+            f"{first_release_command(storage, *waiting)} releases the newest"
         )
     if not colouring:
         raise NotInStorage(
