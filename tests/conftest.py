@@ -168,6 +168,7 @@ PATIENT_RAY = {
     "RAY_gcs_server_port_wait_time_s": "300",
     "RAY_gcs_server_request_timeout_seconds": "300",
     "RAY_worker_register_timeout_seconds": "600",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "300",
 }
 
 # Workers listen on any free port, as two Rays of two test processes have the same default range.

@@ -24,7 +24,7 @@ from colorgan.training.config import SpeedConfig
 from colorgan.training.plan import Publishing, RunRequest, plan_run
 from colorgan.training.presets import find_preset
 from serve.backend import find_cards
-from serve.deploy import _describe, pin_models
+from serve.deploy import _describe, packages_of, pin_models
 from tests.conftest import SMALL
 from tests.packages.test_packages import animals
 from tests.packages.test_releases import in_use, published
@@ -180,7 +180,7 @@ def test_a_deployment_says_what_it_replaces_and_what_is_pinned(scenes: Dataset) 
         )
         (application,) = document["applications"]
         lines = list(_describe(application, "here"))
-        record_deployment(storage, "a", "here", application["args"]["models"])
+        record_deployment(storage, "a", "here", packages_of(application))
         return lines
 
     line = f"a: {first}, {people}, {vehicles}; router labels"
