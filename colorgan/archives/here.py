@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from colorgan.archives.networks import Networks
+from colorgan.archives.networks import Networks, Squares
 from colorgan.archives.steps import Item, Loaded, Outcome, Settings, finish, load
 from colorgan.data.mapping import batched
 
@@ -27,7 +27,7 @@ def color_here(
         threads: number of threads that read and write.
     """
     pool = ThreadPoolExecutor(threads)
-    ahead: deque[list[Future[Loaded | Outcome]]] = deque()
+    ahead: deque[list[Future[tuple[Loaded, Squares] | Outcome]]] = deque()
     behind: deque[list[Future[Outcome] | Outcome]] = deque()
     batches = batched(items, batch_size)
     full = False
@@ -50,17 +50,17 @@ def color_here(
         while ahead and not full:
             loaded = [future.result() for future in ahead.popleft()]
             read_next()
-            usable = [each for each in loaded if isinstance(each, Loaded)]
-            predicted = iter(networks.predict([each.squares for each in usable]) if usable else ())
+            squares = [each[1] for each in loaded if not isinstance(each, Outcome)]
+            predicted = iter(networks.predict(squares) if squares else ())
             behind.append(
                 [
-                    pool.submit(finish, each, next(predicted), settings)
-                    if isinstance(each, Loaded)
-                    else each
+                    each
+                    if isinstance(each, Outcome)
+                    else pool.submit(finish, each[0], next(predicted), settings)
                     for each in loaded
                 ]
             )
-            del loaded, usable
+            del loaded, squares
             if len(behind) > _AHEAD:
                 yield from written()
         while behind:

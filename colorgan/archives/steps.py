@@ -101,15 +101,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A photograph that has been read, and what the networks need of it; it can be pickled."""
+    """A photograph that has been read; it can be pickled.
+
+    Attributes:
+        item: the photograph and its output.
+        photograph: its pixels.
+        seconds: time of each step so far.
+    """
 
     item: Item
     photograph: Photograph
-    squares: Squares
     seconds: Mapping[str, float]
 
 
-def load(item: Item, settings: Settings, inputs: Inputs) -> Loaded | Outcome:
+def load(item: Item, settings: Settings, inputs: Inputs) -> tuple[Loaded, Squares] | Outcome:
     """Read and decode a photograph, and prepare it for the networks."""
     seconds: dict[str, float] = {}
     try:
@@ -122,7 +127,7 @@ def load(item: Item, settings: Settings, inputs: Inputs) -> Loaded | Outcome:
             squares = inputs(photograph.rgb)
     except Exception as error:
         return Outcome(item, failure_of(item.photo.address, error), seconds=seconds)
-    return Loaded(item, photograph, squares, seconds)
+    return Loaded(item, photograph, seconds), squares
 
 
 def finish(loaded: Loaded, predicted: Predicted, settings: Settings) -> Outcome:

@@ -56,6 +56,15 @@ class Tally:
             self.colored += 1
             self.classes[outcome.photo_class] += 1
 
+    def restart(self) -> None:
+        """Begin to measure the time now."""
+        self._began = time.monotonic()
+
+    def leave(self) -> None:
+        """Count a photograph whose output another process has written in the meantime."""
+        self.total -= 1
+        self.skipped += 1
+
     @property
     def done(self) -> int:
         """Number of photographs that are coloured or have failed."""

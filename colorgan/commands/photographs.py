@@ -12,9 +12,10 @@ from torch import Tensor
 
 from colorgan.archives.here import color_here
 from colorgan.archives.listing import STANDARD, Photo
-from colorgan.archives.networks import ASSEMBLED, ModelChoice, Networks, choose_models
+from colorgan.archives.networks import ModelChoice, Networks, choose_models
 from colorgan.archives.steps import Failure, Outcome, Settings, failure_of
 from colorgan.archives.tally import FAILED, Tally
+from colorgan.commands.coloring import add_models, given_models
 from colorgan.commands.counting import Counting
 from colorgan.commands.pictures import (
     Outputs,
@@ -30,11 +31,9 @@ from colorgan.commands.text import print_note, print_table, printable
 from colorgan.data.mapping import batched
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.images.decoding import Photograph, decode
-from colorgan.inference.colorizer import VIVID
 from colorgan.inference.router import Route, open_router
 from colorgan.inference.router_choice import RouterConfig, choose_lone_router
 from colorgan.options import add_options, parse
-from colorgan.packages.embedded import EMBEDDED_MODELS
 from colorgan.storage import open_storage
 from colorgan.system import choose_device
 
@@ -92,24 +91,7 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan colorize`."""
     add_photographs(parser)
     add_outputs(parser)
-    parser.add_argument(
-        "--model",
-        metavar="MODEL",
-        default=ASSEMBLED,
-        help=f"{ASSEMBLED}: each photograph by the model of its class (the default); "
-        f"{EMBEDDED_MODELS}: the same with the models that come with colorgan; or one model for "
-        "all: animals, animals@VERSION, general",
-    )
-    parser.add_argument(
-        "--class", metavar="NAME", dest="photo_class", help="the class, instead of the router's"
-    )
-    parser.add_argument(
-        "--vividness",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help=f"factor for the chroma, from 0 (gray) to {VIVID:g} (default: 1)",
-    )
+    add_models(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
         "--compile",
@@ -118,15 +100,13 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
         "on a machine, worthwhile for many photographs",
     )
     _add_batch_size(parser, 8)
-    add_options(parser.add_argument_group("router"), RouterConfig)
     parser.set_defaults(command=_colorize)
 
 
 def _colorize(args: argparse.Namespace) -> int:
     _check_batch_size(args.batch_size)
     check_page(args.page)
-    if not 0 <= args.vividness <= VIVID:
-        raise ConfigError(f"--vividness must lie between 0 and {VIVID:g}")
+    choice = given_models(args)
     outputs = plan_outputs(args)
     if outputs.skipped:
         print(f"skipped {outputs.skipped} whose output exists", file=sys.stderr)
@@ -134,10 +114,10 @@ def _colorize(args: argparse.Namespace) -> int:
         return 0
     # Standard output must contain nothing but the picture.
     with redirect_stdout(sys.stderr if outputs.stream else sys.stdout):
-        return _color_all(args, outputs)
+        return _color_all(args, choice, outputs)
 
 
-def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
+def _color_all(args: argparse.Namespace, choice: ModelChoice, outputs: Outputs) -> int:
     photos = [item.photo for item in outputs.items]
     settings = Settings(
         reader_of(photos, args.storage),
@@ -147,7 +127,7 @@ def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
         args.page,
         args.overwrite,
     )
-    networks = _load_networks(args)
+    networks = _load_networks(choice, args)
     # Every photograph that was named gets a line, but not every one of an archive.
     archive = not {photo.address for photo in photos} <= set(args.photographs)
     tally = Tally(len(outputs.items), outputs.skipped)
@@ -200,10 +180,9 @@ def _way_on(args: argparse.Namespace) -> str:
     return "" if args.overwrite else "; --skip-existing continues from there"
 
 
-def _load_networks(args: argparse.Namespace) -> Networks:
+def _load_networks(choice: ModelChoice, args: argparse.Namespace) -> Networks:
     """The networks that the options choose, with notes on the choice."""
     device = choose_device(args.device)
-    choice = ModelChoice(args.model, args.photo_class, parse(RouterConfig, args))
     chosen = choose_models(choice, args.storage)
     for note in chosen.notes:
         print_note(note)

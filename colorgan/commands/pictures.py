@@ -164,6 +164,11 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
         help=f"a folder, or s3://bucket/prefix; or for one photograph a file, whose suffix "
         f"({suffixes()}) decides the format, or {STANDARD} for standard output",
     )
+    add_writing(parser)
+
+
+def add_writing(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the format of colourings, and for files that exist."""
     parser.add_argument(
         "--format",
         choices=PICTURE_FORMATS,
@@ -182,6 +187,11 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def given_encoding(args: argparse.Namespace, named: str | None = None) -> Encoding:
+    """How the options of `add_writing`, or the name of the one output, say to encode."""
+    return Encoding(named or args.format or DEFAULT_FORMAT)
+
+
 def plan_outputs(args: argparse.Namespace) -> Outputs:
     """Decide the destinations of colourings.
 
@@ -190,10 +200,10 @@ def plan_outputs(args: argparse.Namespace) -> Outputs:
         ColorganError: there is no photograph.
     """
     if args.output == STANDARD:
-        return _standard_output(find_photos(args), args.format)
+        return _standard_output(find_photos(args), args)
     named = _named_format(args.output)
     photos = find_photos(args, None if named else args.output)
-    encoding = Encoding(named or args.format or DEFAULT_FORMAT)
+    encoding = given_encoding(args, named)
     if not named:
         destination = open_destination(args.output)
         targets = choose_targets(photos, encoding.suffix)
@@ -231,7 +241,7 @@ def plan(
     return Outputs(destination, encoding, items, len(there))
 
 
-def _standard_output(photos: Sequence[Photo], picture_format: str | None) -> Outputs:
+def _standard_output(photos: Sequence[Photo], args: argparse.Namespace) -> Outputs:
     if len(photos) > 1:
         raise ConfigError("standard output takes one photograph: give a folder for several")
     if sys.stdout is None:
@@ -242,7 +252,7 @@ def _standard_output(photos: Sequence[Photo], picture_format: str | None) -> Out
     (photo,) = photos
     destination.check(photos, [STANDARD])
     target = "stdin" if photo.address == STANDARD else photo.address
-    return Outputs(destination, Encoding(picture_format or DEFAULT_FORMAT), [Item(photo, target)])
+    return Outputs(destination, given_encoding(args), [Item(photo, target)])
 
 
 def _named_format(output: str) -> str | None:
