@@ -23,6 +23,12 @@ from colorgan.errors import ColorganError, ConfigError
 from colorgan.storage import Storage
 from colorgan.storage.lease import Lease
 
+# Ray Data's actors make Ray print a warning that concerns nobody. A private Ray keeps idle workers
+# for a minute instead of a second, because each new one imports PyTorch.
+_RAY = {
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
+}
 _LINE_S = 10.0  # between lines of progress
 _ERRORS = 20  # failures that are printed; failed.csv has all of them
 
@@ -70,6 +76,8 @@ class ArchiveJob:
     def run(self, args: argparse.Namespace) -> None:
         """Colour the photographs; raises ColorganError if the job cannot go on."""
         self._report()
+        for name, value in _RAY.items():
+            os.environ.setdefault(name, value)
         with connected(args.address):
             # It imports Ray: see cluster.connection.
             from cluster.archives import color_on_cluster, plan_archive
@@ -81,7 +89,6 @@ class ArchiveJob:
             say(plan.sentence())
             self._check_places(len(nodes))
             wait_for_place(plan.actor_cpus, plan.actor.gpus, say)
-            self.tally.restart()
             items = self._outputs.items
             for outcome in color_on_cluster(items, self._chosen, self._settings, plan):
                 self._take(outcome)
@@ -89,6 +96,7 @@ class ArchiveJob:
     def write(self, finished: bool, about: Mapping[str, object]) -> None:
         """Write failed.csv and summary.json; raises ColorganError."""
         destination = self._outputs.destination
+        destination.tidy([item.target for item in self._outputs.items])
         if self.tally.write_failures(destination) and self.tally.failures:
             say(f"{printable(destination.location(FAILED))} lists what failed, and why")
         summary = self.tally.summary({**about, "finished": finished})

@@ -4,6 +4,7 @@ import logging
 import math
 import pickle
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +16,21 @@ import torch
 from cluster.errors import cause
 from cluster.planning import NodeResources, Plan, plan_training
 from colorgan.archives.networks import Chosen, Inputs
+from colorgan.archives.reading import S3
 from colorgan.archives.steps import Failure, Item, Outcome, Settings, finish, load
 from colorgan.data.mapping import batched
 from colorgan.errors import ColorganError, ConfigError
 
 # Photographs of one execution of Ray Data, whose driver keeps something for each of its blocks.
 _WAVE = 100_000
-_BATCHES_A_BLOCK = 2  # batches of photographs that a task reads
+_ITEMS_A_TASK = 64  # maximum number of photographs that a task reads
+_TASKS_A_PLACE = 4  # minimum number of tasks for each actor, so that all end at about the same time
+_READERS = 8  # threads of a task that reads from a bucket, as each object takes a while to come
 _BLOCK = 32 * 2**20  # bytes of decoded photographs after which a task hands on a block
 _QUEUED = 256 * 2**20  # bytes of decoded photographs in the object store for each CPU or actor
 _MIN_QUEUED = 1024 * 2**20
 _BATCH_ON_CPU, _BATCH_ON_GPU = 8, 32
+_ACTORS_SHARE, _TASK_CPUS = 0.4, 0.5  # of a CPU
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,8 @@ def plan_archive(
     """Divide a cluster between the actors and the tasks that read and write.
 
     Either may be the slower part, by the photographs' size. Without a GPU, half of each CPU is
-    therefore reserved for an actor and half for tasks, and the operating system gives each CPU to
-    whichever has work.
+    therefore reserved for tasks and a bit less for an actor, and the operating system gives each
+    CPU to whichever has work.
 
     Args:
         nodes: the machines of the cluster.
@@ -89,13 +94,14 @@ def plan_archive(
     at_once = plan.at_once
     if not plan.on_gpu and actors is None:
         at_once = min(at_once, max(1, math.floor(cpus)))
-    actor_cpus = plan.cpus / 2
+    # Ray Data would let an actor read as well if it had the same share as a task.
+    actor_cpus = round(_ACTORS_SHARE * plan.cpus, 4)
     left = cpus - at_once * actor_cpus
     return ArchivePlan(
         actors=at_once,
         actor=plan,
         actor_cpus=actor_cpus,
-        task_cpus=1.0 if plan.on_gpu and left >= 2 else min(0.5, max(left, 0.01)),
+        task_cpus=1.0 if plan.on_gpu and left >= 2 else min(_TASK_CPUS, max(left, 0.01)),
         batch_size=batch_size or (_BATCH_ON_GPU if plan.on_gpu else _BATCH_ON_CPU),
         queued=max(_MIN_QUEUED, _QUEUED * (math.ceil(cpus) + at_once)),
     )
@@ -179,7 +185,9 @@ def _run(
     if not items:
         return
     rows = [{"item": pickle.dumps(item)} for item in items]
-    blocks = math.ceil(len(rows) / (batch_size * (_BATCHES_A_BLOCK if batch_size > 1 else 1)))
+    # Whole batches, and one photograph a task where each is tried alone.
+    batches = min(_ITEMS_A_TASK, len(rows) // (_TASKS_A_PLACE * plan.actors)) // batch_size
+    blocks = math.ceil(len(rows) / (batch_size * max(1, batches) if batch_size > 1 else 1))
     tasks: dict[str, Any] = {
         "batch_size": None,
         "batch_format": "pyarrow",
@@ -208,20 +216,35 @@ def _run(
         raise ColorganError(f"the archive could not be coloured: {cause(error)}") from None
 
 
-# The columns between the steps: `loaded` and `squares` hold pickled objects of
-# `colorgan.archives`, `color` a Predicted; `outcome` an Outcome where the photograph has failed.
+# The columns of pickled objects that `_read` returns. An actor replaces the squares by a column
+# `color`, a Predicted; `outcome` is set where the photograph has failed.
+_COLUMNS = ("loaded", "squares", "outcome")
 
 
 def _read(batch: pa.Table, job: tuple[Settings, Inputs, Plan]) -> Iterator[pa.Table]:
     settings, inputs, plan = job
     plan.apply_to_process()
-    for item in batch["item"].to_pylist():
-        loaded = load(pickle.loads(item), settings, inputs)
-        if isinstance(loaded, Outcome):
-            yield _table(loaded=[None], squares=[None], outcome=[pickle.dumps(loaded)])
-        else:
-            photograph, squares = (pickle.dumps(part) for part in loaded)
-            yield _table(loaded=[photograph], squares=[squares], outcome=[None])
+    items = [pickle.loads(item) for item in batch["item"].to_pylist()]
+    threads = _READERS if items[0].photo.address.startswith(S3) else 1
+    columns: dict[str, list[bytes | None]] = {}
+    waiting = 0
+    with ThreadPoolExecutor(threads) as pool:
+        # A few at a time, so that no more is in memory than goes into a block.
+        for some in batched(items, threads):
+            for loaded in pool.map(lambda item: load(item, settings, inputs), some):
+                row: tuple[bytes | None, ...]
+                if isinstance(loaded, Outcome):
+                    row = None, None, pickle.dumps(loaded)
+                else:
+                    row = pickle.dumps(loaded[0]), pickle.dumps(loaded[1]), None
+                for name, value in zip(_COLUMNS, row, strict=True):
+                    columns.setdefault(name, []).append(value)
+                waiting += sum(map(len, filter(None, row)))
+            if waiting > _BLOCK:
+                yield _table(**columns)
+                columns, waiting = {}, 0
+    if columns:
+        yield _table(**columns)
 
 
 class _Painter:
@@ -235,7 +258,7 @@ class _Painter:
         """Replace the squares of each photograph by its predicted colours."""
         squares = batch["squares"].to_pylist()
         usable = [pickle.loads(each) for each in squares if each is not None]
-        predicted = iter(self._networks.predict(usable) if usable else ())
+        predicted = iter(self._networks.predict(usable))
         colors = [None if each is None else pickle.dumps(next(predicted)) for each in squares]
         column = pa.array(colors, pa.large_binary())
         return batch.drop_columns(["squares"]).append_column("color", column)

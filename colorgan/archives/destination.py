@@ -16,7 +16,7 @@ from colorgan.errors import ConfigError
 from colorgan.files import TEMPORARY, Input, check_outputs, refusal, write_file
 from colorgan.storage import Storage, open_storage
 
-_ABANDONED_S = 600.0  # age after which a temporary file is considered abandoned
+_ABANDONED_S = 120.0  # age after which a temporary file is considered abandoned
 _FEW = 8  # objects that are looked for one by one; more are listed
 
 
@@ -35,7 +35,7 @@ class Destination(ABC):
 
     @abstractmethod
     def tidy(self, paths: Sequence[str]) -> None:
-        """Delete what killed processes left in the folders of the paths, once it is ten min old."""
+        """Delete what killed processes left in the folders of the paths two minutes ago."""
 
     @abstractmethod
     def read(self, path: str) -> bytes | None:

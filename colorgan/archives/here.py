@@ -51,7 +51,7 @@ def color_here(
             loaded = [future.result() for future in ahead.popleft()]
             read_next()
             squares = [each[1] for each in loaded if not isinstance(each, Outcome)]
-            predicted = iter(networks.predict(squares) if squares else ())
+            predicted = iter(networks.predict(squares))
             behind.append(
                 [
                     each
@@ -61,9 +61,13 @@ def color_here(
                 ]
             )
             del loaded, squares
-            if len(behind) > _AHEAD:
+            while len(behind) > _AHEAD or (behind and _is_done(behind[0])):
                 yield from written()
         while behind:
             yield from written()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _is_done(batch: Iterable[Future[Outcome] | Outcome]) -> bool:
+    return all(each.done() for each in batch if isinstance(each, Future))

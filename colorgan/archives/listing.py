@@ -97,7 +97,7 @@ def find_photographs(
             finder.add(source)
     found = finder.found
     # A photograph that was named twice is coloured once.
-    found.photos = list({photo.address: photo for photo in reversed(found.photos)}.values())[::-1]
+    found.photos = list({photo.address: photo for photo in found.photos}.values())
     return found
 
 

@@ -1,8 +1,9 @@
 """The networks that colour an archive: what they take, and what they return."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -87,12 +88,14 @@ class Predicted:
         color_space: the colour space of `color`.
         photo_class: the class of the photograph; the model's name if no router was asked.
         by: how it was coloured, as a phrase.
+        seconds: its share of the time that its batch took.
     """
 
     color: npt.NDArray[np.float32]
     color_space: ColorSpace
     photo_class: str
     by: str
+    seconds: float = 0.0
 
     def picture(self, photograph: Pixels, vividness: float = 1.0) -> Pixels:
         """The coloured photograph, (height, width, 3) uint8 sRGB; see `recombine`."""
@@ -109,9 +112,16 @@ class Networks(ABC):
 
     inputs: Inputs
 
-    @abstractmethod
     def predict(self, squares: Sequence[Squares]) -> list[Predicted]:
-        """Predict the colours of photographs as one batch."""
+        """Predict the colours of photographs as one batch; none is an empty one."""
+        started = time.perf_counter()
+        predicted = self._predict(squares) if squares else []
+        seconds = (time.perf_counter() - started) / max(1, len(predicted))
+        return [replace(each, seconds=seconds) for each in predicted]
+
+    @abstractmethod
+    def _predict(self, squares: Sequence[Squares]) -> list[Predicted]:
+        """Predict the colours of at least one photograph."""
 
     @abstractmethod
     def compile(self) -> None:
@@ -190,7 +200,7 @@ class _Alone(Networks):
     def compile(self) -> None:
         self._colorizer.compile()
 
-    def predict(self, squares: Sequence[Squares]) -> list[Predicted]:
+    def _predict(self, squares: Sequence[Squares]) -> list[Predicted]:
         size = self._network.info.size
         colors = self._network.work([each.sized[size] for each in squares])
         by = f"coloured by {self._card.reference}"
@@ -216,7 +226,7 @@ class _Assembled(Networks):
     def compile(self) -> None:
         self._assembled.compile()
 
-    def predict(self, squares: Sequence[Squares]) -> list[Predicted]:
+    def _predict(self, squares: Sequence[Squares]) -> list[Predicted]:
         routed = self._router.work([each.view for each in squares if each.view is not None])
         colors = {n: each.painted for n, each in enumerate(routed) if each.painted}
         left: dict[str, list[int]] = {}

@@ -132,7 +132,7 @@ def load(item: Item, settings: Settings, inputs: Inputs) -> tuple[Loaded, Square
 
 def finish(loaded: Loaded, predicted: Predicted, settings: Settings) -> Outcome:
     """Recombine a photograph with its colours, encode and write it."""
-    item, seconds = loaded.item, dict(loaded.seconds)
+    item, seconds = loaded.item, {**loaded.seconds, "color": predicted.seconds}
     outcome = Outcome(item, notes=loaded.photograph.notes, seconds=seconds)
     try:
         with _timed(seconds, "recombine"):

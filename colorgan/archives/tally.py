@@ -42,9 +42,12 @@ class Tally:
         self.stages: Counter[str] = Counter()
         self.started = time.time()
         self._began = time.monotonic()
+        self._first: float | None = None  # seconds until the first outcome
 
     def add(self, outcome: Outcome) -> None:
         """Count what became of a photograph."""
+        if self._first is None:
+            self._first = self.seconds
         for step, seconds in outcome.seconds.items():
             self.stages[step] += seconds  # type: ignore[assignment] # a Counter of seconds
         if outcome.failure:
@@ -55,10 +58,6 @@ class Tally:
         else:
             self.colored += 1
             self.classes[outcome.photo_class] += 1
-
-    def restart(self) -> None:
-        """Begin to measure the time now."""
-        self._began = time.monotonic()
 
     def leave(self) -> None:
         """Count a photograph whose output another process has written in the meantime."""
@@ -77,13 +76,14 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Photographs a second so far."""
-        return self.done / max(self.seconds, 1e-9)
+        """Photographs a second since the first, so without the time to start processes."""
+        seconds = self.seconds - (self._first or 0.0)
+        return (self.done - 1) / seconds if self.done > 1 and seconds > 0 else 0.0
 
     def progress(self) -> str:
         """How far it is, how fast, and the time to the end, in words."""
         words = f"{self.done:,} of {self.total:,} photographs, {self.rate:.1f} a second"
-        if 0 < self.done < self.total:
+        if self.rate and self.done < self.total:
             words += f", {format_seconds((self.total - self.done) / self.rate)} to go"
         return words + (f", {len(self.failures):,} failed" if self.failures else "")
 
@@ -113,6 +113,7 @@ class Tally:
             "failures": dict(Counter(reason for _, reason, _ in self.failures).most_common()),
             "started": self.started,
             "seconds": round(self.seconds, 3),
+            "start_seconds": round(self._first or 0.0, 3),
             "photographs_per_second": round(self.rate, 3),
             "stages": {step: round(seconds, 3) for step, seconds in self.stages.items()},
         }

@@ -147,7 +147,7 @@ def _color_all(args: argparse.Namespace, choice: ModelChoice, outputs: Outputs) 
         work.close()
         if archive:
             _write_failures(tally, outputs)
-        print(f"\nstopped; {tally.sentence()}{_way_on(args)}", file=sys.stderr)
+        print(f"\nstopped; what is written is whole{_way_on(args)}", file=sys.stderr)
         raise
     if full:  # all further photographs would fail as well
         raise ColorganError(
