@@ -84,7 +84,8 @@ class ArchiveJob:
 
             nodes = cluster_nodes()
             plan = plan_archive(
-                nodes, args.device, args.gpus_per_actor, args.actors, args.batch_size
+                *(nodes, args.device, args.gpus_per_actor),
+                *(args.actors, args.batch_size, args.read_by),
             )
             say(plan.sentence())
             self._check_places(len(nodes))

@@ -1,12 +1,17 @@
-"""Colours an archive on the cluster, by Ray Data: read on CPUs, colour in actors, write on CPUs."""
+"""Colours an archive on the cluster, by Ray Data.
+
+With GPUs, tasks on any CPU read and decode photographs, actors that hold the models route and
+colour them, and tasks recombine, encode and write them. Without, the same cores do all of it, and
+pixels that need not change the process are not copied: each actor runs `color_here`.
+"""
 
 import logging
 import math
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import ray
@@ -15,7 +20,8 @@ import torch
 
 from cluster.errors import cause
 from cluster.planning import NodeResources, Plan, plan_training
-from colorgan.archives.networks import Chosen, Inputs
+from colorgan.archives.here import color_here
+from colorgan.archives.networks import Chosen, Inputs, Networks
 from colorgan.archives.reading import S3
 from colorgan.archives.steps import Failure, Item, Outcome, Settings, finish, load
 from colorgan.data.mapping import batched
@@ -25,7 +31,8 @@ from colorgan.errors import ColorganError, ConfigError
 _WAVE = 100_000
 _ITEMS_A_TASK = 64  # maximum number of photographs that a task reads
 _TASKS_A_PLACE = 4  # minimum number of tasks for each actor, so that all end at about the same time
-_READERS = 8  # threads of a task that reads from a bucket, as each object takes a while to come
+_THREADS_TO_BUCKETS = 8  # threads of a process that reads or writes there: each takes a while
+_RETRIES = 2  # how often a block of photographs is tried again after its actor has died
 _BLOCK = 32 * 2**20  # bytes of decoded photographs after which a task hands on a block
 _QUEUED = 256 * 2**20  # bytes of decoded photographs in the object store for each CPU or actor
 _MIN_QUEUED = 1024 * 2**20
@@ -41,7 +48,7 @@ class ArchivePlan:
         actors: number of actors that hold the models.
         actor: the resources that Ray reserves for each, and its threads.
         actor_cpus: CPUs that Ray reserves for an actor.
-        task_cpus: CPUs that Ray reserves for a task that reads or writes.
+        task_cpus: CPUs that Ray reserves for a task that reads or writes; 0 if the actors do that.
         batch_size: number of photographs that the networks take at once.
         queued: maximum number of bytes of decoded photographs in the object store.
     """
@@ -56,9 +63,10 @@ class ArchivePlan:
     def sentence(self) -> str:
         """The plan in one line."""
         share = f"{self.actor.gpus:g} GPU each" if self.actor.on_gpu else "on CPU"
+        by = "tasks on the CPUs read and write" if self.task_cpus else "they read and write"
         return (
-            f"{self.actors} actor{'s' * (self.actors > 1)} with the models, {share}, batches of "
-            f"{self.batch_size}; photographs are read and written on the CPUs"
+            f"{self.actors} actor{'s' * (self.actors > 1)} with the models, {share}, in batches of "
+            f"{self.batch_size}; {by}"
         )
 
 
@@ -68,12 +76,13 @@ def plan_archive(
     gpus_per_actor: float,
     actors: int | None,
     batch_size: int | None,
+    read_by: Literal["auto", "actors", "tasks"] = "auto",
 ) -> ArchivePlan:
     """Divide a cluster between the actors and the tasks that read and write.
 
-    Either may be the slower part, by the photographs' size. Without a GPU, half of each CPU is
-    therefore reserved for tasks and a bit less for an actor, and the operating system gives each
-    CPU to whichever has work.
+    Either may be the slower part, by the photographs' size. An actor beside tasks therefore
+    reserves less of a CPU than it may use, and the operating system gives each CPU to whichever has
+    work.
 
     Args:
         nodes: the machines of the cluster.
@@ -81,6 +90,7 @@ def plan_archive(
         gpus_per_actor: GPUs for each actor, or the share of one.
         actors: number of actors; None for as many as there is room for.
         batch_size: None for the default of the device.
+        read_by: who reads and writes; auto is tasks beside GPUs, and the actors without.
 
     Raises:
         ConfigError: the cluster cannot run even one such actor.
@@ -94,14 +104,16 @@ def plan_archive(
     at_once = plan.at_once
     if not plan.on_gpu and actors is None:
         at_once = min(at_once, max(1, math.floor(cpus)))
+    in_tasks = plan.on_gpu if read_by == "auto" else read_by == "tasks"
     # Ray Data would let an actor read as well if it had the same share as a task.
-    actor_cpus = round(_ACTORS_SHARE * plan.cpus, 4)
+    actor_cpus = round(_ACTORS_SHARE * plan.cpus, 4) if in_tasks else plan.cpus
     left = cpus - at_once * actor_cpus
+    task_cpus = 1.0 if plan.on_gpu and left >= 2 else min(_TASK_CPUS, max(left, 0.01))
     return ArchivePlan(
         actors=at_once,
         actor=plan,
         actor_cpus=actor_cpus,
-        task_cpus=1.0 if plan.on_gpu and left >= 2 else min(_TASK_CPUS, max(left, 0.01)),
+        task_cpus=task_cpus if in_tasks else 0.0,
         batch_size=batch_size or (_BATCH_ON_GPU if plan.on_gpu else _BATCH_ON_CPU),
         queued=max(_MIN_QUEUED, _QUEUED * (math.ceil(cpus) + at_once)),
     )
@@ -119,16 +131,18 @@ def color_on_cluster(
         ColorganError: the models cannot be loaded, or no task succeeds.
     """
     _configure(plan)
-    inputs = _inputs_of(chosen, plan)
+    steps = (
+        _steps_apart(chosen, settings, plan) if plan.task_cpus else _whole(chosen, settings, plan)
+    )
     for wave in batched(items, _WAVE):
         seen = set()
-        for outcome in _run(wave, chosen, inputs, settings, plan, plan.batch_size):
+        for outcome in _run(wave, steps, plan, plan.batch_size):
             seen.add(outcome.item.target)
             yield outcome
         left = [item for item in wave if item.target not in seen]
         if len(left) == len(wave):
             raise ColorganError("no task could colour a photograph; see Ray's log")
-        for outcome in _run(left, chosen, inputs, settings, plan, 1):
+        for outcome in _run(left, steps, plan, 1):
             seen.add(outcome.item.target)
             yield outcome
         for item in left:
@@ -174,13 +188,13 @@ def _load_inputs(chosen: Chosen, plan: ArchivePlan) -> Inputs | ColorganError:
         return error
 
 
+# The steps of an execution: from a dataset of items to one of outcomes, by the size of batches and
+# the number of actors.
+_Steps = Callable[[ray.data.Dataset, int, int], ray.data.Dataset]
+
+
 def _run(
-    items: Sequence[Item],
-    chosen: Chosen,
-    inputs: Inputs,
-    settings: Settings,
-    plan: ArchivePlan,
-    batch_size: int,
+    items: Sequence[Item], steps: _Steps, plan: ArchivePlan, batch_size: int
 ) -> Iterator[Outcome]:
     if not items:
         return
@@ -188,32 +202,90 @@ def _run(
     # Whole batches, and one photograph a task where each is tried alone.
     batches = min(_ITEMS_A_TASK, len(rows) // (_TASKS_A_PLACE * plan.actors)) // batch_size
     blocks = math.ceil(len(rows) / (batch_size * max(1, batches) if batch_size > 1 else 1))
+    dataset = ray.data.from_items(rows, override_num_blocks=blocks)
+    try:
+        for row in steps(dataset, batch_size, min(plan.actors, blocks)).iter_rows():
+            yield pickle.loads(row["outcome"])  # comes from our own task, not from storage
+    except ray.exceptions.RayError as error:
+        raise ColorganError(f"the archive could not be coloured: {cause(error)}") from None
+
+
+def _actors(plan: ArchivePlan, number: int) -> dict[str, Any]:
+    """The options of `map_batches` for actors with the models."""
+    return {
+        "batch_format": "pyarrow",
+        "zero_copy_batch": True,
+        "num_cpus": plan.actor_cpus,
+        "num_gpus": plan.actor.gpus,
+        "compute": ray.data.ActorPoolStrategy(size=number),
+        # A photograph that kills its process must not do so for ever.
+        "max_task_retries": _RETRIES,
+    }
+
+
+def _whole(chosen: Chosen, settings: Settings, plan: ArchivePlan) -> _Steps:
+    """All steps in actors."""
+
+    def steps(items: ray.data.Dataset, batch_size: int, number: int) -> ray.data.Dataset:
+        return items.map_batches(
+            _Pipeline,
+            fn_constructor_args=(chosen, settings, plan.actor, batch_size),
+            batch_size=None,
+            **_actors(plan, number),
+        )
+
+    return steps
+
+
+def _steps_apart(chosen: Chosen, settings: Settings, plan: ArchivePlan) -> _Steps:
+    """Tasks that read, actors that colour, and tasks that write."""
+    inputs = _inputs_of(chosen, plan)
     tasks: dict[str, Any] = {
         "batch_size": None,
         "batch_format": "pyarrow",
         "zero_copy_batch": True,
         "num_cpus": plan.task_cpus,
     }
-    outcomes = (
-        ray.data.from_items(rows, override_num_blocks=blocks)
-        .map_batches(_read, fn_kwargs={"job": (settings, inputs, plan.actor)}, **tasks)
-        .map_batches(
-            _Painter,
-            fn_constructor_kwargs={"chosen": chosen, "plan": plan.actor},
-            batch_size=batch_size,
-            batch_format="pyarrow",
-            zero_copy_batch=True,
-            num_cpus=plan.actor_cpus,
-            num_gpus=plan.actor.gpus,
-            compute=ray.data.ActorPoolStrategy(size=min(plan.actors, blocks)),
+
+    def steps(items: ray.data.Dataset, batch_size: int, number: int) -> ray.data.Dataset:
+        return (
+            items.map_batches(_read, fn_kwargs={"job": (settings, inputs, plan.actor)}, **tasks)
+            .map_batches(
+                _Painter,
+                fn_constructor_args=(chosen, plan.actor),
+                batch_size=batch_size,
+                **_actors(plan, number),
+            )
+            .map_batches(_write, fn_kwargs={"job": (settings, plan.actor)}, **tasks)
         )
-        .map_batches(_write, fn_kwargs={"job": (settings, plan.actor)}, **tasks)
-    )
-    try:
-        for row in outcomes.iter_rows():
-            yield pickle.loads(row["outcome"])  # comes from our own task, not from storage
-    except ray.exceptions.RayError as error:
-        raise ColorganError(f"the archive could not be coloured: {cause(error)}") from None
+
+    return steps
+
+
+def _load_networks(chosen: Chosen, plan: Plan) -> Networks:
+    plan.apply_to_process()
+    return chosen.load(torch.device("cuda" if plan.on_gpu else "cpu"))
+
+
+class _Pipeline:
+    """An actor that does everything."""
+
+    def __init__(self, chosen: Chosen, settings: Settings, plan: Plan, batch_size: int) -> None:
+        self._networks = _load_networks(chosen, plan)
+        self._settings = settings
+        self._batch_size = batch_size
+        self._threads = plan.threads
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Colour photographs, and return what became of each."""
+        items = [pickle.loads(item) for item in batch["item"].to_pylist()]
+        threads = _THREADS_TO_BUCKETS if _uses_bucket(items, self._settings) else self._threads
+        work = color_here(items, self._networks, self._settings, self._batch_size, threads)
+        return _table(outcome=[pickle.dumps(outcome) for outcome in work])
+
+
+def _uses_bucket(items: Sequence[Item], settings: Settings) -> bool:
+    return items[0].photo.address.startswith(S3) or settings.destination.uri.startswith(S3)
 
 
 # The columns of pickled objects that `_read` returns. An actor replaces the squares by a column
@@ -225,7 +297,7 @@ def _read(batch: pa.Table, job: tuple[Settings, Inputs, Plan]) -> Iterator[pa.Ta
     settings, inputs, plan = job
     plan.apply_to_process()
     items = [pickle.loads(item) for item in batch["item"].to_pylist()]
-    threads = _READERS if items[0].photo.address.startswith(S3) else 1
+    threads = _THREADS_TO_BUCKETS if _uses_bucket(items, settings) else 1
     columns: dict[str, list[bytes | None]] = {}
     waiting = 0
     with ThreadPoolExecutor(threads) as pool:
@@ -251,8 +323,7 @@ class _Painter:
     """An actor that holds the networks."""
 
     def __init__(self, chosen: Chosen, plan: Plan) -> None:
-        plan.apply_to_process()
-        self._networks = chosen.load(torch.device("cuda" if plan.on_gpu else "cpu"))
+        self._networks = _load_networks(chosen, plan)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Replace the squares of each photograph by its predicted colours."""
@@ -267,15 +338,19 @@ class _Painter:
 def _write(batch: pa.Table, job: tuple[Settings, Plan]) -> pa.Table:
     settings, plan = job
     plan.apply_to_process()
-    outcomes = []
-    for loaded, color, outcome in zip(
-        *(batch[name] for name in ("loaded", "color", "outcome")), strict=True
-    ):
+
+    def write(row: tuple[pa.Scalar, ...]) -> bytes:
+        loaded, color, outcome = row
         if outcome.is_valid:
-            outcomes.append(outcome.as_py())
-            continue
+            failed: bytes = outcome.as_py()
+            return failed
         photograph, predicted = (pickle.loads(part.as_buffer()) for part in (loaded, color))
-        outcomes.append(pickle.dumps(finish(photograph, predicted, settings)))
+        return pickle.dumps(finish(photograph, predicted, settings))
+
+    rows = zip(*(batch[name] for name in ("loaded", "color", "outcome")), strict=True)
+    threads = _THREADS_TO_BUCKETS if settings.destination.uri.startswith(S3) else 1
+    with ThreadPoolExecutor(threads) as pool:
+        outcomes = [each for some in batched(rows, threads) for each in pool.map(write, some)]
     return _table(outcome=outcomes)
 
 

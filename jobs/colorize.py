@@ -83,6 +83,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="photographs at once (default: 32 on a GPU, 8 on a CPU)",
     )
+    parser.add_argument(
+        "--read-by",
+        choices=("auto", "actors", "tasks"),
+        default="auto",
+        help="who reads and writes: the actors themselves, or tasks on any CPU (default: tasks if "
+        "the models are on GPUs)",
+    )
     return parser
 
 

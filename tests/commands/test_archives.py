@@ -170,6 +170,15 @@ def test_a_bucket_is_coloured_into_a_bucket(
         assert storage.get(f"out/{name}") == (tmp_path / "out" / name).read_bytes()
 
 
+# In the background a shell lets its children ignore Ctrl-C.
+HEARING = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from colorgan.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_second_start_goes_on_after_the_first_was_stopped(
     animals: str, tmp_path: Path, number: signal.Signals
@@ -182,7 +191,7 @@ def test_a_second_start_goes_on_after_the_first_was_stopped(
     # Nothing can be read from a pipe without a writer, so the command cannot end.
     pipe = archive / "pipe.png"
     os.mkfifo(pipe)
-    command = [sys.executable, "-m", "colorgan", "colorize", "--storage", animals]
+    command = [sys.executable, "-c", HEARING, "colorize", "--storage", animals]
     options = [str(archive), "-o", str(out), "--model", "animals", "--batch-size", "1"]
     with (tmp_path / "errors").open("w") as errors:
         process = subprocess.Popen(
