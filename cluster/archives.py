@@ -218,9 +218,13 @@ def _actors(plan: ArchivePlan, number: int) -> dict[str, Any]:
         "num_cpus": plan.actor_cpus,
         "num_gpus": plan.actor.gpus,
         "compute": ray.data.ActorPoolStrategy(size=number),
-        # A photograph that kills its process must not do so for ever.
-        "max_task_retries": _RETRIES,
+        "ray_remote_args_fn": _retries,
     }
+
+
+def _retries() -> dict[str, int]:
+    """By default, a photograph that kills its process would do so for ever."""
+    return {"max_task_retries": _RETRIES}
 
 
 def _whole(chosen: Chosen, settings: Settings, plan: ArchivePlan) -> _Steps:

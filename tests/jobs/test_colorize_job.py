@@ -78,7 +78,8 @@ def test_a_bucket_is_coloured_into_a_bucket_as_in_one_process(
     for name in files(archive):
         storage.put(f"in/{name}", (archive / name).read_bytes())
     options = ("--storage", models, "--model", "assembled")
-    job = jobs.start_script("colorize", f"{bucket}/in", f"{bucket}/out", *options)
+    by_tasks = ("--read-by", "tasks")
+    job = jobs.start_script("colorize", f"{bucket}/in", f"{bucket}/out", *options, *by_tasks)
     assert job.finish() == 0, job.output
     written = [*COLORED, "failed.csv", "summary.json"]
     assert storage.list("out") == sorted(f"out/{name}" for name in written)
