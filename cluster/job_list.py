@@ -21,6 +21,9 @@ from colorgan.training.progress import (
 
 _SHELL_SIGNAL = 128  # exit status of a shell whose command was killed, less the signal's number
 
+# Words in the commands that work on these kinds of things.
+_JOBS = {"dataset": "stage", "archive": "colorize", "reproduction": "reproduce"}
+
 DIED = "DIED"  # status of a process that was killed, in addition to Ray's
 
 
@@ -157,11 +160,10 @@ def _named(command: str) -> str:
         words = shlex.split(command)
     except ValueError:  # an open quotation mark
         return ""
-    for folder, option in KINDS.values():
-        if not option:
-            continue
-        # A training's --dataset is not what it works on.
-        if option == "--dataset" and not any("stage" in word for word in words):
+    for kind, (folder, option) in KINDS.items():
+        # Other jobs have these options, too.
+        job = _JOBS.get(kind)
+        if not option or (job and not any(job in word for word in words)):
             continue
         for word, following in zip(words, [*words[1:], ""], strict=True):
             value = following if word == option else word.removeprefix(f"{option}=")

@@ -14,6 +14,7 @@ KINDS = {
     "reproduction": ("reproductions", "--name"),
     "dataset": ("datasets", "--dataset"),
     "model": ("models", ""),
+    "archive": ("archives", "--name"),
 }
 
 
@@ -24,7 +25,7 @@ def working_on(
 
     Args:
         storage: the storage that the thing is in.
-        kind: run, sweep, report, reproduction, dataset or model.
+        kind: run, sweep, report, reproduction, dataset, model or archive.
         name: its name.
         job: the name under which a cluster knows this process.
 
