@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import torch
 
+from colorgan.commands.choices import Choices, add_choices, read_choices
 from colorgan.commands.pictures import (
     Outputs,
     Source,
@@ -28,7 +29,8 @@ from colorgan.files import NotWritten
 from colorgan.images.decoding import Photograph, Pixels, decode
 from colorgan.images.encoding import check_size, encode
 from colorgan.inference.assembled import assemble
-from colorgan.inference.colorizer import VIVID, Colorizer
+from colorgan.inference.colorizer import Colorizer
+from colorgan.inference.finishing import finish
 from colorgan.inference.router import Route, open_router
 from colorgan.inference.router_choice import RouterConfig, choose_lone_router
 from colorgan.options import add_options, parse
@@ -105,13 +107,7 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--class", metavar="NAME", dest="photo_class", help="the class, instead of the router's"
     )
-    parser.add_argument(
-        "--vividness",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help=f"factor for the chroma, from 0 (gray) to {VIVID:g} (default: 1)",
-    )
+    add_choices(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
         "--compile",
@@ -127,21 +123,20 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
 def _colorize(args: argparse.Namespace) -> int:
     _check_batch_size(args.batch_size)
     check_page(args.page)
-    if not 0 <= args.vividness <= VIVID:
-        raise ConfigError(f"--vividness must lie between 0 and {VIVID:g}")
     outputs = plan_outputs(args)
+    choices = read_choices(args, len(outputs.targets))
     if outputs.skipped:
         print(f"skipped {outputs.skipped} whose output exists", file=sys.stderr)
     if not outputs.targets:
         return 0
     # Standard output must contain nothing but the picture.
     with redirect_stdout(sys.stderr if outputs.stream else sys.stdout):
-        return _color_all(args, outputs)
+        return _color_all(args, outputs, choices)
 
 
-def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
+def _color_all(args: argparse.Namespace, outputs: Outputs, choices: Choices) -> int:
     reader = _Reader(list(outputs.targets), args, "coloured")
-    color = _colorer(args)
+    color = _colorer(args, choices)
     written = 0
 
     def fitting(photograph: Photograph) -> Photograph:
@@ -165,7 +160,9 @@ def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
     return EXIT_FAULT if reader.failed else 0
 
 
-def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[_Result]]:
+def _colorer(
+    args: argparse.Namespace, choices: Choices
+) -> Callable[[Sequence[Photograph]], list[_Result]]:
     """Return a function that colours a batch, and describes how it coloured each photograph."""
     storage, device = _models_of(args), choose_device(args.device)
     if args.photo_class and args.model != ASSEMBLED:
@@ -177,14 +174,21 @@ def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[
         card = find(storage, model)
         if "@" not in model:
             print_note(embedded_note(storage, [card], routed=False))
-        colorizer = Colorizer(load_generator(storage, card, device))
+        colorizer = Colorizer(load_generator(storage, card, device), choices.render_size)
         if args.compile:
             colorizer.compile()
 
+        space = colorizer.config.color_space
+
         def by_one(photographs: Sequence[Photograph]) -> list[_Result]:
             pictures = [photograph.rgb for photograph in photographs]
-            colored = colorizer(pictures, vividness=args.vividness)
-            return [(rgb, f"coloured by {card.reference}") for rgb in colored]
+            return [
+                (
+                    finish(rgb, color, space, choices.vividness, choices.hints, choices.like),
+                    f"coloured by {card.reference}",
+                )
+                for rgb, color in zip(pictures, colorizer.look(pictures), strict=True)
+            ]
 
         return by_one
 
@@ -192,7 +196,7 @@ def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[
     assembly = assemble(parse(RouterConfig, args), storage, way_out=alone)
     print_note(assembly.choice.note)
     print_note(embedded_note(storage, assembly.cards.values()))
-    assembled, cards = assembly.load(storage, device), assembly.cards
+    assembled, cards = assembly.load(storage, device, choices.render_size), assembly.cards
     if args.compile:
         assembled.compile()
 
@@ -200,7 +204,7 @@ def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[
         pictures = [photograph.rgb for photograph in photographs]
         return [
             (colored.rgb, f"{_words(colored.route)}, coloured by {cards[colored.model].reference}")
-            for colored in assembled(pictures, args.vividness)
+            for colored in assembled(pictures, choices.vividness, choices.hints, choices.like)
         ]
 
     return by_class

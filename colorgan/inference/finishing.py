@@ -1,0 +1,64 @@
+"""From generated colours to the coloured photograph: vividness, a palette, and hints."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorgan.images import lab
+from colorgan.images.color_spaces import ColorSpace
+from colorgan.images.decoding import Pixels, resize_square
+from colorgan.inference.colorizer import recombine
+from colorgan.inference.hints import Hint, apply_hints
+from colorgan.inference.palette import Palette
+
+
+def finish(
+    photograph: Pixels,
+    color: Tensor,
+    color_space: ColorSpace,
+    vividness: float = 1.0,
+    hints: Sequence[Hint] = (),
+    like: Palette | None = None,
+) -> Pixels:
+    """Join a photograph and its generated colours, as the user wants them.
+
+    The chroma is multiplied first, then the palette is taken over, and hints have the last word.
+    With a palette or hints, the result keeps the photograph's own lightness, whatever the colour
+    space of the generator.
+
+    Args:
+        photograph: as for `recombine`.
+        color: as for `recombine`.
+        color_space: as for `recombine`.
+        vividness: as for `recombine`.
+        hints: colours of points of the photograph; see `apply_hints`.
+        like: the palette of a reference photograph.
+
+    Returns:
+        (height, width, 3) uint8 sRGB.
+
+    Raises:
+        ConfigError: a hint lies outside of the photograph, or there are too many.
+    """
+    if not hints and like is None:
+        return recombine(photograph, color, color_space, vividness)
+    square = resize_square(photograph, color.shape[-1])
+    ab = (_ab(square, color, color_space) * vividness).clamp(-1, 1)
+    if like is not None:
+        ab = like.transferred(lab.lightness(square), ab)
+    if not hints:
+        return recombine(photograph, ab, "lab")
+    changed, touches = apply_hints(photograph, ab, hints)
+    return recombine(photograph, changed, "lab", touches=touches)
+
+
+def _ab(square: Pixels, color: Tensor, color_space: ColorSpace) -> Tensor:
+    """The a and b of generated colours: (2, size, size) float32 in [-1, 1]."""
+    if color_space == "lab":
+        return color.float()
+    pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None]
+    lightness, _ = lab.encode(pixels, color_space)
+    rgb = lab.decode(lightness, color[None], color_space)
+    return lab.rgb_to_lab(rgb)[0, 1:] / lab.AB_SCALE
