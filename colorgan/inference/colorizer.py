@@ -81,7 +81,7 @@ class Colorizer:
         """
         self.generator = generator.eval()
         self.config = generator.config
-        self.size = check_render_size(generator, size) if size else self.config.size
+        self.size = self.config.size if size is None else check_render_size(generator, size)
         self.device = next(generator.parameters()).device
         self.dtype = fastest_dtype(self.device)
         self._network = in_use(generator)

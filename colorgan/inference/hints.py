@@ -98,7 +98,7 @@ def parse_hints(text: str) -> tuple[Hint, ...]:
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, list):
-        raise ConfigError('hints are a JSON array, as [{"x": 120, "y": 80, "color": "#2a52be"}]')
+        raise ConfigError('write a JSON array, as [{"x": 120, "y": 80, "color": "#2a52be"}]')
     hints = tuple(_described(each) for each in given)
     check_hints(hints)
     return hints
