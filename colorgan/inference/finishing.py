@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from colorgan.images import lab
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.images.decoding import Pixels, resize_square
-from colorgan.inference.colorizer import recombine
+from colorgan.inference.colorizer import prepare, recombine
 from colorgan.inference.hints import Hint, apply_hints
 from colorgan.inference.palette import Palette
 
@@ -44,21 +42,20 @@ def finish(
     """
     if not hints and like is None:
         return recombine(photograph, color, color_space, vividness)
-    square = resize_square(photograph, color.shape[-1])
-    ab = (_ab(square, color, color_space) * vividness).clamp(-1, 1)
+    ab = (_ab(photograph, color, color_space) * vividness).clamp(-1, 1)
     if like is not None:
-        ab = like.transferred(lab.lightness(square), ab)
+        ab = like.transferred(lab.lightness(resize_square(photograph, color.shape[-1])), ab)
     if not hints:
         return recombine(photograph, ab, "lab")
     changed, touches = apply_hints(photograph, ab, hints)
     return recombine(photograph, changed, "lab", touches=touches)
 
 
-def _ab(square: Pixels, color: Tensor, color_space: ColorSpace) -> Tensor:
+def _ab(photograph: Pixels, color: Tensor, color_space: ColorSpace) -> Tensor:
     """The a and b of generated colours: (2, size, size) float32 in [-1, 1]."""
     if color_space == "lab":
         return color.float()
-    pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None]
+    pixels = prepare(photograph, color.shape[-1])[None]
     lightness, _ = lab.encode(pixels, color_space)
     rgb = lab.decode(lightness, color[None], color_space)
     return lab.rgb_to_lab(rgb)[0, 1:] / lab.AB_SCALE

@@ -156,6 +156,14 @@ def test_as_many_hints_as_are_allowed_may_stand_side_by_side() -> None:
         )
 
 
+def test_strips_make_the_same_picture_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    photograph, color = noise(300, 200), generated()
+    hints = [Hint(50, 149, "#2040a0"), Hint(150, 153, "#c02020"), Hint(150, 250, "#20a040")]
+    whole = finish(photograph, color, "lab", hints=hints)
+    monkeypatch.setattr("colorgan.inference.colorizer._STRIP_PIXELS", 200 * 10)
+    np.testing.assert_array_equal(finish(photograph, color, "lab", hints=hints), whole)
+
+
 def test_without_hints_and_palette_nothing_is_different() -> None:
     photograph, color = noise(70, 90), generated()
     np.testing.assert_array_equal(
