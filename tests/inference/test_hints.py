@@ -103,6 +103,15 @@ def test_what_is_far_or_of_another_lightness_stays_exactly_as_it_was() -> None:
     np.testing.assert_array_equal(finished[:, 240:], plain[:, 240:])
 
 
+def test_what_is_far_stays_exactly_as_it_was_though_it_is_as_light() -> None:
+    gray = np.random.default_rng(0).integers(100, 112, (120, 900, 1), dtype=np.uint8)
+    photograph, color = gray.repeat(3, axis=2), generated()
+    plain = finish(photograph, color, "lab")
+    finished = finish(photograph, color, "lab", hints=[Hint(20, 60, "#2a52be")])
+    assert (finished[:, :300] != plain[:, :300]).any(axis=-1).all(), "nothing stops it before"
+    np.testing.assert_array_equal(finished[:, 830:], plain[:, 830:])
+
+
 def test_a_hint_of_the_own_colour_changes_nothing() -> None:
     photograph, color = two_halves(100, 180), torch.full((2, 64, 64), 0.1)
     plain = finish(photograph, color, "lab")
