@@ -45,7 +45,7 @@ export class Card {
     this.#part(".remove").setAttribute("aria-label", `Remove ${file.name}`);
     this.#part(".slider").setAttribute("aria-label", `${file.name}, before and after`);
     this.#part(".aim").setAttribute("aria-label", `A point of ${file.name}`);
-    this.#part(".hints-panel").setAttribute("aria-label", `Colours of points of ${file.name}`);
+    this.#part(".hints-panel").setAttribute("aria-label", `Corrections of ${file.name}`);
     this.#hints = new Hints(this.#element, {
       size: () => [this.#part(".after").naturalWidth, this.#part(".after").naturalHeight],
       changed: () => this.colour({ first: true }),
