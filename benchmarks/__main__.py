@@ -1,11 +1,12 @@
-"""`python -m benchmarks`: run benchmarks by name, or all except serve_load.
+"""`python -m benchmarks`: run benchmarks by name, or most of them.
 
     python -m benchmarks [NAME ...] [--quick | --full] [--json FILE] [--photos FOLDER] [--device …]
     python -m benchmarks router [PHOTO ...]
     python -m benchmarks serve_load --storage URI PHOTO...
+    python -m benchmarks serve_memory [--one-process]
 
-router and serve_load have further options if they are named alone: `python -m benchmarks
-router --help`. Every benchmark is also a module: `python -m benchmarks.training_step`.
+router, serve_load and serve_memory have further options if they are named alone: `python -m
+benchmarks router --help`. Every benchmark is also a module: `python -m benchmarks.training_step`.
 """
 
 import argparse
@@ -27,9 +28,10 @@ BENCHMARKS = {
     "scaling": "how cost grows with photographs, pixels, batch, width and generators",
     "train_all": "three models at once on Ray, as processes, and one after the other",
     "serve_load": "the service over HTTP against the bare pipeline (only when named)",
+    "serve_memory": "memory of the service, idle and during an update (only when named)",
 }
-_ONLY_NAMED = ("serve_load",)
-_WITH_OPTIONS = ("router", "serve_load")
+_ONLY_NAMED = ("serve_load", "serve_memory")
+_WITH_OPTIONS = ("router", "serve_load", "serve_memory")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

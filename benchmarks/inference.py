@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -33,6 +32,7 @@ from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.unet import UNetGenerator
 from colorgan.names import GENERAL
 from colorgan.system import cpu_has_bfloat16
+from colorgan.temporary import temporary_folder
 from colorgan.training.presets import PRESETS
 
 NAME = "inference"
@@ -51,13 +51,15 @@ def run(settings: Settings) -> list[Result]:
     compiled = settings.pick((), batches, batches)
     results = []
     # A new cache, so that nothing compiled in another run is reused.
-    with TemporaryDirectory(prefix="colorgan-inductor-") as cache:
+    with temporary_folder("inductor") as cache:
         for batch in batches:
             if settings.late():
                 results.append(left_out(NAME, _case_name(config, batch), LATE))
                 continue
             note(f"  batch {batch}")
-            results += _case(settings, config, batch, device, cache if batch in compiled else "")
+            results += _case(
+                settings, config, batch, device, str(cache) if batch in compiled else ""
+            )
     return results
 
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 
@@ -24,6 +23,7 @@ from benchmarks.face import Settings, add_options, run_all, settings_of
 from benchmarks.measure import Result, Rounds, Variant, interleave
 from colorgan.images.decoding import decode
 from colorgan.models.classifiers import Classifier, load_classifier
+from colorgan.temporary import temporary_folder
 
 NAME = "router"
 FEW = 16
@@ -57,7 +57,7 @@ def run(settings: Settings, paths: Sequence[Path] = (), rounds: int | None = Non
     classifier = load_classifier()
     if paths:
         return _measure(classifier, paths, limits)
-    with TemporaryDirectory(prefix="colorgan-bench-") as folder:
+    with temporary_folder("bench") as folder:
         count = settings.pick(FEW + 8, 160, 400)
         photographs.write(Path(folder, "photos"), photographs.photographs(settings, count))
         return _measure(classifier, sorted(Path(folder, "photos").iterdir()), limits)

@@ -16,7 +16,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 
@@ -38,6 +37,7 @@ from colorgan.classes import imagenet_labels
 from colorgan.evaluation.statistics import PowerLaw, fit_power_law
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.models.architectures import GeneratorConfig
+from colorgan.temporary import temporary_folder
 from colorgan.training.config import SpeedConfig
 from colorgan.training.presets import PRESETS
 
@@ -140,7 +140,7 @@ def _generators(settings: Settings, device: str) -> list[Result]:
     cold: dict[int, list[float]] = {count: [] for count in counts}
     memory: dict[int, list[float]] = {count: [] for count in counts}
     facts: dict[int, Facts] = {}
-    with TemporaryDirectory(prefix="colorgan-bench-") as folder:
+    with temporary_folder("bench") as folder:
         card = publish_untrained(Path(folder, "one"), config)
         for count in counts:
             names = [f"class{number}" for number in range(count)]

@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -50,6 +49,7 @@ from colorgan.inference.router_choice import RouterConfig
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.options import option
 from colorgan.storage import open_storage
+from colorgan.temporary import temporary_folder
 from serve.config import Limits
 
 NAME = "serve_load"
@@ -130,7 +130,7 @@ def run(
     """
     report = report_config()
     config = settings.pick(GeneratorConfig(size=32, width=2), report, report)
-    with TemporaryDirectory(prefix="colorgan-bench-") as folder:
+    with temporary_folder("bench") as folder:
         card = publish_untrained(Path(folder, "one"), config)
         spread(Path(folder, "served"), Path(folder, "one"), card, CLASSES)
         sent = list(photos) or _scenes(settings)

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from PIL import Image
 
@@ -26,6 +25,7 @@ from colorgan.data.dataset import SPLITS, Dataset
 from colorgan.data.sources import FolderSource
 from colorgan.data.staging import StagingConfig, stage
 from colorgan.storage import open_storage
+from colorgan.temporary import temporary_folder
 
 NAME = "staging"
 REFERENCE = "Pillow: decode, resize"
@@ -39,8 +39,8 @@ _MIB = 2**20
 def run(settings: Settings) -> list[Result]:
     """Measure staging and reading."""
     count = settings.pick(8, 240, 1500)
-    with TemporaryDirectory(prefix="colorgan-bench-") as folder:
-        root = Path(folder)
+    with temporary_folder("bench") as folder:
+        root = folder
         note(f"  {count} photographs")
         photographs.write(root / "photos" / "all", photographs.photographs(settings, count))
         return [*_stage(settings, root, count), *_read(settings, root)]

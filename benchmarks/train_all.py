@@ -21,7 +21,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
 
 from benchmarks.children import Child, Work
 from benchmarks.face import Settings, main_of, note
@@ -34,6 +33,7 @@ from colorgan.data.sources import SceneSource
 from colorgan.data.staging import StagingConfig, stage
 from colorgan.storage import Storage, open_storage
 from colorgan.system import choose_device
+from colorgan.temporary import temporary_folder
 from colorgan.training.config import SpeedConfig
 from colorgan.training.model_run import train_model
 from colorgan.training.presets import PRESETS
@@ -131,8 +131,8 @@ def run(settings: Settings) -> list[Result]:
         _Plan(64, 16, 6, 60, device, threads),
         _Plan(64, 24, 20, 120, device, threads),
     )
-    with TemporaryDirectory(prefix="colorgan-bench-") as folder:
-        storage = open_storage(folder)
+    with temporary_folder("bench") as folder:
+        storage = open_storage(str(folder))
         side = round(plan.size * JITTER)
         config = StagingConfig(size=side, min_side=32, test_share=0.0)
         stage(SceneSource(plan.per_class, seed=0, size=side), storage, _DATASET, config)

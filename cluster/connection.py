@@ -99,8 +99,8 @@ def _init(address: str, worker_logs: bool, own: Mapping[str, Any]) -> None:
                 "busy"
             ) from None
         raise ColorganError(
-            f"no Ray cluster answers at {address}: {reason}; check the address and, if the "
-            "cluster requires a token, RAY_AUTH_MODE=token"
+            f"no Ray cluster answers at {address}: {reason}; `ray status` on the head says whether "
+            "it runs"
         ) from None
     signal.signal(signal.SIGTERM, terminate)  # ray.init has replaced it with its own handler
 

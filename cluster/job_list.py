@@ -1,10 +1,13 @@
 """What works on a storage: Ray's jobs, and the processes that hold a lease without being one."""
 
+import shlex
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cluster.job_server import RayJob
+from colorgan.commands.holding import KINDS
 from colorgan.storage import Storage
 from colorgan.storage.lease import LeaseRecord, list_leases
 from colorgan.training.progress import (
@@ -15,6 +18,8 @@ from colorgan.training.progress import (
     read_progress,
     run_seconds_left,
 )
+
+_SHELL_SIGNAL = 128  # exit status of a shell whose command was killed, less the signal's number
 
 DIED = "DIED"  # status of a process that was killed, in addition to Ray's
 
@@ -48,9 +53,36 @@ class Job:
         return f"runs/{self.run.run}" if self.run else ""
 
     @property
+    def asked(self) -> str:
+        """The folder of storage that its command names, for a job that has given its lease back."""
+        if self.thing or not self.ray:
+            return self.thing
+        return _named(self.ray.entrypoint)
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether it was killed, so that its work must be continued by another job."""
+        return self.status not in ("PENDING", "RUNNING") and self.lease is not None
+
+    @property
+    def death(self) -> str:
+        """How a job ended that has left its work behind, in words."""
+        status = (self.ray.exit_status if self.ray else None) or 0
+        # Ray's own status of a signal, and the one of the shell that Ray has started.
+        number = -status if status < 0 else status - _SHELL_SIGNAL
+        if number > 0:
+            return f"was killed by {_signal_name(number)}"
+        return "died" if self.status == DIED else self.status.lower()
+
+    @property
     def status(self) -> str:
-        """Ray's status, or RUNNING or DIED for a process that is not Ray's."""
+        """Ray's status, or RUNNING or DIED for a process that is not Ray's.
+
+        A job whose shell or supervisor was killed has failed for Ray, and its driver may live on.
+        """
         died = self.lease is not None and self.lease.presumed_dead()
+        if self.lease and self.lease.process.is_alive():
+            return "PENDING" if self.ray and self.ray.status == "PENDING" else "RUNNING"
         if self.ray and (self.ray.over or not died):
             return self.ray.status
         return DIED if died else "RUNNING"
@@ -81,7 +113,7 @@ class Job:
             return ()
         if self.status in ("PENDING", "RUNNING"):
             return self.run.models
-        ended = "interrupted" if self.status == DIED else self.status.lower()
+        ended = "interrupted" if self.left_behind else self.status.lower()
         return tuple(
             replace(model, state=ended, detail="", seconds_left=None)
             if model.state in UNDERWAY
@@ -94,6 +126,8 @@ class Job:
         if self.run:
             left = run_seconds_left(self.models())
             return "", format_seconds(left) if left is not None else ""
+        if self.left_behind:
+            return "", ""
         work = self.lease.work if self.lease else None
         if not work or not self.lease:
             return "", ""
@@ -115,6 +149,32 @@ def find_jobs(storage: Storage, jobs: Sequence[RayJob]) -> list[Job]:
             found.append(Job(job, None, _run_of(job, None, runs)))
     found += [Job(None, lease, _run_of(None, lease, runs)) for lease in leases]
     return sorted(found, key=lambda job: job.started)
+
+
+def _named(command: str) -> str:
+    """The folder of storage that a command names by an option; empty if it names none."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # an open quotation mark
+        return ""
+    for folder, option in KINDS.values():
+        if not option:
+            continue
+        # A training's --dataset is not what it works on.
+        if option == "--dataset" and not any("stage" in word for word in words):
+            continue
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            value = following if word == option else word.removeprefix(f"{option}=")
+            if value != word and value:
+                return f"{folder}/{value}"
+    return ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _holds(job: RayJob, lease: LeaseRecord) -> bool:

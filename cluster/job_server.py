@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import requests
 
+from cluster.reach import cluster_token
 from colorgan.commands.process import EXIT_INTERRUPTED
 from colorgan.errors import ColorganError, ConfigError
 
@@ -72,7 +72,7 @@ class JobServer:
         self.refused = False
         self._address = address.rstrip("/")
         self._session = requests.Session()
-        token = _token()
+        token = cluster_token()
         if token:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
@@ -197,14 +197,3 @@ def default_address() -> str:
     """The job server's address from the environment, or that of a Ray on this machine."""
     address = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS", "")
     return address if address.startswith("http") else DEFAULT_ADDRESS
-
-
-def _token() -> str:
-    """The cluster's token, looked up where Ray looks for it; empty if there is no token."""
-    if token := os.environ.get("RAY_AUTH_TOKEN"):
-        return token.strip()
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

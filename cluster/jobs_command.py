@@ -5,9 +5,10 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
+from textwrap import shorten
 
-from cluster.job_list import DIED, Job, find_jobs
+from cluster.job_list import Job, find_jobs
 from cluster.job_server import DEFAULT_ADDRESS, JobServer, RayJob, default_address
 from colorgan.commands.process import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option
 from colorgan.commands.text import print_note, print_table
@@ -20,7 +21,11 @@ _POLL_S = 1.0
 _HEARING_S = 30.0  # a job that has not heard a request for so long is stopped by Ray
 _PATIENCE_S = 600.0  # for a job that has heard it to save its state
 _SAY_S = 15.0
-_ENTRYPOINT = 60  # characters of a command that are shown
+_SHOWN = 60  # characters of a command or a reason that are shown
+
+
+# What continues a job that was killed or stopped.
+_AGAIN = "start it again with the same command and name to continue it"
 
 
 def prepare_jobs(parser: argparse.ArgumentParser) -> None:
@@ -74,13 +79,27 @@ def _list(args: argparse.Namespace) -> int:
     rows: list[tuple[str, ...]] = []
     for job in jobs:
         rows += _rows(job)
-    headings = ("job", "status", "started", "for", "works on", "model", "state", "done", "to go")
+    headings = (
+        "job",
+        "status",
+        "started (UTC)",
+        "for",
+        "works on",
+        "model",
+        "state",
+        "done",
+        "to go",
+    )
     print_table(headings, rows)
     for job in jobs:
-        if job.status == DIED:
-            name = job.thing.partition("/")[2]
-            print(f"{name} died: start it again with the same command and name to continue it")
+        if job.left_behind:
+            print(f"{_name_of(job)} {job.death}: {_AGAIN}")
     return 0
+
+
+def _name_of(job: Job) -> str:
+    """The name of the run or another thing that a job works on."""
+    return job.thing.partition("/")[2]
 
 
 def _found(args: argparse.Namespace, storage: Storage) -> tuple[JobServer, list[Job]]:
@@ -119,14 +138,15 @@ def _document(job: Job) -> dict[str, object]:
 
 def _rows(job: Job) -> list[tuple[str, ...]]:
     """A line for the job, and one for each of its models."""
-    began = datetime.fromtimestamp(job.started).strftime("%d %b %H:%M:%S")
+    began = datetime.fromtimestamp(job.started, UTC).strftime("%d %b %H:%M:%S")
     command = job.ray.entrypoint if job.ray else job.lease.command if job.lease else ""
-    works_on = job.thing or command[:_ENTRYPOINT]
+    works_on = job.asked or _shortened(command)
     done, to_go = job.progress()
+    waits = job.lease.waits_for if job.lease and not job.left_behind else ""
     models = job.models()
     first = (job.name, job.status.lower(), began, format_seconds(job.seconds), works_on)
     if not models:
-        return [(*first, "", "", done, to_go)]
+        return [(*first, "", f"waiting for {waits}" if waits else "", done, to_go)]
     if len(models) == 1:
         return [(*first, *_cells(models[0]))]
     return [
@@ -138,10 +158,14 @@ def _rows(job: Job) -> list[tuple[str, ...]]:
 def _cells(model: ModelProgress) -> tuple[str, ...]:
     state = model.state
     if model.detail and model.state not in ("training", "done"):
-        state += f": {model.detail}"
+        state += f": {_shortened(model.detail)}"
     left = format_seconds(model.seconds_left) if model.seconds_left is not None else ""
     running = model.state == "training"
     return (model.model, state, f"{model.epoch} of {model.epochs} epochs", left if running else "")
+
+
+def _shortened(text: str) -> str:
+    return shorten(text, _SHOWN, placeholder=" …")
 
 
 def _logs(args: argparse.Namespace) -> int:
@@ -181,11 +205,11 @@ def _exit_status(job: RayJob) -> int:
 def _stop(args: argparse.Namespace) -> int:
     storage = open_storage(args.storage)
     server, job = _find(args, storage)
-    if job.ray and job.ray.over:
-        print(f"{job.name} has ended already: {job.ray.status.lower()}")
+    if job.left_behind:
+        print(f"{job.name} {job.death} already; {_AGAIN}")
         return 0
-    if job.status == DIED:
-        print(f"{job.name} has died already; start it again with the same name to continue it")
+    if job.over:
+        print(f"{job.name} has ended already: {job.status.lower()}")
         return 0
     if job.lease:
         _ask_through_storage(storage, server, job)
@@ -194,11 +218,12 @@ def _stop(args: argparse.Namespace) -> int:
     else:
         raise ColorganError(f"{job.name} {_whereabouts(job)}: stop it where it was started")
     if not (job.ray and job.ray.name):
-        print(f"{job.name}: stopped")
+        print(f"{job.name}: stopped; {_AGAIN}")
         return 0
     while not (ended := server.job(job.ray.name)).over:
         time.sleep(_POLL_S)
-    print(f"{job.name}: {ended.status.lower()}")
+    way_on = f"; {_AGAIN}" if ended.status == "STOPPED" and job.thing else ""
+    print(f"{job.name}: {ended.status.lower()}{way_on}")
     return 0 if ended.status == "STOPPED" else EXIT_FAULT
 
 
@@ -253,7 +278,11 @@ def _find(args: argparse.Namespace, storage: Storage) -> tuple[JobServer, Job]:
     for job in jobs:
         if args.job in (job.name, job.ray.number if job.ray else None):
             return server, job
-    working = [job for job in jobs if args.job in (job.thing, job.thing.partition("/")[2])]
+    working = [job for job in jobs if args.job in (job.thing, _name_of(job))]
+    # One that has ended is known by its command alone, which may have been refused.
+    working = working or [
+        job for job in jobs if args.job in (job.asked, job.asked.partition("/")[2])
+    ]
     if not working:
         raise ColorganError(
             f"there is no job or run {args.job!r}; colorgan jobs --all lists all jobs"

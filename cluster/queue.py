@@ -118,7 +118,13 @@ class GpuQueue:
     def _waits_for(self, place: Reservation) -> str:
         """What a reservation waits for: those before it in the queue, and who trains."""
         before = len([other for other in self._all(self._wanted) if other < place])
-        runs = list(dict.fromkeys(other.run for other in self._all(self._held)))
+        holders = self._all(self._held)
+        if any(other.run == place.run and other.job != place.job for other in holders):
+            return (
+                f"an earlier job of run {place.run} holds a place, which is released "
+                f"{self._forget_s:.0f} s after its end"
+            )
+        runs = list(dict.fromkeys(other.run for other in holders))
         training = f"run{'s' * (len(runs) > 1)} {_listed(runs)} {'is' if len(runs) == 1 else 'are'}"
         line = f"{before} ahead" if before else "next in the queue"
         return f"{line}; {training} training" if runs else line
@@ -245,10 +251,11 @@ class _Actor:
         """Forget the jobs that have stopped asking, and end when none is left."""
         import ray
 
+        time.sleep(forget_s)  # time for the job that started it to ask
         while True:
-            time.sleep(forget_s)  # at first, time for the job that started it to ask
             with self._lock:
                 self._queue.forget(time.monotonic())
                 if self._queue.empty:
                     ray.kill(itself)  # exit_actor would wait for this thread's own calls
                     return
+            time.sleep(forget_s / 10)

@@ -1,9 +1,14 @@
-"""Checks quickly whether a Ray cluster answers at an address: Ray itself waits for minutes."""
+"""Checks quickly whether a Ray cluster answers at an address and accepts this user's token.
 
+Ray itself would wait for half a minute or for minutes, and print a warning every second.
+"""
+
+import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from colorgan.errors import ColorganError, ConfigError
 
@@ -11,20 +16,26 @@ _TIMEOUT_S = 10.0
 _SAY_S = 15.0
 _CLIENT = "ray://"  # Ray Client, which has checks and time limits of its own
 
+# A call that every control store answers. Its answer is not decoded: only the status matters.
+_CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
+
 # Every HTTP/2 server, and so every gRPC server, answers the preface by a frame of settings.
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 _FRAME_HEADER, _SETTINGS = 9, 4
 
 
 def check_address(address: str) -> None:
-    """Check that a control store may answer at `HOST:PORT`; other forms are left to Ray.
+    """Check that a control store answers at `HOST:PORT`; other forms are left to Ray.
 
     Raises:
         ConfigError: the address has another form, or is a job server's.
-        ColorganError: nothing answers there, or something else does.
+        ColorganError: nothing answers there, or something else does, or the cluster refuses the
+            token.
     """
     if address in ("local", "auto") or address.startswith(_CLIENT):
         return
+    if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+        return  # Ray alone knows the certificates
     if address.startswith(("http://", "https://")):
         raise ConfigError(
             f"{address} is the address of a job server, for `ray job submit` and `colorgan jobs`: "
@@ -48,10 +59,47 @@ def check_address(address: str) -> None:
             "the head says whether it runs"
         ) from None
     if len(answer) < _FRAME_HEADER or answer[3] != _SETTINGS:
-        raise ColorganError(
-            f"what answers at {address} is not a Ray cluster: give the address of its control "
-            "store, port 6379 by default"
-        )
+        raise _no_ray(address)
+    _check_answer(address)
+
+
+def _check_answer(address: str) -> None:
+    """Check that what speaks HTTP/2 at an address is a control store that accepts the token."""
+    import grpc  # takes a tenth of a second
+
+    token = cluster_token() if os.environ.get("RAY_AUTH_MODE") == "token" else ""
+    metadata = [("authorization", f"Bearer {token}")] if token else None
+    with grpc.insecure_channel(address) as channel:
+        try:
+            channel.unary_unary(_CALL)(b"", timeout=_TIMEOUT_S, metadata=metadata)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                refused = "refuses the token that is set here" if token else "requires its token"
+                raise ColorganError(
+                    f"the Ray cluster at {address} {refused}: set RAY_AUTH_MODE=token, and "
+                    "RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to its file"
+                ) from None
+            if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+                raise _no_ray(address) from None
+            # Another status is left to Ray, which tries again.
+
+
+def _no_ray(address: str) -> ColorganError:
+    return ColorganError(
+        f"what answers at {address} is not a Ray cluster: give the address of its control store, "
+        "port 6379 by default"
+    )
+
+
+def cluster_token() -> str:
+    """The cluster's token, looked up where Ray looks for it; empty if there is no token."""
+    if token := os.environ.get("RAY_AUTH_TOKEN"):
+        return token.strip()
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 @contextmanager

@@ -56,13 +56,14 @@ def fit_head(
             raise Corrupt(f"{key} cannot be read: choose another --run") from None
         say(f"router: finished before, {package}")
         return HeadResult("done", classifier, classes, package, accuracy)
-    wait_for_place(plan.cpus, plan.gpus, say)
-    say(f"router: training a head for {', '.join(classes)} on {classifier}")
     try:
+        wait_for_place(plan.cpus, plan.gpus, say)
+        say(f"router: training a head for {', '.join(classes)} on {classifier}")
         card = fit_router(storage.uri, run.dataset, run.run, classifier, plan, retries, tag)
     except ColorganError as error:
         return HeadResult("failed", classifier, classes, error=str(error))
     except KeyboardInterrupt:
+        say("router: stopped")
         return HeadResult("stopped", classifier, classes)
     storage.put(key, (json.dumps({"package": card.reference, **card.metrics}) + "\n").encode())
     accuracy = card.metrics["val_accuracy"]

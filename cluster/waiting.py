@@ -18,7 +18,7 @@ def no_room(cpus: float, gpus: float, seconds: float) -> str:
     """Why a process has not been placed for so many seconds."""
     return (
         f"no machine has had {share_in_words(cpus, gpus)} free for {format_seconds(seconds)}; "
-        "`ray status` shows who has them"
+        "`colorgan jobs` and `ray status` show what runs"
     )
 
 
@@ -39,13 +39,20 @@ class Patience:
         return waited
 
 
-def wait_for_place(cpus: float, gpus: float, say: Callable[[str], None]) -> None:
+def wait_for_place(
+    cpus: float,
+    gpus: float,
+    say: Callable[[str], None],
+    record: Callable[[str], None] = lambda what: None,
+) -> None:
     """Wait until the cluster has room for a process, and say why it takes long.
 
     Args:
         cpus: CPUs that the process reserves.
         gpus: GPUs that it reserves.
         say: prints a line.
+        record: records what is waited for, for `colorgan jobs`; it is called with nothing once
+            there is room.
     """
     import ray
 
@@ -53,9 +60,11 @@ def wait_for_place(cpus: float, gpus: float, say: Callable[[str], None]) -> None
     placed = ray.remote(_nothing).options(num_cpus=cpus, num_gpus=gpus, max_retries=-1).remote()
     patience = Patience()
     while not ray.wait([placed], timeout=1.0)[0]:
+        record(share_in_words(cpus, gpus))
         seconds = patience.seconds()
         if seconds is not None:
             say(no_room(cpus, gpus, seconds))
+    record("")
 
 
 def is_unplaced(cpus: float, gpus: float) -> bool:

@@ -1,6 +1,7 @@
 """This machine: its description, its processor's instructions, its devices and its memory use."""
 
 import ctypes
+import gc
 import importlib.metadata
 import os
 import platform
@@ -129,3 +130,11 @@ def keep_buffers() -> None:
     if mallopt is not None:
         for parameter, value in _SETTINGS.items():
             mallopt(parameter, value)
+
+
+def return_buffers() -> None:
+    """Return freed memory to the system once; see `keep_buffers`."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -6,6 +6,7 @@ processes that have provably died.
 
 import json
 import platform
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -32,13 +33,15 @@ def temporary_folder(use: str, parent: Path | None = None) -> Iterator[Path]:
     """
     parent = parent or Path(tempfile.gettempdir())
     delete_abandoned(parent)
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{use}-", dir=parent))
+    folder = parent / f"{_PREFIX}{use}-{secrets.token_hex(4)}"
     owner = {"host": platform.node(), **asdict(this_process())}
     record = folder.with_name(folder.name + _OWNER)
-    with suppress(OSError):  # on a full disk, the folder may still be of use
-        record.write_text(json.dumps(owner))
     _own[folder] = record
     try:
+        # The record comes first, so that a process that is killed here leaves no unknown folder.
+        with suppress(OSError):  # on a full disk, the folder may still be of use
+            record.write_text(json.dumps(owner))
+        folder.mkdir(mode=0o700)
         yield folder
     finally:
         _own.pop(folder, None)

@@ -136,12 +136,13 @@ def _evaluate(report: Report, args: argparse.Namespace, router: RouterConfig, le
     with connected(args.address):
         from cluster.evaluation import evaluate_blocks  # imports Ray: see cluster.connection
 
-        started, done, total = time.time(), 0, evaluation.photographs
+        done, total = 0, evaluation.photographs
         before = min(total, BLOCK * len(report.storage.list(report.key("parts"))))
         lease.report("photographs", before, total)
         nodes = cluster_nodes()
         plan = plan_training(max(1, int(sum(n.cpus for n in nodes))), nodes, args.device)
-        wait_for_place(plan.cpus, plan.gpus, say)
+        wait_for_place(plan.cpus, plan.gpus, say, lease.wait_for)
+        started = time.time()
         left = chain([first], blocks)
         for count in evaluate_blocks(report, left, router, plan, args.retries):
             done += count

@@ -32,6 +32,7 @@ from colorgan.names import GENERAL, HYPERCOLUMN
 from colorgan.options import add_options, given
 from colorgan.packages.releases import release_sentence
 from colorgan.storage import Storage, open_storage
+from colorgan.storage.lease import Lease
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.plan import RunRequest, describe, plan_run
 from colorgan.training.presets import add_preset_option, find_preset, preset_values
@@ -98,8 +99,8 @@ def _run(args: argparse.Namespace) -> int:
         router=args.router,
         publishing=publishing,
     )
-    with working_on(storage, "run", request.run):
-        return _train(args, options, storage, dataset, request)
+    with working_on(storage, "run", request.run) as lease:
+        return _train(args, options, storage, dataset, request, lease)
 
 
 def _train(
@@ -108,11 +109,13 @@ def _train(
     storage: Storage,
     dataset: Dataset,
     request: RunRequest,
+    lease: Lease,
 ) -> int:
     plan = plan_run(storage, dataset, request)
     with connected(args.address, args.worker_logs):
         nodes = cluster_nodes()
         shares = plan_shares(plan, options, nodes)
+        lease.confirm()
         open_run(storage, plan.run, plan.fingerprint, plan.configs, plan.continued)
         say(
             f"run {plan.run}{' (continuing)' if plan.going_on else ''}: dataset {plan.dataset}, "
@@ -148,6 +151,8 @@ def _report(storage: Storage, summary: RunSummary) -> None:
         say(release_sentence(storage, package))
     for failure in summary.failures:
         print(f"error: {failure}", file=sys.stderr, flush=True)
+    if summary.failures:
+        say(f"run the same command with --run {summary.run} to train what has failed again")
 
 
 if __name__ == "__main__":

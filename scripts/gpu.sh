@@ -14,13 +14,18 @@
 # with a network. Each step writes its results to $OUT as it proceeds, so an interrupted step loses
 # only its current work. A failed step does not stop the next; the exit status tells if all passed.
 #
+#   WORK=folder    where to work; without it, a temporary folder that is deleted at the end
 #   SECONDS_CHECK, SECONDS_BENCH, SECONDS_RAY, SECONDS_WEIGHTS, SECONDS_REPORT   time limits of steps
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 SMALL=${SMALL:-}
 OUT=${OUT:-gpu-results}
-WORK=${WORK:-$(mktemp -d -t colorgan-gpu-XXXXXX)}
+if [ -z "${WORK:-}" ]; then # a folder of its own is deleted at the end, however it ends
+    WORK=$(mktemp -d -t colorgan-gpu-XXXXXX)
+    trap 'rm -rf "$WORK"' EXIT
+    trap 'exit 130' INT TERM HUP
+fi
 [ -z "$SMALL" ] || export OMP_NUM_THREADS=1 # many small processes on few cores
 export SMALL PYTHONUNBUFFERED=1 PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 mkdir -p "$OUT"
@@ -131,7 +136,7 @@ limit() { # seconds of a step
 }
 
 if [ $# = 0 ]; then
-    sed -n '2,19s/^# \{0,1\}//p' "$0"
+    sed -n '2,20s/^# \{0,1\}//p' "$0"
     exit 2
 fi
 for step in "$@"; do

@@ -6,7 +6,6 @@ process.
 
 import argparse
 import os
-import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from colorgan.system import keep_buffers
 from colorgan.web.listening import address, listen, reserved, run_server
 from serve.backend import LocalBackend, find_parts
 from serve.config import ServeConfig
+from serve.rollout import reason_of
 
 if TYPE_CHECKING:
     from ray.serve.schema import ServeStatus
@@ -60,6 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="compile the networks for this machine's CPU: about 40 seconds each, once",
     )
     parser.add_argument(
+        "--one-process",
+        action="store_true",
+        help="run the router and all models in one process of Ray, which takes less memory",
+    )
+    parser.add_argument(
         "--local", action="store_true", help="serve in one process without Ray, for a laptop"
     )
     args = parser.parse_args(argv)
@@ -75,6 +80,7 @@ def _serve(args: argparse.Namespace) -> int:
         router=RouterConfig(router=args.router, classes=args.classes),
         device=args.device,
         compile=args.compile,
+        one_process=args.one_process,
     )
     parts = find_parts(config)  # reports errors before anything is started
     _note(parts.note)
@@ -162,11 +168,8 @@ def _check_proxy(host: str, port: int) -> None:
 
 def _why_not(status: "ServeStatus") -> str:
     """The last ColorganError of the replicas that could not start; empty without one."""
-    for deployment in status.applications[_APPLICATION].deployments.values():
-        found = re.findall(r"^colorgan\.errors\.\w+: (.+)$", deployment.message, re.MULTILINE)
-        if found:
-            return str(found[-1])
-    return ""
+    deployments = status.applications[_APPLICATION].deployments.values()
+    return reason_of(deployment.message for deployment in deployments)
 
 
 if __name__ == "__main__":

@@ -3,90 +3,40 @@
     serve run serve.app:build storage=s3://bucket/prefix
     python -m serve.deploy serve/production.yaml
 
-Each generator is deployed with its package. When the application is deployed with other versions,
-Serve starts each new replica before it stops the old one, so the update needs twice the resources.
+With `one_process`, the ingress runs the router and the generators itself. When other versions of
+the models are deployed, the replicas load them in place; see `serve.replicas`. When anything else
+has changed, Serve starts each new replica before it stops the old one, which needs twice the
+resources.
 """
 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import torch
 from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from cluster.code import check_service_code, code_digest
 from colorgan.inference.networks import ModelInfo, PredictedColor, Routed, RouterInfo, Square
 from colorgan.inference.router import Route
+from colorgan.names import ROUTER
 from colorgan.storage import open_storage
-from colorgan.system import keep_buffers
 from serve.api import create_api
-from serve.backend import Busy, find_parts
-from serve.config import Limits, ServeConfig
-from serve.workers import GeneratorWorker, RouterWorker, Worker
+from serve.backend import INGRESS, Busy, find_parts, loading_of
+from serve.config import Choice, Limits, ReplicaSettings, ServeConfig
+from serve.replicas import SURGE_PERCENT, Batches, InPlace, WorkerDeployment
+from serve.workers import Loading, Workers, load_one_generator, load_router, load_workers
 
-# Serve's default of 0 stops a replica before it starts the next one, which interrupts the service
-# of a deployment with one replica.
-_SURGE_PERCENT = 100
-
-# How long the ingress caches the description of a worker, which a rolling update may change.
+# How long the ingress caches the description of a worker, which an update may change.
 _INFO_SECONDS = 5.0
 
 # Time after a request's time limit until the client has its answer.
 _ANSWER_SECONDS = 5.0
-
-
-@serve.deployment(
-    max_ongoing_requests=64,
-    max_queued_requests=64,
-    # These limit the time until the controller replaces a replica that died, or whose machine did.
-    health_check_period_s=10,
-    health_check_timeout_s=10,
-    max_surge_percent=_SURGE_PERCENT,
-    ray_actor_options={"num_cpus": 0.1},
-)
-class WorkerDeployment:
-    """A replica of the router or of a generator, which works in batches."""
-
-    def __init__(self, worker: type[Worker], threads: int, *arguments: Any) -> None:
-        torch.set_num_threads(threads)
-        keep_buffers()
-        self._worker = worker(*arguments)
-
-    def reconfigure(self, settings: dict[str, Any]) -> None:
-        """Apply the deployment's user_config: max_batch_size and batch_wait_timeout_s."""
-        unknown = settings.keys() - {"max_batch_size", "batch_wait_timeout_s"}
-        if unknown:
-            raise ValueError(f"user_config has no setting {', '.join(sorted(unknown))}")
-        for method in (self.work, self.classify):
-            if "max_batch_size" in settings:
-                method.set_max_batch_size(settings["max_batch_size"])
-            if "batch_wait_timeout_s" in settings:
-                method.set_batch_wait_timeout_s(settings["batch_wait_timeout_s"])
-
-    async def info(self) -> RouterInfo | ModelInfo:
-        """Describe the worker's router or model."""
-        return self._worker.info
-
-    # The photographs that are waiting form the next batch. Waiting for more would delay a single
-    # photograph.
-    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.0)
-    async def work(self, photographs: list[Square]) -> list[Routed] | list[PredictedColor]:
-        """Route or colour squares; see `work` of the worker."""
-        return await asyncio.to_thread(self._worker.work, photographs)
-
-    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.0)
-    async def classify(self, photographs: list[Square]) -> list[Route]:
-        """Route squares without colouring them; only replicas of the router can."""
-        assert isinstance(self._worker, RouterWorker)
-        return await asyncio.to_thread(self._worker.classify, photographs)
-
-    async def check_health(self) -> None:
-        """Run the network once; raises if that fails."""
-        await asyncio.to_thread(self._worker.check)
 
 
 class HandleBackend:
@@ -157,57 +107,142 @@ async def _ask(method: Any, *arguments: Any) -> Any:
         raise Busy(_DIED) from None  # Ray cancels calls to a process that died
 
 
+class OneProcess:
+    """A backend that runs the router and the generators in this process, in batches."""
+
+    def __init__(self, loading: Loading, default: Choice | None) -> None:
+        """Load nothing yet; see InPlace for `default`."""
+        self._workers = InPlace[Workers](lambda choice: load_workers(loading, choice), default)
+        self._router = Batches(lambda: self._workers.loaded.router)
+        self._generators: dict[str, Batches] = {}
+        self._settings = ReplicaSettings()
+
+    async def change(self, settings: ReplicaSettings) -> None:
+        """Apply the user_config of the deployment; raises as `InPlace.change`."""
+        self._settings = settings
+        for batches in (self._router, *self._generators.values()):
+            batches.set(settings)
+        await self._workers.change(settings.choice)
+
+    async def check(self) -> None:
+        """Run every network once; raises if that fails."""
+        workers = self._workers.loaded
+        await asyncio.to_thread(workers.router.check)
+        for generator in workers.generators.values():
+            await asyncio.to_thread(generator.check)
+
+    async def router(self) -> RouterInfo:
+        """Describe the router."""
+        return self._workers.loaded.router.info
+
+    async def models(self) -> Mapping[str, ModelInfo]:
+        """Describe the models that are served, by name."""
+        return {name: worker.info for name, worker in self._workers.loaded.generators.items()}
+
+    async def classify(self, square: Square) -> Route:
+        """Route a photograph."""
+        route: Route = await self._router.classify(square)
+        return route
+
+    async def route(self, squares: Sequence[Square]) -> Sequence[Routed]:
+        """Route photographs, and colour those that the router can."""
+        routed: Sequence[Routed]
+        routed = await asyncio.gather(*(self._router.work(each) for each in squares))
+        return routed
+
+    async def paint(self, model: str, squares: Sequence[Square]) -> Sequence[PredictedColor]:
+        """Colour photographs."""
+        if model not in self._generators:
+            batches = Batches(lambda: self._workers.loaded.generators[model])
+            batches.set(self._settings)
+            self._generators[model] = batches
+        work = self._generators[model].work
+        painted: Sequence[PredictedColor]
+        painted = await asyncio.gather(*(work(each) for each in squares))
+        return painted
+
+
 @serve.deployment(
-    name="ingress",
+    name=INGRESS,
     max_ongoing_requests=1000,  # a full ingress answers by itself, with Retry-After
-    max_surge_percent=_SURGE_PERCENT,
+    max_surge_percent=SURGE_PERCENT,
     ray_actor_options={"num_cpus": 0.1},
 )
 @serve.ingress()
 class Ingress:
-    """A replica of the ingress: the API in front of the handles."""
+    """A replica of the ingress: the API in front of a backend."""
 
     def __init__(
         self,
         limits: Limits,
-        router: DeploymentHandle,
+        loading: Loading,
+        code: str,
+        router: DeploymentHandle | None,
         generators: dict[str, DeploymentHandle],
-        storage: str,
+        default: Choice | None = None,
     ) -> None:
-        torch.set_num_threads(1)  # photographs are decoded and encoded in the ingress's own threads
-        keep_buffers()
-        self._backend = HandleBackend(router, generators)
+        """Load nothing yet; raises ColorganError if this process has other code.
+
+        Args:
+            limits: limits on requests.
+            loading: how networks are loaded, if this process runs them.
+            code: `code_digest` of the application.
+            router: the deployment of the router; None if this process runs all networks.
+            generators: the deployments of the generators, by model.
+            default: the packages to load in this process if the settings name none.
+        """
+        check_service_code(code)
+        loading.prepare()
         self._limits = limits
-        self._storage = open_storage(storage)
+        self._storage = open_storage(loading.storage)
+        self._networks = OneProcess(loading, default) if router is None else None
+        self._backend = self._networks or HandleBackend(router, generators)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Create the API; Serve calls this after it has constructed the replica."""
         return create_api(self._backend, self._limits, self._storage)
 
+    async def reconfigure(self, settings: dict[str, Any]) -> None:
+        """Apply the deployment's user_config, as ReplicaSettings; raises as `InPlace.change`."""
+        chosen = ReplicaSettings(**settings)
+        if self._networks:
+            await self._networks.change(chosen)
+
+    async def check_health(self) -> None:
+        """Run the networks of this process once; raises if that fails."""
+        if self._networks:
+            await self._networks.check()
+
 
 def build(config: ServeConfig) -> serve.Application:
-    """Build the application with the models that are in storage now.
+    """Build the application with the models that are in storage now, or those of `config.served`.
 
     Raises:
-        ColorganError: there is no model, no router fits the models, or a setting cannot be used.
+        ColorganError: there is no model, no router fits the models, a setting cannot be used, or
+            this process has other code than the one that deploys.
     """
-    storage, parts = open_storage(config.storage), find_parts(config)
+    if config.code:
+        check_service_code(config.code)
+    code = code_digest()
+    names, choices = config.served, dict[str, Choice]()
+    if not names:
+        parts = find_parts(config)
+        names, choices = tuple(parts.cards), parts.choices(config.one_process)
     # A replica that is replaced finishes its requests; Serve's default of 20 s would cut some off.
     drain_s = config.limits.request_timeout_s + _ANSWER_SECONDS
-    worker = WorkerDeployment.options(  # type: ignore[attr-defined]
-        graceful_shutdown_timeout_s=drain_s
-    )
-    how = (config.device, config.compile)
-    router = worker.options(name="router").bind(
-        RouterWorker, config.threads, storage.uri, parts.router, parts.cards, *how
-    )
-    generators = {
-        name: worker.options(name=name).bind(
-            GeneratorWorker, config.threads, storage.uri, card, *how
-        )
-        for name, card in parts.cards.items()
-    }
+    loading = loading_of(config)
     ingress = Ingress.options(  # type: ignore[attr-defined]
-        graceful_shutdown_timeout_s=drain_s
+        graceful_shutdown_timeout_s=drain_s, user_config={}
     )
-    return ingress.bind(config.limits, router, generators, storage.uri)
+    if config.one_process:
+        return ingress.bind(config.limits, loading, code, None, {}, choices.get(INGRESS))
+    # Serve applies a user_config, by which a replica loads its packages, only if there is one.
+    worker = WorkerDeployment.options(graceful_shutdown_timeout_s=drain_s, user_config={})
+    router = worker.options(name=ROUTER).bind(load_router, loading, choices.get(ROUTER), code)
+    generators = {
+        name: worker.options(name=name).bind(load_one_generator, loading, choices.get(name), code)
+        for name in names
+    }
+    # Photographs are decoded and encoded in the ingress's own threads.
+    alone = replace(loading, threads=1)
+    return ingress.bind(config.limits, alone, code, router, generators)

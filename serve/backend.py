@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from colorgan.errors import NotInStorage
 from colorgan.inference.networks import (
@@ -17,11 +17,13 @@ from colorgan.inference.networks import (
 from colorgan.inference.router import Route
 from colorgan.inference.router_choice import RouterConfig, choose_router
 from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER
-from colorgan.packages.card import ModelCard, find, list_models, release_command, unreleased
-from colorgan.packages.embedded import embedded_note, with_embedded
+from colorgan.packages.card import ModelCard, find, list_models, unreleased
+from colorgan.packages.embedded import embedded_note, first_release_command, with_embedded
 from colorgan.storage import Storage, open_storage
-from serve.config import ServeConfig
-from serve.workers import GeneratorWorker, RouterWorker
+from serve.config import Choice, ServeConfig
+from serve.workers import Loading, load_workers
+
+INGRESS: Final = "ingress"  # the deployment of the API; that of the router has the router's name
 
 
 class Busy(Exception):  # noqa: N818 - the name states the condition
@@ -51,7 +53,7 @@ def find_cards(storage: Storage, pins: tuple[str, ...]) -> dict[str, ModelCard]:
     if not colouring and (waiting := unreleased(storage)):
         raise NotInStorage(
             f"no model in {storage.uri} is released, so none is served: "
-            f"{release_command(storage, *waiting)} releases the newest"
+            f"{first_release_command(storage, *waiting)} releases the newest"
         )
     if not colouring:
         raise NotInStorage(
@@ -75,6 +77,22 @@ class Parts:
     cards: dict[str, ModelCard]
     router: RouterConfig
     note: str
+
+    @property
+    def choice(self) -> Choice:
+        """All of it as what a replica with all networks serves."""
+        packages = tuple(card.reference for card in self.cards.values())
+        return Choice(packages=packages, router=self.router)
+
+    def choices(self, one_process: bool) -> dict[str, Choice]:
+        """What the replicas of each deployment serve, by the name of the deployment."""
+        if one_process:
+            return {INGRESS: self.choice}
+        alone = {
+            name: Choice(packages=(card.reference,), router=None)
+            for name, card in self.cards.items()
+        }
+        return {ROUTER: self.choice, **alone}
 
     @property
     def packages(self) -> list[str]:
@@ -127,35 +145,36 @@ def _needed(
     }
 
 
+def loading_of(config: ServeConfig) -> Loading:
+    """How the workers of a service are loaded."""
+    storage = open_storage(config.storage).uri
+    return Loading(storage, config.device, config.compile, config.threads)
+
+
 class LocalBackend:
     """A backend with all models in this process, for a laptop and for the tests of the API."""
 
     def __init__(self, config: ServeConfig) -> None:
         """Load the router and all generators; raises ColorganError."""
-        storage, parts = open_storage(config.storage), find_parts(config)
-        how = (config.device, config.compile)
-        self._router = RouterWorker(storage.uri, parts.router, parts.cards, *how)
-        self._generators = {
-            name: GeneratorWorker(storage.uri, card, *how) for name, card in parts.cards.items()
-        }
+        self._workers = load_workers(loading_of(config), find_parts(config).choice)
 
     async def router(self) -> RouterInfo:
         """Describe the router."""
-        return self._router.info
+        return self._workers.router.info
 
     async def models(self) -> Mapping[str, ModelInfo]:
         """Describe the models that are served, by name."""
-        return {name: worker.info for name, worker in self._generators.items()}
+        return {name: worker.info for name, worker in self._workers.generators.items()}
 
     async def classify(self, square: Square) -> Route:
         """Route a photograph in a thread."""
-        (route,) = await asyncio.to_thread(self._router.classify, [square])
+        (route,) = await asyncio.to_thread(self._workers.router.classify, [square])
         return route
 
     async def route(self, squares: Sequence[Square]) -> Sequence[Routed]:
         """Route photographs, and colour those that the router can, in a thread."""
-        return await asyncio.to_thread(self._router.work, squares)
+        return await asyncio.to_thread(self._workers.router.work, squares)
 
     async def paint(self, model: str, squares: Sequence[Square]) -> Sequence[PredictedColor]:
         """Colour photographs in a thread."""
-        return await asyncio.to_thread(self._generators[model].work, squares)
+        return await asyncio.to_thread(self._workers.generators[model].work, squares)

@@ -1,6 +1,6 @@
 """The settings of the service, with defaults that are safe on a laptop."""
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -74,3 +74,58 @@ class ServeConfig(_Strict):
         "about 40 seconds longer, and every photograph is faster",
     )
     threads: int = Field(1, gt=0, description="PyTorch threads in each replica on a CPU")
+    one_process: bool = Field(
+        False,
+        description="run the router and all generators in the ingress's process, instead of a "
+        "replica for each: less memory, and no way to scale them one by one",
+    )
+    served: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="the models, if the user_config of each deployment names its packages; "
+        "python -m serve.deploy writes it, so that newer packages need no new processes",
+    )
+    code: str = Field(
+        "", description="SHA-256 of the code that deploys, checked by every replica; likewise"
+    )
+
+
+class Choice(_Strict):
+    """The packages that one replica serves.
+
+    Attributes:
+        packages: references, `model@version`.
+        router: configuration of the router; None for a replica of a generator.
+    """
+
+    packages: tuple[str, ...] = Field(strict=False)
+    router: Annotated[RouterConfig | None, BeforeValidator(_router)] = None
+
+    def settings(self) -> dict[str, Any]:
+        """The choice as a deployment's user_config, which JSON and YAML can hold."""
+        settings: dict[str, Any] = {"packages": list(self.packages)}
+        if self.router:
+            fields = asdict(self.router)
+            settings["router"] = {name: value for name, value in fields.items() if value}
+        return settings
+
+
+class ReplicaSettings(_Strict):
+    """The user_config of a deployment with networks.
+
+    Attributes:
+        max_batch_size: maximum number of photographs in a batch.
+        batch_wait_timeout_s: how long a batch waits for further photographs, in seconds.
+        packages: as in Choice; None leaves the choice to what was built.
+        router: as in Choice.
+    """
+
+    max_batch_size: int | None = Field(None, gt=0)
+    batch_wait_timeout_s: float | None = Field(None, ge=0)
+    packages: tuple[str, ...] | None = Field(None, strict=False)
+    router: Annotated[RouterConfig | None, BeforeValidator(_router)] = None
+
+    @property
+    def choice(self) -> Choice | None:
+        """The packages to serve; None if the settings name none."""
+        return None if self.packages is None else Choice(packages=self.packages, router=self.router)

@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
+import torch
 
 from colorgan.errors import ColorganError
 from colorgan.inference.colorizer import Colorizer
@@ -22,11 +24,12 @@ from colorgan.inference.one_pass import OnePass
 from colorgan.inference.router import Route, open_router
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.models.architectures import EncoderUNetConfig
-from colorgan.packages.card import ModelCard
+from colorgan.packages.card import ModelCard, find
 from colorgan.packages.embedded import with_embedded
 from colorgan.packages.weights import load_generator
 from colorgan.storage import open_storage
-from colorgan.system import choose_device
+from colorgan.system import choose_device, keep_buffers
+from serve.config import Choice
 
 
 class RouterWorker:
@@ -34,6 +37,10 @@ class RouterWorker:
 
     Colouring from the shared features takes less time than sending the features, or the
     photograph, to another process.
+
+    Attributes:
+        info: the description of the router.
+        colorizers: the generators whose encoder is a classifier, by class.
     """
 
     def __init__(
@@ -55,15 +62,17 @@ class RouterWorker:
         """
         place, where = with_embedded(open_storage(storage)), choose_device(device)
         router = open_router(config, place, where)
-        colorizers = {
-            name: Colorizer(load_generator(place, cards[name], where))
-            for name in router.classes
-            if name in cards and isinstance(cards[name].architecture, EncoderUNetConfig)
-        }
+        self.colorizers: dict[str, Colorizer] = {}
+        for name in router.classes:
+            if name in cards and isinstance(cards[name].architecture, EncoderUNetConfig):
+                colorizer = Colorizer(load_generator(place, cards[name], where))
+                colorizer.share_encoder(self.colorizers.values())
+                self.colorizers[name] = colorizer
         infos = {
-            name: describe(each, name, cards[name].reference) for name, each in colorizers.items()
+            name: describe(each, name, cards[name].reference)
+            for name, each in self.colorizers.items()
         }
-        self._network = RouterNetwork(router, colorizers, infos)
+        self._network = RouterNetwork(router, self.colorizers, infos)
         if compile:
             _compile(self._network.one_pass)
         self.info: RouterInfo = self._network.info
@@ -88,10 +97,30 @@ class RouterWorker:
 class GeneratorWorker:
     """Loads a `GeneratorNetwork` and runs it."""
 
-    def __init__(self, storage: str, card: ModelCard, device: str, compile: bool) -> None:
-        """Load the generator of a package, and run it once; raises ColorganError."""
-        models = with_embedded(open_storage(storage))
-        self._colorizer = Colorizer(load_generator(models, card, choose_device(device)))
+    def __init__(
+        self,
+        storage: str,
+        card: ModelCard,
+        device: str,
+        compile: bool,
+        loaded: Mapping[str, Colorizer] = MappingProxyType({}),
+    ) -> None:
+        """Load the generator of a package, and run it once; raises ColorganError.
+
+        Args:
+            storage: URI of the storage of the package.
+            card: the package.
+            device: see `choose_device`.
+            compile: whether to compile the network.
+            loaded: generators that this process has loaded, by model: that of the package is used
+                again, and the encoders of others are shared.
+        """
+        if card.model in loaded:
+            self._colorizer = loaded[card.model]
+        else:
+            models = with_embedded(open_storage(storage))
+            self._colorizer = Colorizer(load_generator(models, card, choose_device(device)))
+            self._colorizer.share_encoder(loaded.values())
         if compile:
             _compile(self._colorizer)
         self.info: ModelInfo = describe(self._colorizer, card.model, card.reference)
@@ -110,6 +139,65 @@ class GeneratorWorker:
 
 
 Worker = RouterWorker | GeneratorWorker
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How workers are loaded.
+
+    Attributes:
+        storage: URI of the storage of the packages.
+        device: see `choose_device`.
+        compile: whether to compile the networks.
+        threads: PyTorch's threads on a CPU.
+    """
+
+    storage: str
+    device: str
+    compile: bool
+    threads: int
+
+    def prepare(self) -> None:
+        """Set PyTorch's threads, and keep freed memory, in this process from now on."""
+        torch.set_num_threads(self.threads)
+        keep_buffers()
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The router and the generators by model, in one process."""
+
+    router: RouterWorker
+    generators: Mapping[str, GeneratorWorker]
+
+
+def load_router(loading: Loading, choice: Choice) -> RouterWorker:
+    """Load a router and the generators that work with it; raises ColorganError."""
+    assert choice.router
+    how = (loading.device, loading.compile)
+    return RouterWorker(loading.storage, choice.router, _cards(loading, choice), *how)
+
+
+def load_one_generator(loading: Loading, choice: Choice) -> GeneratorWorker:
+    """Load the generator of the one package of a choice; raises ColorganError."""
+    (card,) = _cards(loading, choice).values()
+    return GeneratorWorker(loading.storage, card, loading.device, loading.compile)
+
+
+def load_workers(loading: Loading, choice: Choice) -> Workers:
+    """Load a router and all generators, each once; raises ColorganError."""
+    router = load_router(loading, choice)
+    how = (loading.device, loading.compile)
+    generators = {
+        name: GeneratorWorker(loading.storage, card, *how, router.colorizers)
+        for name, card in _cards(loading, choice).items()
+    }
+    return Workers(router, generators)
+
+
+def _cards(loading: Loading, choice: Choice) -> dict[str, ModelCard]:
+    storage = with_embedded(open_storage(loading.storage))
+    return {card.model: card for card in (find(storage, each) for each in choice.packages)}
 
 
 def _halved(painted: PredictedColor) -> PredictedColor:

@@ -32,9 +32,31 @@ from tests.waiting import PATIENCE_S, Found, wait_until
 
 CHECKOUT = Path(__file__).parents[1]
 
+# The files that take the longest, in this order. They are begun first (`--no-loadscope-reorder`),
+# so that the processes of `make test` end at about the same time.
+LONGEST = (
+    "jobs/test_reproduce.py",
+    "jobs/test_sweep_job.py",
+    "jobs/test_train_all_faults.py",
+    "jobs/test_train_all.py",
+    "cluster/test_autoscaling.py",
+    "test_benchmarks.py",
+    "test_pretrained_script.py",
+    "jobs/test_stage_job.py",
+    "inference/test_compilation.py",
+    "jobs/test_evaluate_job.py",
+    "commands/test_own_classes.py",
+)
+
 # Networks as small as they can be.
 SIZES = ("--size", "32", "--width", "4", "--discriminator-width", "4")
 SMALL = ("--preset", "small", *SIZES)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests by `LONGEST`."""
+    places = {CHECKOUT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -146,6 +168,7 @@ PATIENT_RAY = {
     "RAY_gcs_server_port_wait_time_s": "300",
     "RAY_gcs_server_request_timeout_seconds": "300",
     "RAY_worker_register_timeout_seconds": "600",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "300",
 }
 
 # Workers listen on any free port, as two Rays of two test processes have the same default range.
@@ -186,6 +209,17 @@ def ray_cluster(s3: S3Server) -> Iterator[LocalRay]:
             patch.setenv(name, value)
         with patient_ray(cpus=2) as ray:
             yield ray
+
+
+def actors() -> dict[int, str]:
+    """The names of the actors of this process's Ray, by process."""
+    found = {}
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            name = "".join(process.cmdline()[:1])
+            if name.startswith("ray::") and name != "ray::IDLE":
+                found[process.pid] = name.removeprefix("ray::").split(".")[0]
+    return found
 
 
 @dataclass

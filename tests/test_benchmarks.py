@@ -1,6 +1,8 @@
 import json
 import operator
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import __main__ as face
-from benchmarks import inference, photographs, training_step
+from benchmarks import inference, photographs, serve_memory, training_step
 from benchmarks.children import Child, ChildFailedError, Work
 from benchmarks.face import Settings, run_all
 from benchmarks.machine import memory_mib
@@ -253,6 +255,37 @@ def test_an_unknown_benchmark_is_an_error_that_lists_those_there_are(
     with pytest.raises(SystemExit, match="2"):
         face.main(["nonsense"])
     assert "training_step" in capsys.readouterr().err
+
+
+def test_the_memory_of_a_service_is_counted_by_deployment() -> None:
+    """A process of Ray is known by its title, which it changes."""
+    held = "x = bytearray(b'1') * 2**25; print(1, flush=True); input()"
+    titles = {
+        "ray::ServeReplica:colorgan:people": "people",
+        "ray::SERVE_REPLICA::colorgan#x#1:ServeReplica:colorgan:x.check_health": "x",
+        "ray::ServeController": "ServeController",
+        "ray::ProxyActor": "ProxyActor",
+        "ray::IDLE": "other workers",
+        "raylet": "Ray itself",
+    }
+    started = [
+        subprocess.Popen(
+            ["bash", "-c", 'exec -a "$0" "$1" -c "$2"', title, sys.executable, held],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for title in titles
+    ]
+    try:
+        for process in started:
+            assert process.stdout and process.stdout.readline()
+        used = serve_memory.memory()
+        assert len(serve_memory.replicas()) == 2
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    assert all(32 < used[part] < 64 for part in titles.values()), used
 
 
 def run_quick(name: str, folder: Path, *options: str) -> list[dict[str, Any]]:

@@ -40,7 +40,9 @@ def test_the_checks_and_benchmarks_are_rehearsed_without_a_gpu(tmp_path: Path) -
 
 
 def test_a_step_that_does_not_exist_is_named_before_anything_runs(tmp_path: Path) -> None:
-    done = run("check", "bnech", SMALL="1", OUT=str(tmp_path / "out"))
+    (tmp_path / "tmp").mkdir()
+    done = run("check", "bnech", SMALL="1", OUT=str(tmp_path / "out"), TMPDIR=str(tmp_path / "tmp"))
     assert done.returncode == 2
     assert "no step 'bnech': there are check, bench, ray, weights and report" in done.stderr
     assert not [*(tmp_path / "out").iterdir()]
+    assert not [*(tmp_path / "tmp").iterdir()], "the folder in which it worked is deleted"

@@ -19,6 +19,18 @@ with temporary_folder("test", Path(sys.argv[1])) as folder:
 """
 
 
+def leave_behind(parent: Path) -> Path:
+    """Let a process make a temporary folder, and kill it; returns the folder."""
+    command = [sys.executable, "-c", KEEPER, str(parent)]
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        folder = Path(process.stdout.readline().strip())
+        process.kill()
+    return folder
+
+
 def test_a_folder_leaves_nothing(tmp_path: Path) -> None:
     with temporary_folder("test", tmp_path) as folder:
         (folder / "file").write_text("words")

@@ -111,12 +111,11 @@ def run_trials(
             plan,
             search.scheduler,
         )
-        wait_for_place(plan.cpus, plan.gpus, say)
-        started = time.time()
-
         epochs = {each.name: read_state(storage, sweep, each.name).epoch for each in sweep.trials}
         total = sum(sweep.config(each.values).epochs for each in sweep.trials)
         lease.report("epochs", sum(epochs.values()), total)
+        wait_for_place(plan.cpus, plan.gpus, say, lease.wait_for)
+        started = time.time()
 
         def heard(trial: str, evaluated: EvaluatedEpoch) -> None:
             epochs[trial] = max(epochs[trial], evaluated.epoch)

@@ -1,4 +1,4 @@
-"""Lets one command at a time work on a run, a sweep, a report, a reproduction or a dataset."""
+"""Lets one command at a time work on a run, a sweep, a report or another thing."""
 
 from contextlib import AbstractContextManager
 
@@ -6,13 +6,14 @@ from colorgan.names import check_name
 from colorgan.storage import Storage
 from colorgan.storage.lease import Lease, hold
 
-# The folder and the option of each kind of thing.
-_KINDS = {
+# The folder in storage and the option of each kind of thing.
+KINDS = {
     "run": ("runs", "--run"),
     "sweep": ("runs", "--sweep"),
     "report": ("reports", "--report"),
     "reproduction": ("reproductions", "--name"),
     "dataset": ("datasets", "--dataset"),
+    "model": ("models", ""),
 }
 
 
@@ -23,7 +24,7 @@ def working_on(
 
     Args:
         storage: the storage that the thing is in.
-        kind: run, sweep, report, reproduction or dataset.
+        kind: run, sweep, report, reproduction, dataset or model.
         name: its name.
         job: the name under which a cluster knows this process.
 
@@ -31,11 +32,14 @@ def working_on(
         ConfigError: the name is invalid.
         Held: another process works on it.
     """
-    folder, option = _KINDS[kind]
+    folder, option = KINDS[kind]
+    stop = f"stop it with `colorgan jobs stop {name}`"
     return hold(
         storage,
         f"{folder}/{check_name(kind, name)}",
         f"{kind} {name!r}",
-        f"wait until it ends, stop it with `colorgan jobs stop {name}`, or give another {option}",
+        f"wait until it ends, {stop}, or give another {option}"
+        if option
+        else f"wait until it ends, or {stop}",
         job,
     )

@@ -21,6 +21,7 @@ from colorgan.packages.card import (
 )
 from colorgan.packages.embedded import EmbeddedStorage
 from colorgan.packages.releases import (
+    Release,
     read_releases,
     release,
     release_sentence,
@@ -214,7 +215,7 @@ def _history(args: argparse.Namespace) -> int:
                 each.version,
                 each.previous or "-",
                 each.by,
-                each.reason,
+                _because(each),
             )
             for each in past
         ]
@@ -229,20 +230,29 @@ def _release(args: argparse.Namespace) -> int:
     storage = open_storage(args.storage)
     for package in args.packages:
         entry = release(storage, package, args.force)
-        before = f" instead of {entry.previous}" if entry and entry.previous else ""
-        print(
-            f"{package} is released{before}: {entry.reason}"
-            if entry
-            else f"{package} is released already"
-        )
+        if entry is None:
+            print(f"{package} is released already")
+            continue
+        by_force = " by --force" * entry.forced
+        separator = "," if entry.forced else ":"
+        print(f"{package} is released{by_force}{_instead(entry)}{separator} {_because(entry)}")
     return 0
+
+
+def _because(entry: Release) -> str:
+    """The reason of a release; that of a forced one is what speaks against it."""
+    return f"although {entry.reason}" if entry.forced else entry.reason
+
+
+def _instead(entry: Release) -> str:
+    return f" instead of {entry.model}@{entry.previous}" if entry.previous else ""
 
 
 def _rollback(args: argparse.Namespace) -> int:
     storage = open_storage(args.storage)
     for model in args.models:
         entry = rollback(storage, model)
-        print(f"{entry.reference} is released again instead of {entry.previous}")
+        print(f"{entry.reference} is released again{_instead(entry)}")
     return 0
 
 

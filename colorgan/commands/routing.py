@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from colorgan.commands.holding import working_on
 from colorgan.commands.publishing import add_tag_option, given_tag
 from colorgan.commands.text import print_note, print_table
 from colorgan.data.dataset import SPLITS, Dataset, open_dataset
@@ -31,7 +32,7 @@ from colorgan.inference.assembled import assemble
 from colorgan.inference.router import open_router
 from colorgan.inference.router_choice import RouterChoice, RouterConfig, choose_router
 from colorgan.models.classifiers import load_classifier
-from colorgan.names import check_name
+from colorgan.names import ROUTER, check_name
 from colorgan.options import add_options, parse
 from colorgan.packages.embedded import embedded_note, with_embedded
 from colorgan.packages.releases import release_sentence
@@ -63,15 +64,18 @@ def _train_router(args: argparse.Namespace) -> int:
     config, tag = parse(HeadTrainingConfig, args), given_tag(args)
     storage, device = open_storage(args.storage), choose_device(args.device)
     dataset = open_dataset(storage, args.dataset)
-    classifier = load_classifier(args.classifier, args.weights, device)
-    card = train_router(
-        dataset,
-        classifier,
-        config,
-        device_name(device),
-        tag=tag,
-        observe=_progress("classified"),
-    )
+    with working_on(storage, "model", ROUTER) as lease:
+        classifier = load_classifier(args.classifier, args.weights, device)
+        progress = _progress("classified")
+        counts = {split: dataset.count(dataset.manifest.classes, split) for split in SPLITS}
+
+        def observe(split: str, done: int) -> None:
+            progress(split, done)
+            lease.report(f"photographs ({split})", done, counts[split])
+
+        card = train_router(
+            dataset, classifier, config, device_name(device), tag=tag, observe=observe
+        )
     print(
         f"{card.reference}: {', '.join(card.classes)} from {classifier.name}, validation accuracy "
         f"{card.metrics['val_accuracy']:.1%}, {format_seconds(card.seconds)}"

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import PIL
@@ -292,11 +292,10 @@ def _reserved(folder: Path, size: int) -> BinaryIO:
         ColorganError: the folder cannot hold it; the message names the folder and the bytes.
     """
     try:
-        descriptor, path = tempfile.mkstemp(prefix="colorgan-photos-", dir=folder)
-        file = os.fdopen(descriptor, "w+b")
+        # The caller closes it.
+        file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder))  # noqa: SIM115
         try:
-            os.unlink(path)  # noqa: PTH108 - Path says the same with more words
-            os.posix_fallocate(descriptor, 0, size)
+            os.posix_fallocate(file.fileno(), 0, size)
         except BaseException:
             file.close()
             raise

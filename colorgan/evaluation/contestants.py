@@ -12,11 +12,16 @@ from colorgan.names import GENERAL, HYPERCOLUMN, check_name
 from colorgan.packages.card import (
     ModelCard,
     find,
-    release_command,
     released_models,
     unreleased,
 )
-from colorgan.packages.embedded import EMBEDDED_MODELS, EmbeddedStorage, open_embedded, own_storage
+from colorgan.packages.embedded import (
+    EMBEDDED_MODELS,
+    EmbeddedStorage,
+    first_release_command,
+    open_embedded,
+    own_storage,
+)
 from colorgan.storage import Storage
 from colorgan.training.config import stored_objective
 
@@ -38,7 +43,7 @@ def default_models(storage: Storage, classes: Sequence[str]) -> tuple[str, ...]:
     if not models and (waiting := unreleased(storage)):
         raise NotInStorage(
             f"no model in {storage.uri} to evaluate is released: --models {' '.join(waiting)} "
-            f"compares the newest, and {release_command(storage, *waiting)} releases them"
+            f"compares the newest, and {first_release_command(storage, *waiting)} releases them"
         )
     if not models:
         raise NotInStorage(

@@ -7,7 +7,6 @@ from itertools import combinations, islice
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import bootstrap, rankdata, wilcoxon
 
 from colorgan.evaluation.results import GRAY, IDENTITIES, METRICS, ORIGINAL
 
@@ -204,6 +203,8 @@ def bootstrap_bounds(
         seed: see `bootstrap_mean`.
         resamples: see `bootstrap_mean`.
     """
+    from scipy.stats import bootstrap  # 40 MB that the service does not need
+
     drawn = bootstrap(
         columns,
         statistic,
@@ -338,6 +339,8 @@ def signed_rank(differences: Values) -> tuple[float, float]:
     some = differences[differences != 0]
     if not len(some):
         return 1.0, 0.0
+    from scipy.stats import rankdata, wilcoxon
+
     rank = float((np.sign(some) * rankdata(np.abs(some))).sum())
     return float(wilcoxon(some).pvalue), rank
 

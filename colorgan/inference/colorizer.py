@@ -1,12 +1,12 @@
 """Colouring photographs of any size with a trained generator."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.errors import ConfigError
@@ -88,6 +88,25 @@ class Colorizer:
         self._look: Callable[..., Sequence[Tensor]] = Look(self._network)
         self._paint = Paint(self._network, self.size)
         self._compiled_paint: Callable[..., Tensor] | None = None
+
+    def share_encoder(self, others: Iterable["Colorizer"]) -> None:
+        """Use the encoder of another colorizer that has the same weights, and free one's own.
+
+        Call it before `compile`. A frozen encoder is most of a generator's memory.
+        """
+        ours = self.generator
+        for other in others:
+            theirs = other.generator
+            if (
+                isinstance(ours, EncoderUNetGenerator)
+                and isinstance(theirs, EncoderUNetGenerator)
+                and (self.device, self.dtype) == (other.device, other.dtype)
+                and _equal(ours.encoder, theirs.encoder)
+            ):
+                ours.encoder = theirs.encoder
+                self._network.encoder = other._network.encoder
+                self._look = Look(self._network)
+                return
 
     def compile(self, look: bool = True) -> None:
         """Compile the generator for the CPU; on another device this does nothing.
@@ -188,6 +207,14 @@ class Colorizer:
             and (classifier.device, classifier.dtype) == (self.device, self.dtype)
             and same_weights(generator.encoder, classifier.name, classifier.network)
         )
+
+
+def _equal(ours: nn.Module, theirs: nn.Module) -> bool:
+    """Whether two networks have the same tensors, by name."""
+    mine, others = ours.state_dict(), theirs.state_dict()
+    return mine.keys() == others.keys() and all(
+        torch.equal(mine[name], others[name]) for name in mine
+    )
 
 
 def check_render_size(generator: Generator, size: int) -> int:

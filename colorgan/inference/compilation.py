@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import torch
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 from colorgan.data.cache import cache_folder
 from colorgan.errors import ColorganError
 from colorgan.system import cpu_flags
+from colorgan.temporary import temporary_folder
 
 _KEPT = 48  # most recently used programs that a machine keeps
 
@@ -85,8 +85,8 @@ def _compiled(
         if folder:
             return _kept(folder, network, example, dtype)
         # Without a cache, the file is not needed once the program is loaded.
-        with TemporaryDirectory(prefix="colorgan-compiled-") as temporary:
-            return _load(_compile(network, example, dtype, Path(temporary)))
+        with temporary_folder("compiled") as temporary:
+            return _load(_compile(network, example, dtype, temporary))
     except OSError as error:
         raise ColorganError(f"cannot keep a compiled network: {error}") from error
 
@@ -102,13 +102,10 @@ def _kept(
             return _load(path)
         except (OSError, RuntimeError):  # another process has removed it, or it is damaged
             path.unlink(missing_ok=True)
-    temporary = Path(mkdtemp(prefix="part-", dir=folder))
-    try:
+    with temporary_folder("compiled", folder) as temporary:
         made = _compile(network, example, dtype, temporary)
         loaded = _load(made)
         made.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     with suppress(FileNotFoundError):  # another process may remove them at the same time
         for old in sorted(folder.glob("*.pt2"), key=lambda each: each.stat().st_mtime)[:-_KEPT]:
             old.unlink()

@@ -15,10 +15,10 @@ from colorgan.options import Configuration, option
 from colorgan.packages.card import (
     ModelCard,
     find,
-    release_command,
     released_models,
     unreleased,
 )
+from colorgan.packages.embedded import first_release_command
 from colorgan.storage import Storage
 
 AUTO: Final = "auto"
@@ -278,7 +278,9 @@ def _releases(
     """The command that releases published packages of lacking classes; empty if there are none."""
     lacking = {name for each in candidates for name in each.classes if name not in models}
     waiting = [each for each in unreleased(storage) if each.partition("@")[0] in lacking]
-    return f"{release_command(storage, *waiting)} releases what is published" if waiting else ""
+    if not waiting:
+        return ""
+    return f"{first_release_command(storage, *waiting)} releases what is published"
 
 
 def _why_none_fits(

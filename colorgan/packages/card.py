@@ -240,10 +240,12 @@ def _no_model(storage: Storage, model: str) -> NotInStorage:
     missing = f"no model {model!r} in {storage.uri}: "
     if complete := whole_versions(storage, model):
         if not release_numbers(storage, model):
+            from colorgan.packages.embedded import first_release_command  # it imports this module
+
             return NotInStorage(
                 f"no version of {model!r} in {storage.uri} is released: there are "
                 f"{', '.join(complete)}; {model}@{complete[-1]} names one, and "
-                f"{release_command(storage, f'{model}@{complete[-1]}')} releases it"
+                f"{first_release_command(storage, f'{model}@{complete[-1]}')} releases it"
             )
         versions = _versions(storage, model)
         return NotInStorage(f"{missing}models/{model}/latest.json is missing; {versions}")

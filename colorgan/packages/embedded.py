@@ -15,11 +15,12 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from colorgan.errors import ColorganError, NotInStorage
+from colorgan.errors import ColorganError, Corrupt, NotInStorage
 from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER
 from colorgan.packages.card import (
     EMBEDDED_VERSION,
@@ -27,8 +28,10 @@ from colorgan.packages.card import (
     find,
     release_command,
     release_numbers,
+    released_models,
     unreleased,
 )
+from colorgan.packages.comparison import Verdict, judge
 from colorgan.storage import Storage
 from colorgan.storage.local import LocalStorage
 
@@ -171,6 +174,32 @@ def embedded_base(model: str) -> ModelCard:
     return find(embedded, model if model in embedded.folders("models") else GENERAL)
 
 
+def judge_first(card: ModelCard) -> Verdict:
+    """Decide whether a version may be the first release of its model.
+
+    It is then used in place of the embedded model of its name, if there is one.
+    """
+    embedded = EmbeddedStorage()
+    there = card.model in released_models(embedded)
+    return judge(card, find(embedded, card.model) if there else None)
+
+
+def first_release_command(storage: Storage, *references: str) -> str:
+    """The command that releases versions of models without a release, for messages.
+
+    It has --force if the rule accepts one of them only with it.
+
+    Args:
+        storage: the storage of the packages.
+        references: `model@version` of each.
+    """
+    refused = False
+    for reference in references:
+        with suppress(Corrupt, NotInStorage):  # `colorgan models release` will report that
+            refused |= not judge_first(find(storage, reference)).accepted
+    return release_command(storage, *references, force=refused)
+
+
 def embedded_note(storage: Storage, cards: Iterable[ModelCard], routed: bool = True) -> str:
     """A sentence for the user if embedded models colour; otherwise empty.
 
@@ -193,7 +222,8 @@ def embedded_note(storage: Storage, cards: Iterable[ModelCard], routed: bool = T
     if waiting:
         note += (
             f"; {storage.uri} has {', '.join(waiting)}, not released: "
-            f"{release_command(storage, *waiting)} releases {'them' if len(waiting) > 1 else 'it'}"
+            f"{first_release_command(storage, *waiting)} releases "
+            f"{'them' if len(waiting) > 1 else 'it'}"
         )
     else:
         note += f"; {storage.uri} has none of {'these names' if len(used) > 1 else 'this name'}"

@@ -30,11 +30,10 @@ from colorgan.packages.card import (
     release_command,
     release_key,
     release_numbers,
-    released_models,
     version_order,
 )
 from colorgan.packages.comparison import Verdict, judge
-from colorgan.packages.embedded import EmbeddedStorage
+from colorgan.packages.embedded import judge_first
 from colorgan.packages.services import services_of
 from colorgan.storage import Storage
 from colorgan.storage.documents import read_document
@@ -269,9 +268,7 @@ def _standing(storage: Storage, card: ModelCard, past: Sequence[Release]) -> _St
         not released or version_order(card.version) > version_order(released)
     )
     if not released:
-        embedded = EmbeddedStorage()
-        fallback = find(embedded, card.model) if card.model in released_models(embedded) else None
-        return _Standing(released, judge(card, fallback), is_new)
+        return _Standing(released, judge_first(card), is_new)
     try:
         verdict = judge(card, find(storage, f"{card.model}@{released}"))
     except Corrupt:

@@ -9,6 +9,16 @@ do (`Storage.create`), and only if the owner has died: its process provably, if 
 machine, or else because it has not renewed its lease for a minute. A process that was wrongly
 believed dead finds the higher number when it renews its own, and stops. Clocks of different
 machines are never trusted alone: a foreign owner is watched for two renewals.
+
+On a server whose conditional writes are not atomic, such as OpenStack Swift, two processes may
+create the same number: each is told that it has succeeded, and the later write stays. A new owner
+of a lease in such a storage therefore waits three times as long as its own write has taken before
+it reads the lease again, and `Lease.confirm` reads it once more before the first result is written.
+It is then read every two seconds for a minute. What remains is a rival whose write takes longer
+than all that: for up to two seconds (or ten, after the first minute) both work. They do not damage
+each other's results: checkpoints are written under names of their own, and a package has a version
+of its own. Servers that implement `If-None-Match` atomically, such as S3 itself and MinIO, and
+local folders are not concerned.
 """
 
 import json
@@ -33,8 +43,10 @@ RENEWAL_S = 10.0  # interval at which an owner renews its lease
 SILENCE_S = 60.0  # an owner elsewhere that has not renewed its lease for so long is presumed dead
 STOP_POLL_S = 2.0  # interval at which an owner looks for a request to stop
 _POLL_S = 1.0
+_SETTLING, _SETTLING_S = 3.0, 10.0  # times the duration of the own write, and at most so long
+_YOUNG_S = 60.0  # for so long, a new owner looks for a rival at every poll
 _FOLDER = "leases"
-_SCHEMA = 1
+_SCHEMA, _OLDEST = 2, 1  # the second one has `waits_for`
 _COMMAND, _SHOWN = 500, 60  # characters of the owner's command that are kept, and shown
 
 
@@ -76,6 +88,7 @@ class LeaseRecord:
         renewed: when it last renewed the lease, likewise.
         renewals: how often it has renewed the lease.
         work: how far it is; None if it has not said so.
+        waits_for: what it waits for, as "1 CPU"; empty while it works.
     """
 
     thing: str
@@ -88,6 +101,7 @@ class LeaseRecord:
     renewed: float
     renewals: int = 0
     work: Work | None = None
+    waits_for: str = ""
 
     @property
     def owner(self) -> str:
@@ -128,6 +142,17 @@ class Lease:
             began = known.began if known and known.unit == unit else done
             self._record = replace(self._record, work=Work(unit, done, total, began))
 
+    def wait_for(self, what: str) -> None:
+        """Say what the owner waits for, as "1 CPU"; empty once it works again."""
+        with self._lock:
+            self._record = replace(self._record, waits_for=what)
+
+    def confirm(self) -> None:
+        """Check that this process still holds the lease; raises Held if another one does."""
+        if self.lost or not self._is_mine():
+            self.lost = True
+            raise Held(f"{self.thing}: another process works on it")
+
     def release(self) -> None:
         """Give the lease back, unless another process has taken it."""
         self._ended.set()
@@ -152,14 +177,15 @@ class Lease:
 
     def _renew(self) -> None:
         due = time.monotonic() + RENEWAL_S
+        young = time.monotonic() + _YOUNG_S
         while not self._ended.wait(min(RENEWAL_S, STOP_POLL_S)):
             with suppress(ColorganError):  # the storage does not answer: try again
                 if self._storage.exists(_stop_key(self.thing, self._record.number)):
                     self._storage.delete(_stop_key(self.thing, self._record.number))
                     _interrupt_main()
-                if time.monotonic() < due:
+                renews = time.monotonic() >= due
+                if not renews and time.monotonic() > young:
                     continue
-                due = time.monotonic() + RENEWAL_S
                 if not self._is_mine():
                     self.lost = True
                     print(
@@ -170,6 +196,9 @@ class Lease:
                     )
                     _interrupt_main()
                     return
+                if not renews:
+                    continue
+                due = time.monotonic() + RENEWAL_S
                 with self._lock:
                     self._record = replace(
                         self._record, renewed=time.time(), renewals=self._record.renewals + 1
@@ -279,8 +308,11 @@ def _acquire(
             since=now,
             renewed=now,
         )
+        began = time.monotonic()
         if not storage.create(_key(thing, record.number), _encoded(record)):
             continue  # another process was faster, and is seen now
+        if storage.remote:  # a rival that was not refused may still be writing
+            time.sleep(min(_SETTLING_S, _SETTLING * (time.monotonic() - began)))
         latest = find_lease(storage, thing)
         if latest != record:
             if latest is None or latest.number != record.number:
@@ -353,7 +385,7 @@ def _encoded(record: LeaseRecord) -> bytes:
 
 
 def _read(storage: Storage, key: str) -> LeaseRecord:
-    return read_document(storage.get(key), key, _SCHEMA, _record_of)
+    return read_document(storage.get(key), key, _SCHEMA, _record_of, _OLDEST)
 
 
 def _record_of(fields: dict[str, object]) -> LeaseRecord:

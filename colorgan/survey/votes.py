@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from scipy.stats import binomtest
 
 from colorgan.evaluation.results import Report
 from colorgan.survey.answers import CANNOT_TELL, Answer, read_answers
@@ -145,6 +144,9 @@ def _with_shares(table: pd.DataFrame, totals: Iterable[int]) -> pd.DataFrame:
 def _share(votes: int, total: int) -> tuple[float, float, float]:
     if not total:
         return float("nan"), float("nan"), float("nan")
+    # The service counts seldom, and scipy.stats takes 40 MB in each of its processes.
+    from scipy.stats import binomtest
+
     interval = binomtest(int(votes), int(total)).proportion_ci(CONFIDENCE, method="wilson")
     return votes / total, float(interval.low), float(interval.high)
 

@@ -5,12 +5,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from colorgan.data.batches import PhotoBank
 from colorgan.data.dataset import Dataset, open_dataset
+from colorgan.errors import StorageUnavailable
 from colorgan.images.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import encode_png
 from colorgan.inference.colorizer import Colorizer, grayscale
@@ -32,6 +33,9 @@ _SAY_SECONDS = 10.0
 # seconds, and so many times as long as writing it took.
 _SAVE_AGAIN_SECONDS = 10.0
 _SAVE_AGAIN_RATIO = 4.0
+_STOP_PATIENCE_S = 60.0  # how long a training that is asked to stop waits for the storage
+
+Result = TypeVar("Result")
 
 
 def train_model(
@@ -65,9 +69,42 @@ def train_model(
         ColorganError: the dataset cannot be read, or the training diverged.
     """
     storage = retry_transient(lambda: open_storage(spec.storage))
-    dataset = retry_transient(lambda: open_dataset(storage, spec.dataset))
+    begun = _begun(spec, device, node)
     keeper = _Keeper(storage, spec, observe, saved, say)
-    begun = ModelResult(
+    try:
+        dataset = keeper.retry(lambda: open_dataset(storage, spec.dataset))
+        banks = keeper.retry(
+            lambda: load_banks(dataset, spec.model, spec.training, spec.speed, keeper.read)
+        )
+        training = Training(spec.training, *banks, device, spec.speed, spec.model)
+        begun = replace(begun, photographs=len(banks[0]))
+        keeper.follow(training)
+        if training.position == (0, 0) and spec.training.start_from:
+            _start_from_base(storage, spec, training, keeper)
+    except _Stopped:
+        epochs = keeper.epochs_saved()
+        return replace(begun, status="stopped", epochs=epochs, ended=time.time())
+    try:
+        for epoch in training.run(keeper.step, keeper.prepare):
+            record(epoch)
+            if epoch.epoch % spec.checkpoint_every == 0 or epoch.epoch == spec.training.epochs:
+                keeper.save()
+        card = keeper.retry(lambda: _publish(storage, spec, dataset, training, banks[1], device))
+    except _Stopped:
+        metrics = asdict(training.published()[1]) if training.history else {}
+        return _ended(replace(begun, status="stopped"), training.history, metrics)
+    if card is None:
+        metrics = asdict(training.published()[1])
+        return _ended(replace(begun, status="done"), training.history, metrics)
+    published = replace(begun, status="done", package=card.reference)
+    done = _ended(published, training.history, card.metrics)
+    line = (json.dumps(asdict(done)) + "\n").encode()
+    retry_transient(lambda: storage.put(f"{spec.folder}/result.json", line))
+    return done
+
+
+def _begun(spec: ModelRun, device: torch.device, node: str) -> ModelResult:
+    return ModelResult(
         model=spec.model,
         status="training",
         started=time.time(),
@@ -75,35 +112,6 @@ def train_model(
         node=node,
         objective=spec.training.objective(spec.model),
     )
-    try:
-        banks = retry_transient(
-            lambda: load_banks(dataset, spec.model, spec.training, spec.speed, keeper.read)
-        )
-    except _Stopped:
-        epochs = retry_transient(keeper.checkpoints.last)
-        return replace(begun, status="stopped", epochs=epochs, ended=time.time())
-    training = Training(spec.training, *banks, device, spec.speed, spec.model)
-    begun = replace(begun, photographs=len(banks[0]))
-    keeper.follow(training)
-    if training.position == (0, 0) and spec.training.start_from:
-        _start_from_base(storage, spec, training)
-    try:
-        for epoch in training.run(keeper.step, keeper.prepare):
-            record(epoch)
-            if epoch.epoch % spec.checkpoint_every == 0 or epoch.epoch == spec.training.epochs:
-                keeper.save()
-    except _Stopped:
-        metrics = asdict(training.published()[1]) if training.history else {}
-        return _ended(replace(begun, status="stopped"), training.history, metrics)
-    if not spec.publishes:
-        metrics = asdict(training.published()[1])
-        return _ended(replace(begun, status="done"), training.history, metrics)
-    card = retry_transient(lambda: _publish(storage, spec, dataset, training, banks[1], device))
-    published = replace(begun, status="done", package=card.reference)
-    done = _ended(published, training.history, card.metrics)
-    line = (json.dumps(asdict(done)) + "\n").encode()
-    retry_transient(lambda: storage.put(f"{spec.folder}/result.json", line))
-    return done
 
 
 class _Stopped(Exception):  # noqa: N818 - it is a request, not an error
@@ -127,21 +135,47 @@ class _Keeper:
         self._next_save = 0.0
         self._said = -math.inf
 
+    def retry(self, work: Callable[[], Result]) -> Result:
+        """Use the storage, and wait for it; raises _Stopped if a stop is requested meanwhile."""
+        return retry_transient(work, hear=self._hear)
+
+    def _hear(self) -> None:
+        if self.observe(0.0) == "stop":
+            raise _Stopped
+
     def follow(self, training: Training) -> None:
         """Continue the training from its last checkpoint, and save it from now on."""
-        retry_transient(lambda: self.checkpoints.restore(training))
+        self.retry(lambda: self.checkpoints.restore(training))
         self._training, self._saved_at = training, training.position
+        epoch, step = training.position
+        if epoch or step:
+            place = f"step {step} of epoch {epoch + 1}" if step else f"epoch {epoch}"
+            self.say(f"{self.spec.model}: continuing after {place}")
+
+    def epochs_saved(self) -> int:
+        """The number of epochs in the last checkpoint; 0 if the storage does not respond."""
+        try:
+            return retry_transient(self.checkpoints.last, _STOP_PATIENCE_S)
+        except StorageUnavailable:
+            return 0
 
     def save(self) -> None:
-        """Save the training as it is now, unless that has been saved already."""
+        """Save the training as it is now, unless that has been saved already.
+
+        Raises _Stopped if a stop is requested while the storage does not respond: the state is then
+        that of the last checkpoint.
+        """
+        self._save(self.retry)
+
+    def _save(self, retry: Callable[[Callable[[], None]], None]) -> None:
         training = self._training
         if training is None or training.position == self._saved_at:
             return
         began = time.monotonic()
         snapshot = training.snapshot()
         history = history_csv(training.history)
-        retry_transient(lambda: self.storage.put(f"{self.spec.folder}/history.csv", history))
-        retry_transient(lambda: self.checkpoints.save(snapshot))
+        retry(lambda: self.storage.put(f"{self.spec.folder}/history.csv", history))
+        retry(lambda: self.checkpoints.save(snapshot))
         self._saved_at = training.position
         self.saved(time.monotonic() - began)
 
@@ -149,7 +183,13 @@ class _Keeper:
         """Honour a request made after a step; raises _Stopped."""
         request = self.observe(fraction)
         if request == "stop":
-            self.save()
+            try:
+                self._save(lambda work: retry_transient(work, _STOP_PATIENCE_S))
+            except StorageUnavailable as error:
+                self.say(
+                    f"{self.spec.model}: its state could not be saved, so it continues from its "
+                    f"last checkpoint: {error}"
+                )
             raise _Stopped
         # A machine that is about to go asks again and again until it is gone.
         asked = time.monotonic()
@@ -176,14 +216,14 @@ class _Keeper:
             self.say(f"{self.spec.model}: {line}")
 
 
-def _start_from_base(storage: Storage, spec: ModelRun, training: Training) -> None:
+def _start_from_base(storage: Storage, spec: ModelRun, training: Training, keeper: _Keeper) -> None:
     """Start from the base's generator and, if this run trained it, its discriminators."""
-    base = retry_transient(lambda: find_base(storage, spec.run, spec.training.start_from))
+    base = keeper.retry(lambda: find_base(storage, spec.run, spec.training.start_from))
     models = with_embedded(storage)
-    training.start_from(retry_transient(lambda: load_generator(models, base)))
+    training.start_from(keeper.retry(lambda: load_generator(models, base)))
     if base.run == spec.run:
         theirs = Checkpoints(storage, f"runs/{base.run}/{base.model}")
-        training.oppose_with(retry_transient(theirs.files))
+        training.oppose_with(keeper.retry(theirs.files))
 
 
 def _ended(
@@ -216,7 +256,9 @@ def _publish(
     training: Training,
     val: PhotoBank,
     device: torch.device,
-) -> ModelCard:
+) -> ModelCard | None:
+    if not spec.publishes:
+        return None
     history = training.history
     generator, metrics = as_published(*training.published(), spec.model, spec.training, lambda: val)
     return publish(

@@ -9,7 +9,7 @@ import pytest
 from cluster.job_list import DIED, find_jobs
 from cluster.job_server import RayJob
 from colorgan.cli import main
-from colorgan.storage import Storage
+from colorgan.storage import Storage, lease
 from colorgan.storage.lease import find_lease
 from colorgan.training.progress import (
     ModelProgress,
@@ -18,6 +18,7 @@ from colorgan.training.progress import (
     write_progress,
 )
 from tests.lease_holder import MONDAY, Holder
+from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +63,7 @@ def test_right_after_kill_9_it_has_died_and_its_models_are_not_training(
     (job,) = json.loads(capsys.readouterr().out)
     assert (job["status"], job["run"]["models"][0]["state"]) == (DIED, "interrupted")
     assert main(["jobs", "stop", "monday"]) == 0
-    assert "monday has died already" in capsys.readouterr().out
+    assert "monday died already; start it again with" in capsys.readouterr().out
 
 
 def test_it_is_stopped_through_its_lease(
@@ -72,7 +73,7 @@ def test_it_is_stopped_through_its_lease(
     assert holder.process.wait(60) == 0
     first, *_, last = capsys.readouterr().out.splitlines()
     assert first == "monday: asked to stop; waiting until it has saved its state"
-    assert last == "monday: stopped"
+    assert last == "monday: stopped; start it again with the same command and name to continue it"
     assert storage.list("leases") == []
 
 
@@ -101,6 +102,51 @@ def test_a_driver_is_joined_with_its_lease_by_its_process(holder: Holder, storag
     joined, alone = find_jobs(storage, [driver, other])
     assert (joined.ray, joined.thing, joined.name) == (driver, MONDAY, "monday")
     assert (alone.ray, alone.lease) == (other, None)
+
+
+@pytest.mark.parametrize("exit_status", [-9, 137])
+def test_a_killed_driver_has_left_its_work_behind_and_the_list_says_how_to_continue(
+    holder: Holder, storage: Storage, exit_status: int
+) -> None:
+    pid = holder.process.pid
+    driver = RayJob("", "02000000", "FAILED", "", time.time() - 60, time.time(), exit_status, pid)
+    (job,) = find_jobs(storage, [driver])
+    assert (job.status, job.left_behind, job.over) == ("RUNNING", False, False), "it lives on"
+    holder.process.kill()
+    holder.process.wait()
+    (job,) = find_jobs(storage, [driver])
+    assert (job.left_behind, job.death) == (True, "was killed by SIGKILL")
+    assert job.progress() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "thing"),
+    [
+        ("python jobs/train_all.py --run monday --epochs 4", "runs/monday"),
+        ("python jobs/sweep.py --sweep=widths --dataset mine", "runs/widths"),
+        ("python jobs/evaluate.py --dataset mine --report early", "reports/early"),
+        ("python jobs/stage_data.py folder:a --dataset mine", "datasets/mine"),
+        ("python jobs/train_all.py --dataset mine", ""),
+        ("python jobs/train_all.py --run", ""),
+        ("echo 'open", ""),
+    ],
+)
+def test_a_job_that_has_ended_is_known_by_its_command(
+    storage: Storage, command: str, thing: str
+) -> None:
+    (job,) = find_jobs(storage, [RayJob("j", "", "SUCCEEDED", command, 1.0, 2.0, 0)])
+    assert (job.asked, job.thing) == (thing, "")
+
+
+def test_what_a_process_waits_for_stands_in_the_list(
+    storage: Storage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEWAL_S", 0.05)
+    with lease.hold(storage, MONDAY, "run 'monday'", "wait") as held:
+        held.wait_for("1 CPU")
+        wait_until(lambda: (found := find_lease(storage, MONDAY)) and found.waits_for)
+        assert main(["jobs"]) == 0
+    assert MONDAY in (shown := capsys.readouterr().out) and "waiting for 1 CPU" in shown
 
 
 def progress(state: str, epoch: int, seconds_left: float | None) -> ModelProgress:

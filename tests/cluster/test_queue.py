@@ -1,5 +1,7 @@
 """The order of the queue; tests/jobs/ has it on a real Ray."""
 
+from dataclasses import replace
+
 import pytest
 
 from cluster.planning import NodeResources, fits
@@ -41,6 +43,17 @@ def test_an_earlier_job_that_asks_later_goes_before_those_that_wait() -> None:
     queue.ask("a", holders[1:], [], TWO_GPUS, 0)
     assert queue.ask("c", [], [place(3, "c", "animals")], TWO_GPUS, 0)["animals"] != ""
     assert queue.ask("b", [], [place(2, "b", "animals")], TWO_GPUS, 0)["animals"] == ""
+
+
+def test_a_run_whose_job_was_killed_waits_for_no_other_run() -> None:
+    queue = GpuQueue()
+    nodes = TWO_GPUS[:1]
+    killed = place(1, "a", "animals")
+    queue.ask("killed", [replace(killed, job="killed")], [], nodes, 0)
+    again = replace(killed, job="again", submitted=2)
+    waits = "an earlier job of run a holds a place, which is released 30 s after its end"
+    assert queue.ask("again", [], [again], nodes, 1) == {"animals": waits}
+    assert queue.ask("again", [], [again], nodes, 31) == {"animals": ""}
 
 
 def test_a_large_model_is_not_overtaken_by_small_ones() -> None:

@@ -4,8 +4,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import grpc
 import pytest
 
 from cluster import reach
@@ -63,6 +65,31 @@ def test_what_accepts_and_says_nothing_is_not_waited_for(
     assert time.monotonic() - before < 30
 
 
+@pytest.fixture
+def other_grpc() -> Iterator[str]:
+    """A gRPC server that is no Ray's, as a proxy may be."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+def test_another_grpc_server_is_told_apart(other_grpc: str) -> None:
+    with pytest.raises(ColorganError, match=f"what answers at {other_grpc} is not a Ray cluster"):
+        check_address(other_grpc)
+
+
 @pytest.mark.slow
-def test_a_ray_is_recognised(ray_cluster: LocalRay) -> None:
+def test_a_ray_is_recognised_and_its_token_checked(
+    ray_cluster: LocalRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ray_cluster.environment.items():
+        monkeypatch.setenv(name, value)
     check_address(ray_cluster.address)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
+    with pytest.raises(ColorganError, match="refuses the token that is set here: set RAY_AUTH"):
+        check_address(ray_cluster.address)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with pytest.raises(ColorganError, match=f"{ray_cluster.address} requires its token: set RAY_"):
+        check_address(ray_cluster.address)

@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,14 +16,17 @@ from colorgan.inference.assembled import assemble
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.packages.card import find, whole_versions
 from colorgan.packages.embedded import embedded_note, with_embedded
+from colorgan.packages.releases import release_sentence
 from colorgan.packages.services import record_deployment
+from colorgan.packages.weights import publish
 from colorgan.storage import Storage
 from colorgan.training.config import SpeedConfig
 from colorgan.training.plan import Publishing, RunRequest, plan_run
 from colorgan.training.presets import find_preset
 from serve.backend import find_cards
-from serve.deploy import _describe, pin_models
+from serve.deploy import _describe, packages_of, pin_models
 from tests.conftest import SMALL
+from tests.packages.test_packages import animals
 from tests.packages.test_releases import in_use, published
 
 CLASSES = ("animals", "people", "vehicles")
@@ -58,11 +64,13 @@ def test_an_evening_of_releases(scenes: Dataset, out: pytest.CaptureFixture[str]
     assert re.match(f"error: {worse} is not released: it is worse than {first} on the", line)
     assert models(storage, "release", candidate) == 0
     said = out.readouterr().out
-    assert said.startswith(f"{candidate} is released instead of {first.split('@')[1]}: it is not ")
+    assert said.startswith(f"{candidate} is released instead of {first}: it is not worse ")
     assert models(storage, "release", worse, "--force") == 0
+    said = out.readouterr().out
+    assert said.startswith(f"{worse} is released by --force instead of {candidate}, although it is")
     assert models(storage, "rollback", "animals") == 0
     said = out.readouterr().out.splitlines()[-1]
-    assert said == f"{candidate} is released again instead of {worse.split('@')[1]}"
+    assert said == f"{candidate} is released again instead of {worse}"
     assert in_use(storage) == candidate
 
     record_deployment(storage, "colorgan", "here", [first])
@@ -142,6 +150,24 @@ def test_the_embedded_model_stays_in_use_until_a_release(
     assert find(both, "animals").reference == candidate
 
 
+def test_the_command_that_releases_a_smoke_run_has_force(
+    scenes: Dataset, stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(stand_ins, tmp_path / "longer")
+    (card,) = (tmp_path / "longer/models/animals").glob("*/model.json")
+    card.write_text(card.read_text().replace('"epochs": 1', '"epochs": 2'))
+    monkeypatch.setenv("COLORGAN_PRETRAINED", str(tmp_path / "longer"))
+    storage = scenes.storage
+    trained = replace(animals(metrics={"val_l1": 9.0}, run=""), epochs=1)
+    smoke = publish(storage, "animals", scenes, trained).reference
+    command = f"colorgan models release {smoke} --storage {storage.uri} --force releases"
+    both = with_embedded(storage)
+    assert command in embedded_note(both, [find(both, "animals")], routed=False)
+    assert command in release_sentence(storage, smoke)
+    with pytest.raises(NotInStorage, match=re.escape(command)):
+        find(storage, "animals")
+
+
 def test_a_deployment_says_what_it_replaces_and_what_is_pinned(scenes: Dataset) -> None:
     storage = scenes.storage
     first, people = published(scenes), published(scenes, "people")
@@ -154,7 +180,7 @@ def test_a_deployment_says_what_it_replaces_and_what_is_pinned(scenes: Dataset) 
         )
         (application,) = document["applications"]
         lines = list(_describe(application, "here"))
-        record_deployment(storage, "a", "here", application["args"]["models"])
+        record_deployment(storage, "a", "here", packages_of(application))
         return lines
 
     line = f"a: {first}, {people}, {vehicles}; router labels"

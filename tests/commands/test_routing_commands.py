@@ -10,6 +10,7 @@ from PIL import Image
 
 from colorgan.classes import imagenet_labels
 from colorgan.cli import main
+from colorgan.commands.holding import working_on
 from colorgan.data.dataset import Dataset
 from colorgan.data.scenes import CLASSES, draw_scene
 from colorgan.images import formats
@@ -46,6 +47,17 @@ def trained(scenes: Dataset) -> Dataset:
         assert run(storage, "train", "--dataset", "scenes", "--model", label, *one) == 0
     assert run(storage, "train-router", "--dataset", "scenes") == 0
     return scenes
+
+
+def test_a_router_is_trained_once_at_a_time(
+    scenes: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = scenes.storage
+    with working_on(storage, "model", "router"):
+        assert run(storage.uri, "train-router", "--dataset", "scenes") == 1
+    error = capsys.readouterr().err
+    assert "model 'router' is being worked on by process" in error
+    assert error.endswith("wait until it ends, or stop it with `colorgan jobs stop router`\n")
 
 
 def test_train_classify_evaluate_and_colour_with_a_head(

@@ -21,6 +21,7 @@ from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.unet import UNetGenerator
 from colorgan.storage import Storage
 from serve.workers import RouterWorker
+from tests.test_temporary import leave_behind
 
 CONFIG = GeneratorConfig(size=32, width=4)
 
@@ -109,6 +110,16 @@ def test_a_compiled_pass_sees_and_colours_the_same(
 def test_without_a_compiler_a_sentence_says_what_is_missing(no_compiler: None) -> None:
     with pytest.raises(ColorganError, match=r"needs a C\+\+ compiler, as g\+\+: install one"):
         colorizer().compile()
+
+
+def test_what_a_killed_compilation_has_left_is_deleted_by_the_next(
+    cache: Path, no_compiler: None
+) -> None:
+    cache.mkdir(parents=True, mode=0o700)
+    assert leave_behind(cache).is_dir()
+    with pytest.raises(ColorganError, match="needs a C"):
+        colorizer().compile()
+    assert not [*cache.iterdir()]
 
 
 def test_a_service_without_a_compiler_works_and_says_why_it_is_slow(

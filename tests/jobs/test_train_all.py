@@ -1,6 +1,5 @@
 """The main job on a real Ray: every test is a whole job, as small as it can be."""
 
-import contextlib
 import json
 import os
 import re
@@ -12,12 +11,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 from PIL import Image
 
 from cluster.local import LocalRay
-from colorgan import cli
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.scenes import draw_scene
 from colorgan.data.sources import FolderSource
@@ -28,11 +25,9 @@ from colorgan.models import EMBEDDED
 from colorgan.packages.card import find, list_models
 from colorgan.packages.weights import load_generator, load_head
 from colorgan.storage import Storage, open_storage
-from colorgan.storage.lease import list_leases
 from jobs import train_all
-from tests.conftest import CHECKOUT, SMALL, Job, Jobs, history_epochs, stage_scenes, summary
+from tests.conftest import CHECKOUT, SMALL, Job, Jobs, actors, history_epochs, stage_scenes, summary
 from tests.s3_server import S3Server
-from tests.waiting import PATIENCE_S
 
 CLASSES = ["animals", "people", "vehicles"]
 EPOCHS = 48  # of the finished job: its first model still trains when its last one begins
@@ -51,17 +46,6 @@ def submit(ray: LocalRay, folder: Path, *arguments: str) -> Job:
             text=True,
         )
     return Job(process, log)
-
-
-def actors() -> dict[int, str]:
-    """The names of the actors of this process's Ray, by process."""
-    found = {}
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            name = "".join(process.cmdline()[:1])
-            if name.startswith("ray::") and name != "ray::IDLE":
-                found[process.pid] = name.removeprefix("ray::").split(".")[0]
-    return found
 
 
 @dataclass(frozen=True)
@@ -201,81 +185,6 @@ def test_a_job_in_a_copy_of_the_checkout_still_finds_the_storage_beside_ray(
     job = submit(ray_cluster, tmp_path, "--working-dir", ".", "--", "python", "-c", code)
     assert job.finish() == 0, job.output
     assert f"storage: {CHECKOUT / 'artifacts'}" in job.output
-
-
-@pytest.mark.slow
-def test_a_killed_job_goes_on_and_trains_nothing_twice(jobs: Jobs, scenes: Dataset) -> None:
-    storage = scenes.storage
-    options = ("--storage", storage.uri, "--dataset", "scenes", "--run", "r", "--epochs", "12")
-    # The first model of the run is trained without Ray, which makes no difference to the run.
-    assert cli.main(["train", "--model", "animals", *SMALL, *options]) == 0
-    finished = find(storage, "animals")
-    options = (*options, "--models", "animals", "people", "--checkpoint-every", "2")
-    job = jobs.start(*options)
-    job.wait_for(lambda: "people: epoch 5/12" in job.output)
-    job.process.kill()
-    job.finish()
-
-    again = jobs.run(*options)
-    assert again.process.returncode == 0, again.output
-    resumed = again.output.split("(continuing)")[2]
-    assert f"animals: finished before, {finished.reference}" in resumed
-    assert "animals: epoch" not in again.output and "people: epoch 2/12" not in resumed
-    assert find(storage, "animals") == finished
-    assert history_epochs(storage, "people") == list(range(1, 13))
-    assert [m["status"] for m in summary(storage, "r")["models"]] == ["done", "done"]
-
-
-@pytest.mark.slow
-def test_what_starts_from_a_model_that_failed_fails(jobs: Jobs, scenes: Dataset) -> None:
-    options = ("--dataset", "scenes", "--models", "animals", "--start-from", "general")
-    job = jobs.run("--storage", scenes.storage.uri, *options, "--run", "r", "--lambda-l1", "1e39")
-    assert job.process.returncode == 1, job.output
-    assert "error: animals failed: it starts from general, which failed" in job.output
-
-
-@pytest.mark.slow
-def test_one_models_failure_does_not_stop_the_others(jobs: Jobs, scenes: Dataset) -> None:
-    storage = scenes.storage
-    shard = Path(storage.location("datasets/scenes/people/train-00000.parquet"))
-    shard.write_bytes(shard.read_bytes()[:-1000])
-    job = jobs.run(
-        *("--storage", storage.uri, "--dataset", "scenes", "--run", "r", "--epochs", "2"),
-        *("--models", "animals", "people"),
-    )
-    assert job.process.returncode == 1
-    assert "error: people failed: datasets/scenes/people/train-00000.parquet" in job.output
-    assert "checksum" in job.output and "Traceback" not in job.output
-    by_model = {model["model"]: model for model in summary(storage, "r")["models"]}
-    assert [by_model[m]["status"] for m in ("animals", "people")] == ["done", "failed"]
-    assert "checksum" in by_model["people"]["error"]
-    assert [card.model for card in list_models(storage)] == ["animals"]
-
-
-@pytest.mark.slow
-def test_a_job_whose_controllers_died_ends_and_leaves_no_training(
-    jobs: Jobs, scenes: Dataset
-) -> None:
-    options = ("--storage", scenes.storage.uri, "--dataset", "scenes", "--run", "r")
-    before = actors()
-    job = jobs.start(*options, "--epochs", "500", "--models", "animals", "people")
-    job.wait_for(lambda: "animals: epoch 2/" in job.output and "people: epoch 2/" in job.output)
-    its_own = {pid: name for pid, name in actors().items() if before.get(pid) != name}
-    (host,) = [pid for pid, name in its_own.items() if name == "TrainingHost"]
-    trainings = [psutil.Process(p) for p, name in its_own.items() if name == "RayTrainWorker"]
-    assert len(trainings) == 2
-    second = jobs.start(*options, "--epochs", "500", "--models", "animals", "people")
-    assert second.finish() == 1
-    assert f"run 'r' is being worked on by process {job.process.pid} on " in job.output
-    assert len(list_leases(scenes.storage)) == 1
-    os.kill(host, signal.SIGKILL)
-    assert job.finish() == 1
-    assert [model["status"] for model in summary(scenes.storage, "r")["models"]] == ["failed"] * 2
-    for model in ("animals", "people"):
-        assert f"error: {model} failed: " in job.output
-    assert "Traceback" not in job.output
-    assert not psutil.wait_procs(trainings, timeout=PATIENCE_S)[1]
-    assert not list_leases(scenes.storage)
 
 
 @pytest.mark.slow

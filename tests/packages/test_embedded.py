@@ -31,7 +31,7 @@ from colorgan.training.presets import Preset
 from serve.api import create_api
 from serve.backend import LocalBackend, find_parts
 from serve.config import Limits, ServeConfig
-from serve.deploy import pin_models
+from serve.deploy import choice_of, pin_models
 from tests.conftest import CHECKOUT, STAND_IN
 from tests.inference.test_router_choice import put_card
 from tests.s3_server import S3Server
@@ -204,8 +204,8 @@ def test_the_service_of_an_empty_storage_serves_them(
         assert answer.headers["X-Colorgan-Model"] == version(embedded, "people")
         served = client.get("/models").json()
     assert version(embedded, "general") in json.dumps(served)
-    pinned = pin_models({"applications": [application(storage)]})["applications"][0]["args"]
-    assert version(embedded, "vehicles") in pinned["models"]
+    (pinned,) = pin_models({"applications": [application(storage)]})["applications"]
+    assert version(embedded, "vehicles") in choice_of(pinned).packages
 
 
 def application(storage: Storage) -> dict[str, Any]:

@@ -11,7 +11,12 @@ import pytest
 
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.errors import ColorganError, ConfigError, NotInStorage
-from colorgan.models.architectures import GeneratorConfig, HeadConfig
+from colorgan.models.architectures import (
+    Architecture,
+    EncoderUNetConfig,
+    GeneratorConfig,
+    HeadConfig,
+)
 from colorgan.packages.card import ModelCard, find, unreleased, whole_versions
 from colorgan.packages.comparison import Verdict, judge
 from colorgan.packages.releases import (
@@ -50,6 +55,10 @@ def card(scenes: Dataset) -> ModelCard:
 
 
 PX_32, PX_64, PX_128 = (GeneratorConfig(size=size, width=2) for size in (32, 64, 128))
+REPORT, BEST = (
+    GeneratorConfig(size=256, width=2),
+    EncoderUNetConfig(224, 2, "lab", "batch", "vgg16"),
+)
 OTHER = {"name": "other", "fingerprint": "another"}
 
 
@@ -86,6 +95,17 @@ def test_a_version_is_accepted_if_it_is_not_worse_on_the_same_split(
     verdict = judge(replace(released, **values), released)
     assert verdict.accepted == accepted
     assert re.search(words, verdict.reason), verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "accepted"),
+    [(BEST, REPORT, True), (REPORT, BEST, True), (PX_128, REPORT, False)],
+)
+def test_a_network_of_less_than_three_quarters_of_the_side_is_smaller(
+    card: ModelCard, ours: Architecture, theirs: Architecture, accepted: bool
+) -> None:
+    released = replace(card, architecture=theirs)
+    assert judge(replace(card, architecture=ours), released).accepted == accepted
 
 
 def test_the_first_version_is_accepted_and_a_routers_accuracy_is_compared(card: ModelCard) -> None:

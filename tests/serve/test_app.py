@@ -34,6 +34,7 @@ from tests.waiting import PATIENCE_S, wait_until
 PRODUCTION = CHECKOUT / "serve/production.yaml"
 PHOTO = encoded(picture())
 SERVED = ("animals", "people")
+ALONE = "/alone"  # where the same models are served by one process
 CLASSES = """
 fallback = "people"
 [classes.animals]
@@ -91,15 +92,19 @@ class Service:
     address: str
     storage: Storage
     deploy: Callable[[], None]
+    deploy_from: Callable[[Path], subprocess.CompletedProcess[str]]
 
-    def colorize(self, model: str, photo: bytes = PHOTO) -> httpx.Response:
+    def colorize(self, model: str, photo: bytes = PHOTO, prefix: str = "") -> httpx.Response:
         return httpx.post(
-            f"{self.address}/colorize", params={"model": model}, content=photo, timeout=PATIENCE_S
+            f"{self.address}{prefix}/colorize",
+            params={"model": model},
+            content=photo,
+            timeout=PATIENCE_S,
         )
 
-    def replica(self, deployment: str) -> psutil.Process:
+    def replica(self, deployment: str, application: str = "colorgan") -> psutil.Process:
         """The process of the deployment's one replica."""
-        title = f"ray::ServeReplica:colorgan:{deployment}"
+        title = f"ray::ServeReplica:{application}:{deployment}"
 
         _wait(lambda: len(processes(title)) == 1)  # after an update the one before may still drain
         (found,) = processes(title)
@@ -134,6 +139,14 @@ def service(
         del deployment["autoscaling_config"]
         deployment["ray_actor_options"] = {"num_cpus": 0.1}
         deployment["health_check_timeout_s"] = 300  # a loaded machine is not an unhealthy one
+    alone = {
+        **application,
+        "name": ALONE.strip("/"),
+        "route_prefix": ALONE,
+        "args": {**application["args"], "one_process": True},
+        "deployments": [each for each in application["deployments"] if each["name"] == "ingress"],
+    }
+    config["applications"].append(alone)
     file = folder / "production.yaml"
     file.write_text(yaml.safe_dump(config))
     address = f"http://127.0.0.1:{port}"
@@ -147,9 +160,18 @@ def service(
     def deploy() -> None:
         command("serve.deploy", str(file))
 
+    def deploy_from(checkout: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "serve.deploy", file, "--address", ray_cluster.jobs_address],
+            env={**environment, "PYTHONPATH": str(checkout)},
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+        )
+
     deploy()
     _wait(lambda: httpx.get(f"{address}/healthz", timeout=PATIENCE_S).status_code == 200)
-    yield Service(address, storage, deploy)
+    yield Service(address, storage, deploy, deploy_from)
     command("ray.serve.scripts", "shutdown", "--yes")
 
 
@@ -172,6 +194,24 @@ def test_every_model_colours_through_its_own_deployment(service: Service) -> Non
             assert colored.size == (80, 60)
     classified = httpx.post(f"{service.address}/classify", content=PHOTO, timeout=PATIENCE_S)
     assert classified.json()["scores"].keys() == {*SERVED}
+
+
+@pytest.mark.slow
+def test_one_process_answers_as_a_process_for_each_model(service: Service) -> None:
+    for model in (*SERVED, "assembled"):
+        photo = encoded(picture(seed=7))
+        composed, alone = (service.colorize(model, photo, prefix) for prefix in ("", ALONE))
+        for name in ("x-colorgan-model", "x-colorgan-class", "x-colorgan-score"):
+            assert alone.headers.get(name) == composed.headers.get(name)
+        with opened(composed) as first, opened(alone) as second:
+            np.testing.assert_allclose(np.asarray(first), np.asarray(second), atol=1)
+    composed, alone = (
+        httpx.post(f"{service.address}{prefix}/classify", content=PHOTO, timeout=PATIENCE_S)
+        for prefix in ("", ALONE)
+    )
+    assert alone.json() == composed.json()
+    assert processes("ServeReplica:alone:ingress")
+    assert not processes("ServeReplica:alone:router")
 
 
 @pytest.mark.slow
@@ -275,9 +315,13 @@ def load(service: Service) -> Iterator[Load]:
 def test_a_new_latest_is_served_without_a_failed_request(service: Service, load: Load) -> None:
     before = find(service.storage, "people").reference
     _wait(lambda: (200, before) in load.answers)
+    replicas = {each.pid for each in processes("ServeReplica:")}
     after: ModelCard = publish_untrained(service.storage, "people", seed=99)
     service.deploy()
     _wait(lambda: load.answers[-8:] == [(200, after.reference)] * 8)
+    alone = service.colorize("people", prefix=ALONE)
+    assert alone.headers["x-colorgan-model"] == after.reference
+    assert {each.pid for each in processes("ServeReplica:")} == replicas, "loaded in place"
     assert {status for status, _ in load.answers} == {200}, load.answers
     assert {model for _, model in load.answers} == {before, after.reference}
 
@@ -332,3 +376,19 @@ def test_a_killed_ingress_loses_no_answer_of_a_survey(service: Service) -> None:
     counted = persist(lambda: httpx.get(f"{service.address}/survey/{survey.name}/results"))
     # Who was new when the ingress died may have come back as somebody else; nobody lost an answer.
     assert counted["votes"] == len(kept) == participants * 4
+
+
+@pytest.mark.slow
+def test_a_cluster_that_runs_other_code_is_refused(service: Service, tmp_path: Path) -> None:
+    """The deploying checkout differs from the one that Ray was started in."""
+    other = tmp_path / "other"
+    for package in ("colorgan", "cluster", "serve", "tune"):
+        shutil.copytree(CHECKOUT / package, other / package)
+    with (other / "serve/app.py").open("a") as module:
+        module.write("# changed\n")
+    failed = service.deploy_from(other)
+    assert failed.returncode == 1
+    (line,) = [line for line in failed.stderr.splitlines() if line.startswith("error: ")]
+    assert f"runs another version of colorgan, in {CHECKOUT}, than the service was" in line
+    assert line.endswith(f"deploy it from {CHECKOUT}, or install the same version on every machine")
+    assert service.colorize("people").status_code == 200, "the replicas before still serve"

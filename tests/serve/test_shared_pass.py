@@ -19,8 +19,9 @@ from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.packages.card import ModelCard, find
 from colorgan.packages.weights import Trained, publish
 from colorgan.storage import Storage, open_storage
-from serve.backend import find_cards
-from serve.workers import GeneratorWorker, RouterWorker
+from serve.backend import find_cards, find_parts, loading_of
+from serve.config import ServeConfig
+from serve.workers import GeneratorWorker, RouterWorker, load_workers
 from tests.serve.conftest import local_server
 from tests.serve.exchange import encoded, opened, picture
 from tests.waiting import PATIENCE_S
@@ -79,6 +80,20 @@ def test_the_routers_worker_answers_with_the_colours_of_the_generators_worker(
             (expected,) = worker.work([prepare(photograph, 224).numpy()])
             assert answer.painted.model == worker.info
             np.testing.assert_allclose(answer.painted.color, expected.color, atol=2e-3)
+
+
+def test_one_process_loads_a_generator_once_and_one_encoder_for_all(mixed: Storage) -> None:
+    config = ServeConfig(storage=mixed.uri, device="cpu")
+    workers = load_workers(loading_of(config), find_parts(config).choice)
+    first, second = (workers.router.colorizers[name] for name in ON_THE_CLASSIFIER)
+    assert isinstance(first.generator, EncoderUNetGenerator)
+    assert isinstance(second.generator, EncoderUNetGenerator)
+    assert first.generator.encoder is second.generator.encoder
+    square = np.full((3, 224, 224), 90, np.uint8)
+    for name in ON_THE_CLASSIFIER:
+        alone = GeneratorWorker(mixed.uri, find(mixed, name), "cpu", False)
+        ours, expected = (each.work([square])[0] for each in (workers.generators[name], alone))
+        np.testing.assert_array_equal(ours.color, expected.color)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -14,6 +14,7 @@ from colorgan.errors import Held
 from colorgan.processes import ProcessIdentity, this_process
 from colorgan.storage import Storage, lease, open_storage
 from colorgan.storage.lease import Lease, find_lease, hold, list_leases, request_stop
+from colorgan.storage.local import LocalStorage
 from tests.lease_holder import MONDAY, Holder
 from tests.races import race
 from tests.racing_for_leases import take
@@ -169,6 +170,33 @@ def test_of_two_owners_of_one_record_the_last_writer_stays(
         assert time.monotonic() < deadline
     assert holder.line() == "interrupted"
     assert stored(storage) == [key]
+
+
+def test_a_rival_whose_write_lands_later_is_seen_before_the_work_begins(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a server that lets two conditional writes of one key succeed."""
+    monkeypatch.setattr(LocalStorage, "remote", True)
+    waited: list[float] = []
+
+    def rival_writes(seconds: float) -> None:
+        waited.append(seconds)
+        storage.put(f"leases/{MONDAY}/000001.json", _record_of_this_process())
+
+    monkeypatch.setattr(time, "sleep", rival_writes)
+    with pytest.raises(Held, match="run 'monday' is being worked on by process"):
+        hold_monday(storage)
+    assert len(waited) == 1 and waited[0] > 0
+    assert find_lease(storage, MONDAY) is not None, "the rival keeps it"
+
+
+def test_an_owner_can_confirm_its_lease_before_it_writes(storage: Storage) -> None:
+    with hold(storage, MONDAY, "run 'monday'", "wait") as held:
+        held.confirm()
+        storage.put(f"leases/{MONDAY}/000002.json", _record_of_this_process())
+        with pytest.raises(Held, match="runs/monday: another process works on it"):
+            held.confirm()
+    assert f"leases/{MONDAY}/000002.json" in stored(storage)
 
 
 def test_others_see_how_far_it_is_and_can_stop_it(storage: Storage, holder: Holder) -> None:

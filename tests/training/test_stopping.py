@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from colorgan.data.dataset import Dataset
+from colorgan.errors import StorageUnavailable
+from colorgan.storage.local import LocalStorage
 from colorgan.training import model_run as model_run_module
 from colorgan.training.checkpoints import Checkpoints
 from colorgan.training.config import SpeedConfig, TrainingConfig
@@ -142,6 +144,48 @@ def test_a_stop_is_heard_while_photographs_are_read(scenes: Dataset) -> None:
     assert checkpoints.position() == (0, 1)
 
 
+@pytest.mark.parametrize("lost", ["models/", "runs/r/animals/checkpoints"])
+def test_a_stop_is_heard_while_the_storage_does_not_respond(
+    scenes: Dataset, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monkeypatch.setattr(model_run_module, "_STOP_PATIENCE_S", 0.1)
+    gone: list[str] = []
+    put = LocalStorage.put
+
+    def lose(storage: LocalStorage, key: str, data: bytes) -> None:
+        if key.startswith(lost):
+            gone.append(key)
+            raise StorageUnavailable(f"{key}: the storage is away")
+        put(storage, key, data)
+
+    monkeypatch.setattr(LocalStorage, "put", lose)
+    spec = dataclasses.replace(model_run(scenes), checkpoint_every=1)
+    stop: StopRequest = "stop"
+    result = train_model(spec, CPU, observe=lambda fraction: stop if gone else None)
+    assert gone
+    epochs = {"models/": spec.training.epochs, "runs/r/animals/checkpoints": 1}[lost]
+    assert (result.status, result.epochs, result.package) == ("stopped", epochs, None)
+    monkeypatch.setattr(LocalStorage, "put", put)
+    assert train_model(spec, CPU).status == "done"
+
+
+def test_a_stop_whose_state_cannot_be_saved_says_so(
+    scenes: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_run_module, "_STOP_PATIENCE_S", 0.1)
+
+    def lose(storage: LocalStorage, key: str, data: bytes) -> None:
+        raise StorageUnavailable(f"{key}: the storage is away")
+
+    monkeypatch.setattr(LocalStorage, "put", lose)
+    lines: list[str] = []
+    result = train_model(
+        model_run(scenes), CPU, observe=lambda done: "stop" if done else None, say=lines.append
+    )
+    assert result.status == "stopped"
+    assert "animals: its state could not be saved, so it continues from its last" in lines[-1]
+
+
 def test_what_is_read_is_said(scenes: Dataset) -> None:
     lines: list[str] = []
     stop: StopRequest = "stop"
@@ -149,6 +193,8 @@ def test_what_is_read_is_said(scenes: Dataset) -> None:
     train_model(spec, CPU, observe=lambda done: stop if done else None, say=lines.append)
     count = scenes.count(("animals",), "train")
     assert lines == [f"animals: reading {count} photographs"]
+    train_model(spec, CPU, observe=lambda done: stop if done else None, say=lines.append)
+    assert lines[-1] == "animals: continuing after step 1 of epoch 1"
 
 
 def test_a_machine_that_asks_again_and_again_is_saved_from_once(

@@ -6,8 +6,6 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from colorgan.classes import PhotoClasses
@@ -27,6 +25,7 @@ from colorgan.data.sources.url_lists import addresses, find_address
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.options import Configuration
 from colorgan.storage import Storage
+from colorgan.temporary import temporary_folder
 
 WNID = "{wnid}"
 
@@ -206,8 +205,8 @@ class ImageNetSource:
         if self._storage.exists(key):
             with self._storage.open(key) as stored:
                 return archive, _index(stored)
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "archive.tar"
+        with temporary_folder("download") as folder:
+            path = folder / "archive.tar"
             try:
                 self._download(url, path)
             except ColorganError as error:
