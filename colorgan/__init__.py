@@ -23,6 +23,7 @@ def load(
     storage: str | None = None,
     models: str | Sequence[str] | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
+    render_size: int | None = None,
 ) -> LoadedModels:
     """Load models that colour photographs.
 
@@ -33,14 +34,17 @@ def load(
             with the embedded models only; `general`, `animals` or `animals@VERSION` colours every
             photograph with that model; a list of `animals@VERSION` pins versions of class models.
         device: the device that runs the networks; auto uses a GPU if there is one.
+        render_size: the side of the square that the generators see, in pixels, a multiple of 32; by
+            default the one that each was trained on.
 
     Returns:
         A callable that takes a photograph and returns it coloured: see `LoadedModels`.
 
     Raises:
         NotInStorage: the model does not exist, or a class has no model.
+        ConfigError: a model cannot take the render size.
         ColorganError: a model cannot be read, or the device is not available.
     """
     from colorgan.inference.loaded import load_models  # importing PyTorch takes seconds
 
-    return load_models(storage, models, device)
+    return load_models(storage, models, device, render_size)

@@ -24,6 +24,7 @@ from colorgan.archives.networks import choose_models
 from colorgan.archives.reading import Reader
 from colorgan.archives.steps import Settings
 from colorgan.archives.targets import choose_targets
+from colorgan.commands.choices import add_choices, read_choices
 from colorgan.commands.coloring import add_models, given_models
 from colorgan.commands.pictures import (
     add_page,
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add_page(parser)
     add_writing(parser)
     add_models(parser)
+    add_choices(parser)
     add_address_option(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
@@ -114,9 +116,9 @@ def _run(args: argparse.Namespace) -> int:
                 f"{outputs.skipped:,} are there"
             )
         )
-        reader = Reader(storage.uri)
+        choices = read_choices(args, len(photos))
         settings = Settings(
-            reader, destination, encoding, args.vividness, args.page, args.overwrite
+            Reader(storage.uri), destination, encoding, choices, args.page, args.overwrite
         )
         job = ArchiveJob(outputs, chosen, settings, lease)
         about = {

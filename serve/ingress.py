@@ -11,9 +11,10 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from colorgan.errors import ImageRejected
+from colorgan.errors import ConfigError, ImageRejected
 from colorgan.images.decoding import Photograph, Pixels
 from colorgan.images.encoding import check_size, encode
+from colorgan.inference.hints import check_hints
 from colorgan.inference.networks import ModelInfo
 from colorgan.inference.prediction import AssembledModel, NoModel, Prediction
 from colorgan.inference.router import Route
@@ -121,12 +122,15 @@ class PhotographIngress:
             known = (await self._backend.router()).classes
             _check_names(chosen, infos, known)
             photograph = await self._decode(upload, chosen)
+            _check_hints(chosen, photograph.rgb)
             picture_format = _fitting(formats, photograph.rgb)
             predicted = await self._predict(photograph.rgb, chosen, infos, labels)
             with self.metrics.stage("encode"):
                 data = await self._threads.run(
                     lambda: encode(
-                        picture_format, predicted.picture(chosen.vividness), photograph.alpha
+                        picture_format,
+                        predicted.picture(chosen.vividness, chosen.hints),
+                        photograph.alpha,
                     )
                 )
         headers = {"X-Colorgan-Model": predicted.color.model.reference, **_notes(photograph)}
@@ -306,6 +310,14 @@ def _check_names(
             f"class: {photo_class!r} chooses among the models of model={ASSEMBLED}, and "
             f"model={model} colours all classes alike; give one of the two",
         )
+
+
+def _check_hints(chosen: ColorizeParameters, rgb: Pixels) -> None:
+    """Reject hints outside of the photograph; raises Problem 422."""
+    try:
+        check_hints(chosen.hints, rgb.shape[:2])
+    except ConfigError as error:
+        raise Problem(422, f"hints: {error}") from None
 
 
 def _fitting(formats: Sequence[Format], rgb: Pixels) -> Format:

@@ -2,11 +2,19 @@
 
 import difflib
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from colorgan.inference.colorizer import VIVID
+from colorgan.inference.hints import MOST_HINTS, Hint, parse_hints
 from colorgan.web.problems import Problem
 
 ASSEMBLED = "assembled"
@@ -47,6 +55,15 @@ class ColorizeParameters(Parameters):
         allow_inf_nan=False,
         description="factor for the chroma; 0 gives a gray picture",
     )
+    hints: Annotated[
+        tuple[Hint, ...], PlainValidator(parse_hints), WithJsonSchema({"type": "string"})
+    ] = Field(
+        "",
+        validate_default=True,
+        description="colours of points, each spread to what is as light around it: a JSON array "
+        'as [{"x": 120, "y": 80, "color": "#2a52be"}], in pixels of the upright photograph, of at '
+        f"most {MOST_HINTS}",
+    )
 
 
 Chosen = TypeVar("Chosen", bound=Parameters)
@@ -77,7 +94,10 @@ def read_parameters(kind: type[Chosen], query: Pairs, form: Pairs = ()) -> Chose
     try:
         return kind.model_validate(dict((*query, *form)))
     except ValidationError as error:
-        words = (f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
+        words = (
+            f"{fault['loc'][-1]}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
+        )
         raise Problem(422, "; ".join(words)) from None
 
 

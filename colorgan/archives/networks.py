@@ -14,7 +14,8 @@ from colorgan.errors import ConfigError
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.images.decoding import Pixels
 from colorgan.inference.assembled import AssembledColorizer, Assembly, assemble
-from colorgan.inference.colorizer import Colorizer, prepare, recombine
+from colorgan.inference.colorizer import Colorizer, prepare
+from colorgan.inference.finishing import Choices, finish
 from colorgan.inference.networks import (
     GeneratorNetwork,
     PredictedColor,
@@ -41,11 +42,14 @@ class ModelChoice:
         model: ASSEMBLED, EMBEDDED_MODELS, or one model for all photographs.
         photo_class: the class of all photographs, instead of the router's; None asks the router.
         router: the options for the choice of a router.
+        render_size: the side of the square that the generators see, in pixels; None if each sees
+            the one that it was trained on.
     """
 
     model: str = ASSEMBLED
     photo_class: str | None = None
     router: RouterConfig = field(default_factory=RouterConfig)
+    render_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,11 @@ class Predicted:
     by: str
     seconds: float = 0.0
 
-    def picture(self, photograph: Pixels, vividness: float = 1.0) -> Pixels:
-        """The coloured photograph, (height, width, 3) uint8 sRGB; see `recombine`."""
+    def picture(self, photograph: Pixels, choices: Choices) -> Pixels:
+        """The coloured photograph, (height, width, 3) uint8 sRGB; see `finish`."""
         color = torch.from_numpy(np.array(self.color)).float()
-        return recombine(photograph, color, self.color_space, vividness)
+        wanted = choices.vividness, choices.hints, choices.like
+        return finish(photograph, color, self.color_space, *wanted)
 
 
 class Networks(ABC):
@@ -138,6 +143,7 @@ class Chosen:
         cards: the packages by model.
         assembly: the router and its models; None for one model alone.
         notes: sentences for the user on the choice.
+        render_size: see ModelChoice.
     """
 
     storage: str | None
@@ -145,14 +151,16 @@ class Chosen:
     cards: Mapping[str, ModelCard]
     assembly: Assembly | None
     notes: tuple[str, ...]
+    render_size: int | None = None
 
     def load(self, device: torch.device) -> Networks:
         """Load the networks; raises ColorganError if one cannot be read."""
         models = _open_models(self.storage, self.embedded)
         if self.assembly is None:
             (card,) = self.cards.values()
-            return _Alone(Colorizer(load_generator(models, card, device)), card)
-        return _Assembled(self.assembly.load(models, device), self.cards)
+            generator = load_generator(models, card, device)
+            return _Alone(Colorizer(generator, self.render_size), card)
+        return _Assembled(self.assembly.load(models, device, self.render_size), self.cards)
 
 
 def choose_models(choice: ModelChoice, storage: str | None) -> Chosen:
@@ -176,11 +184,12 @@ def choose_models(choice: ModelChoice, storage: str | None) -> Chosen:
     if name not in (ASSEMBLED, EMBEDDED_MODELS):
         card = find(models, name)
         note = "" if "@" in name else embedded_note(models, [card], routed=False)
-        return Chosen(storage, embedded, {card.model: card}, None, (note,))
+        return Chosen(storage, embedded, {card.model: card}, None, (note,), choice.render_size)
     way_out = "--model NAME colours with one model alone"
     assembly = assemble(choice.router, models, way_out=way_out)
     notes = (assembly.choice.note, embedded_note(models, assembly.cards.values()))
-    return Chosen(storage, embedded, dict(assembly.cards), assembly, notes)
+    cards = dict(assembly.cards)
+    return Chosen(storage, embedded, cards, assembly, notes, choice.render_size)
 
 
 def _open_models(storage: str | None, embedded: bool) -> Storage:
@@ -194,7 +203,7 @@ class _Alone(Networks):
 
     def __init__(self, colorizer: Colorizer, card: ModelCard) -> None:
         self._colorizer, self._card = colorizer, card
-        self.inputs = Inputs(None, (colorizer.config.size,))
+        self.inputs = Inputs(None, (colorizer.size,))
         self._network = GeneratorNetwork(colorizer, describe(colorizer, card.model))
 
     def compile(self) -> None:

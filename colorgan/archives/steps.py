@@ -14,9 +14,10 @@ from colorgan.archives.encoding import Encoding
 from colorgan.archives.listing import Photo
 from colorgan.archives.networks import Inputs, Predicted, Squares
 from colorgan.archives.reading import Reader
-from colorgan.errors import ColorganError, ImageRejected, NotInStorage
+from colorgan.errors import ColorganError, ConfigError, ImageRejected, NotInStorage
 from colorgan.files import NotWritten
 from colorgan.images.decoding import Photograph, decode
+from colorgan.inference.finishing import Choices
 
 NOT_FOUND = "not found"
 NOT_WRITTEN = "not written"
@@ -43,7 +44,7 @@ class Settings:
         reader: reads the photographs.
         destination: where the outputs go.
         encoding: how they are encoded.
-        vividness: the factor for the chroma; see `recombine`.
+        choices: the user's choices of colours.
         page: the page of multi-page files; None if they have one page.
         overwrite: whether existing files are replaced.
     """
@@ -51,7 +52,7 @@ class Settings:
     reader: Reader
     destination: Destination
     encoding: Encoding
-    vividness: float = 1.0
+    choices: Choices = field(default_factory=Choices)
     page: int | None = None
     overwrite: bool = False
 
@@ -131,16 +132,22 @@ def load(item: Item, settings: Settings, inputs: Inputs) -> tuple[Loaded, Square
 
 
 def finish(loaded: Loaded, predicted: Predicted, settings: Settings) -> Outcome:
-    """Recombine a photograph with its colours, encode and write it."""
+    """Recombine a photograph with its colours, encode and write it.
+
+    Raises:
+        ConfigError: the user's choices do not fit the photograph.
+    """
     item, seconds = loaded.item, {**loaded.seconds, "color": predicted.seconds}
     outcome = Outcome(item, notes=loaded.photograph.notes, seconds=seconds)
     try:
         with _timed(seconds, "recombine"):
-            rgb = predicted.picture(loaded.photograph.rgb, settings.vividness)
+            rgb = predicted.picture(loaded.photograph.rgb, settings.choices)
         with _timed(seconds, "encode"):
             data = settings.encoding.encode(loaded.photograph, rgb)
         with _timed(seconds, "write"):
             settings.destination.write(item.target, data, settings.overwrite)
+    except ConfigError:
+        raise
     except NotWritten as error:
         outcome.existed = error.exists
         outcome.failure = Failure(NOT_WRITTEN, str(error), str(error), full=error.full)

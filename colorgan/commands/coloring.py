@@ -3,15 +3,14 @@
 import argparse
 
 from colorgan.archives.networks import ASSEMBLED, ModelChoice
-from colorgan.errors import ConfigError
-from colorgan.inference.colorizer import VIVID
+from colorgan.inference.colorizer import LARGEST_SQUARE
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.options import add_options, parse
 from colorgan.packages.embedded import EMBEDDED_MODELS
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the choice of models, and --vividness."""
+    """Add the options for the choice of models."""
     parser.add_argument(
         "--model",
         metavar="MODEL",
@@ -24,17 +23,16 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         "--class", metavar="NAME", dest="photo_class", help="the class, instead of the router's"
     )
     parser.add_argument(
-        "--vividness",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help=f"factor for the chroma, from 0 (gray) to {VIVID:g} (default: 1)",
+        "--render-size",
+        type=int,
+        metavar="N",
+        help="side of the square that the generator sees, in pixels: a multiple of 32, up to "
+        f"{LARGEST_SQUARE} (default: the one that it was trained on)",
     )
     add_options(parser.add_argument_group("router"), RouterConfig)
 
 
 def given_models(args: argparse.Namespace) -> ModelChoice:
     """The models that the options of `add_models` choose; raises ConfigError."""
-    if not 0 <= args.vividness <= VIVID:
-        raise ConfigError(f"--vividness must lie between 0 and {VIVID:g}")
-    return ModelChoice(args.model, args.photo_class, parse(RouterConfig, args))
+    router = parse(RouterConfig, args)
+    return ModelChoice(args.model, args.photo_class, router, args.render_size)

@@ -15,6 +15,7 @@ from colorgan.archives.listing import STANDARD, Photo
 from colorgan.archives.networks import ModelChoice, Networks, choose_models
 from colorgan.archives.steps import Failure, Outcome, Settings, failure_of
 from colorgan.archives.tally import FAILED, Tally
+from colorgan.commands.choices import add_choices, read_choices
 from colorgan.commands.coloring import add_models, given_models
 from colorgan.commands.counting import Counting
 from colorgan.commands.pictures import (
@@ -92,6 +93,7 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
     add_photographs(parser)
     add_outputs(parser)
     add_models(parser)
+    add_choices(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
         "--compile",
@@ -123,7 +125,7 @@ def _color_all(args: argparse.Namespace, choice: ModelChoice, outputs: Outputs) 
         reader_of(photos, args.storage),
         outputs.destination,
         outputs.encoding,
-        args.vividness,
+        read_choices(args, len(photos)),
         args.page,
         args.overwrite,
     )

@@ -10,6 +10,7 @@ import torch
 from colorgan.errors import ConfigError, NotInStorage
 from colorgan.images.decoding import Pixels
 from colorgan.inference.colorizer import Colorizer
+from colorgan.inference.hints import Hint
 from colorgan.inference.networks import (
     GeneratorNetwork,
     ModelInfo,
@@ -20,7 +21,8 @@ from colorgan.inference.networks import (
     Square,
     describe,
 )
-from colorgan.inference.prediction import AssembledModel
+from colorgan.inference.palette import Palette
+from colorgan.inference.prediction import AssembledModel, Prediction
 from colorgan.inference.router import Route, Router, open_router
 from colorgan.inference.router_choice import RouterChoice, RouterConfig, StoredModels, choose_router
 from colorgan.packages.card import ModelCard, find
@@ -73,21 +75,38 @@ class AssembledColorizer:
             if name not in self._one_pass.painters:
                 colorizer.compile()
 
-    def __call__(self, photographs: Sequence[Pixels], vividness: float = 1.0) -> list[Colored]:
+    def __call__(
+        self,
+        photographs: Sequence[Pixels],
+        vividness: float = 1.0,
+        hints: Sequence[Hint] = (),
+        like: Palette | None = None,
+    ) -> list[Colored]:
         """Route photographs as one batch, then colour them class by class; see `AssembledModel`.
 
         Args:
             photographs: (height, width, 3) uint8 sRGB each, of any sizes; any colour in them is
                 ignored.
-            vividness: the factor that multiplies the chroma; see `recombine`.
+            vividness: the factor that multiplies the chroma; see `finish`.
+            hints: colours of points, which every photograph must have; see `finish`.
+            like: the palette of a reference photograph; see `finish`.
+
+        Raises:
+            ConfigError: a hint lies outside of a photograph, or there are too many.
         """
-        if not photographs:
-            return []
         colored = []
-        for each in _complete(self._model.predict(photographs)):
+        for each in self.predict(photographs):
             assert each.route is not None  # the router is asked unless a model is given
-            colored.append(Colored(each.picture(vividness), each.color.model.name, each.route))
+            rgb = each.picture(vividness, hints, like)
+            colored.append(Colored(rgb, each.color.model.name, each.route))
         return colored
+
+    def predict(self, photographs: Sequence[Pixels]) -> list[Prediction]:
+        """Route photographs, and predict their colours, without joining them yet.
+
+        `picture` of a prediction joins them: again with other hints, without the networks.
+        """
+        return _complete(self._model.predict(photographs)) if photographs else []
 
 
 class _Networks:
@@ -152,11 +171,21 @@ class Assembly:
     choice: RouterChoice
     cards: Mapping[str, ModelCard]
 
-    def load(self, storage: Storage, device: torch.device | None = None) -> AssembledColorizer:
-        """Load the parts; raises ColorganError if one cannot be read."""
-        return load_assembled(
-            storage, open_router(self.choice.config, storage, device), self.cards, device
-        )
+    def load(
+        self,
+        storage: Storage,
+        device: torch.device | None = None,
+        render_size: int | None = None,
+    ) -> AssembledColorizer:
+        """Load the parts; raises ColorganError if one cannot be read.
+
+        Args:
+            storage: the storage of the packages.
+            device: the device that the networks run on.
+            render_size: see `Colorizer`.
+        """
+        router = open_router(self.choice.config, storage, device)
+        return load_assembled(storage, router, self.cards, device, render_size)
 
 
 def assemble(
@@ -202,9 +231,11 @@ def load_assembled(
     router: Router,
     cards: Mapping[str, ModelCard],
     device: torch.device | None = None,
+    render_size: int | None = None,
 ) -> AssembledColorizer:
-    """Load the generators of a router's classes; raises as `load_generator`."""
+    """Load the generators of a router's classes; raises as `load_generator` and `Colorizer` do."""
     colorizers = {
-        name: Colorizer(load_generator(storage, card, device)) for name, card in cards.items()
+        name: Colorizer(load_generator(storage, card, device), render_size)
+        for name, card in cards.items()
     }
     return AssembledColorizer(router, colorizers)

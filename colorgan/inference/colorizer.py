@@ -1,12 +1,15 @@
 """Colouring photographs of any size with a trained generator."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
+from colorgan.errors import ConfigError
 from colorgan.images import lab
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.images.decoding import Pixels, resize_square
@@ -16,13 +19,42 @@ from colorgan.models.classifiers import Classifier
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator, Look, Paint
 from colorgan.models.precision import fastest_dtype, in_use
+from colorgan.models.unet import UNetGenerator
 from colorgan.models.view import whole_lightness
 
 VIVID = 2.0  # the largest useful vividness
+LARGEST_SQUARE = 1024  # largest side of the square that a generator can be made to see
 
 # Full-resolution colours are computed in strips of about this many pixels, to bound memory.
 _STRIP_PIXELS = 2_000_000
 _LONGEST = 65_536  # pixels in a row
+
+
+@dataclass(frozen=True)
+class Touch:
+    """A change of the colours of a part of a photograph, at the photograph's own size.
+
+    Attributes:
+        top: the first row of the part.
+        left: the first column of the part.
+        change: (color channels, height, width) float32, added to colours in [-1, 1].
+    """
+
+    top: int
+    left: int
+    change: npt.NDArray[np.float32]
+
+    def turned(self) -> "Touch":
+        """The same of a photograph with rows and columns exchanged."""
+        return Touch(self.left, self.top, self.change.transpose(0, 2, 1))
+
+    def apply(self, colors: Tensor, first: int) -> None:
+        """Change the rows from `first` on, (color channels, rows, width), in place."""
+        start = max(self.top, first)
+        end = min(self.top + self.change.shape[1], first + colors.shape[1])
+        if start < end:
+            part = torch.from_numpy(self.change[:, start - self.top : end - self.top].copy())
+            colors[:, start - first : end - first, self.left : self.left + part.shape[2]] += part
 
 
 class Colorizer:
@@ -34,18 +66,27 @@ class Colorizer:
     `rgb`, the generator's picture itself is scaled.
     """
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, size: int | None = None) -> None:
         """Take a trained network, on the device that it is to run on.
 
         It computes in the fastest type of that device; see `colorgan.models.precision`.
+
+        Args:
+            generator: the network.
+            size: the side of the square that it sees, in pixels; by default the one that it was
+                trained on.
+
+        Raises:
+            ConfigError: the network cannot take that size.
         """
         self.generator = generator.eval()
         self.config = generator.config
+        self.size = self.config.size if size is None else check_render_size(generator, size)
         self.device = next(generator.parameters()).device
         self.dtype = fastest_dtype(self.device)
         self._network = in_use(generator)
         self._look: Callable[..., Sequence[Tensor]] = Look(self._network)
-        self._paint = Paint(self._network)
+        self._paint = Paint(self._network, self.size)
         self._compiled_paint: Callable[..., Tensor] | None = None
 
     def share_encoder(self, others: Iterable["Colorizer"]) -> None:
@@ -78,7 +119,7 @@ class Colorizer:
         """
         if self.device.type != "cpu":
             return
-        example = torch.zeros(1, 1, self.config.size, self.config.size)
+        example = torch.zeros(1, 1, self.size, self.size)
         step = Look(self._network)
         with torch.no_grad():
             features = step(example.to(self.dtype))
@@ -102,12 +143,19 @@ class Colorizer:
         """
         if not photographs:
             return []
-        batch = torch.stack([prepare(photograph, self.config.size) for photograph in photographs])
-        colors = self.generate(batch, noise)
         return [
             recombine(photograph, color, self.config.color_space, vividness)
-            for photograph, color in zip(photographs, colors, strict=True)
+            for photograph, color in zip(photographs, self.look(photographs, noise), strict=True)
         ]
+
+    def look(self, photographs: Sequence[Pixels], noise: bool = False) -> Tensor:
+        """Generate the colours of photographs as one batch; arguments as for a call.
+
+        Returns:
+            As `generate`.
+        """
+        batch = torch.stack([prepare(photograph, self.size) for photograph in photographs])
+        return self.generate(batch, noise)
 
     @torch.inference_mode()
     def generate(self, batch: Tensor, noise: bool = False) -> Tensor:
@@ -155,7 +203,7 @@ class Colorizer:
         return (
             isinstance(generator, EncoderUNetGenerator)
             and generator.config.encoder == classifier.name
-            and classifier.view == whole_lightness(self.config.size)
+            and classifier.view == whole_lightness(self.size)
             and (classifier.device, classifier.dtype) == (self.device, self.dtype)
             and same_weights(generator.encoder, classifier.name, classifier.network)
         )
@@ -169,13 +217,31 @@ def _equal(ours: nn.Module, theirs: nn.Module) -> bool:
     )
 
 
+def check_render_size(generator: Generator, size: int) -> int:
+    """Return the size of a generator's square input; raises ConfigError if it cannot be one."""
+    # A U-Net halves its own size down to one pixel; the others take what their strides divide.
+    whole = generator.config.size if isinstance(generator, UNetGenerator) else 0
+    step, least = whole or 32, whole or 64
+    most = max(least, LARGEST_SQUARE // step * step)
+    if size % step or not least <= size <= most:
+        raise ConfigError(
+            f"render size {size} does not fit the model: choose a multiple of {step}, from {least} "
+            f"to {most}"
+        )
+    return size
+
+
 def prepare(photograph: Pixels, size: int) -> Tensor:
     """Scale a (height, width, 3) photograph to a generator's input: (3, size, size) uint8."""
     return torch.from_numpy(resize_square(photograph, size).copy()).permute(2, 0, 1)
 
 
 def recombine(
-    photograph: Pixels, color: Tensor, color_space: ColorSpace, vividness: float = 1.0
+    photograph: Pixels,
+    color: Tensor,
+    color_space: ColorSpace,
+    vividness: float = 1.0,
+    touches: Sequence[Touch] = (),
 ) -> Pixels:
     """Join a photograph and its generated colours at the photograph's own size.
 
@@ -185,6 +251,7 @@ def recombine(
         color_space: the colour space that the generator writes.
         vividness: the factor that multiplies the chroma: 0 gives gray, 1 the generator's colours;
             VIVID is the largest useful value.
+        touches: changes of the colours at the photograph's own size.
 
     Returns:
         (height, width, 3) uint8 sRGB.
@@ -192,7 +259,11 @@ def recombine(
     height, width = photograph.shape[:2]
     if width > _LONGEST:  # strips of rows would take too much memory
         turned = recombine(
-            photograph.transpose(1, 0, 2), color.transpose(1, 2), color_space, vividness
+            photograph.transpose(1, 0, 2),
+            color.transpose(1, 2),
+            color_space,
+            vividness,
+            [touch.turned() for touch in touches],
         )
         return np.ascontiguousarray(turned.transpose(1, 0, 2))
     if color_space != "rgb":
@@ -201,6 +272,8 @@ def recombine(
     out = np.empty((height, width, 3), np.uint8)
     for strip in _strips(height, width):
         full = stretched.rows(strip)
+        for touch in touches:
+            touch.apply(full, strip.start)
         if color_space == "lab":
             out[strip] = lab.recolor(photograph[strip], full.numpy())
             continue
@@ -241,8 +314,8 @@ class _Stretched:
         # Antialiasing matters where the photograph is smaller than the generator's input. Each
         # direction is scaled by itself: in one call, PyTorch 2.14 is wrong at a width of one pixel.
         if lines < size:
-            color = _interpolate(color, lines, size)
-        self._lines = _interpolate(color, lines, width)
+            color = resized(color, lines, size)
+        self._lines = resized(color, lines, width)
         self._step = lines / height
 
     def rows(self, strip: slice) -> Tensor:
@@ -256,7 +329,28 @@ class _Stretched:
         return torch.lerp(self._lines[:, above], self._lines[:, (above + 1).clamp(max=last)], share)
 
 
-def _interpolate(color: Tensor, height: int, width: int) -> Tensor:
+def colors_at(
+    color: Tensor, height: int, width: int, points: Sequence[tuple[int, int]]
+) -> npt.NDArray[np.float32]:
+    """The colours that `recombine` gives to points of a photograph, before any touches.
+
+    Args:
+        color: (color channels, size, size) floating point in [-1, 1].
+        height: the photograph's, in pixels.
+        width: the photograph's, in pixels.
+        points: row and column of each point.
+
+    Returns:
+        (points, color channels) float32.
+    """
+    if width > _LONGEST:
+        turned = [(x, y) for y, x in points]
+        return colors_at(color.transpose(1, 2), width, height, turned)
+    stretched = _Stretched(color, height, width)
+    return np.stack([stretched.rows(slice(y, y + 1))[:, 0, x].numpy() for y, x in points])
+
+
+def resized(color: Tensor, height: int, width: int) -> Tensor:
     """Scale (channels, …, …) colours bilinearly, with antialiasing."""
     scaled: Tensor = F.interpolate(color[None], (height, width), mode="bilinear", antialias=True)[0]
     return scaled

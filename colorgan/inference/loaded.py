@@ -12,6 +12,9 @@ from colorgan.errors import ConfigError
 from colorgan.images.decoding import Photograph, Pixels, decode, decode_image
 from colorgan.inference.assembled import AssembledColorizer, assemble
 from colorgan.inference.colorizer import VIVID, Colorizer
+from colorgan.inference.finishing import finish
+from colorgan.inference.hints import Hint
+from colorgan.inference.palette import Palette
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.packages.card import find
 from colorgan.packages.embedded import EMBEDDED_MODELS, open_embedded, with_embedded
@@ -38,13 +41,29 @@ class LoadedModels:
         self.packages = dict(packages)
 
     @overload
-    def __call__(self, photograph: Pixels, vividness: float = 1.0) -> Pixels: ...
+    def __call__(
+        self,
+        photograph: Pixels,
+        vividness: float = 1.0,
+        hints: Sequence[Hint | tuple[int, int, str]] = (),
+        like: File | Image.Image | Pixels | None = None,
+    ) -> Pixels: ...
 
     @overload
-    def __call__(self, photograph: File | Image.Image, vividness: float = 1.0) -> Image.Image: ...
+    def __call__(
+        self,
+        photograph: File | Image.Image,
+        vividness: float = 1.0,
+        hints: Sequence[Hint | tuple[int, int, str]] = (),
+        like: File | Image.Image | Pixels | None = None,
+    ) -> Image.Image: ...
 
     def __call__(
-        self, photograph: File | Image.Image | Pixels, vividness: float = 1.0
+        self,
+        photograph: File | Image.Image | Pixels,
+        vividness: float = 1.0,
+        hints: Sequence[Hint | tuple[int, int, str]] = (),
+        like: File | Image.Image | Pixels | None = None,
     ) -> Image.Image | Pixels:
         """Colour a photograph; any colour in it is ignored.
 
@@ -52,6 +71,9 @@ class LoadedModels:
             photograph: a file's path, its bytes, a Pillow image, or a uint8 array, sRGB or gray, of
                 shape (height, width, 3), (height, width, 1) or (height, width).
             vividness: the factor that multiplies the chroma, from 0, which is gray, to 2.
+            hints: colours of points, as (120, 80, "#2a52be"): column and row in pixels of the
+                upright photograph, and sRGB. Each spreads to what is as light around it.
+            like: a photograph whose palette is taken over.
 
         Returns:
             The colouring, upright and at the photograph's own size: for an array, (height, width,
@@ -59,30 +81,38 @@ class LoadedModels:
             alpha channel.
 
         Raises:
-            ConfigError: the array has another shape or type, or the vividness is out of range.
+            ConfigError: the array has another shape or type, the vividness is out of range, a hint
+                is no colour or lies outside of the photograph, or `like` is gray.
             ImageRejected: the photograph is not an image that can be read.
             OSError: the file cannot be read.
         """
         if not 0 <= vividness <= VIVID:
             raise ConfigError(f"vividness {vividness} is not between 0 and {VIVID:g}")
+        points = [each if isinstance(each, Hint) else Hint(*each) for each in hints]
+        palette = None if like is None else Palette.of(_rgb(like))
         if isinstance(photograph, np.ndarray):
-            return self._color(_pixels(photograph), vividness)
+            return self._color(_pixels(photograph), vividness, points, palette)
         opened = _open(photograph)
-        picture = Image.fromarray(self._color(opened.rgb, vividness))
+        picture = Image.fromarray(self._color(opened.rgb, vividness, points, palette))
         if opened.alpha is not None:
             picture.putalpha(Image.fromarray(opened.alpha))
         return picture
 
-    def _color(self, rgb: Pixels, vividness: float) -> Pixels:
+    def _color(
+        self, rgb: Pixels, vividness: float, hints: Sequence[Hint], like: Palette | None
+    ) -> Pixels:
         if isinstance(self._colorizer, Colorizer):
-            return self._colorizer([rgb], vividness=vividness)[0]
-        return self._colorizer([rgb], vividness)[0].rgb
+            (color,) = self._colorizer.look([rgb])
+            space = self._colorizer.config.color_space
+            return finish(rgb, color, space, vividness, hints, like)
+        return self._colorizer([rgb], vividness, hints, like)[0].rgb
 
 
 def load_models(
     storage: str | None = None,
     models: str | Sequence[str] | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
+    render_size: int | None = None,
 ) -> LoadedModels:
     """Load models for colouring; see `colorgan.load`."""
     own = open_storage(storage)
@@ -90,13 +120,13 @@ def load_models(
     place = choose_device(device)
     if isinstance(models, str) and models != EMBEDDED_MODELS:
         card = find(chosen, models)
-        colorizer = Colorizer(load_generator(chosen, card, place))
+        colorizer = Colorizer(load_generator(chosen, card, place), render_size)
         return LoadedModels(colorizer, {card.model: card.reference})
     pins = () if isinstance(models, str) else models or ()
     way_out = "models='NAME' colours with one model alone"
     assembly = assemble(RouterConfig(), chosen, way_out=way_out, pins=pins)
     packages = {name: card.reference for name, card in assembly.cards.items()}
-    return LoadedModels(assembly.load(chosen, place), packages)
+    return LoadedModels(assembly.load(chosen, place, render_size), packages)
 
 
 def _open(photograph: File | Image.Image) -> Photograph:
@@ -104,6 +134,12 @@ def _open(photograph: File | Image.Image) -> Photograph:
         return decode_image(photograph)
     data = photograph if isinstance(photograph, bytes) else Path(photograph).read_bytes()
     return decode(data)
+
+
+def _rgb(photograph: File | Image.Image | Pixels) -> Pixels:
+    if isinstance(photograph, np.ndarray):
+        return _pixels(photograph)
+    return _open(photograph).rgb
 
 
 def _pixels(array: Pixels) -> Pixels:

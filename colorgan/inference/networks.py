@@ -154,7 +154,7 @@ class GeneratorNetwork:
 
 def describe(colorizer: Colorizer, name: str, reference: str = "") -> ModelInfo:
     """Describe the model of a colorizer."""
-    return ModelInfo(name, reference, colorizer.config.size, colorizer.config.color_space)
+    return ModelInfo(name, reference, colorizer.size, colorizer.config.color_space)
 
 
 def stack(squares: Sequence[Square], side: int) -> Tensor:

@@ -14,8 +14,11 @@ import torch
 
 from colorgan.errors import ColorganError
 from colorgan.images.decoding import Pixels
-from colorgan.inference.colorizer import prepare, recombine
+from colorgan.inference.colorizer import prepare
+from colorgan.inference.finishing import finish
+from colorgan.inference.hints import Hint
 from colorgan.inference.networks import Networks, PredictedColor, Routed, RouterInfo, Square
+from colorgan.inference.palette import Palette
 from colorgan.inference.router import Route
 
 Result = TypeVar("Result")
@@ -39,10 +42,13 @@ class Prediction:
     route: Route | None
     color: PredictedColor
 
-    def picture(self, vividness: float = 1.0) -> Pixels:
-        """The coloured photograph, (height, width, 3) uint8 sRGB; see `recombine`."""
+    def picture(
+        self, vividness: float = 1.0, hints: Sequence[Hint] = (), like: Palette | None = None
+    ) -> Pixels:
+        """The coloured photograph, (height, width, 3) uint8 sRGB; see `finish`."""
         color = torch.from_numpy(np.array(self.color.color)).float()
-        return recombine(self.photograph, color, self.color.model.color_space, vividness)
+        space = self.color.model.color_space
+        return finish(self.photograph, color, space, vividness, hints, like)
 
 
 class Steps(Protocol):

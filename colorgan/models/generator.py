@@ -33,9 +33,11 @@ class Look(nn.Module):
 class Paint(nn.Module):
     """The second step of a colouring: colours from the result of `Look`."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, size: int) -> None:
+        """Take a generator, and the side of the square that it sees, in pixels."""
         super().__init__()
         self.generator = generator
+        self.size = size
 
     def forward(self, *features: Tensor, noise: bool = False) -> Tensor:
         """Colours at the generator's size: (batch, color channels, size, size) float32."""
@@ -43,4 +45,4 @@ class Paint(nn.Module):
         if not isinstance(generator, EncoderUNetGenerator):
             return cast(Tensor, generator(features[0], noise=noise)).float()
         color = generator.decode(features[1:], noise).float()
-        return F.interpolate(color, size=generator.config.size, mode="bilinear")
+        return F.interpolate(color, size=self.size, mode="bilinear")

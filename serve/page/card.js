@@ -1,7 +1,9 @@
 import { Failure } from "/shared/api.js";
+import { Hints } from "./hints.js";
 
 const AUTO = "auto";
 const FIRST_SPLIT = 38;
+const RESULTS_KEPT = 12;
 const KINDS = {
   assembled: ["Assembled", "the model of its class"],
   general: ["General", "one model for everything"],
@@ -20,6 +22,7 @@ export class Card {
   #id = `card-${(cardsMade += 1)}`;
   #choice = AUTO;
   #vividness = "1";
+  #hints;
   #page = null;
   #route = null;
   #served = null;
@@ -41,6 +44,13 @@ export class Card {
     this.#part(".comparison").setAttribute("aria-label", `${file.name} by each kind of model`);
     this.#part(".remove").setAttribute("aria-label", `Remove ${file.name}`);
     this.#part(".slider").setAttribute("aria-label", `${file.name}, before and after`);
+    this.#part(".aim").setAttribute("aria-label", `A point of ${file.name}`);
+    this.#part(".hints-panel").setAttribute("aria-label", `Corrections of ${file.name}`);
+    this.#hints = new Hints(this.#element, {
+      size: () => [this.#part(".after").naturalWidth, this.#part(".after").naturalHeight],
+      changed: () => this.colour({ first: true }),
+      announce: services.announce,
+    });
     this.#previewed = this.#showOriginal();
     this.#listen();
   }
@@ -147,14 +157,28 @@ export class Card {
   // The colouring by a kind of model, which is requested from the server only once.
   async #result(kind, options) {
     const photoClass = kind === "assembled" ? this.#choice : AUTO;
-    const wish = { model: kind, photoClass, vividness: this.#vividness, page: this.#page };
-    const key = `${kind} ${photoClass} ${wish.vividness}`;
-    if (!this.#results.has(key)) {
+    const chosen = { vividness: this.#vividness, hints: this.#hints.text };
+    const wish = { model: kind, photoClass, page: this.#page, ...chosen };
+    const key = `${kind} ${photoClass} ${wish.vividness} ${wish.hints}`;
+    let result = this.#results.get(key);
+    if (!result) {
       const answer = await this.#services.api.colorize(this.#file, wish, options);
       options.signal.throwIfAborted();
-      this.#results.set(key, { ...answer, url: URL.createObjectURL(answer.blob) });
+      result = { ...answer, url: URL.createObjectURL(answer.blob) };
     }
-    return this.#results.get(key);
+    this.#results.delete(key); // the last one used comes last
+    this.#results.set(key, result);
+    this.#forget();
+    return result;
+  }
+
+  // Every colour of a point makes another picture; memory holds the last few.
+  #forget() {
+    for (const [key, { url }] of [...this.#results].slice(0, -RESULTS_KEPT)) {
+      if (url === this.#part(".before").src) continue;
+      URL.revokeObjectURL(url);
+      this.#results.delete(key);
+    }
   }
 
   #showClasses() {
@@ -232,6 +256,7 @@ export class Card {
     this.#part(".model-name").textContent = picture.model;
     this.#part(".model").hidden = false;
     this.#part(".vividness").hidden = false;
+    this.#hints.offer();
     this.#showNote(picture.note);
     offerDownload(this.#part(".download"), this.#file, picture, "");
     const comparable = this.#served.kinds.length > 1;

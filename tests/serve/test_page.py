@@ -232,7 +232,7 @@ def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(page: Page)
     page.get_by_role("button", name="Portrait of a cat").press("Enter")
     await_colours(card_of(page, "chelsea.jpg"))
     page.get_by_role("button", name="Cup of coffee").focus()
-    for control in ("slider", "remove", "radio", "select", "download", "compare"):
+    for control in ("slider", "remove", "radio", "select", "hints-toggle", "download", "compare"):
         page.keyboard.press("Tab")
         reached, outlined = page.evaluate(
             """() => {

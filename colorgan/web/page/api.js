@@ -39,10 +39,11 @@ export class Api {
     return (await this.#request(`/classify${query}`, { ...options, file })).json();
   }
 
-  async colorize(file, { model, photoClass, vividness, page }, options) {
+  async colorize(file, { model, photoClass, vividness, hints, page }, options) {
     const query = new URLSearchParams({ model, class: photoClass, vividness, format: "png" });
     if (page) query.set("page", page);
-    const response = await this.#request(`/colorize?${query}`, { ...options, file });
+    const fields = hints ? { hints } : {};
+    const response = await this.#request(`/colorize?${query}`, { ...options, file, fields });
     return {
       blob: await readWhole(response),
       model: response.headers.get("X-Colorgan-Model") ?? model,
@@ -61,10 +62,10 @@ export class Api {
   }
 
   // Send a request, again after a wait if the server is busy, or with a key if it requires one.
-  async #request(path, { file, signal, onWait } = {}) {
+  async #request(path, { file, fields, signal, onWait } = {}) {
     for (let attempt = 1; ; ) {
       const key = sessionStorage.getItem(KEY);
-      const response = await send(path, key, file, signal);
+      const response = await send(path, key, file, fields, signal);
       if (response.ok) return response;
       if (response.status === 401) {
         await this.#newKey(key);
@@ -92,11 +93,12 @@ export class Api {
   }
 }
 
-async function send(path, key, file, signal) {
+async function send(path, key, file, fields, signal) {
   const headers = key === null ? {} : { "X-API-Key": asBytes(key) };
   try {
     if (!file) return await fetch(path, { headers, signal });
     const body = new FormData();
+    for (const [name, value] of Object.entries(fields ?? {})) body.append(name, value);
     body.append("file", file, file.name);
     return await fetch(path, { method: "POST", headers, body, signal });
   } catch (error) {
