@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+from colorgan.commands.output import add_max_pixels, read_output_options
 from colorgan.commands.pictures import (
     Outputs,
     Source,
@@ -21,14 +23,16 @@ from colorgan.commands.pictures import (
     plan_outputs,
 )
 from colorgan.commands.process import EXIT_FAULT
-from colorgan.commands.text import print_note, print_table, printable
+from colorgan.commands.text import print_note, print_notes, print_table, printable
 from colorgan.data.mapping import batched
 from colorgan.errors import ColorganError, ConfigError, ImageRejected
 from colorgan.files import NotWritten
-from colorgan.images.decoding import Photograph, Pixels, decode
-from colorgan.images.encoding import check_size, encode
+from colorgan.images.decoding import MAX_PIXELS, Pixels, decode
+from colorgan.images.writing import Original, read_original, write_colored
 from colorgan.inference.assembled import assemble
 from colorgan.inference.colorizer import VIVID, Colorizer
+from colorgan.inference.networks import GeneratorNetwork, describe
+from colorgan.inference.prediction import Prediction, predict_alone
 from colorgan.inference.router import Route, open_router
 from colorgan.inference.router_choice import RouterConfig, choose_lone_router
 from colorgan.options import add_options, parse
@@ -41,7 +45,8 @@ from colorgan.system import choose_device
 ASSEMBLED = "assembled"
 
 Loaded = TypeVar("Loaded")
-_Result = tuple[Pixels, str]  # a coloured photograph, and a phrase that says how it was coloured
+_Result = tuple[Prediction, str]  # predicted colours, and a phrase that says whose they are
+_Notes = tuple[str, ...]
 
 
 def prepare_classify(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +55,7 @@ def prepare_classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     _add_batch_size(parser, 16)
+    add_max_pixels(parser)
     add_options(parser, RouterConfig)
     parser.set_defaults(command=_classify)
 
@@ -63,7 +69,12 @@ def _classify(args: argparse.Namespace) -> int:
     router = open_router(choice.config, storage, choose_device(args.device))
     reader = _Reader(args.photographs, args, "classified")
     routes: list[tuple[Path, Route]] = []
-    for batch in reader.read(lambda photograph: router.prepare(photograph.rgb)):
+
+    def load(data: bytes) -> tuple[torch.Tensor, _Notes]:
+        photograph = decode(data, args.max_pixels, args.page)
+        return router.prepare(photograph.rgb), photograph.notes
+
+    for batch in reader.read(load):
         sources, prepared = zip(*batch, strict=True)
         paths = [source.path for source in sources]
         routes += zip(paths, router(torch.stack(prepared)), strict=True)
@@ -140,20 +151,23 @@ def _colorize(args: argparse.Namespace) -> int:
 
 
 def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
+    options = read_output_options(args, outputs.picture_format)
     reader = _Reader(list(outputs.targets), args, "coloured")
     color = _colorer(args)
     written = 0
 
-    def fitting(photograph: Photograph) -> Photograph:
-        check_size(outputs.picture_format, *photograph.rgb.shape[:2])
-        return photograph
+    def load(data: bytes) -> tuple[Original, _Notes]:
+        original = read_original(data, options, args.page)
+        return original, original.photograph.notes
 
-    for batch in reader.read(fitting):
-        colored = color([photograph for _, photograph in batch])
-        for (source, photograph), (rgb, by) in zip(batch, colored, strict=True):
-            data = encode(outputs.picture_format, rgb, photograph.alpha)
+    for batch in reader.read(load):
+        colored = color([original.photograph.rgb for _, original in batch])
+        for (source, original), (predicted, by) in zip(batch, colored, strict=True):
+            coloring = partial(predicted.strips, args.vividness)
+            encoded = write_colored(coloring, original, options)
+            print_notes(source, encoded.notes)
             try:
-                print(f"{outputs.write(source, data)}: {by}")
+                print(f"{outputs.write(source, encoded.data)}: {by}")
                 written += 1
             except NotWritten as error:
                 if error.full:  # all further photographs would fail as well
@@ -165,8 +179,8 @@ def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
     return EXIT_FAULT if reader.failed else 0
 
 
-def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[_Result]]:
-    """Return a function that colours a batch, and describes how it coloured each photograph."""
+def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Pixels]], list[_Result]]:
+    """Return a function that predicts a batch's colours, and says which model predicted them."""
     storage, device = _models_of(args), choose_device(args.device)
     if args.photo_class and args.model != ASSEMBLED:
         raise ConfigError(
@@ -181,10 +195,11 @@ def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[
         if args.compile:
             colorizer.compile()
 
-        def by_one(photographs: Sequence[Photograph]) -> list[_Result]:
-            pictures = [photograph.rgb for photograph in photographs]
-            colored = colorizer(pictures, vividness=args.vividness)
-            return [(rgb, f"coloured by {card.reference}") for rgb in colored]
+        network = GeneratorNetwork(colorizer, describe(colorizer, card.model, card.reference))
+
+        def by_one(photographs: Sequence[Pixels]) -> list[_Result]:
+            predicted = predict_alone(network, photographs)
+            return [(each, f"coloured by {card.reference}") for each in predicted]
 
         return by_one
 
@@ -196,11 +211,10 @@ def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[
     if args.compile:
         assembled.compile()
 
-    def by_class(photographs: Sequence[Photograph]) -> list[_Result]:
-        pictures = [photograph.rgb for photograph in photographs]
+    def by_class(photographs: Sequence[Pixels]) -> list[_Result]:
         return [
-            (colored.rgb, f"{_words(colored.route)}, coloured by {cards[colored.model].reference}")
-            for colored in assembled(pictures, args.vividness)
+            (each, f"{_words(each.route)}, coloured by {cards[each.color.model.name].reference}")
+            for each in assembled.predict(photographs)
         ]
 
     return by_class
@@ -212,7 +226,8 @@ def _models_of(args: argparse.Namespace) -> Storage:
     return open_embedded() if args.model == EMBEDDED_MODELS else with_embedded(own)
 
 
-def _words(route: Route) -> str:
+def _words(route: Route | None) -> str:
+    assert route is not None  # the router is asked unless a model is given
     label = f" ({route.label})" if route.label else ""
     return f"{route.photo_class} {route.score:.2f}{label}"
 
@@ -234,8 +249,8 @@ class _Reader:
     def __init__(self, sources: Sequence[Source], args: argparse.Namespace, done: str) -> None:
         self.failed = 0
         self._sources = sources
-        self._batch_size: int = args.batch_size
-        self._page: int | None = args.page
+        # Photographs that may be larger than usual are held one at a time.
+        self._batch_size: int = args.batch_size if args.max_pixels <= MAX_PIXELS else 1
         self._done = done
 
     def fail(self, sentence: str) -> None:
@@ -244,20 +259,18 @@ class _Reader:
         print(f"error: {printable(sentence)}", file=sys.stderr)
 
     def read(
-        self, prepare: Callable[[Photograph], Loaded]
+        self, decode: Callable[[bytes], tuple[Loaded, _Notes]]
     ) -> Iterator[list[tuple[Source, Loaded]]]:
-        """Yield batches of photographs, which are read and prepared in threads."""
+        """Yield batches of photographs, which are read and decoded in threads."""
 
-        def load(
-            source: Source, given: bytes | OSError | None
-        ) -> tuple[Loaded, tuple[str, ...]] | str:
+        def load(source: Source, given: bytes | OSError | None) -> tuple[Loaded, _Notes] | str:
             try:
                 if isinstance(given, OSError):
                     raise given
-                photograph = decode(source.read() if given is None else given, page=self._page)
-                return prepare(photograph), photograph.notes
+                return decode(source.read() if given is None else given)
             except ImageRejected as rejected:
-                return f"{source} cannot be {self._done}: {rejected}"
+                more = "; --max-pixels N takes more" * (rejected.reason == "too many pixels")
+                return f"{source} cannot be {self._done}: {rejected}{more}"
             except IsADirectoryError:
                 return f"{source} is a folder: give its photographs, as {source}/*"
             except OSError as error:
@@ -273,8 +286,7 @@ class _Reader:
                         self.fail(loaded)
                         continue
                     batch.append((source, loaded[0]))
-                    for note in loaded[1]:
-                        print(f"{source}: {printable(note)}", file=sys.stderr)
+                    print_notes(source, loaded[1])
                 if batch:
                     yield batch
                 seen += len(sources)

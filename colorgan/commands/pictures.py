@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from colorgan.commands.output import DEFAULT_FORMAT, add_output_options
 from colorgan.commands.text import printable
 from colorgan.errors import ConfigError
 from colorgan.files import Input, check_outputs, check_stream, write_file
-from colorgan.images.encoding import PICTURE_FORMATS, SUFFIXES, find_format, suffixes
+from colorgan.images.encoding import SUFFIXES, find_format, suffixes
+from colorgan.images.writing import SAME, format_like
 
 STANDARD = "-"  # standard input as a photograph, standard output as an output
-DEFAULT_FORMAT = "png"
 _STDIN, _STDOUT = 0, 1
+_HEAD = 4096  # bytes in which a file's format is recognised
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,32 @@ class Source:
             raise OSError("standard input is closed")
         return sys.stdin.buffer.read()
 
+    def times(self) -> tuple[int, int] | None:
+        """When the file was last read and changed, in nanoseconds; None if that is not known."""
+        if self.standard:
+            return None
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_atime_ns, status.st_mtime_ns
+
+    def suffix(self, picture_format: str) -> str:
+        """The suffix of its colouring in one of PICTURE_FORMATS, or in the `same` as its own."""
+        if picture_format != SAME:
+            return SUFFIXES[picture_format][0]
+        if self.standard:
+            raise ConfigError(
+                f"--format {SAME} takes a file's name from its photograph, and standard input has "
+                "none: give a format"
+            )
+        try:
+            with self.path.open("rb") as file:
+                known = SUFFIXES[format_like(file.read(_HEAD))]
+        except OSError:  # which is reported when the file is read
+            return self.path.suffix
+        return self.path.suffix if self.path.suffix.lower() in known else known[0]
+
     def __str__(self) -> str:
         """The path in printable form, for messages."""
         return printable(self.path)
@@ -59,11 +87,12 @@ class Outputs:
     """The destinations of colourings, decided before any work.
 
     Attributes:
-        picture_format: one of PICTURE_FORMATS.
+        picture_format: one of PICTURE_FORMATS, or `same`.
         targets: the file to write for each photograph; None for standard output.
         skipped: number of photographs whose colouring already exists, with --skip-existing.
         replaced: files that --overwrite allows to be replaced.
         stream: standard output, if the colouring is written to it.
+        keep_times: whether files get the times of their photographs.
     """
 
     picture_format: str
@@ -71,12 +100,14 @@ class Outputs:
     skipped: int = 0
     replaced: frozenset[Path] = frozenset()
     stream: TextIO | None = None
+    keep_times: bool = False
 
     def write(self, source: Source, data: bytes) -> str:
         """Write a photograph's colouring, and return the destination's name; raises NotWritten."""
         target = self.targets[source]
         if target is not None:
-            write_file(target, data, overwrite=target in self.replaced)
+            times = source.times() if self.keep_times else None
+            write_file(target, data, overwrite=target in self.replaced, times=times)
             return printable(target)
         assert self.stream is not None
         self.stream.buffer.write(data)
@@ -114,11 +145,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
         help=f"a folder; or for one photograph a file, whose suffix ({suffixes()}) decides the "
         f"format, or {STANDARD} for standard output",
     )
-    parser.add_argument(
-        "--format",
-        choices=PICTURE_FORMATS,
-        help=f"format of pictures in a folder or on standard output (default: {DEFAULT_FORMAT})",
-    )
+    add_output_options(parser)
     there = parser.add_mutually_exclusive_group()
     there.add_argument(
         "--overwrite",
@@ -159,6 +186,7 @@ def plan_outputs(args: argparse.Namespace) -> Outputs:
         },
         skipped=len(there) if args.skip_existing else 0,
         replaced=there,
+        keep_times=args.keep_times,
     )
 
 
@@ -192,8 +220,10 @@ def _named_format(output: str) -> str | None:
 
 
 def _in_folder(sources: Sequence[Source], folder: Path, picture_format: str) -> dict[Source, Path]:
-    suffix = SUFFIXES[picture_format][0]
-    targets = [(source, folder / f"{source.path.stem}{suffix}") for source in sources]
+    targets = [
+        (source, folder / f"{source.path.stem}{source.suffix(picture_format)}")
+        for source in sources
+    ]
     for target, count in Counter(target for _, target in targets).items():
         if count > 1:
             raise ConfigError(f"{count} photographs would be written to {target}")

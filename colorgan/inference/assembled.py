@@ -20,7 +20,7 @@ from colorgan.inference.networks import (
     Square,
     describe,
 )
-from colorgan.inference.prediction import AssembledModel
+from colorgan.inference.prediction import AssembledModel, Prediction
 from colorgan.inference.router import Route, Router, open_router
 from colorgan.inference.router_choice import RouterChoice, RouterConfig, StoredModels, choose_router
 from colorgan.packages.card import ModelCard, find
@@ -81,13 +81,15 @@ class AssembledColorizer:
                 ignored.
             vividness: the factor that multiplies the chroma; see `recombine`.
         """
-        if not photographs:
-            return []
         colored = []
-        for each in _complete(self._model.predict(photographs)):
+        for each in self.predict(photographs):
             assert each.route is not None  # the router is asked unless a model is given
             colored.append(Colored(each.picture(vividness), each.color.model.name, each.route))
         return colored
+
+    def predict(self, photographs: Sequence[Pixels]) -> list[Prediction]:
+        """Route photographs, and predict their colours, without joining them; see `__call__`."""
+        return _complete(self._model.predict(photographs)) if photographs else []
 
 
 class _Networks:

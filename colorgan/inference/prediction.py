@@ -4,7 +4,7 @@ It stands here once. `Networks` says where the networks run, and `Steps` where t
 them is done: in the calling thread (`assembled.py`), or in threads of a service (`serve/`).
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -13,9 +13,16 @@ import numpy as np
 import torch
 
 from colorgan.errors import ColorganError
-from colorgan.images.decoding import Pixels
-from colorgan.inference.colorizer import prepare, recombine
-from colorgan.inference.networks import Networks, PredictedColor, Routed, RouterInfo, Square
+from colorgan.images.decoding import Levels, Pixels
+from colorgan.inference.colorizer import prepare, recombine, recombined_strips
+from colorgan.inference.networks import (
+    GeneratorNetwork,
+    Networks,
+    PredictedColor,
+    Routed,
+    RouterInfo,
+    Square,
+)
 from colorgan.inference.router import Route
 
 Result = TypeVar("Result")
@@ -43,6 +50,31 @@ class Prediction:
         """The coloured photograph, (height, width, 3) uint8 sRGB; see `recombine`."""
         color = torch.from_numpy(np.array(self.color.color)).float()
         return recombine(self.photograph, color, self.color.model.color_space, vividness)
+
+    def strips(
+        self, vividness: float = 1.0, deep: Levels | None = None
+    ) -> Iterator[Pixels | Levels]:
+        """The coloured photograph in strips of rows; see `recombined_strips`."""
+        color = torch.from_numpy(np.array(self.color.color)).float()
+        space = self.color.model.color_space
+        return recombined_strips(self.photograph, color, space, vividness, deep)
+
+
+def predict_alone(network: GeneratorNetwork, photographs: Sequence[Pixels]) -> list[Prediction]:
+    """Predict the colours of photographs with one model, without a router.
+
+    Args:
+        network: the model.
+        photographs: (height, width, 3) uint8 sRGB each, of any sizes; any colour in them is
+            ignored.
+    """
+    if not photographs:
+        return []
+    colors = network.work([_square(each, network.info.size) for each in photographs])
+    return [
+        Prediction(photograph, None, color)
+        for photograph, color in zip(photographs, colors, strict=True)
+    ]
 
 
 class Steps(Protocol):
