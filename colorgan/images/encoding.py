@@ -81,9 +81,14 @@ def save(
     return buffer.getvalue()
 
 
+def is_writable(picture_format: str) -> bool:
+    """Whether this installation can write a format of PICTURE_FORMATS."""
+    return picture_format != "avif" or formats.AVIF.readable
+
+
 def check_format(picture_format: str) -> None:
     """Raise ConfigError if this installation cannot write a format of PICTURE_FORMATS."""
-    if picture_format == "avif" and not formats.AVIF.readable:
+    if not is_writable(picture_format):
         raise ConfigError(f"this Pillow does not write AVIF: {formats.AVIF.way_out}")
 
 

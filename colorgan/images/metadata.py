@@ -5,7 +5,7 @@ which format holds what. Damaged metadata is left out.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,6 @@ from colorgan.images.decoding import locate, open_picture
 from colorgan.images.tags import Tags, read_directory, read_exif
 from colorgan.images.xmp import clean_xmp
 
-_IPTC_TAG, _PHOTOSHOP_TAG, _XMP_TAG = 33723, 34377, 700
 _IPTC_RESOURCE = 0x0404
 # The first bytes of IPTC's envelope, application and further records (IIM 4.2).
 _IPTC_MARK = 0x1C
@@ -80,18 +79,18 @@ def read_metadata(data: bytes, page: int | None = None) -> Metadata:
     # Pillow's plugins raise many kinds of exceptions for damaged data.
     try:
         with open_picture(data, found, _ANY_SIZE) as image:
-            return _from_info(image.info)
+            # Pillow's own reading of these segments stops at the end of the first.
+            segments = [data for name, data in getattr(image, "applist", ()) if name == "APP13"]
+            return _from_info(image.info, joined_resources(segments))
     except (ImageRejected, Exception):
         return Metadata()
 
 
-def _from_info(info: Mapping[Any, Any]) -> Metadata:
+def _from_info(info: Mapping[Any, Any], resources: bytes) -> Metadata:
     tags = read_exif(_bytes(info.get("exif")))
-    resources = info.get("photoshop")
-    iptc = resources.get(_IPTC_RESOURCE, b"") if isinstance(resources, dict) else b""
     return Metadata(
         tags,
-        _bytes(iptc),
+        trimmed_iptc(photoshop_iptc(resources)),
         _bytes(info.get("xmp")),
         _bytes(info.get("icc_profile")),
         _turned(_resolution(info.get("dpi")), tags) or _resolution(tags.dpi),
@@ -108,13 +107,13 @@ def _from_tiff(data: bytes, number: int | None) -> Metadata:
     def content(tag: int) -> bytes:
         return page.value(tag)[2] if tag in page.entries else b""
 
-    iptc = content(_IPTC_TAG)
+    iptc = content(tiff_structure.IPTC)
     if not iptc.startswith(bytes([_IPTC_MARK])):
-        iptc = photoshop_iptc(content(_PHOTOSHOP_TAG))
+        iptc = photoshop_iptc(content(tiff_structure.PHOTOSHOP))
     return Metadata(
         tags,
         trimmed_iptc(iptc),
-        content(_XMP_TAG),
+        content(tiff_structure.XMP),
         content(tiff_structure.ICC_PROFILE),
         _resolution(tags.dpi),
     )
@@ -165,6 +164,13 @@ def photoshop_iptc(resources: bytes) -> bytes:
             return resources[place + 4 : place + 4 + size]
         place += 4 + (size + 1) // 2 * 2
     return b""
+
+
+def joined_resources(segments: Iterable[bytes]) -> bytes:
+    """Photoshop's image resources in the segments APP13 of a JPEG."""
+    return b"".join(
+        each.removeprefix(_PHOTOSHOP) for each in segments if each.startswith(_PHOTOSHOP)
+    )
 
 
 def photoshop_resources(iptc: bytes) -> bytes:

@@ -14,8 +14,10 @@ from colorgan.images import tiff_structure
 from colorgan.images.orientation import is_turned
 from colorgan.images.tiff_structure import Directory
 
-SHORT, LONG, RATIONAL, UNDEFINED = 3, 4, 5, 7
+BYTE, SHORT, LONG, RATIONAL, UNDEFINED, LONG_8 = 1, 3, 4, 5, 7, 16
 _LETTERS = {SHORT: "H", LONG: "I"}
+# Bytes that are swapped together, by type: a ratio has two numbers.
+_SIZES = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8}
 # The types whose values have the same size in TIFF and in BigTIFF.
 _KINDS = range(1, 13)
 
@@ -148,6 +150,16 @@ class Tags:
         main = {**self.main, ORIENTATION: self.numbers(SHORT, 1)}
         return replace(self, main=main | (self.resolution(dpi) if dpi else {}), exif=exif)
 
+    def little_endian(self) -> "Tags":
+        """These tags in the byte order "<"."""
+        if self.order == "<":
+            return self
+        return Tags("<", *({n: _swapped(v) for n, v in each.items()} for each in self._parts))
+
+    @property
+    def _parts(self) -> tuple[Values, Values, Values]:
+        return self.main, self.exif, self.gps
+
     def without_orientation(self) -> "Tags":
         """These tags without the orientation, whose absence means that a picture is upright."""
         kept = {tag: value for tag, value in self.main.items() if tag != ORIENTATION}
@@ -181,7 +193,7 @@ class Tags:
         return self._directory(main, offset, big) + b"".join(blocks)
 
     def _pointer(self, position: int, big: bool) -> Value:
-        return Value(18 if big else LONG, 1, struct.pack(self.order + "IQ"[big], position))
+        return Value(LONG_8 if big else LONG, 1, struct.pack(self.order + "IQ"[big], position))
 
     def _directory(self, values: Values, offset: int, big: bool) -> bytes:
         count, entry, inline, pointer = ("Q", "HHQ", 8, "Q") if big else ("H", "HHI", 4, "I")
@@ -196,6 +208,12 @@ class Tags:
             entries += struct.pack(self.order + entry, tag, value.kind, value.count)
             entries += data.ljust(inline, b"\0")
         return head + bytes(entries) + bytes(inline) + bytes(rest)
+
+
+def _swapped(value: Value) -> Value:
+    size = _SIZES.get(value.kind, 1)
+    data = b"".join(value.data[at : at + size][::-1] for at in range(0, len(value.data), size))
+    return replace(value, data=data)
 
 
 def read_exif(block: bytes) -> Tags:

@@ -8,7 +8,7 @@ BigTIFF (2007). Samples are compressed with deflate, as differences from the pix
 import io
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,19 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from colorgan.images import tiff_structure as tag
-from colorgan.images.tags import LONG, SHORT, UNDEFINED, Tags, Value
+from colorgan.images.tags import BYTE, LONG, LONG_8, SHORT, UNDEFINED, Tags, Value
 
 Samples = npt.NDArray[Any]
 
 _DEFLATE, _DIFFERENCES, _RGB, _UNASSOCIATED = 8, 2, 2, 2
 # Strips of about this many bytes, before compression.
 _STRIP_BYTES = 1 << 18
-# The level of zlib: 6, its default, takes twice as long for 2 % less.
-_LEVEL = 4
+# The level of zlib: for photographs, 6, its default, takes twice as long for as many bytes.
+_LEVEL = 3
 # The room for the header of either kind of file, which is chosen when the size is known.
 _FIRST = 16
 _LARGEST = 2**32 - 2**20
-_LONG_8 = 16
+
+_MAX_PIXEL_BYTES = 8
 
 
 def write_tiff(
@@ -39,13 +40,16 @@ def write_tiff(
     Args:
         strips: (rows, width, 3 or 4) uint8 or uint16 sRGB or RGBA, from the top.
         size: width and height, in pixels.
-        tags: the tags that describe the photograph; their byte order is that of the file.
+        tags: the tags that describe the photograph; their byte order is that of the file, but
+            that of a very large one is "<", as Pillow reads no other BigTIFF.
         blocks: further tags that hold bytes, such as the ICC profile, by number.
 
     Returns:
         The complete file.
     """
     width, height = size
+    if width * height * _MAX_PIXEL_BYTES > _LARGEST:
+        tags = tags.little_endian()
     file = io.BytesIO(bytes(_FIRST))
     file.seek(_FIRST)
     offsets, sizes = [], []
@@ -66,28 +70,19 @@ def write_tiff(
     end = file.tell() + file.tell() % 2
     size_of_rest = sum(map(len, blocks.values())) + 20 * len(offsets) + (1 << 20)
     big = end + size_of_rest > _LARGEST
-
-    def long(*values: int) -> Value:
-        letter = "Q" if big else "I"
-        packed = struct.pack(f"{tags.order}{len(values)}{letter}", *values)
-        return Value(_LONG_8 if big else LONG, len(values), packed)
-
+    pieces_at = {tag.STRIP_OFFSETS: offsets, tag.STRIP_BYTES: sizes}
     structure = {
         tag.WIDTH: tags.numbers(LONG, width),
         tag.HEIGHT: tags.numbers(LONG, height),
-        tag.BITS: tags.numbers(SHORT, *(bits,) * samples),
-        tag.COMPRESSION: tags.numbers(SHORT, _DEFLATE),
-        tag.PHOTOMETRIC: tags.numbers(SHORT, _RGB),
-        tag.STRIP_OFFSETS: long(*offsets),
-        tag.SAMPLES: tags.numbers(SHORT, samples),
         tag.ROWS_PER_STRIP: tags.numbers(LONG, rows),
-        tag.STRIP_BYTES: long(*sizes),
-        tag.PLANAR: tags.numbers(SHORT, 1),
-        tag.PREDICTOR: tags.numbers(SHORT, _DIFFERENCES),
-        **{number: Value(UNDEFINED, len(data), data) for number, data in blocks.items() if data},
+        **_samples(tags, samples, bits),
+        **{each: _long(tags.order, big, values) for each, values in pieces_at.items()},
+        **{
+            number: Value(BYTE if number == tag.XMP else UNDEFINED, len(data), data)
+            for number, data in blocks.items()
+            if data
+        },
     }
-    if samples == 4:
-        structure[tag.EXTRA_SAMPLES] = tags.numbers(SHORT, _UNASSOCIATED)
     file.seek(end)
     file.write(tags.to_directory(structure, end, big))
     file.seek(0)
@@ -97,6 +92,26 @@ def write_tiff(
     )
     file.write(mark + header)
     return file.getvalue()
+
+
+def _samples(tags: Tags, samples: int, bits: int) -> dict[int, Value]:
+    """The tags that say how samples are stored."""
+    facts = {
+        tag.BITS: (bits,) * samples,
+        tag.COMPRESSION: (_DEFLATE,),
+        tag.PHOTOMETRIC: (_RGB,),
+        tag.SAMPLES: (samples,),
+        tag.PLANAR: (1,),
+        tag.PREDICTOR: (_DIFFERENCES,),
+    }
+    if samples == 4:
+        facts[tag.EXTRA_SAMPLES] = (_UNASSOCIATED,)
+    return {number: tags.numbers(SHORT, *values) for number, values in facts.items()}
+
+
+def _long(order: str, big: bool, values: Sequence[int]) -> Value:
+    packed = struct.pack(f"{order}{len(values)}{'Q' if big else 'I'}", *values)
+    return Value(LONG_8 if big else LONG, len(values), packed)
 
 
 class _Pieces:

@@ -44,7 +44,6 @@ _NEAREST = {formats.HEIC: "jpeg"}
 
 _MAX_SEGMENT = 65_533  # bytes of a JPEG's segment, besides its marker
 _XMP_HEAD = 29  # bytes before XMP in its segment
-_XMP_TAG, _IPTC_TAG = 700, 33723
 
 
 @dataclass(frozen=True)
@@ -167,10 +166,14 @@ def write_colored(coloring: Coloring, original: Original, options: OutputOptions
     is_srgb = profile in (b"", tones.srgb_profile())
     tags = kept.tags.describing(width, height, is_srgb, kept.dpi)
     opaque = picture_format == "jpeg"
-    colored = coloring(photograph.deep)
+    colored = coloring(photograph.deep if picture_format == "tiff" else None)
     strips = _finished(colored, photograph, opaque, b"" if is_srgb else profile)
     if picture_format == "tiff":
-        blocks = {_XMP_TAG: kept.xmp, _IPTC_TAG: kept.iptc, tiff_structure.ICC_PROFILE: profile}
+        blocks = {
+            tiff_structure.XMP: kept.xmp,
+            tiff_structure.IPTC: kept.iptc,
+            tiff_structure.ICC_PROFILE: profile,
+        }
         return Written(write_tiff(strips, (width, height), tags, blocks), tuple(notes))
     has_alpha = photograph.alpha is not None and not opaque
     image = Image.new("RGBA" if has_alpha else "RGB", (width, height))

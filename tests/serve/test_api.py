@@ -74,7 +74,7 @@ def test_model_and_class_choose_who_colours(client: httpx.Client, models: Storag
     assert "x-colorgan-class" not in response.headers, "general colours without a class"
 
 
-@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp", "tiff", "avif"])
 def test_the_format_is_the_clients_choice(client: httpx.Client, format: str) -> None:
     response = client.post("/colorize", params={"format": format}, content=encoded(picture()))
     assert response.headers["content-type"] == f"image/{format}"
