@@ -162,9 +162,11 @@ def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
 
     for batch in reader.read(load):
         colored = color([original.photograph.rgb for _, original in batch])
-        for (source, original), (predicted, by) in zip(batch, colored, strict=True):
+        while batch:  # each is freed before the next one is written, or read
+            (source, original), (predicted, by) = batch.pop(0), colored.pop(0)
             coloring = partial(predicted.strips, args.vividness)
             encoded = write_colored(coloring, original, options)
+            del original, predicted, coloring
             print_notes(source, encoded.notes)
             try:
                 print(f"{outputs.write(source, encoded.data)}: {by}")
@@ -176,6 +178,7 @@ def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
                         f"{error}; {written} of {len(outputs.targets)} are written{on}"
                     ) from error
                 reader.fail(str(error))
+            del encoded
     return EXIT_FAULT if reader.failed else 0
 
 
@@ -287,6 +290,7 @@ class _Reader:
                         continue
                     batch.append((source, loaded[0]))
                     print_notes(source, loaded[1])
+                    del loaded
                 if batch:
                     yield batch
                 seen += len(sources)
