@@ -278,6 +278,8 @@ def open_picture(data: bytes, found: Format, max_pixels: int) -> ImageFile.Image
     except ImageRejected:
         image.close()
         raise
+    if found is formats.TIFF:  # with memory of its own, Pillow does not check the size by itself
+        image.im = Image.new(image.mode, getattr(image, "_tile_size", image.size)).im
     return image
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 from colorgan.errors import ImageRejected
 from colorgan.images import tiff_structure as tag
@@ -436,5 +436,7 @@ def _as_bytes(page: Directory, layout: Layout, plane: int) -> "TiffImagePlugin.T
         entries |= {tag.ROWS_PER_STRIP: (layout.rows,)}
         entries |= {tag.STRIP_OFFSETS: offsets, tag.STRIP_BYTES: sizes}
     picture = TiffImagePlugin.TiffImageFile(io.BytesIO(tag.with_directory(page.data, entries)))
+    # Else Pillow would refuse more bytes than it allows pixels; the caller has checked the size.
+    picture.im = Image.new(picture.mode, picture.size).im
     picture.load()
     return picture

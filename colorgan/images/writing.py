@@ -175,15 +175,24 @@ def write_colored(coloring: Coloring, original: Original, options: OutputOptions
             tiff_structure.ICC_PROFILE: profile,
         }
         return Written(write_tiff(strips, (width, height), tags, blocks), tuple(notes))
-    has_alpha = photograph.alpha is not None and not opaque
-    image = Image.new("RGBA" if has_alpha else "RGB", (width, height))
-    top = 0
-    for strip in strips:
-        image.paste(Image.fromarray(strip), (0, top))
-        top += len(strip)
+    image = _assembled(strips, width, height)
     said = {"icc_profile": profile, **_SAID[picture_format](replace(kept, tags=tags), notes)}
     data = save(image, picture_format, options.quality, **{k: v for k, v in said.items() if v})
     return Written(data, tuple(notes))
+
+
+def _assembled(strips: Iterable[Strip], width: int, height: int) -> Image.Image:
+    """A picture of its strips, which exists only once in memory."""
+    image, top = None, 0
+    for strip in strips:
+        part = Image.fromarray(strip)
+        if len(strip) == height:
+            return part
+        image = image or Image.new(part.mode, (width, height))
+        image.paste(part, (0, top))
+        top += len(strip)
+    assert image is not None  # a photograph has at least one pixel
+    return image
 
 
 def _finished(

@@ -224,6 +224,20 @@ def test_a_tiff_holds_the_pixels_it_was_given(
     assert again.rgb.shape == (101, 53, 3)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_limit_of_pixels_is_the_only_one(
+    monkeypatch: pytest.MonkeyPatch, channels: int, dtype: type
+) -> None:
+    shape = (40, 60) if channels == 1 else (40, 60, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # as if the picture were very large
+    for orientation in (1, 6):
+        data = annotated.tiff(np.full(shape, 77, dtype), orientation, profile=b"")
+        assert (
+            decode(data, max_pixels=2400).rgb.shape == ((60, 40, 3), (40, 60, 3))[orientation == 1]
+        )
+
+
 def test_a_large_picture_is_coloured_in_strips() -> None:
     height, width = 3000, 4000
     gray = np.broadcast_to(np.uint8(100), (height, width, 3))
