@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from colorgan.commands.output import add_max_pixels, read_output_options
+from colorgan.commands.output import add_max_pixels
 from colorgan.commands.pictures import (
     Outputs,
     Source,
@@ -70,7 +70,7 @@ def _classify(args: argparse.Namespace) -> int:
     reader = _Reader(args.photographs, args, "classified")
     routes: list[tuple[Path, Route]] = []
 
-    def load(data: bytes) -> tuple[torch.Tensor, _Notes]:
+    def load(source: Source, data: bytes) -> tuple[torch.Tensor, _Notes]:
         photograph = decode(data, args.max_pixels, args.page)
         return router.prepare(photograph.rgb), photograph.notes
 
@@ -151,13 +151,14 @@ def _colorize(args: argparse.Namespace) -> int:
 
 
 def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
-    options = read_output_options(args, outputs.picture_format)
+    options = outputs.options
     reader = _Reader(list(outputs.targets), args, "coloured")
     color = _colorer(args)
     written = 0
 
-    def load(data: bytes) -> tuple[Original, _Notes]:
-        original = read_original(data, options, args.page)
+    def load(source: Source, data: bytes) -> tuple[Original, _Notes]:
+        target = outputs.targets[source]
+        original = read_original(data, options, args.page, target.name if target else "")
         return original, original.photograph.notes
 
     for batch in reader.read(load):
@@ -262,7 +263,7 @@ class _Reader:
         print(f"error: {printable(sentence)}", file=sys.stderr)
 
     def read(
-        self, decode: Callable[[bytes], tuple[Loaded, _Notes]]
+        self, decode: Callable[[Source, bytes], tuple[Loaded, _Notes]]
     ) -> Iterator[list[tuple[Source, Loaded]]]:
         """Yield batches of photographs, which are read and decoded in threads."""
 
@@ -270,7 +271,7 @@ class _Reader:
             try:
                 if isinstance(given, OSError):
                     raise given
-                return decode(source.read() if given is None else given)
+                return decode(source, source.read() if given is None else given)
             except ImageRejected as rejected:
                 more = "; --max-pixels N takes more" * (rejected.reason == "too many pixels")
                 return f"{source} cannot be {self._done}: {rejected}{more}"

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from colorgan.commands.output import DEFAULT_FORMAT, add_output_options
+from colorgan.commands.output import DEFAULT_FORMAT, add_output_options, read_output_options
 from colorgan.commands.text import printable
 from colorgan.errors import ConfigError
 from colorgan.files import Input, check_outputs, check_stream, write_file
-from colorgan.images.encoding import SUFFIXES, find_format, suffixes
-from colorgan.images.writing import SAME, format_like
+from colorgan.images.encoding import find_format, suffixes
+from colorgan.images.writing import OutputOptions
 
 STANDARD = "-"  # standard input as a photograph, standard output as an output
 _STDIN, _STDOUT = 0, 1
-_HEAD = 4096  # bytes in which a file's format is recognised
 
 
 @dataclass(frozen=True)
@@ -61,22 +60,6 @@ class Source:
             return None
         return status.st_atime_ns, status.st_mtime_ns
 
-    def suffix(self, picture_format: str) -> str:
-        """The suffix of its colouring in one of PICTURE_FORMATS, or in the `same` as its own."""
-        if picture_format != SAME:
-            return SUFFIXES[picture_format][0]
-        if self.standard:
-            raise ConfigError(
-                f"--format {SAME} takes a file's name from its photograph, and standard input has "
-                "none: give a format"
-            )
-        try:
-            with self.path.open("rb") as file:
-                known = SUFFIXES[format_like(file.read(_HEAD))]
-        except OSError:  # which is reported when the file is read
-            return self.path.suffix
-        return self.path.suffix if self.path.suffix.lower() in known else known[0]
-
     def __str__(self) -> str:
         """The path in printable form, for messages."""
         return printable(self.path)
@@ -87,7 +70,7 @@ class Outputs:
     """The destinations of colourings, decided before any work.
 
     Attributes:
-        picture_format: one of PICTURE_FORMATS, or `same`.
+        options: how they are written.
         targets: the file to write for each photograph; None for standard output.
         skipped: number of photographs whose colouring already exists, with --skip-existing.
         replaced: files that --overwrite allows to be replaced.
@@ -95,7 +78,7 @@ class Outputs:
         keep_times: whether files get the times of their photographs.
     """
 
-    picture_format: str
+    options: OutputOptions
     targets: dict[Source, Path | None]
     skipped: int = 0
     replaced: frozenset[Path] = frozenset()
@@ -164,8 +147,9 @@ def plan_outputs(args: argparse.Namespace) -> Outputs:
     sources: Sequence[Source] = args.photographs
     inputs = [source.input for source in sources]
     if args.output == STANDARD:
-        return _standard_output(sources, args.format)
+        return _standard_output(sources, read_output_options(args, args.format or DEFAULT_FORMAT))
     named = _named_format(args.output)
+    options = read_output_options(args, named or args.format or DEFAULT_FORMAT)
     if named:
         if len(sources) > 1:
             raise ConfigError(f"{args.output} is one file: give a folder for several photographs")
@@ -173,12 +157,12 @@ def plan_outputs(args: argparse.Namespace) -> Outputs:
             raise ConfigError(f"-o {args.output} is {named}: drop --format {args.format}")
         targets = {sources[0]: Path(args.output)}
     else:
-        targets = _in_folder(sources, Path(args.output), args.format or DEFAULT_FORMAT)
+        targets = _in_folder(sources, Path(args.output), options)
     allowed = args.overwrite or args.skip_existing
     check_outputs(list(targets.values()), inputs, allowed, new_folders=True)
     there = frozenset(target for target in targets.values() if os.path.lexists(target))
     return Outputs(
-        named or args.format or DEFAULT_FORMAT,
+        options,
         {
             source: target
             for source, target in targets.items()
@@ -190,7 +174,7 @@ def plan_outputs(args: argparse.Namespace) -> Outputs:
     )
 
 
-def _standard_output(sources: Sequence[Source], picture_format: str | None) -> Outputs:
+def _standard_output(sources: Sequence[Source], options: OutputOptions) -> Outputs:
     if len(sources) > 1:
         raise ConfigError("standard output takes one photograph: give a folder for several")
     if sys.stdout is None:
@@ -198,7 +182,7 @@ def _standard_output(sources: Sequence[Source], picture_format: str | None) -> O
     if sys.stdout.isatty():
         raise ConfigError("standard output is a terminal: redirect it, or give -o a file")
     check_stream(_STDOUT, [sources[0].input])
-    return Outputs(picture_format or DEFAULT_FORMAT, {sources[0]: None}, stream=sys.stdout)
+    return Outputs(options, {sources[0]: None}, stream=sys.stdout)
 
 
 def _named_format(output: str) -> str | None:
@@ -219,11 +203,11 @@ def _named_format(output: str) -> str | None:
     return None
 
 
-def _in_folder(sources: Sequence[Source], folder: Path, picture_format: str) -> dict[Source, Path]:
-    targets = [
-        (source, folder / f"{source.path.stem}{source.suffix(picture_format)}")
-        for source in sources
-    ]
+def _in_folder(
+    sources: Sequence[Source], folder: Path, options: OutputOptions
+) -> dict[Source, Path]:
+    names = (f"{source.path.stem}{options.suffix(source.path.name)}" for source in sources)
+    targets = [(source, folder / name) for source, name in zip(sources, names, strict=True)]
     for target, count in Counter(target for _, target in targets).items():
         if count > 1:
             raise ConfigError(f"{count} photographs would be written to {target}")

@@ -6,6 +6,7 @@ keeps what.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from colorgan.images import formats, tiff_structure, tones
 from colorgan.images.decoding import MAX_PIXELS, Levels, Photograph, decode, locate
 from colorgan.images.encoding import (
     LOSSY,
-    PICTURE_FORMATS,
+    SUFFIXES,
     check_format,
     check_size,
     composite,
+    find_format,
+    is_writable,
     save,
 )
 from colorgan.images.metadata import (
@@ -38,9 +41,14 @@ Strip = npt.NDArray[Any]
 Coloring = Callable[[Levels | None], Iterable[Strip]]
 
 SAME = "same"
-_SAME = {formats.JPEG: "jpeg", formats.WEBP: "webp", formats.TIFF: "tiff", formats.AVIF: "avif"}
 # HEIC is lossy, and its encoders are not free; all others that are not written are lossless.
-_NEAREST = {formats.HEIC: "jpeg"}
+_SAME = {
+    formats.JPEG: "jpeg",
+    formats.HEIC: "jpeg",
+    formats.WEBP: "webp",
+    formats.TIFF: "tiff",
+    formats.AVIF: "avif",
+}
 
 _MAX_SEGMENT = 65_533  # bytes of a JPEG's segment, besides its marker
 _XMP_HEAD = 29  # bytes before XMP in its segment
@@ -79,9 +87,31 @@ class OutputOptions:
         if self.max_pixels < 1:
             raise ConfigError("--max-pixels must be at least 1")
 
-    def format_of(self, data: bytes) -> str:
-        """The format of the colouring of a file, of which the beginning suffices."""
-        return format_like(data) if self.picture_format == SAME else self.picture_format
+    def suffix(self, name: str) -> str:
+        """The suffix of the colouring of a photograph's file of this name."""
+        if self.picture_format != SAME:
+            return SUFFIXES[self.picture_format][0]
+        own = PurePath(name).suffix
+        found = next((each for each in formats.FORMATS if own.lower() in each.suffixes), None)
+        known = SUFFIXES[_nearest(found)]
+        return own if own.lower() in known else known[0]
+
+    def format_of(self, data: bytes, target: str = "") -> str:
+        """The format of the colouring of a file.
+
+        Args:
+            data: the photograph's file, of which the beginning suffices.
+            target: the name of the colouring's file; empty if it has none.
+        """
+        if self.picture_format != SAME:
+            return self.picture_format
+        return find_format(target) or _nearest(locate(data)[1])
+
+
+def _nearest(found: formats.Format | None) -> str:
+    """The format of PICTURE_FORMATS that is a file's own, or else comes nearest."""
+    nearest = "png" if found is None else _SAME.get(found, "png")
+    return nearest if is_writable(nearest) else "png"
 
 
 @dataclass(frozen=True)
@@ -112,18 +142,21 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
-def read_original(data: bytes, options: OutputOptions, page: int | None = None) -> Original:
+def read_original(
+    data: bytes, options: OutputOptions, page: int | None = None, target: str = ""
+) -> Original:
     """Read a photograph whose colouring is written by `write_colored`.
 
     Args:
         data: the complete file.
         options: how the colouring is written.
         page: the number of the page, from 1; None for a file with a single page.
+        target: the name of the colouring's file; empty if it has none.
 
     Raises:
         ImageRejected: as `decode`, and "too large for the format".
     """
-    picture_format = options.format_of(data)
+    picture_format = options.format_of(data, target)
     try:
         deep = picture_format == "tiff"
         photograph = decode(data, options.max_pixels, page, deep)
@@ -132,15 +165,6 @@ def read_original(data: bytes, options: OutputOptions, page: int | None = None) 
     check_size(picture_format, *photograph.rgb.shape[:2])
     metadata = read_metadata(data, page) if options.metadata else Metadata()
     return Original(photograph, metadata, picture_format)
-
-
-def format_like(data: bytes) -> str:
-    """The format of PICTURE_FORMATS that is a file's own, or else the nearest."""
-    _, found = locate(data)
-    if found is None:
-        return "png"
-    same = _SAME.get(found, _NEAREST.get(found, "png"))
-    return same if same in PICTURE_FORMATS else "png"
 
 
 def write_colored(coloring: Coloring, original: Original, options: OutputOptions) -> Written:
