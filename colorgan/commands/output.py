@@ -52,7 +52,7 @@ def add_max_pixels(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=MAX_PIXELS,
         metavar="N",
-        help="maximum number of pixels of a photograph, of which each may take 15 bytes of memory "
+        help="maximum number of pixels of a photograph; each takes 8 to 20 bytes of memory "
         f"(default: {MAX_PIXELS})",
     )
 
