@@ -23,6 +23,7 @@ _MAX_SEGMENT = 65_533  # bytes of a JPEG's segment, besides its marker and its l
 
 # Steps of a PNG's resolution are 1/39 of a dot per inch, so that 600 is read as 599.9988.
 _SAME_DPI = 0.02
+_LARGEST_DPI = 65_535  # of a JPEG
 _ANY_SIZE = 1 << 62
 
 
@@ -56,7 +57,7 @@ class Metadata:
         notes = self.notes
         xmp = clean_xmp(self.xmp, gps) if self.xmp else b""
         if xmp is None:
-            notes = (*notes, "its XMP is damaged and was not kept")
+            notes = (*notes, "its XMP cannot be read and was not kept")
         tags = self.tags if gps else replace(self.tags, gps={})
         return replace(self, tags=tags, xmp=xmp or b"", notes=notes)
 
@@ -208,7 +209,7 @@ def _resolution(dpi: object) -> tuple[float, float] | None:
         across, down = (float(each) for each in dpi)  # type: ignore[attr-defined]
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    if not (0 < across < 1e6 and 0 < down < 1e6):
+    if not (0 < across <= _LARGEST_DPI and 0 < down <= _LARGEST_DPI):
         return None
     whole = [
         round(each) if abs(each - round(each)) < _SAME_DPI else each for each in (across, down)

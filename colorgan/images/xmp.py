@@ -9,6 +9,8 @@ _PHOTOSHOP = "http://ns.adobe.com/photoshop/1.0/"
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _PLACE = "http://www.w3.org/2003/01/geo/wgs84_pos#"
 
+_LONGEST = 4 << 20  # bytes; a parsed packet takes some fifty times as many
+
 # What says how the old file stored its pixels, or shows them: the new file's are different.
 _OUTDATED = {
     *((_TIFF, name) for name in ("Orientation", "ImageWidth", "ImageLength", "BitsPerSample")),
@@ -30,20 +32,20 @@ def clean_xmp(packet: bytes, keep_gps: bool) -> bytes | None:
         keep_gps: whether coordinates are kept.
 
     Returns:
-        XMP in UTF-8; None if the packet is not well-formed, as what it says is not known then.
+        XMP in UTF-8; None if the packet is not well-formed, is longer than 4 MB or has entities, as
+        what it says is not known then.
     """
-    if b"<!" in packet.replace(b"<!--", b""):  # entities, of which XMP has none
+    if len(packet) > _LONGEST or b"<!" in packet.replace(b"<!--", b""):
         return None
     try:
         document = minidom.parseString(packet.rstrip(b"\0 \r\n\t"))
-    except (ExpatError, ValueError, LookupError):
+        with document:
+            for child in document.childNodes:
+                if isinstance(child, minidom.Element):
+                    _clean(child, keep_gps)
+            return b"".join(each.toxml().encode() for each in document.childNodes)
+    except (ExpatError, ValueError, LookupError, RecursionError):
         return None
-    with document:
-        root = document.documentElement
-        if root is None:
-            return None
-        _clean(root, keep_gps)
-        return b"".join(each.toxml().encode() for each in document.childNodes)
 
 
 def _clean(element: minidom.Element, keep_gps: bool) -> None:

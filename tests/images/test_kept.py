@@ -206,13 +206,20 @@ def test_damaged_metadata_is_left_out_and_never_an_error() -> None:
     for end in range(0, len(annotated.IPTC) * 2, 3):
         trimmed_iptc((annotated.IPTC * 2)[:end])
         photoshop_iptc(b"8BIM\4\4\0\0\0\0\0\x99" + annotated.IPTC[:end])
-    for packet in (b"", b"<", annotated.xmp()[:-80], b"<!DOCTYPE a><a/>", b"\xff\xfe<"):
+    deep = b"<a>" * 5000 + b"</a>" * 5000
+    long = b"<a>" + b" " * 5_000_000 + b"</a>"
+    for packet in (b"", b"<", annotated.xmp()[:-80], b"<!DOCTYPE a><a/>", b"\xff\xfe<", deep, long):
         assert clean_xmp(packet, True) is None
+    absurd = photograph("TIFF").replace(
+        struct.pack(">II", 600, 1), struct.pack(">II", 2**32 - 1, 7)
+    )
+    assert read_metadata(absurd).dpi is None
+    assert told(colored(absurd, "jpeg"))["description"] == annotated.DESCRIPTION
     damaged = photograph("JPEG").replace(b"</rdf:RDF>", b"</rdf:RDX>")
     options = OutputOptions("png")
     original = read_original(damaged, options)
     written = write_colored(lambda deep: [original.photograph.rgb], original, options)
-    assert written.notes == ("its XMP is damaged and was not kept",)
+    assert written.notes == ("its XMP cannot be read and was not kept",)
     assert told(written.data)["description"] == annotated.DESCRIPTION
 
 
