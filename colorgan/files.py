@@ -91,7 +91,9 @@ def check_stream(descriptor: int, inputs: Iterable[Input]) -> None:
         raise ConfigError("standard output is redirected to an input file: give another output")
 
 
-def write_file(path: Path, data: bytes, overwrite: bool = False) -> None:
+def write_file(
+    path: Path, data: bytes, overwrite: bool = False, times: tuple[int, int] | None = None
+) -> None:
     """Write a file that appears under its name only once it is complete and on the disk.
 
     Args:
@@ -99,6 +101,8 @@ def write_file(path: Path, data: bytes, overwrite: bool = False) -> None:
         data: its content.
         overwrite: whether an existing file is replaced. If not, a file that has appeared since
             `check_outputs` is left alone.
+        times: when it was last read and changed, in nanoseconds, as os.utime takes them; None for
+            now.
 
     Raises:
         NotWritten: the disk is full, the name is taken, …; no partial file remains.
@@ -113,6 +117,8 @@ def write_file(path: Path, data: bytes, overwrite: bool = False) -> None:
                 if overwrite:
                     _keep_mode(path, file.fileno())
                 os.fsync(file.fileno())
+            if times is not None:
+                os.utime(temporary, ns=times)
             if overwrite:
                 temporary.replace(path)
             else:

@@ -31,7 +31,7 @@ from colorgan.commands.pictures import (
     add_recursive,
     add_writing,
     check_page,
-    given_encoding,
+    given_options,
     plan,
 )
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
@@ -108,8 +108,8 @@ def _run(args: argparse.Namespace) -> int:
         say(f"note: {note}")
     with working_on(storage, "archive", args.name or name_of(destination)) as lease:
         photos = find_photos(args.source, args.recursive, destination.uri, storage)
-        encoding = given_encoding(args)
-        outputs = plan(photos, choose_targets(photos, encoding.suffix), destination, encoding, args)
+        options = given_options(args)
+        outputs = plan(photos, choose_targets(photos, options.suffix), destination, options, args)
         say(
             printable(
                 f"{len(photos):,} photographs of {args.source} to {destination.uri}; "
@@ -118,7 +118,8 @@ def _run(args: argparse.Namespace) -> int:
         )
         choices = read_choices(args, len(photos))
         settings = Settings(
-            Reader(storage.uri), destination, encoding, choices, args.page, args.overwrite
+            *(Reader(storage.uri), destination, options, choices),
+            *(args.page, args.overwrite, args.keep_times),
         )
         job = ArchiveJob(outputs, chosen, settings, lease)
         about = {

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -13,7 +14,9 @@ from starlette.requests import ClientDisconnect
 
 from colorgan.errors import ConfigError, ImageRejected
 from colorgan.images.decoding import Photograph, Pixels
-from colorgan.images.encoding import check_size, encode
+from colorgan.images.encoding import check_size, is_writable
+from colorgan.images.metadata import Metadata, read_metadata
+from colorgan.images.writing import Original, OutputOptions, Written, write_colored
 from colorgan.inference.hints import check_hints
 from colorgan.inference.networks import ModelInfo
 from colorgan.inference.prediction import AssembledModel, NoModel, Prediction
@@ -118,22 +121,21 @@ class PhotographIngress:
         async with self._uploaded(request) as upload:
             chosen = read_parameters(ColorizeParameters, query, upload.fields)
             formats = [chosen.format] if chosen.format else acceptable_formats(_accept(request))
+            if not all(map(is_writable, formats)):
+                raise Problem(422, f"format: {chosen.format} is not written here; ask for webp")
             infos = await self._backend.models()
             known = (await self._backend.router()).classes
             _check_names(chosen, infos, known)
-            photograph = await self._decode(upload, chosen)
+            photograph = await self._decode(upload, chosen, formats[0] == "tiff")
             _check_hints(chosen, photograph.rgb)
             picture_format = _fitting(formats, photograph.rgb)
             predicted = await self._predict(photograph.rgb, chosen, infos, labels)
             with self.metrics.stage("encode"):
-                data = await self._threads.run(
-                    lambda: encode(
-                        picture_format,
-                        predicted.picture(chosen.vividness, chosen.hints),
-                        photograph.alpha,
-                    )
+                written = await self._threads.run(
+                    _encoded, upload.data, photograph, picture_format, predicted, chosen
                 )
-        headers = {"X-Colorgan-Model": predicted.color.model.reference, **_notes(photograph)}
+        notes = _notes((*photograph.notes, *written.notes))
+        headers = {"X-Colorgan-Model": predicted.color.model.reference, **notes}
         if predicted.route:
             headers["X-Colorgan-Class"] = predicted.route.photo_class
             headers["X-Colorgan-Score"] = f"{predicted.route.score:.4f}"
@@ -141,7 +143,7 @@ class PhotographIngress:
             headers["X-Colorgan-Class"] = labels.model
         if chosen.format is None:
             headers["Vary"] = "Accept"
-        return Response(data, media_type=f"image/{picture_format}", headers=headers)
+        return Response(written.data, media_type=f"image/{picture_format}", headers=headers)
 
     async def classify(self, request: Request, labels: Labels) -> Response:
         """Route a request's photograph; raises as `colorize` does."""
@@ -162,7 +164,7 @@ class PhotographIngress:
             "label": route.label,
             "router": router.name,
         }
-        return JSONResponse(content, headers=_notes(photograph))
+        return JSONResponse(content, headers=_notes(photograph.notes))
 
     async def models(self) -> dict[str, Any]:
         """The models and the router that are served, as JSON; raises Problem 503."""
@@ -209,10 +211,10 @@ class PhotographIngress:
                 async with asyncio.timeout(limits.timeout_s):
                     yield upload
 
-    async def _decode(self, upload: Upload, chosen: Parameters) -> Photograph:
+    async def _decode(self, upload: Upload, chosen: Parameters, deep: bool = False) -> Photograph:
         with self.metrics.stage("decode"):
             return await self._threads.run(
-                decode_photograph, upload.data, self._limits.max_pixels, chosen.page
+                decode_photograph, upload.data, self._limits.max_pixels, chosen.page, deep
             )
 
     async def _predict(
@@ -333,7 +335,23 @@ def _fitting(formats: Sequence[Format], rgb: Pixels) -> Format:
     raise Problem(422, f"format: the photograph is {refused}; png holds more")
 
 
-def _notes(photograph: Photograph) -> dict[str, str]:
+def _encoded(
+    data: bytes,
+    photograph: Photograph,
+    picture_format: Format,
+    predicted: Prediction,
+    chosen: ColorizeParameters,
+) -> Written:
+    """Encode a coloured photograph with what the client wants to keep of its file, `data`."""
+    keeps = chosen.metadata == "keep"
+    options = OutputOptions(picture_format, metadata=keeps)
+    metadata = read_metadata(data, chosen.page) if keeps else Metadata()
+    original = Original(photograph, metadata, picture_format)
+    coloring = partial(predicted.strips, chosen.vividness, chosen.hints, None)
+    return write_colored(coloring, original, options)
+
+
+def _notes(notes: Sequence[str]) -> dict[str, str]:
     """The header with the notes on a file, in ASCII as headers require; empty without notes."""
-    words = " ".join("; ".join(photograph.notes).split())
+    words = " ".join("; ".join(notes).split())
     return {"X-Colorgan-Note": words.encode("ascii", "replace").decode()} if words else {}

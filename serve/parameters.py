@@ -13,6 +13,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from colorgan.images.encoding import is_writable
 from colorgan.inference.colorizer import VIVID
 from colorgan.inference.hints import MOST_HINTS, Hint, parse_hints
 from colorgan.web.problems import Problem
@@ -20,7 +21,7 @@ from colorgan.web.problems import Problem
 ASSEMBLED = "assembled"
 AUTO = "auto"
 FILE = "file"
-Format = Literal["png", "jpeg", "webp"]
+Format = Literal["png", "jpeg", "webp", "tiff", "avif"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 _SHOWN = 40  # characters of a name that a client has sent
@@ -63,6 +64,11 @@ class ColorizeParameters(Parameters):
         description="colours of points, each spread to what is as light around it: a JSON array "
         'as [{"x": 120, "y": 80, "color": "#2a52be"}], in pixels of the upright photograph, of at '
         f"most {MOST_HINTS}",
+    )
+    metadata: Literal["drop", "keep"] = Field(
+        "drop",
+        description="keep: the coloured picture keeps the photograph's EXIF, IPTC, XMP and "
+        "resolution, but not the place where it was taken, and has an ICC profile",
     )
 
 
@@ -117,15 +123,16 @@ def _unknown(name: str, known: Sequence[str]) -> str:
 def acceptable_formats(accept: str) -> list[Format]:
     """The formats that the header Accept allows, the most preferred first (RFC 9110, 12.5.1).
 
-    At equal preference, a named format precedes one that a wildcard covers, and otherwise png
-    precedes jpeg, and jpeg webp. Without the header, every format is acceptable.
+    At equal preference, a named format precedes one that a wildcard covers, and otherwise they come
+    in the order of FORMATS. Without the header, every format is acceptable.
 
     Raises:
         Problem: 406, if no format is acceptable.
     """
     ranges = _ranges(accept) if accept.strip() else {"*/*": 1.0}
     welcome: dict[Format, tuple[float, int]] = {}
-    for each in FORMATS:
+    offered = [each for each in FORMATS if is_writable(each)]
+    for each in offered:
         # The most specific range takes precedence over all others.
         spellings = ("image/jpg", "image/jpeg") if each == "jpeg" else (f"image/{each}",)
         named = [ranges[spelling] for spelling in spellings if spelling in ranges]
@@ -135,12 +142,12 @@ def acceptable_formats(accept: str) -> list[Format]:
             welcome[each] = (ranges["image/*"], 1)
         else:
             welcome[each] = (ranges.get("*/*", 0.0), 0)
-    taken = [each for each in FORMATS if welcome[each][0] > 0]
+    taken = [each for each in offered if welcome[each][0] > 0]
     if not taken:
-        offered = ", ".join(f"image/{each}" for each in FORMATS)
+        types = ", ".join(f"image/{each}" for each in offered)
         raise Problem(
             406,
-            f"Accept takes none of {offered}: add one of these or */* to it, or say which with the "
+            f"Accept takes none of {types}: add one of these or */* to it, or say which with the "
             "parameter format",
         )
     return sorted(taken, key=lambda each: welcome[each], reverse=True)

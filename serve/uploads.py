@@ -127,10 +127,12 @@ def _too_large(max_bytes: int) -> Problem:
     return Problem(413, f"the photograph has more than {max_bytes:,} bytes")
 
 
-def decode_photograph(data: bytes, max_pixels: int, page: int | None = None) -> Photograph:
-    """Decode a photograph; raises Problem 400, 413, 415 or 422."""
+def decode_photograph(
+    data: bytes, max_pixels: int, page: int | None = None, deep: bool = False
+) -> Photograph:
+    """Decode a photograph as `decode` does; raises Problem 400, 413, 415 or 422."""
     try:
-        return decode(data, max_pixels, page)
+        return decode(data, max_pixels, page, deep)
     except ImageRejected as rejected:
         if rejected.reason == "too many pixels":
             raise Problem(413, f"the photograph has {rejected}") from None

@@ -16,6 +16,8 @@ from colorgan.errors import ConfigError
 from colorgan.files import TEMPORARY, Input, check_outputs, refusal, write_file
 from colorgan.storage import Storage, open_storage
 
+Times = tuple[int, int]  # when a file was last read and changed, in nanoseconds
+
 _ABANDONED_S = 120.0  # age after which a temporary file is considered abandoned
 _FEW = 8  # objects that are looked for one by one; more are listed
 
@@ -25,9 +27,11 @@ class Destination(ABC):
 
     Attributes:
         uri: its address.
+        names_files: whether what is written has the name that it is given.
     """
 
     uri: str
+    names_files = True
 
     @abstractmethod
     def present(self, paths: Sequence[str]) -> set[str]:
@@ -42,11 +46,13 @@ class Destination(ABC):
         """The content of a file; None without one."""
 
     @abstractmethod
-    def write(self, path: str, data: bytes, overwrite: bool = False) -> None:
+    def write(
+        self, path: str, data: bytes, overwrite: bool = False, times: Times | None = None
+    ) -> None:
         """Write a file that appears whole or not at all; raises ColorganError.
 
         Without `overwrite`, a folder keeps a file that has appeared in the meantime, and raises
-        NotWritten. A bucket replaces it.
+        NotWritten. A bucket replaces it, and has no `times` but its own.
         """
 
     @abstractmethod
@@ -95,8 +101,10 @@ class Folder(Destination):
             return (self.path / path).read_bytes()
         return None
 
-    def write(self, path: str, data: bytes, overwrite: bool = False) -> None:
-        write_file(self.path / path, data, overwrite=overwrite)
+    def write(
+        self, path: str, data: bytes, overwrite: bool = False, times: Times | None = None
+    ) -> None:
+        write_file(self.path / path, data, overwrite=overwrite, times=times)
 
     def check(
         self, photos: Sequence[Photo], targets: Sequence[str], overwrite: bool = False
@@ -134,7 +142,9 @@ class Prefix(Destination):
     def read(self, path: str) -> bytes | None:
         return self.storage.get(path) if self.storage.exists(path) else None
 
-    def write(self, path: str, data: bytes, overwrite: bool = False) -> None:
+    def write(
+        self, path: str, data: bytes, overwrite: bool = False, times: Times | None = None
+    ) -> None:
         self.storage.put(path, data)
 
     def check(

@@ -106,6 +106,17 @@ def is_file_address(address: str) -> bool:
     return address != STANDARD and not address.startswith((S3, DATASET))
 
 
+def file_times(address: str) -> tuple[int, int] | None:
+    """When a file was last read and changed, in nanoseconds; None for what is no file here."""
+    if not is_file_address(address):
+        return None
+    try:
+        status = Path(address).stat()
+    except OSError:
+        return None
+    return status.st_atime_ns, status.st_mtime_ns
+
+
 def whole_path(photo: Photo) -> str:
     """The absolute path of a photograph, with a folder for each bucket beside those of files."""
     if is_file_address(photo.address):

@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 
 from colorgan.errors import ConfigError
 from colorgan.images.color_spaces import ColorSpace
-from colorgan.images.decoding import Pixels
+from colorgan.images.decoding import Levels, Pixels
 from colorgan.inference.assembled import AssembledColorizer, Assembly, assemble
 from colorgan.inference.colorizer import Colorizer, prepare
-from colorgan.inference.finishing import Choices, finish
+from colorgan.inference.finishing import Choices, finished_strips
 from colorgan.inference.networks import (
     GeneratorNetwork,
     PredictedColor,
@@ -101,11 +101,13 @@ class Predicted:
     by: str
     seconds: float = 0.0
 
-    def picture(self, photograph: Pixels, choices: Choices) -> Pixels:
-        """The coloured photograph, (height, width, 3) uint8 sRGB; see `finish`."""
+    def strips(
+        self, photograph: Pixels, choices: Choices, deep: Levels | None = None
+    ) -> Iterator[Pixels | Levels]:
+        """The coloured photograph in strips of rows; see `finished_strips`."""
         color = torch.from_numpy(np.array(self.color)).float()
         wanted = choices.vividness, choices.hints, choices.like
-        return finish(photograph, color, self.color_space, *wanted)
+        return finished_strips(photograph, color, self.color_space, *wanted, deep)
 
 
 class Networks(ABC):

@@ -8,15 +8,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from colorgan.archives.destination import Destination
-from colorgan.archives.encoding import Encoding
-from colorgan.archives.listing import Photo
+from colorgan.archives.listing import Photo, file_times
 from colorgan.archives.networks import Inputs, Predicted, Squares
 from colorgan.archives.reading import Reader
 from colorgan.errors import ColorganError, ConfigError, ImageRejected, NotInStorage
 from colorgan.files import NotWritten
-from colorgan.images.decoding import Photograph, decode
+from colorgan.images.writing import Original, OutputOptions, read_original, write_colored
 from colorgan.inference.finishing import Choices
 
 NOT_FOUND = "not found"
@@ -43,18 +43,20 @@ class Settings:
     Attributes:
         reader: reads the photographs.
         destination: where the outputs go.
-        encoding: how they are encoded.
+        options: how they are written.
         choices: the user's choices of colours.
         page: the page of multi-page files; None if they have one page.
         overwrite: whether existing files are replaced.
+        keep_times: whether files get the times of their photographs.
     """
 
     reader: Reader
     destination: Destination
-    encoding: Encoding
+    options: OutputOptions
     choices: Choices = field(default_factory=Choices)
     page: int | None = None
     overwrite: bool = False
+    keep_times: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,12 @@ class Loaded:
 
     Attributes:
         item: the photograph and its output.
-        photograph: its pixels.
+        original: its pixels, and what its file says.
         seconds: time of each step so far.
     """
 
     item: Item
-    photograph: Photograph
+    original: Original
     seconds: Mapping[str, float]
 
 
@@ -122,13 +124,14 @@ def load(item: Item, settings: Settings, inputs: Inputs) -> tuple[Loaded, Square
         with _timed(seconds, "read"):
             data = settings.reader.read(item.photo.address)
         with _timed(seconds, "decode"):
-            photograph = decode(data, page=settings.page)
-            settings.encoding.check(photograph)
+            target = item.target if settings.destination.names_files else ""
+            original = read_original(data, settings.options, settings.page, target)
+            del data
         with _timed(seconds, "prepare"):
-            squares = inputs(photograph.rgb)
+            squares = inputs(original.photograph.rgb)
     except Exception as error:
         return Outcome(item, failure_of(item.photo.address, error), seconds=seconds)
-    return Loaded(item, photograph, seconds), squares
+    return Loaded(item, original, seconds), squares
 
 
 def finish(loaded: Loaded, predicted: Predicted, settings: Settings) -> Outcome:
@@ -138,14 +141,16 @@ def finish(loaded: Loaded, predicted: Predicted, settings: Settings) -> Outcome:
         ConfigError: the user's choices do not fit the photograph.
     """
     item, seconds = loaded.item, {**loaded.seconds, "color": predicted.seconds}
-    outcome = Outcome(item, notes=loaded.photograph.notes, seconds=seconds)
+    photograph = loaded.original.photograph
+    outcome = Outcome(item, notes=photograph.notes, seconds=seconds)
     try:
-        with _timed(seconds, "recombine"):
-            rgb = predicted.picture(loaded.photograph.rgb, settings.choices)
+        times = file_times(item.photo.address) if settings.keep_times else None
+        coloring = partial(predicted.strips, photograph.rgb, settings.choices)
         with _timed(seconds, "encode"):
-            data = settings.encoding.encode(loaded.photograph, rgb)
+            written = write_colored(coloring, loaded.original, settings.options)
+        outcome.notes += written.notes
         with _timed(seconds, "write"):
-            settings.destination.write(item.target, data, settings.overwrite)
+            settings.destination.write(item.target, written.data, settings.overwrite, times)
     except ConfigError:
         raise
     except NotWritten as error:
@@ -162,7 +167,8 @@ def failure_of(address: str, error: BaseException, done: str = "coloured") -> Fa
     """Describe an exception for failed.csv and, with what is `done`, for the user."""
     name = "stdin" if address == "-" else address
     if isinstance(error, ImageRejected):
-        sentence = f"{name} cannot be {done}: {error}"
+        more = "; --max-pixels N takes more" * (error.reason == "too many pixels")
+        sentence = f"{name} cannot be {done}: {error}{more}"
         return Failure(error.reason, error.detail, sentence, of_the_file=True)
     if isinstance(error, NotInStorage):
         return Failure(NOT_FOUND, str(error), f"{name}: {error}")

@@ -18,6 +18,7 @@ from colorgan.archives.tally import FAILED, Tally
 from colorgan.commands.choices import add_choices, read_choices
 from colorgan.commands.coloring import add_models, given_models
 from colorgan.commands.counting import Counting
+from colorgan.commands.output import add_max_pixels
 from colorgan.commands.pictures import (
     Outputs,
     add_outputs,
@@ -28,10 +29,10 @@ from colorgan.commands.pictures import (
     reader_of,
 )
 from colorgan.commands.process import EXIT_FAULT
-from colorgan.commands.text import print_note, print_table, printable
+from colorgan.commands.text import print_note, print_notes, print_table, printable
 from colorgan.data.mapping import batched
 from colorgan.errors import ColorganError, ConfigError
-from colorgan.images.decoding import Photograph, decode
+from colorgan.images.decoding import MAX_PIXELS, Photograph, decode
 from colorgan.inference.router import Route, open_router
 from colorgan.inference.router_choice import RouterConfig, choose_lone_router
 from colorgan.options import add_options, parse
@@ -42,6 +43,7 @@ from colorgan.system import choose_device
 def prepare_classify(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan classify`."""
     add_photographs(parser)
+    add_max_pixels(parser)
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     _add_batch_size(parser, 16)
@@ -124,17 +126,20 @@ def _color_all(args: argparse.Namespace, choice: ModelChoice, outputs: Outputs) 
     settings = Settings(
         reader_of(photos, args.storage),
         outputs.destination,
-        outputs.encoding,
+        outputs.options,
         read_choices(args, len(photos)),
         args.page,
         args.overwrite,
+        args.keep_times,
     )
     networks = _load_networks(choice, args)
     # Every photograph that was named gets a line, but not every one of an archive.
     archive = not {photo.address for photo in photos} <= set(args.photographs)
     tally = Tally(len(outputs.items), outputs.skipped)
     threads = max(2, torch.get_num_threads())
-    work = color_here(outputs.items, networks, settings, args.batch_size, threads)
+    # Photographs that may be larger than usual are held one at a time.
+    batch_size = args.batch_size if args.max_pixels <= MAX_PIXELS else 1
+    work = color_here(outputs.items, networks, settings, batch_size, threads)
     full: Failure | None = None
     try:
         with Counting(tally.total) as counting:
@@ -165,8 +170,7 @@ def _print_outcome(outcome: Outcome, outputs: Outputs, archive: bool) -> None:
     if outcome.failure:
         print(f"error: {printable(outcome.failure.sentence)}", file=sys.stderr)
         return
-    for note in outcome.notes:
-        print(printable(f"{outcome.item.photo.address}: {note}"), file=sys.stderr)
+    print_notes(printable(outcome.item.photo.address), outcome.notes)
     if not archive:
         target = printable(outputs.destination.location(outcome.item.target))
         print(f"{target}: {outcome.by}")
@@ -213,7 +217,7 @@ def _prepared(
 
     def load(photo: Photo) -> tuple[Photo, Tensor, tuple[str, ...]] | Failure:
         try:
-            photograph = decode(reader.read(photo.address), page=args.page)
+            photograph = decode(reader.read(photo.address), args.max_pixels, args.page)
             return photo, prepare(photograph), photograph.notes
         except (ColorganError, OSError) as error:
             return failure_of(photo.address, error, "classified")
@@ -228,8 +232,7 @@ def _prepared(
                     loaded.append(each)
                     continue
                 photo, prepared, notes = each
-                for note in notes:
-                    print(printable(f"{photo.address}: {note}"), file=sys.stderr)
+                print_notes(printable(photo.address), notes)
                 loaded.append((photo, prepared))
             yield loaded
             seen += len(batch)

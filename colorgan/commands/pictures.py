@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from colorgan.archives.destination import Destination, open_destination
-from colorgan.archives.encoding import Encoding
+from colorgan.archives.destination import Destination, Times, open_destination
 from colorgan.archives.listing import STANDARD, Found, Photo, find_photographs
 from colorgan.archives.reading import S3, Reader, read_stdin
 from colorgan.archives.steps import Item
 from colorgan.archives.targets import choose_targets
+from colorgan.commands.output import DEFAULT_FORMAT, add_output_options, read_output_options
 from colorgan.commands.text import print_note, printable
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.files import check_stream
-from colorgan.images.encoding import PICTURE_FORMATS, find_format, suffixes
+from colorgan.images.encoding import find_format, suffixes
+from colorgan.images.writing import OutputOptions
 from colorgan.storage import open_storage
 
-DEFAULT_FORMAT = "png"
 _STDIN, _STDOUT = 0, 1
 
 
@@ -27,6 +27,7 @@ class Stream(Destination):
     """Standard output, for one picture."""
 
     uri = STANDARD
+    names_files = False
 
     def __init__(self, stream: TextIO) -> None:
         """Take the open stream."""
@@ -41,7 +42,9 @@ class Stream(Destination):
     def read(self, path: str) -> bytes | None:  # noqa: D102
         return None
 
-    def write(self, path: str, data: bytes, overwrite: bool = False) -> None:  # noqa: D102
+    def write(  # noqa: D102
+        self, path: str, data: bytes, overwrite: bool = False, times: Times | None = None
+    ) -> None:
         self._stream.buffer.write(data)
         self._stream.flush()
 
@@ -61,13 +64,13 @@ class Outputs:
 
     Attributes:
         destination: the folder, prefix or stream that they are written to.
-        encoding: how they are encoded.
+        options: how they are written.
         items: the photographs to colour, and the output of each.
         skipped: number of photographs whose colouring already exists, with --skip-existing.
     """
 
     destination: Destination
-    encoding: Encoding
+    options: OutputOptions
     items: list[Item]
     skipped: int = 0
 
@@ -169,11 +172,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 
 def add_writing(parser: argparse.ArgumentParser) -> None:
     """Add the options for the format of colourings, and for files that exist."""
-    parser.add_argument(
-        "--format",
-        choices=PICTURE_FORMATS,
-        help=f"format of pictures in a folder or on standard output (default: {DEFAULT_FORMAT})",
-    )
+    add_output_options(parser)
     there = parser.add_mutually_exclusive_group()
     there.add_argument(
         "--overwrite",
@@ -187,9 +186,13 @@ def add_writing(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def given_encoding(args: argparse.Namespace, named: str | None = None) -> Encoding:
-    """How the options of `add_writing`, or the name of the one output, say to encode."""
-    return Encoding(named or args.format or DEFAULT_FORMAT)
+def given_options(args: argparse.Namespace, named: str | None = None) -> OutputOptions:
+    """How the options of `add_writing`, or the name of the one output, say to write.
+
+    Raises:
+        ConfigError: an option is out of range, or does not fit the format.
+    """
+    return read_output_options(args, named or args.format or DEFAULT_FORMAT)
 
 
 def plan_outputs(args: argparse.Namespace) -> Outputs:
@@ -203,10 +206,10 @@ def plan_outputs(args: argparse.Namespace) -> Outputs:
         return _standard_output(find_photos(args), args)
     named = _named_format(args.output)
     photos = find_photos(args, None if named else args.output)
-    encoding = given_encoding(args, named)
+    options = given_options(args, named)
     if not named:
         destination = open_destination(args.output)
-        targets = choose_targets(photos, encoding.suffix)
+        targets = choose_targets(photos, options.suffix)
     elif len(photos) > 1:
         raise ConfigError(f"{args.output} is one file: give a folder for several photographs")
     elif args.format not in (None, named):
@@ -215,14 +218,14 @@ def plan_outputs(args: argparse.Namespace) -> Outputs:
         folder, _, name = args.output.rpartition("/")
         destination = open_destination(folder or ("/" if args.output.startswith("/") else "."))
         targets = [name]
-    return plan(photos, targets, destination, encoding, args)
+    return plan(photos, targets, destination, options, args)
 
 
 def plan(
     photos: Sequence[Photo],
     targets: Sequence[str],
     destination: Destination,
-    encoding: Encoding,
+    options: OutputOptions,
     args: argparse.Namespace,
 ) -> Outputs:
     """Check the outputs, and leave out those that exist, with --skip-existing.
@@ -238,7 +241,7 @@ def plan(
         for photo, target in zip(photos, targets, strict=True)
         if target not in there
     ]
-    return Outputs(destination, encoding, items, len(there))
+    return Outputs(destination, options, items, len(there))
 
 
 def _standard_output(photos: Sequence[Photo], args: argparse.Namespace) -> Outputs:
@@ -252,7 +255,7 @@ def _standard_output(photos: Sequence[Photo], args: argparse.Namespace) -> Outpu
     (photo,) = photos
     destination.check(photos, [STANDARD])
     target = "stdin" if photo.address == STANDARD else photo.address
-    return Outputs(destination, given_encoding(args), [Item(photo, target)])
+    return Outputs(destination, given_options(args), [Item(photo, target)])
 
 
 def _named_format(output: str) -> str | None:

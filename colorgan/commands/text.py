@@ -41,3 +41,9 @@ def print_note(sentence: str) -> None:
     """Print a note on a decision of the command to standard error; an empty one is not printed."""
     if sentence:
         print(f"note: {sentence}", file=sys.stderr, flush=True)
+
+
+def print_notes(source: object, notes: Iterable[str]) -> None:
+    """Print notes on a photograph to standard error, one per line."""
+    for note in notes:
+        print(f"{source}: {printable(note)}", file=sys.stderr)

@@ -19,23 +19,13 @@ from PIL import Image, ImageFile
 from colorgan.errors import ImageRejected
 from colorgan.images import formats, jpeg, png, tiff, tiff_structure, tones
 from colorgan.images.formats import Format
+from colorgan.images.orientation import orientation_of, upright
 from colorgan.images.scaling import LONGEST, scale
 
 Pixels = npt.NDArray[np.uint8]
+Levels = npt.NDArray[np.uint16]
 
 MAX_PIXELS = 50_000_000
-
-# The EXIF tag of the orientation, and the operation that turns each of its values upright.
-_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 # Maximum offset in bytes of a JPEG in a file, and of any other format if only blanks precede it.
 _MAX_LEADING = 128
@@ -67,11 +57,14 @@ class Photograph:
         rgb: (height, width, 3) uint8, sRGB.
         alpha: (height, width) uint8 opacity, or None if the file has no transparency.
         notes: oddities of the file that were tolerated, each a clause without a full stop.
+        deep: (height, width) uint16, the sRGB gray level of the same lightness L; None unless it
+            was asked for and the file has more than 8 bits per channel.
     """
 
     rgb: Pixels
     alpha: Pixels | None = None
     notes: tuple[str, ...] = ()
+    deep: Levels | None = None
 
 
 @dataclass(frozen=True)
@@ -83,33 +76,46 @@ class _Raster:
         alpha: a picture of mode L, or None.
         orientation: the EXIF orientation; 1 once it is upright.
         notes: as those of `Photograph`.
+        deep: as that of `Photograph`.
     """
 
     color: Image.Image
     alpha: Image.Image | None
     orientation: int
     notes: tuple[str, ...] = ()
+    deep: Levels | None = None
 
 
-def decode(data: bytes, max_pixels: int = MAX_PIXELS, page: int | None = None) -> Photograph:
+def decode(
+    data: bytes, max_pixels: int = MAX_PIXELS, page: int | None = None, deep: bool = False
+) -> Photograph:
     """Decode a still picture in any colour mode.
 
     Args:
         data: the complete file.
         max_pixels: the maximum number of pixels.
         page: the number of the page, from 1; None for a file with a single page.
+        deep: whether to read the lightness of gray files and of TIFFs with 16 bits, where the file
+            has more than 8.
 
     Raises:
         ImageRejected: with the reason "empty", "not an image", "unsupported format" (a known
             format, or a kind of it, that cannot be read here), "too many pixels", "animated",
             "several pages", "no such page" or "truncated".
     """
-    raster = _decode(data, max_pixels, page)
+    raster = _decode(data, max_pixels, page, deep)
     pixels = np.asarray(raster.color)
     if raster.color.mode == "L":
-        pixels = np.repeat(pixels[..., None], 3, axis=-1)
+        pixels = _three(pixels)
     alpha = None if raster.alpha is None else np.asarray(raster.alpha)
-    return Photograph(pixels, alpha, raster.notes)
+    return Photograph(pixels, alpha, raster.notes, raster.deep)
+
+
+def _three(gray: Pixels) -> Pixels:
+    """(height, width) gray as three channels, which a very large picture has only once."""
+    if gray.size > MAX_PIXELS:
+        return np.broadcast_to(gray[..., None], (*gray.shape, 3))
+    return np.repeat(gray[..., None], 3, axis=-1)
 
 
 def decode_image(image: Image.Image) -> Photograph:
@@ -142,11 +148,11 @@ def decode_colors(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return color
 
 
-def _decode(data: bytes, max_pixels: int, page: int | None) -> _Raster:
+def _decode(data: bytes, max_pixels: int, page: int | None, deep: bool = False) -> _Raster:
     """Decode a file to an upright picture; raises ImageRejected."""
     if not data:
         raise ImageRejected("empty", "the file has no bytes")
-    start, found = _locate(data)
+    start, found = locate(data)
     if found is None:
         raise ImageRejected("not an image", f"none of {formats.readable_names()}")
     if not found.readable:
@@ -154,7 +160,7 @@ def _decode(data: bytes, max_pixels: int, page: int | None) -> _Raster:
     notes = (f"{start} bytes before the picture were skipped",) if start else ()
     # Pillow's decoders raise many kinds of exceptions for damaged data, TypeError among them.
     try:
-        raster = _read(data[start:], found, max_pixels, page)
+        raster = _read(data[start:] if start else data, found, max_pixels, page, deep)
         return _upright(raster, notes + raster.notes)
     except ImageRejected:
         raise
@@ -170,8 +176,8 @@ def _decode(data: bytes, max_pixels: int, page: int | None) -> _Raster:
         raise ImageRejected("truncated", f"{found}: {error}") from None
 
 
-def _locate(data: bytes) -> tuple[int, Format | None]:
-    """The offset of the picture in the file, normally 0, and its format."""
+def locate(data: bytes) -> tuple[int, Format | None]:
+    """The offset of the picture in a file, normally 0, and its format, or None if it has none."""
     found = formats.identify(data)
     if found is not None:
         return 0, found
@@ -182,9 +188,9 @@ def _locate(data: bytes) -> tuple[int, Format | None]:
     return (begins.start(), formats.JPEG) if begins else (0, None)
 
 
-def _read(data: bytes, found: Format, max_pixels: int, page: int | None) -> _Raster:
+def _read(data: bytes, found: Format, max_pixels: int, page: int | None, deep: bool) -> _Raster:
     if found is formats.TIFF:
-        return _read_tiff(data, max_pixels, page)
+        return _read_tiff(data, max_pixels, page, deep)
     if page is not None and page != 1:
         raise ImageRejected("no such page", f"--page {page}: the file has one page")
     profile = gamma = None
@@ -194,7 +200,7 @@ def _read(data: bytes, found: Format, max_pixels: int, page: int | None) -> _Ras
         prepared = png.prepare(data)
         data, hidden, notes = prepared.data, prepared.hidden, prepared.notes
         profile, gamma = prepared.profile, prepared.gamma
-    with _open(data, found, max_pixels) as image:
+    with open_picture(data, found, max_pixels) as image:
         # Phones append a second picture (a preview or a gain map) to the first one.
         several = found in (formats.JPEG, formats.HEIC)
         frames = 1 if several else getattr(image, "n_frames", 1)
@@ -213,10 +219,10 @@ def _read(data: bytes, found: Format, max_pixels: int, page: int | None) -> _Ras
             image.info["transparency"] = hidden
         if found is not formats.PNG:
             profile = image.info.get("icc_profile")
-        return _convert(image, profile, gamma, notes)
+        return _convert(image, profile, gamma, notes, deep)
 
 
-def _read_tiff(data: bytes, max_pixels: int, number: int | None) -> _Raster:
+def _read_tiff(data: bytes, max_pixels: int, number: int | None, deep: bool) -> _Raster:
     pages = tiff_structure.read(data).pages
     if number is None and len(pages) > 1:
         raise ImageRejected("several pages", f"{len(pages)} pages; --page N colours one of them")
@@ -230,10 +236,10 @@ def _read_tiff(data: bytes, max_pixels: int, number: int | None) -> _Raster:
     layout = tiff.layout_of(page)
     try:
         if layout is None:
-            with _open(tiff.with_first(page), formats.TIFF, max_pixels) as image:
+            with open_picture(tiff_structure.with_first(page), formats.TIFF, max_pixels) as image:
                 image.load()
                 return _convert(image, image.info.get("icc_profile"), None)
-        picture = tiff.read(page, layout, max_pixels)
+        picture = tiff.read(page, layout, max_pixels, deep)
     except (OSError, RuntimeError, SyntaxError, KeyError) as error:
         compression = tiff.unusual_compression(page)
         if compression and not isinstance(error, Image.DecompressionBombError):
@@ -245,11 +251,17 @@ def _read_tiff(data: bytes, max_pixels: int, number: int | None) -> _Raster:
     if color.mode == "RGB":
         color = tones.to_srgb(color, page.content(tiff_structure.ICC_PROFILE))
     alpha = None if picture.alpha is None else Image.fromarray(picture.alpha)
-    return _Raster(color, alpha, page.number(tiff_structure.ORIENTATION, 1), picture.notes)
+    orientation = page.number(tiff_structure.ORIENTATION, 1)
+    return _Raster(color, alpha, orientation, picture.notes, picture.deep)
 
 
-def _open(data: bytes, found: Format, max_pixels: int) -> ImageFile.ImageFile:
-    """Open a file with the plugin of its format only, so that the plugin's own message is kept."""
+def open_picture(data: bytes, found: Format, max_pixels: int) -> ImageFile.ImageFile:
+    """Open a file with the plugin of its format only, so that the plugin's own message is kept.
+
+    Raises:
+        ImageRejected: "too many pixels".
+        Exception: the file is damaged; there are many kinds.
+    """
     if found is formats.HEIC:
         import pillow_heif  # the extra heif
 
@@ -266,6 +278,8 @@ def _open(data: bytes, found: Format, max_pixels: int) -> ImageFile.ImageFile:
     except ImageRejected:
         image.close()
         raise
+    if found is formats.TIFF:  # with memory of its own, Pillow does not check the size by itself
+        image.im = Image.new(image.mode, getattr(image, "_tile_size", image.size)).im
     return image
 
 
@@ -275,10 +289,14 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _convert(
-    image: Image.Image, profile: bytes | None, gamma: float | None, notes: tuple[str, ...] = ()
+    image: Image.Image,
+    profile: bytes | None,
+    gamma: float | None,
+    notes: tuple[str, ...] = (),
+    deep: bool = False,
 ) -> _Raster:
     """Convert a loaded picture of any mode to sRGB."""
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     if image.mode.startswith("I;16"):
         levels = np.asarray(image, dtype=np.uint16)
         color = Image.fromarray(tones.gray_table(profile, gamma)[levels])
@@ -286,7 +304,8 @@ def _convert(
         alpha = None
         if isinstance(hidden, int):
             alpha = Image.fromarray((levels != hidden).astype(np.uint8) * np.uint8(255))
-        return _Raster(color, alpha, orientation, notes)
+        depths = tones.deep_gray_table(profile, gamma)[levels] if deep else None
+        return _Raster(color, alpha, orientation, notes, depths)
     alpha = None
     if image.has_transparency_data:
         whole = image.convert("RGBA")
@@ -299,22 +318,14 @@ def _convert(
     return _Raster(tones.to_srgb(image, profile, gamma), alpha, orientation, notes)
 
 
-def _orientation(image: Image.Image) -> int:
-    # ImageOps.exif_transpose is not used: it also rewrites the other tags and fails on odd ones.
-    try:
-        orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # damaged EXIF is treated as absent
-        orientation = None
-    return orientation if isinstance(orientation, int) else 1
-
-
 def _upright(raster: _Raster, notes: tuple[str, ...]) -> _Raster:
-    method = _UPRIGHT.get(raster.orientation)
-    color, alpha = raster.color, raster.alpha
-    if method is not None:
-        color = color.transpose(method)
-        alpha = alpha and alpha.transpose(method)
-    return _Raster(color, alpha, 1, notes)
+    color, alpha, deep = raster.color, raster.alpha, raster.deep
+    if raster.orientation != 1:
+        color = upright(color, raster.orientation)
+        alpha = alpha and upright(alpha, raster.orientation)
+        if deep is not None:
+            deep = np.asarray(upright(Image.fromarray(deep), raster.orientation))
+    return _Raster(color, alpha, 1, notes, deep)
 
 
 def _image(picture: Pixels | Image.Image) -> Image.Image:
@@ -383,7 +394,13 @@ def resize_square(rgb: Pixels, size: int) -> Pixels:
     """Scale the whole photograph to a `size` x `size` square, as pix2pix does for its generator."""
     if rgb.shape[:2] == (size, size):
         return rgb
-    return np.asarray(scale(Image.fromarray(rgb), (size, size), Image.Resampling.BICUBIC))
+    scaled = np.asarray(scale(to_image(rgb), (size, size), Image.Resampling.BICUBIC))
+    return scaled if scaled.ndim == 3 else np.repeat(scaled[..., None], 3, axis=-1)
+
+
+def to_image(rgb: Pixels) -> Image.Image:
+    """A Pillow image of mode RGB, or L of a gray picture whose channels are the same memory."""
+    return Image.fromarray(rgb if rgb.strides[2] else rgb[..., 0])
 
 
 def encode_jpeg(picture: Pixels | Image.Image, quality: int = 95) -> bytes:

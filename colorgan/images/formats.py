@@ -66,7 +66,7 @@ class Format:
         if self.extra:
             return f"pip install 'colorgan[{self.extra}]' reads it"
         if self.plugin == "AVIF":
-            return "Pillow 11.3 or newer reads it"
+            return "Pillow 11.3 or newer reads and writes it"
         if self.is_raw:
             return "a camera's raw file must be developed first; save that as TIFF, PNG or JPEG"
         return SAVE_ANEW

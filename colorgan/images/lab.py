@@ -34,6 +34,9 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; U and V are scaled to [-1, 1] by 
 # Steps of linear light in the table of `recolor`: enough for dark values, where sRGB is steep.
 _STEPS = 65535
 
+# Halvings of the interval in which the chroma that fits into the gamut is searched.
+_HALVINGS = 10
+
 
 def _mix(matrix: Tensor, channels: Tensor) -> Tensor:
     return torch.einsum("ij,...jhw->...ihw", matrix, channels)
@@ -201,3 +204,61 @@ def recolor(rgb: npt.NDArray[np.uint8], ab: npt.NDArray[np.float32]) -> npt.NDAr
     light += 0.5
     planes = levels.take(light.astype(np.int32)).reshape(3, *rgb.shape[:2])
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+def recolor_deep(
+    levels: npt.NDArray[np.uint16], ab: npt.NDArray[np.float32]
+) -> npt.NDArray[np.uint16]:
+    """`recolor` with 16 bits, which keeps L in every pixel.
+
+    A colour outside the sRGB gamut is brought into it by less chroma, where `recolor` clips its
+    channels, which changes its lightness.
+
+    Args:
+        levels: (height, width) uint16, the sRGB gray level of the photograph's L.
+        ab: (2, height, width) float32 in [-1, 1], as a network writes it.
+
+    Returns:
+        (height, width, 3) uint16 sRGB.
+    """
+    y = _deep_cube_roots()[levels]
+    a, b = ab[0] * np.float32(AB_SCALE / 500), ab[1] * np.float32(-AB_SCALE / 200)
+    light = _light(y, a, b)
+    outside = ((light < 0) | (light > 1)).any(axis=0)
+    if outside.any():
+        light[:, outside] = _in_gamut(y[outside], a[outside], b[outside])
+    np.clip(light, 0, 1, out=light)
+    steep = 1.055 * np.maximum(light, np.float32(0.0031308)) ** np.float32(1 / 2.4) - 0.055
+    rgb = np.where(light > 0.0031308, steep, 12.92 * light)
+    return np.ascontiguousarray((rgb * 65535 + 0.5).astype(np.uint16).transpose(1, 2, 0))
+
+
+@cache
+def _deep_cube_roots() -> npt.NDArray[np.float32]:
+    """f(Y) of CIE Lab for each 16-bit sRGB gray level: (65536,)."""
+    light = _to_light(torch.arange(65536, dtype=torch.float64) / 65535)
+    root = torch.where(light > _DELTA**3, light ** (1 / 3), light / (3 * _DELTA**2) + 4 / 29)
+    return root.float().numpy()
+
+
+def _light(
+    y: npt.NDArray[np.float32], a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Linear sRGB, (3, ...), of f(Y) and the differences of f(X) and f(Z) from it."""
+    f = np.stack([y + a, y, y + b])
+    xyz = np.where(f > _DELTA, f * f * f, 3 * _DELTA**2 * (f - 4 / 29))
+    matrix = _matrix(True, torch.device("cpu"), torch.float32).numpy()
+    light = matrix @ xyz.reshape(3, -1).astype(np.float32, copy=False)
+    return light.reshape(f.shape)
+
+
+def _in_gamut(
+    y: npt.NDArray[np.float32], a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Linear sRGB, (3, pixels), of colours whose chroma is reduced until they lie in [0, 1]."""
+    share, step = np.zeros_like(y), np.float32(0.5)
+    for _ in range(_HALVINGS):
+        light = _light(y, a * (share + step), b * (share + step))
+        share += step * ((light >= 0) & (light <= 1)).all(axis=0)
+        step /= 2
+    return _light(y, a * share, b * share)

@@ -16,6 +16,8 @@ _PIXELS = (b"IDAT", b"fdAT")
 # Kept besides critical chunks, whose names begin with a capital letter.
 _NEEDED = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
 _MAX_PROFILE = 16 << 20
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+XMP = "XML:com.adobe.xmp"  # the keyword of the text that holds XMP
 # Text chunks that may hold the orientation. Pillow reads them up to this size.
 _USEFUL_TEXT = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
 _MAX_TEXT = 1 << 20
@@ -69,7 +71,7 @@ def prepare(data: bytes) -> Prepared:
                 is_srgb, other = True, (content[0], content[1]) != _SRGB
             case b"tRNS" if kind_of_color == 0 and depth < 8 and len(content) == 2:
                 hidden = struct.unpack(">H", content)[0] * 255 // (2**depth - 1)
-        is_text = name in (b"tEXt", b"zTXt", b"iTXt")
+        is_text = name in _TEXTS
         if name[:1].isupper() or name in _NEEDED or (is_text and _is_useful(content)):
             parts.append(data[start:end])
     if other:
@@ -84,6 +86,57 @@ def prepare(data: bytes) -> Prepared:
         hidden,
         tuple(notes),
     )
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a PNG says besides its pixels.
+
+    Attributes:
+        exif: the block of EXIF (eXIf); empty if there is none.
+        texts: the texts that may hold EXIF, IPTC or XMP, by keyword.
+        dpi: the resolution in dots per inch, horizontal and vertical (pHYs), or None.
+    """
+
+    exif: bytes
+    texts: dict[str, bytes]
+    dpi: tuple[float, float] | None
+
+
+def read_texts(data: bytes) -> Said:
+    """Read what a PNG says besides its pixels; a damaged or very large text is left out."""
+    exif, texts, dpi = b"", {}, None
+    for name, start, end in _chunks(data):
+        if name in _PIXELS:
+            continue
+        content = bytes(memoryview(data)[start + 8 : end - 4])
+        if name == b"eXIf":
+            exif = content
+        elif name == b"pHYs" and len(content) == 9:
+            across, down, unit = struct.unpack(">IIB", content)
+            dpi = (across * 0.0254, down * 0.0254) if unit == 1 else dpi
+        elif name in _TEXTS:
+            keyword, _, rest = content.partition(b"\0")
+            if keyword == XMP.encode() or keyword.startswith(b"Raw profile type "):
+                texts[keyword.decode("latin-1")] = _text(name, rest)
+    return Said(exif, texts, dpi)
+
+
+def _text(name: bytes, rest: bytes) -> bytes:
+    """The text of a chunk after its keyword; empty if it is damaged or too large."""
+    is_packed = name == b"zTXt" or (name == b"iTXt" and rest[:1] == b"\1")
+    # The compression's method; in iTXt also its flag before, and language and translation after.
+    text = rest[1:] if name == b"zTXt" else rest
+    if name == b"iTXt":
+        text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+    if not is_packed:
+        return text
+    inflate = zlib.decompressobj()
+    try:
+        text = inflate.decompress(text, _MAX_PROFILE)
+    except zlib.error:
+        return b""
+    return text if inflate.eof else b""
 
 
 def _end(rest: bytes) -> list[bytes]:

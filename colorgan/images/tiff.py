@@ -9,19 +9,18 @@ The tags are defined in TIFF 6.0 (1992) and, for floats, in Adobe's Technical No
 """
 
 import io
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 from colorgan.errors import ImageRejected
 from colorgan.images import tiff_structure as tag
 from colorgan.images.tiff_structure import Directory
-from colorgan.images.tones import gray_table
+from colorgan.images.tones import deep_gray_table, deep_lightness, gray_table
 
 Samples = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
@@ -187,15 +186,24 @@ class Picture:
             colour space.
         alpha: (height, width) uint8 opacity, or None.
         notes: oddities of the samples.
+        deep: (height, width) uint16, the sRGB gray level of the same lightness L; None unless it
+            is asked for and the samples have more than 8 bits.
     """
 
     color: Bytes
     alpha: Bytes | None
     notes: tuple[str, ...]
+    deep: npt.NDArray[np.uint16] | None = None
 
 
-def read(page: Directory, layout: Layout, max_pixels: int) -> Picture:
+def read(page: Directory, layout: Layout, max_pixels: int, deep: bool = False) -> Picture:
     """Read a page with a known layout.
+
+    Args:
+        page: the page.
+        layout: its layout.
+        max_pixels: the maximum number of pixels.
+        deep: whether to read the lightness with 16 bits too.
 
     Raises:
         ImageRejected: "too many pixels".
@@ -218,7 +226,12 @@ def read(page: Directory, layout: Layout, max_pixels: int) -> Picture:
             white.see(block)
             if layout.alpha:
                 opaque.see(block)
-    table = gray_table(page.content(tag.ICC_PROFILE)) if colors == 1 else gray_table()
+    profile = page.content(tag.ICC_PROFILE)
+    table = gray_table(profile) if colors == 1 else gray_table()
+    depths = None
+    if deep and layout.bits > 8:
+        depths = np.empty((layout.height, layout.width), np.uint16)
+        deep_table = deep_gray_table(profile) if colors == 1 else None
     plain = gray_table()
     color = np.empty((layout.height, layout.width, colors), np.uint8)
     alpha = np.empty(color.shape[:2], np.uint8) if layout.alpha else None
@@ -232,7 +245,13 @@ def read(page: Directory, layout: Layout, max_pixels: int) -> Picture:
         if layout.photometric == _WHITE_IS_ZERO:
             levels = 65_535 - levels
         color[top : top + len(block)] = table[levels]
-    return Picture(color[..., 0] if colors == 1 else color, alpha, white.notes())
+        if depths is not None:
+            depths[top : top + len(block)] = (
+                deep_lightness(levels, profile)
+                if deep_table is None
+                else deep_table[levels[..., 0]]
+            )
+    return Picture(color[..., 0] if colors == 1 else color, alpha, white.notes(), depths)
 
 
 def _unmultiply(levels: Bytes, opacity: Bytes) -> Samples:
@@ -416,33 +435,8 @@ def _as_bytes(page: Directory, layout: Layout, plane: int) -> "TiffImagePlugin.T
     else:
         entries |= {tag.ROWS_PER_STRIP: (layout.rows,)}
         entries |= {tag.STRIP_OFFSETS: offsets, tag.STRIP_BYTES: sizes}
-    picture = TiffImagePlugin.TiffImageFile(io.BytesIO(_with_directory(page.data, entries)))
+    picture = TiffImagePlugin.TiffImageFile(io.BytesIO(tag.with_directory(page.data, entries)))
+    # Else Pillow would refuse more bytes than it allows pixels; the caller has checked the size.
+    picture.im = Image.new(picture.mode, picture.size).im
     picture.load()
     return picture
-
-
-def _with_directory(data: bytes, entries: dict[int, tuple[int, ...]]) -> bytes:
-    """The file as a little-endian TIFF with a single directory of these entries."""
-    at = len(data)
-    tail = bytearray(bytes(at % 2))
-    start = at + len(tail)
-    values = start + 2 + 12 * len(entries) + 4
-    directory = struct.pack("<H", len(entries))
-    long = bytearray()
-    for number, numbers in sorted(entries.items()):
-        packed = struct.pack(f"<{len(numbers)}I", *numbers)
-        if len(packed) > 4:
-            packed, long = struct.pack("<I", values + len(long)), long + packed
-        directory += struct.pack("<HHI", number, 4, len(numbers)) + packed
-    tail += directory + bytes(4) + long
-    return b"II*\0" + struct.pack("<I", start) + data[8:] + bytes(tail)
-
-
-def with_first(page: Directory) -> bytes:
-    """The file with this directory as its first, for readers that read only the first one."""
-    big = page.data[2:4] in (b"+\0", b"\0+")
-    at, pattern = (8, "Q") if big else (4, "I")
-    pointer = struct.pack(page.order + pattern, page.offset)
-    if page.data[at : at + len(pointer)] == pointer:
-        return page.data
-    return page.data[:at] + pointer + page.data[at + len(pointer) :]

@@ -41,7 +41,7 @@ STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES = 273, 274, 277
 MAX_SAMPLE, PLANAR, PREDICTOR = 281, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, CHILDREN = 322, 323, 324, 325, 330
 EXTRA_SAMPLES, SAMPLE_FORMAT, S_MAX_SAMPLE = 338, 339, 341
-ICC_PROFILE, DNG_VERSION = 34675, 50706
+XMP, IPTC, PHOTOSHOP, ICC_PROFILE, DNG_VERSION = 700, 33723, 34377, 34675, 50706
 
 # Raw sensor data of cameras: a colour mosaic or linear values, and their compressions.
 _RAW_PHOTOMETRICS = (32803, 34892)
@@ -76,6 +76,13 @@ class Directory:
         """The bytes of a tag that holds bytes or text; empty if it is missing."""
         _, count, position = self.entries.get(tag, (1, 0, 0))
         return self.data[position : position + count]
+
+    def value(self, tag: int) -> tuple[int, int, bytes]:
+        """The type, the number of values and the bytes of a tag; no bytes if it is damaged."""
+        kind, count, position = self.entries[tag]
+        size = count * struct.calcsize(f"={_LETTERS[kind]}")
+        whole = position + size <= len(self.data)
+        return kind, count, self.data[position : position + size] if whole else b""
 
     def _values(self, tag: int) -> tuple[float, ...]:
         kind, count, position = self.entries.get(tag, (1, 0, 0))
@@ -144,10 +151,20 @@ class Structure:
         return bool(previews and self.children and self.make)
 
 
+def child(parent: Directory, tag: int) -> Directory | None:
+    """The directory to which a tag points, such as that of EXIF; None if there is none."""
+    offset, data = parent.number(tag), parent.data
+    return next(_follow(data, parent.order, _is_big(data), offset, set()), None)
+
+
+def _is_big(data: bytes) -> bool:
+    return data[2:4] in (b"+\0", b"\0+")
+
+
 def read(data: bytes) -> Structure:
     """Read the directories of a TIFF; unreadable ones and those after them are left out."""
     order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] in (b"+\0", b"\0+")
+    big = _is_big(data)
     first = _unpack(data, f"{order}Q" if big else f"{order}I", 8 if big else 4)
     seen: set[int] = set()
     chain = tuple(_follow(data, order, big, first[0] if first else 0, seen))
@@ -189,3 +206,30 @@ def _follow(data: bytes, order: str, big: bool, offset: int, seen: set[int]) -> 
         yield Directory(data, offset, order, entries)
         following = _unpack(data, order + pointer, start + size * head[0])
         offset = following[0] if following else 0
+
+
+def with_directory(data: bytes, entries: dict[int, tuple[int, ...]]) -> bytes:
+    """The file as a little-endian TIFF with a single directory of these entries."""
+    at = len(data)
+    tail = bytearray(bytes(at % 2))
+    start = at + len(tail)
+    values = start + 2 + 12 * len(entries) + 4
+    directory = struct.pack("<H", len(entries))
+    long = bytearray()
+    for number, numbers in sorted(entries.items()):
+        packed = struct.pack(f"<{len(numbers)}I", *numbers)
+        if len(packed) > 4:
+            packed, long = struct.pack("<I", values + len(long)), long + packed
+        directory += struct.pack("<HHI", number, 4, len(numbers)) + packed
+    tail += directory + bytes(4) + long
+    return b"".join((b"II*\0", struct.pack("<I", start), memoryview(data)[8:], tail))
+
+
+def with_first(page: Directory) -> bytes:
+    """The file with this directory as its first, for readers that read only the first one."""
+    big = _is_big(page.data)
+    at, pattern = (8, "Q") if big else (4, "I")
+    pointer = struct.pack(page.order + pattern, page.offset)
+    if page.data[at : at + len(pointer)] == pointer:
+        return page.data
+    return page.data[:at] + pointer + page.data[at + len(pointer) :]

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from colorgan.errors import ConfigError
 from colorgan.images import lab
 from colorgan.images.color_spaces import ColorSpace
-from colorgan.images.decoding import Pixels, resize_square
+from colorgan.images.decoding import Levels, Pixels, resize_square
 from colorgan.inference.compilation import compile_network
 from colorgan.models.backbones import same_weights
 from colorgan.models.classifiers import Classifier
@@ -257,35 +257,81 @@ def recombine(
         (height, width, 3) uint8 sRGB.
     """
     height, width = photograph.shape[:2]
+    out = np.empty((height, width, 3), np.uint8)
+    top = 0
+    for strip in recombined_strips(photograph, color, color_space, vividness, touches):
+        out[top : top + len(strip)] = strip
+        top += len(strip)
+    return out
+
+
+def recombined_strips(
+    photograph: Pixels,
+    color: Tensor,
+    color_space: ColorSpace,
+    vividness: float = 1.0,
+    touches: Sequence[Touch] = (),
+    deep: Levels | None = None,
+) -> Iterator[Pixels | Levels]:
+    """`recombine` for one strip of rows after the other, from the top, to bound memory.
+
+    Args:
+        photograph: as in `recombine`.
+        color: as in `recombine`.
+        color_space: as in `recombine`.
+        vividness: as in `recombine`.
+        touches: as in `recombine`.
+        deep: (height, width) uint16, the sRGB gray level of the photograph's lightness L. The
+            colouring then has 16 bits, except in `rgb`, which has no lightness of the photograph.
+
+    Yields:
+        (rows, width, 3) uint8, or uint16, sRGB.
+    """
+    height, width = photograph.shape[:2]
     if width > _LONGEST:  # strips of rows would take too much memory
-        turned = recombine(
+        turned = recombined_strips(
             photograph.transpose(1, 0, 2),
             color.transpose(1, 2),
             color_space,
             vividness,
             [touch.turned() for touch in touches],
+            None if deep is None else deep.T,
         )
-        return np.ascontiguousarray(turned.transpose(1, 0, 2))
+        yield np.concatenate([strip.transpose(1, 0, 2) for strip in turned], axis=1)
+        return
     if color_space != "rgb":
         color = (color * vividness).clamp(-1, 1)
     stretched = _Stretched(color, height, width)
-    out = np.empty((height, width, 3), np.uint8)
     for strip in _strips(height, width):
         full = stretched.rows(strip)
         for touch in touches:
             touch.apply(full, strip.start)
-        if color_space == "lab":
-            out[strip] = lab.recolor(photograph[strip], full.numpy())
-            continue
-        pixels = torch.from_numpy(np.array(photograph[strip])).permute(2, 0, 1)[None]
-        lightness, _ = lab.encode(pixels, color_space)
-        colored = lab.decode(lightness, full[None], color_space)
-        if color_space == "rgb" and vividness != 1:
-            channels = lab.rgb_to_lab(colored)
-            channels[:, 1:] *= vividness
-            colored = lab.lab_to_rgb(channels)
-        out[strip] = _to_pixels(colored[0])
-    return out
+        if color_space == "lab" and deep is None:
+            yield lab.recolor(photograph[strip], full.numpy())
+        elif color_space == "lab" and deep is not None:
+            yield lab.recolor_deep(deep[strip], full.numpy())
+        else:
+            levels = None if deep is None else deep[strip]
+            yield _decoded(photograph[strip], full, color_space, vividness, levels)
+
+
+def _decoded(
+    rows: Pixels, color: Tensor, color_space: ColorSpace, vividness: float, deep: Levels | None
+) -> Pixels | Levels:
+    """Rows of a photograph joined with their colours in `yuv` or `rgb`."""
+    if color_space == "yuv" and deep is not None:
+        luma = torch.from_numpy(deep.astype(np.float32) / 65535)[None] * 2 - 1
+        colored = lab.decode(luma[None], color[None], "yuv")[0].permute(1, 2, 0)
+        levels: Levels = (colored * 65535).round().numpy().astype(np.uint16)
+        return levels
+    pixels = torch.from_numpy(np.array(rows)).permute(2, 0, 1)[None]
+    lightness, _ = lab.encode(pixels, color_space)
+    colored = lab.decode(lightness, color[None], color_space)
+    if color_space == "rgb" and vividness != 1:
+        channels = lab.rgb_to_lab(colored)
+        channels[:, 1:] *= vividness
+        colored = lab.lab_to_rgb(channels)
+    return _to_pixels(colored[0])
 
 
 def grayscale(rgb: Pixels) -> Pixels:

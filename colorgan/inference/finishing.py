@@ -1,14 +1,14 @@
 """From generated colours to the coloured photograph: vividness, a palette, and hints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from colorgan.images import lab
 from colorgan.images.color_spaces import ColorSpace
-from colorgan.images.decoding import Pixels, resize_square
-from colorgan.inference.colorizer import Touch, prepare, recombine
+from colorgan.images.decoding import Levels, Pixels, resize_square
+from colorgan.inference.colorizer import Touch, prepare, recombine, recombined_strips
 from colorgan.inference.hints import Hint, apply_hints
 from colorgan.inference.palette import Palette
 
@@ -96,6 +96,37 @@ def finish(
     """
     wanted = want(photograph, color, color_space, vividness, hints, like)
     return recombine(photograph, wanted.color, wanted.color_space, wanted.vividness, wanted.touches)
+
+
+def finished_strips(
+    photograph: Pixels,
+    color: Tensor,
+    color_space: ColorSpace,
+    vividness: float = 1.0,
+    hints: Sequence[Hint] = (),
+    like: Palette | None = None,
+    deep: Levels | None = None,
+) -> Iterator[Pixels | Levels]:
+    """`finish` for one strip of rows after the other, from the top, to bound memory.
+
+    Args:
+        photograph: as for `finish`.
+        color: as for `finish`.
+        color_space: as for `finish`.
+        vividness: as for `finish`.
+        hints: as for `finish`.
+        like: as for `finish`.
+        deep: see `recombined_strips`.
+
+    Yields:
+        (rows, width, 3) uint8, or uint16, sRGB.
+
+    Raises:
+        ConfigError: as `want`.
+    """
+    wanted = want(photograph, color, color_space, vividness, hints, like)
+    changes = wanted.vividness, wanted.touches
+    return recombined_strips(photograph, wanted.color, wanted.color_space, *changes, deep)
 
 
 def _ab(photograph: Pixels, color: Tensor, color_space: ColorSpace) -> Tensor:

@@ -4,7 +4,7 @@ It stands here once. `Networks` says where the networks run, and `Steps` where t
 them is done: in the calling thread (`assembled.py`), or in threads of a service (`serve/`).
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -13,11 +13,17 @@ import numpy as np
 import torch
 
 from colorgan.errors import ColorganError
-from colorgan.images.decoding import Pixels
+from colorgan.images.decoding import Levels, Pixels
 from colorgan.inference.colorizer import prepare
-from colorgan.inference.finishing import finish
+from colorgan.inference.finishing import finish, finished_strips
 from colorgan.inference.hints import Hint
-from colorgan.inference.networks import Networks, PredictedColor, Routed, RouterInfo, Square
+from colorgan.inference.networks import (
+    Networks,
+    PredictedColor,
+    Routed,
+    RouterInfo,
+    Square,
+)
 from colorgan.inference.palette import Palette
 from colorgan.inference.router import Route
 
@@ -49,6 +55,18 @@ class Prediction:
         color = torch.from_numpy(np.array(self.color.color)).float()
         space = self.color.model.color_space
         return finish(self.photograph, color, space, vividness, hints, like)
+
+    def strips(
+        self,
+        vividness: float = 1.0,
+        hints: Sequence[Hint] = (),
+        like: Palette | None = None,
+        deep: Levels | None = None,
+    ) -> Iterator[Pixels | Levels]:
+        """The coloured photograph in strips of rows; see `finished_strips`."""
+        color = torch.from_numpy(np.array(self.color.color)).float()
+        space = self.color.model.color_space
+        return finished_strips(self.photograph, color, space, vividness, hints, like, deep)
 
 
 class Steps(Protocol):

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from colorgan.images import lab
-from colorgan.images.decoding import Pixels, resize_square
+from colorgan.images.decoding import Pixels, resize_square, to_image
 from colorgan.images.scaling import scale
 
 # The aspect ratio beyond which a photograph's ends, which the square does not show, are cut off
@@ -48,7 +48,7 @@ class View:
         """
         if gray and self.light == "lightness":
             return torch.from_numpy(lab.lightness(resize_square(photograph, self.side)))[None]
-        image = Image.fromarray(photograph)
+        image = to_image(photograph)
         if gray:
             image = image.convert("L")
         if self.resize is None:
@@ -60,6 +60,8 @@ class View:
             image = image.resize((width, height), self.filter)
             left, top = round((width - self.side) / 2), round((height - self.side) / 2)
             image = image.crop((left, top, left + self.side, top + self.side))
+        if not gray and image.mode == "L":
+            image = image.convert("RGB")
         pixels = np.array(image).reshape(self.side, self.side, -1)
         return torch.from_numpy(pixels).permute(2, 0, 1)
 

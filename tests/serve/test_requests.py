@@ -129,7 +129,9 @@ def test_a_field_as_long_as_a_book_is_not_repeated(client: httpx.Client) -> None
         ("image/webp;q=none, image/jpeg", "jpeg"),
         ("application/json", None),
         ("image/png;q=0", None),
-        ("image/tiff", None),
+        ("image/gif", None),
+        ("image/tiff", "tiff"),
+        ("image/avif", "avif"),
     ],
 )
 def test_accept_chooses_the_format(
