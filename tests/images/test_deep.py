@@ -50,7 +50,7 @@ def colored(data: bytes, space: lab.ColorSpace = "lab", **options: object) -> by
     original = read_original(data, chosen)
 
     def coloring(deep: np.ndarray | None) -> Iterator[np.ndarray]:
-        return recombined_strips(original.photograph.rgb, colors(), space, 1.0, deep)
+        return recombined_strips(original.photograph.rgb, colors(), space, deep=deep)
 
     return write_colored(coloring, original, chosen).data
 
@@ -132,7 +132,7 @@ def test_colours_of_16_bits_go_back_to_the_scans_own_profile() -> None:
 def test_other_colour_spaces_write_what_depth_they_have(space: lab.ColorSpace) -> None:
     scan, three = samples(), colors() if space == "yuv" else torch.zeros(3, 8, 8)
     out = np.concatenate(
-        list(recombined_strips(np.zeros((120, 160, 3), np.uint8), three, space, 0.0, scan))
+        list(recombined_strips(np.zeros((120, 160, 3), np.uint8), three, space, 0.0, deep=scan))
     )
     if space == "rgb":
         assert out.dtype == np.uint8
@@ -241,7 +241,7 @@ def test_a_large_picture_is_coloured_in_strips() -> None:
     levels = np.full((height, width), 25_700, np.uint16)
     tracemalloc.start()
     try:
-        strips = recombined_strips(gray, colors(0.1), "lab", 1.0, levels)
+        strips = recombined_strips(gray, colors(0.1), "lab", deep=levels)
         assert len(write_tiff(strips, (width, height), Tags(), {})) < height * width
         peak = tracemalloc.get_traced_memory()[1]
     finally:

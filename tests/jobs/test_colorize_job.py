@@ -61,7 +61,7 @@ def test_a_killed_job_goes_on_and_does_nothing_twice(
     counts = {name: summary[name] for name in ("photographs", "colored", "skipped", "failed")}
     assert counts == {"photographs": 12, "colored": 1, "skipped": 6, "failed": 5}
     assert sum(summary["classes"].values()) == 1 and summary["finished"]
-    steps = {"read", "decode", "prepare", "color", "recombine", "encode", "write"}
+    steps = {"read", "decode", "prepare", "color", "encode", "write"}
     assert set(summary["stages"]) == steps
     assert list_leases(open_storage(models)) == []
 
