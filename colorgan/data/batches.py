@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,33 @@ from colorgan.errors import ConfigError
 # pix2pix resizes a photograph to 286 x 286 and crops it to 256 x 256 (appendix 6.2, random jitter).
 JITTER = 286 / 256
 
+IN_MEMORY = "memory"  # the name of the order of photographs that are all in memory
+
 _COPIED = 256  # photographs copied to a device at a time
 
 Batches = Generator[Tensor, None, None]
 Integers = npt.NDArray[np.int64]
+
+
+class PhotoSource(Protocol):
+    """Photographs to train on: a bank, or a stream of them.
+
+    Attributes:
+        order: the name of the order of an epoch, which follows from its seed: a training continues
+            an epoch with the order in which it began. Empty if the order cannot be repeated.
+    """
+
+    order: str
+
+    def __len__(self) -> int:
+        """The number of photographs of an epoch."""
+        ...
+
+    def batches(
+        self, batch_size: int, crop: int, rng: np.random.Generator, skip: int = 0
+    ) -> Batches:
+        """One epoch of random crops; see `PhotoBank.batches`."""
+        ...
 
 
 class PhotoBank:
@@ -31,6 +55,8 @@ class PhotoBank:
         groups: (class, source) of each photograph; empty if unknown.
         weights: (photographs,) sampling probabilities; None if an epoch takes each photograph once.
     """
+
+    order = IN_MEMORY
 
     def __init__(
         self, pixels: Squares, groups: Sequence[Group] = (), balance: Balance = "none"
@@ -116,6 +142,27 @@ class PhotoBank:
             yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
 
 
+class LaterBank(PhotoBank):
+    """A bank whose photographs are read when they are first needed."""
+
+    def __init__(self, count: int, read: Callable[[], tuple[Squares, list[Group]]]) -> None:
+        """Take the number of photographs, and the function that reads them."""
+        self._count, self._read_them = count, read
+        self.weights = None
+
+    def __len__(self) -> int:
+        """The number of photographs."""
+        return self._count
+
+    def __getattr__(self, name: str) -> Any:
+        """Read the photographs for `pixels` and `groups`, which are then ordinary attributes."""
+        if name not in ("pixels", "groups"):
+            raise AttributeError(name)
+        self.pixels, groups = self._read_them()
+        self.groups = tuple(groups)
+        return getattr(self, name)
+
+
 class DevicePhotographs:
     """A bank's photographs on a device, which also crops and flips them.
 
@@ -125,6 +172,8 @@ class DevicePhotographs:
         pixels: (photographs, side, side, 3) uint8 sRGB, on the device.
         weights: the sampling weights of the bank, on the host.
     """
+
+    order = IN_MEMORY
 
     def __init__(self, bank: PhotoBank, device: torch.device) -> None:
         """Copy a bank's photographs to a device."""
@@ -251,9 +300,10 @@ Photographs = PhotoBank | DevicePhotographs
 def keep_on_device(bank: PhotoBank, device: torch.device, share: float) -> Photographs:
     """Copy a bank's photographs to a GPU if they take at most a share of its free memory.
 
-    If they take more, or on a device other than a GPU, the bank itself is returned.
+    If they take more, are not read yet, or on a device other than a GPU, the bank itself is
+    returned.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or isinstance(bank, LaterBank):
         return bank
     free, _ = torch.cuda.mem_get_info(device)
     return DevicePhotographs(bank, device) if bank.pixels.nbytes <= share * free else bank

@@ -38,7 +38,8 @@ from colorgan.sweeps.documents import (
 from colorgan.system import device_name
 from colorgan.training.checkpoints import Checkpoints
 from colorgan.training.config import SpeedConfig
-from colorgan.training.loop import Training, load_banks
+from colorgan.training.loop import Training
+from colorgan.training.reading import Reading, load_photographs
 from colorgan.training.records import EpochRecord
 
 _BATCH = 16
@@ -47,13 +48,11 @@ _BATCH = 16
 class Judge:
     """Measures a generator's colourings of the validation photographs with a classifier."""
 
-    def __init__(self, dataset: Dataset, model: str, val: PhotoBank, name: str) -> None:
+    def __init__(self, val: PhotoBank, name: str) -> None:
         """Load the classifier, and compute its features of the originals.
 
         Args:
-            dataset: the dataset of the photographs.
-            model: the model whose validation photographs are used.
-            val: the same photographs, as squares.
+            val: the validation photographs; their groups name their classes.
             name: the classifier's name.
 
         Raises:
@@ -61,8 +60,7 @@ class Judge:
         """
         self._classifier = load_classifier(name)
         self._val = val
-        rows = dataset.rows(dataset.model_classes(model), "val")
-        self._labels = [row.label for row in rows]
+        self._labels = [label for label, _ in val.groups]
         self._score = SemanticScore(PhotoClasses.load(None).synsets)
         self._reference, _ = self._look(list(val.pixels))
 
@@ -166,7 +164,8 @@ def _train(run: TrialRun, state: TrialState) -> Iterator[EvaluatedEpoch]:
     storage, sweep, trial = run.storage, run.sweep, run.trial
     config = sweep.config(state.values)
     dataset = open_dataset(storage, sweep.dataset["name"])
-    train, val = load_banks(dataset, sweep.model, config, run.speed)
+    reading = Reading(run.device)
+    train, val = load_photographs(dataset, sweep.model, config, run.speed, reading)
     training = Training(config, train, val, run.device, run.speed, sweep.model)
     checkpoints = Checkpoints(storage, sweep.key("trials", trial))
     _restore(run, training, checkpoints, inherit=bool(state.takeovers))
@@ -209,9 +208,7 @@ class _Evaluator:
     def __init__(self, run: TrialRun, dataset: Dataset, val: PhotoBank) -> None:
         storage, sweep = run.storage, run.sweep
         self._run = run
-        self._judge = (
-            Judge(dataset, sweep.model, val, sweep.classifier) if sweep.classifier else None
-        )
+        self._judge = Judge(val, sweep.classifier) if sweep.classifier else None
         self._photographs = {
             photo: decode(storage.get(sweep.photograph_key(photo, "gray"))).rgb
             for photo in sweep.photographs

@@ -20,17 +20,16 @@ import torch
 from torch import Tensor, nn
 
 from colorgan.data.batches import (
-    JITTER,
     Batches,
     DevicePhotographs,
     PhotoBank,
-    Photographs,
+    PhotoSource,
     keep_on_device,
     on_device,
 )
 from colorgan.data.dataset import Dataset
 from colorgan.data.features import FeatureBank, look_at_splits
-from colorgan.data.squares import Keeping, Selection, read_squares
+from colorgan.data.squares import Keeping, read_squares
 from colorgan.errors import ConfigError
 from colorgan.images import lab
 from colorgan.models.encoder_unet import EncoderUNetGenerator
@@ -56,6 +55,7 @@ from colorgan.training.phases import Schedule
 from colorgan.training.position import Position, read_position
 from colorgan.training.records import EpochRecord, check_finite, is_nearest
 from colorgan.training.samples import Keep, Sample, Sampler
+from colorgan.training.selection import training_selection, validation_selection
 from colorgan.training.states import Snapshot
 from colorgan.training.steps import Steps
 from colorgan.training.validation import Validated, Validation
@@ -80,7 +80,7 @@ class Training:
     def __init__(
         self,
         config: TrainingConfig,
-        train: PhotoBank,
+        train: PhotoSource,
         val: PhotoBank,
         device: torch.device,
         speed: SpeedConfig | None = None,
@@ -105,9 +105,9 @@ class Training:
         self.history: list[EpochRecord] = []
         self._position = Position()
         self._steps_of_an_epoch = math.ceil(len(train) / config.batch_size)
-        self._train, self._val = (
-            keep_on_device(bank, device, speed.gpu_photo_share) for bank in (train, val)
-        )
+        keep = partial(keep_on_device, device=device, share=speed.gpu_photo_share)
+        self._train: PhotoSource = keep(train) if isinstance(train, PhotoBank) else train
+        self._val = keep(val)
         self._rows: tuple[FeatureBank, FeatureBank] | None = None  # train, val
         self._device = device
         self._autocast = partial(
@@ -219,7 +219,7 @@ class Training:
             closing(self._moved(crops, self._train)) as batches,
         ):
             # Losses stay on the device until the epoch ends: reading one would wait for it.
-            totals = position.begin(self._device)
+            totals = position.begin(self._device, self._train.order)
             for step in range(position.step + 1, steps + 1):
                 asked = time.perf_counter()
                 batch = next(batches)
@@ -295,7 +295,7 @@ class Training:
             assert isinstance(generator, EncoderUNetGenerator)
             return scaled(generator.decode(self._sample(rows).features), lightness)
 
-    def _moved(self, batches: Batches, photographs: Photographs) -> Batches:
+    def _moved(self, batches: Batches, photographs: object) -> Batches:
         """Move batches to the device, unless their photographs are there already."""
         if isinstance(photographs, DevicePhotographs):
             return batches
@@ -371,7 +371,7 @@ class Training:
             Corrupt: the checkpoint cannot be read.
         """
         then, tensors, history = states.read_files(files)
-        position = read_position(files, tensors)
+        position = read_position(files, tensors, self._train.order)
         if not inherit:
             steps, done = self._steps_of_an_epoch, (len(history), position.step)
             check_continues(self._model, self.config, then, steps, done)
@@ -440,11 +440,8 @@ def load_banks(
     Raises:
         ColorganError: the dataset has no such class or split, or is damaged, or there is no room.
     """
-    classes, speed = dataset.model_classes(model), speed or SpeedConfig()
+    speed = speed or SpeedConfig()
     keeping = Keeping(int(speed.photo_memory_gib * 2**30), speed.scratch, observe)
-    # Photographs whose features are computed once are not cropped.
-    side = config.size if config.fixes_encoder(model) else round(config.size * JITTER)
-    train = Selection(dataset, classes, "train", side, config.photographs)
-    val = Selection(dataset, classes, "val", config.size)
-    bank = PhotoBank(*read_squares(train, keeping), config.balance)
-    return bank, PhotoBank(*read_squares(val, keeping))
+    wanted = training_selection(dataset, model, config)
+    train = PhotoBank(*read_squares(wanted, keeping), config.balance)
+    return train, PhotoBank(*read_squares(validation_selection(dataset, model, config), keeping))

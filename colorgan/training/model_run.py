@@ -21,7 +21,8 @@ from colorgan.packages.weights import Trained, load_generator, publish
 from colorgan.storage import Storage, open_storage, retry_transient
 from colorgan.system import device_name
 from colorgan.training.checkpoints import Checkpoints
-from colorgan.training.loop import Training, load_banks
+from colorgan.training.loop import Training
+from colorgan.training.reading import Reading, load_photographs
 from colorgan.training.records import EpochRecord, history_csv
 from colorgan.training.runs import ModelResult, ModelRun, StopRequest, find_base
 from colorgan.training.vividness import as_published
@@ -75,9 +76,10 @@ def train_model(
         node=node,
         objective=spec.training.objective(spec.model),
     )
+    reading = Reading(device, keeper.read, keeper.tell)
     try:
         banks = retry_transient(
-            lambda: load_banks(dataset, spec.model, spec.training, spec.speed, keeper.read)
+            lambda: load_photographs(dataset, spec.model, spec.training, spec.speed, reading)
         )
     except _Stopped:
         epochs = retry_transient(keeper.checkpoints.last)
@@ -129,8 +131,12 @@ class _Keeper:
 
     def follow(self, training: Training) -> None:
         """Continue the training from its last checkpoint, and save it from now on."""
+        _, begun = retry_transient(self.checkpoints.position)
         retry_transient(lambda: self.checkpoints.restore(training))
         self._training, self._saved_at = training, training.position
+        epoch, step = training.position
+        if begun and not step:
+            self.tell(f"epoch {epoch + 1} begins again: its photographs come in another order now")
 
     def save(self) -> None:
         """Save the training as it is now, unless that has been saved already."""
@@ -170,10 +176,14 @@ class _Keeper:
         self.step(0.0)
         self._say_at_times(f"looking at the photographs once, {fraction:.0%} done")
 
+    def tell(self, line: str) -> None:
+        """Report something about the model."""
+        self.say(f"{self.spec.model}: {line}")
+
     def _say_at_times(self, line: str) -> None:
         if time.monotonic() - self._said > _SAY_SECONDS:
             self._said = time.monotonic()
-            self.say(f"{self.spec.model}: {line}")
+            self.tell(line)
 
 
 def _start_from_base(storage: Storage, spec: ModelRun, training: Training) -> None:
