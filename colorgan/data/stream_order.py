@@ -9,7 +9,7 @@ the buffer.
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from colorgan.data.dataset import Balance, Shard
+from colorgan.workers import Workers
 
 LANES = 6  # shards that are open at the same time
 _BUFFER = 2048  # photographs in the shuffle buffer
@@ -44,24 +45,6 @@ class Piece:
         return self.shard.label, self.shard.source_index
 
 
-@dataclass(frozen=True)
-class Rank:
-    """One of the workers of a training.
-
-    Of every step, worker `number` takes the photographs `number`, `number` + `world`, and so on.
-    """
-
-    number: int = 0
-    world: int = 1
-
-    def share(self, begin: int, end: int) -> int:
-        """How many of the epoch's photographs from `begin` up to `end` are this worker's."""
-        return len(range(begin + (self.number - begin) % self.world, end, self.world))
-
-
-ALONE = Rank()
-
-
 # Reads the photographs of some pieces, in order.
 Reader = Callable[[Sequence[Piece]], Generator[Item, None, None]]
 
@@ -80,11 +63,34 @@ class _Lane:
     rounds: bool
 
 
+def portion(total: int, batch_size: int, workers: Workers) -> range:
+    """The photographs of an epoch that a worker reads, as positions in the shuffled shards.
+
+    Args:
+        total: number of photographs of the epoch.
+        batch_size: photographs of a step over all workers, of which each takes its part.
+        workers: the workers.
+    """
+
+    def count(rank: int) -> int:
+        worker = replace(workers, rank=rank)
+        return total // batch_size * size(batch_size, worker) + size(total % batch_size, worker)
+
+    begin = sum(map(count, range(workers.rank)))
+    return range(begin, begin + count(workers.rank))
+
+
+def size(batch: int, workers: Workers) -> int:
+    """The number of a worker's photographs in a batch; it may be 0."""
+    begin, end = workers.bounds(batch)
+    return end - begin
+
+
 def epoch(
     pieces: Sequence[Piece],
     read: Reader[Item],
-    seed: int,
-    rank: Rank,
+    seeds: tuple[int, int],
+    own: range,
     balance: Balance = "none",
 ) -> Iterator[Item]:
     """The photographs of an epoch that a worker takes, in order.
@@ -92,30 +98,27 @@ def epoch(
     Args:
         pieces: the photographs of all workers.
         read: reads the photographs of some pieces.
-        seed: determines the order; the same for all workers.
-        rank: the worker.
+        seeds: determine the order: the epoch's seed, the same for all workers, and the worker's
+            rank.
+        own: the worker's `portion`.
         balance: see `TrainingConfig.balance`. Each group is then read in rounds, and the next
             photograph is from any group with its share as the probability.
     """
-    total = sum(piece.rows for piece in pieces)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seeds)
     if balance == "none":
-        begin = sum(Rank(number, rank.world).share(0, total) for number in range(rank.number))
-        own = list(_cut(_mixed(pieces, rng), begin, begin + rank.share(0, total)))
+        cut = list(_cut(_mixed(pieces, np.random.default_rng(seeds[0])), own.start, own.stop))
         lanes = [
             _Lane(some, sum(piece.rows for piece in some), rounds=False)
-            for some in (own[lane::LANES] for lane in range(LANES))
+            for some in (cut[lane::LANES] for lane in range(LANES))
             if some
         ]
     else:
         lanes = _balanced(pieces, balance)
-    own_rng = np.random.default_rng([seed, rank.number])
     with ExitStack() as stack:
-        readers = [stack.enter_context(closing(_read(lane, read, own_rng))) for lane in lanes]
+        readers = [stack.enter_context(closing(_read(lane, read, rng))) for lane in lanes]
         left = np.array([lane.weight for lane in lanes], float)
-        merged = _merged(readers, left, own_rng, counted=balance == "none")
-        drawn = islice(merged, rank.share(0, total))
-        yield from shuffled(drawn, buffer_size(pieces), own_rng)
+        merged = _merged(readers, left, rng, counted=balance == "none")
+        yield from shuffled(islice(merged, len(own)), buffer_size(pieces), rng)
 
 
 def buffer_size(pieces: Sequence[Piece]) -> int:

@@ -21,9 +21,10 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from colorgan.data.batches import Batches
 from colorgan.data.dataset import Balance, Dataset, Row
 from colorgan.data.squares import Selection, selected_shards
-from colorgan.data.stream_order import ALONE, Piece, Rank, epoch
+from colorgan.data.stream_order import Piece, epoch, portion, size
 from colorgan.errors import ColorganError
 from colorgan.images.decoding import Pixels, decode, resize_square
+from colorgan.workers import ALONE, Workers
 
 AHEAD = 2  # batches that a process prepares before they are asked for
 _SHARDS_AHEAD = 1  # shards that are downloaded for each open one
@@ -32,18 +33,13 @@ _FORMAT = 1  # of the order; to be raised when it changes
 
 
 class PhotoStream:
-    """The photographs of a selection, read anew in every epoch.
-
-    Attributes:
-        order: the name of the order, which follows from the seed of an epoch.
-    """
+    """The photographs of a selection, read anew in every epoch."""
 
     def __init__(
         self,
         wanted: Selection,
         balance: Balance = "none",
-        rank: Rank = ALONE,
-        workers: int = 1,
+        processes: int = 1,
         scratch: str = "",
     ) -> None:
         """Describe the photographs; nothing is read yet.
@@ -51,25 +47,32 @@ class PhotoStream:
         Args:
             wanted: the photographs, each resized as a whole to a square before it is cropped.
             balance: the groups that get equal expected shares of an epoch.
-            rank: the worker of the training that reads; others read the rest of each step.
-            workers: number of processes that read and decode; 0 works in this process.
+            processes: number of processes that read and decode; 0 works in this process.
             scratch: folder for copies of a remote storage's shards; see `open_shards`.
 
         Raises:
             ColorganError: there is no such photograph.
         """
         wanted.dataset.check_split(wanted.classes, wanted.split)
-        self._wanted, self._balance, self._rank = wanted, balance, rank
-        self._workers, self._scratch = workers, scratch
+        self._wanted, self._balance = wanted, balance
+        self._processes, self._scratch = processes, scratch
         self._pieces = tuple(Piece(shard, 0, count) for shard, count in selected_shards(wanted))
-        self.order = f"stream {_FORMAT}, {rank.number} of {rank.world}"
 
     def __len__(self) -> int:
-        """The number of photographs of an epoch, those of the other workers included."""
+        """The number of photographs of an epoch, over all workers."""
         return sum(piece.rows for piece in self._pieces)
 
+    def order(self, workers: Workers) -> str:
+        """The name of the order of an epoch; with another number of workers it is another one."""
+        return f"stream {_FORMAT} of {workers.count}"
+
     def batches(
-        self, batch_size: int, crop: int, rng: np.random.Generator, skip: int = 0
+        self,
+        batch_size: int,
+        crop: int,
+        rng: np.random.Generator,
+        skip: int = 0,
+        workers: Workers = ALONE,
     ) -> Batches:
         """One epoch of random crops, flipped left to right at random; see `PhotoBank.batches`.
 
@@ -77,31 +80,29 @@ class PhotoStream:
         batches are read, but not decoded.
 
         Args:
-            batch_size: photographs of all workers per batch; the last batch may be smaller.
+            batch_size: photographs per batch, over all workers; the last batch may be smaller.
             crop: side of the crops, in pixels.
             rng: determines the order, the crops and the flips.
             skip: number of batches to leave out at the beginning.
+            workers: the workers; this one gets its part of each batch, and one photograph where it
+                has none (see `Workers.within`).
 
         Yields:
-            (this worker's part of the batch, 3, crop, crop) uint8 sRGB.
+            (batch, 3, crop, crop) uint8 sRGB.
 
         Raises:
             ColorganError: a shard is damaged or missing, or a photograph cannot be decoded.
         """
-        seed = int(rng.integers(2**62))
-        recipe = Recipe(self._wanted.side, crop, seed, self._rank)
-        reading = _Reading(
-            self._wanted.dataset, self._pieces, recipe, self._balance, batch_size, self._scratch
-        )
+        reading = self._reading(batch_size, crop, rng, workers)
         loader = DataLoader(
             _Batches(reading, skip),
             batch_size=None,
-            num_workers=self._workers,
+            num_workers=self._processes,
             collate_fn=_as_it_is,
             worker_init_fn=_begin_worker,
-            prefetch_factor=AHEAD if self._workers else None,
+            prefetch_factor=AHEAD if self._processes else None,
             # A forked process starts at once, and never uses the device or the storage's client.
-            multiprocessing_context="fork" if self._workers else None,
+            multiprocessing_context="fork" if self._processes else None,
             # Otherwise, it would draw from the random numbers of the training.
             generator=torch.Generator(),
         )
@@ -110,21 +111,21 @@ class PhotoStream:
                 raise batch
             yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
 
-    def rows(self, rng: np.random.Generator) -> Generator[Row, None, None]:
-        """This worker's photographs of an epoch, still encoded, in the order of `batches`."""
-        seed = int(rng.integers(2**62))
-        reading = _Reading(
-            self._wanted.dataset,
-            self._pieces,
-            Recipe(self._wanted.side, self._wanted.side, seed, self._rank),
-            self._balance,
-            1,
-            self._scratch,
-        )
-        yield from reading.rows()
+    def rows(
+        self, batch_size: int, rng: np.random.Generator, workers: Workers = ALONE
+    ) -> Iterator[Row]:
+        """A worker's photographs of an epoch, still encoded, in the order of `batches`."""
+        return self._reading(batch_size, self._wanted.side, rng, workers).rows()
+
+    def _reading(
+        self, batch_size: int, crop: int, rng: np.random.Generator, workers: Workers
+    ) -> "_Reading":
+        recipe = Recipe(self._wanted.side, crop, int(rng.integers(2**62)), workers)
+        dataset = self._wanted.dataset
+        return _Reading(dataset, self._pieces, recipe, self._balance, batch_size, self._scratch)
 
 
-def default_workers(device: torch.device) -> int:
+def default_processes(device: torch.device) -> int:
     """The number of processes that feed a device: one for a CPU, which has to train as well."""
     if device.type == "cpu":
         return 1
@@ -139,13 +140,13 @@ class Recipe:
         side: the side to which each photograph is resized as a whole, in pixels.
         crop: the side of the crops, in pixels.
         seed: the seed of the epoch.
-        rank: the worker of the training.
+        workers: the workers of the training.
     """
 
     side: int
     crop: int
     seed: int
-    rank: Rank = ALONE
+    workers: Workers = ALONE
 
     def batch(self, number: int, images: Sequence[bytes]) -> Pixels:
         """Decode, crop and flip the photographs of a batch.
@@ -160,7 +161,7 @@ class Recipe:
         Raises:
             ImageRejected: a photograph cannot be decoded.
         """
-        rng = np.random.default_rng([self.seed, self.rank.number, number])
+        rng = np.random.default_rng([self.seed, self.workers.rank, number])
         corners = rng.integers(0, self.side - self.crop + 1, (len(images), 2))
         flips = rng.integers(0, 2, len(images))
         batch = np.empty((len(images), self.crop, self.crop, 3), np.uint8)
@@ -183,14 +184,29 @@ class _Reading:
     batch_size: int
     scratch: str
 
-    def rows(self) -> Iterator[Row]:
-        return epoch(self.pieces, self._read, self.recipe.seed, self.recipe.rank, self.balance)
+    @property
+    def count(self) -> int:
+        """The number of photographs of the epoch, over all workers."""
+        return sum(piece.rows for piece in self.pieces)
 
-    def sizes(self) -> Iterator[int]:
-        """The number of this worker's photographs in each batch."""
-        count = sum(piece.rows for piece in self.pieces)
+    def rows(self) -> Iterator[Row]:
+        recipe = self.recipe
+        own = portion(self.count, self.batch_size, recipe.workers)
+        seeds = recipe.seed, recipe.workers.rank
+        return epoch(self.pieces, self._read, seeds, own, self.balance)
+
+    def batches(self) -> Iterator[list[Row]]:
+        """The worker's photographs of each batch."""
+        rows, count = self.rows(), self.count
+        some: list[Row] = []
         for begin in range(0, count, self.batch_size):
-            yield self.recipe.rank.share(begin, min(begin + self.batch_size, count))
+            own = size(min(self.batch_size, count - begin), self.recipe.workers)
+            some = list(islice(rows, own)) or some[-1:] or self._any()
+            yield some
+
+    def _any(self) -> list[Row]:
+        with closing(self._read(self.pieces)) as rows:
+            return list(islice(rows, 1))
 
     def _read(self, pieces: Sequence[Piece]) -> Generator[Row, None, None]:
         shards = [piece.shard for piece in pieces]
@@ -220,10 +236,8 @@ class _Batches(IterableDataset[Any]):
         if worker:  # the connections of the process that forked must not be used by two
             dataset = pickle.loads(pickle.dumps(reading.dataset))
             reading = replace(reading, dataset=dataset)
-        rows = reading.rows()
         try:
-            for batch, size in enumerate(reading.sizes()):
-                some = list(islice(rows, size))
+            for batch, some in enumerate(reading.batches()):
                 if batch >= self._skip and (batch - self._skip) % processes == number:
                     yield reading.recipe.batch(batch, [row.image for row in some])
         except ColorganError as error:

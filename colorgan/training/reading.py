@@ -8,8 +8,7 @@ import torch
 from colorgan.data.batches import LaterBank, PhotoBank, PhotoSource
 from colorgan.data.dataset import Dataset
 from colorgan.data.squares import Keeping, Selection, read_squares
-from colorgan.data.stream_order import ALONE, Rank
-from colorgan.data.streams import PhotoStream, default_workers
+from colorgan.data.streams import PhotoStream, default_processes
 from colorgan.system import memory_bytes
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.loop import load_banks
@@ -67,8 +66,8 @@ def choose_data(
     return Choice(False, f"reading {takes}, into memory: they are at most {share}")
 
 
-# Makes the stream of a selection for a training with a configuration, and for one of its workers.
-StreamSource = Callable[[Selection, TrainingConfig, Rank], PhotoSource]
+# Makes the stream of a selection for a training with a configuration.
+StreamSource = Callable[[Selection, TrainingConfig], PhotoSource]
 
 
 @dataclass(frozen=True)
@@ -79,14 +78,12 @@ class Reading:
         device: the device to train on.
         observe: see `Keeping.observe`.
         say: receives lines on where the photographs come from, and why.
-        rank: the worker of the training, which takes its part of every step from a stream.
         source: makes a stream, if this process is not to read it itself.
     """
 
     device: torch.device
     observe: Callable[[int, int], None] = lambda done, count: None
     say: Callable[[str], None] = lambda line: None
-    rank: Rank = ALONE
     source: StreamSource | None = None
 
 
@@ -114,9 +111,9 @@ def load_photographs(
     dataset.check_split(wanted.classes, "train")
     val = validation_bank(dataset, model, config, speed, reading)
     if reading.source:
-        return reading.source(wanted, config, reading.rank), val
-    workers = speed.data_workers or default_workers(reading.device)
-    return PhotoStream(wanted, config.balance, reading.rank, workers, speed.scratch), val
+        return reading.source(wanted, config), val
+    processes = speed.data_workers or default_processes(reading.device)
+    return PhotoStream(wanted, config.balance, processes, speed.scratch), val
 
 
 def validation_bank(
