@@ -137,6 +137,7 @@ def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
     import torch
 
     from cluster.metrics import TrainingMetrics
+    from cluster.streaming import decoding_on_cluster
     from colorgan.training.model_run import train_model
 
     try:
@@ -168,8 +169,10 @@ def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
     def say(line: str) -> None:
         host.note.remote((spec.model, "say", line))
 
+    world = ray.train.get_context().get_world_size()
     try:
-        return train_model(spec, device, node, observe, record, metrics.saved, say)
+        with decoding_on_cluster(plan, world):
+            return train_model(spec, device, node, observe, record, metrics.saved, say)
     except ColorganError as error:
         # A restart would meet the same error, so it is returned and not raised: Ray Train restarts
         # whatever raises or dies.

@@ -18,6 +18,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from cluster.errors import cause
 from cluster.planning import Plan
+from cluster.streaming import decoding_on_cluster
 from colorgan.errors import ColorganError
 from colorgan.storage import Storage, open_storage
 from colorgan.sweeps.documents import (
@@ -84,8 +85,9 @@ class TrialRunner:
         device = torch.device("cuda" if self.plan.on_gpu else "cpu")
         run = TrialRun(storage, sweep, name, device, self.speed, self.checkpoint_every)
         try:
-            for evaluated in run_trial(run):
-                _report(evaluated)
+            with decoding_on_cluster(self.plan):
+                for evaluated in run_trial(run):
+                    _report(evaluated)
         except ColorganError:
             return  # trial.json has the error; a restart would meet it again
 

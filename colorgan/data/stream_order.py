@@ -40,6 +40,11 @@ class Piece:
         return self.end - self.begin
 
     @property
+    def number(self) -> int:
+        """A number of the piece, by its shard and its first photograph; see `Recipe.batch`."""
+        return int(self.shard.sha256[:12] or "0", 16) + self.begin
+
+    @property
     def group(self) -> tuple[str, int]:
         """The class and the source of the photographs."""
         return self.shard.label, self.shard.source_index
@@ -119,6 +124,23 @@ def epoch(
         left = np.array([lane.weight for lane in lanes], float)
         merged = _merged(readers, left, rng, counted=balance == "none")
         yield from shuffled(islice(merged, len(own)), buffer_size(pieces), rng)
+
+
+def pieces_of(pieces: Sequence[Piece], seed: int, own: range, rows: int) -> list[Piece]:
+    """The photographs of an epoch that a worker takes, in small pieces in random order.
+
+    Args:
+        pieces: the photographs of all workers.
+        seed: determines the order; the same for all workers.
+        own: the worker's `portion`.
+        rows: maximum number of photographs of a piece.
+    """
+    small = [
+        Piece(piece.shard, begin, min(begin + rows, piece.end))
+        for piece in pieces
+        for begin in range(piece.begin, piece.end, rows)
+    ]
+    return list(_cut(_mixed(small, np.random.default_rng(seed)), own.start, own.stop))
 
 
 def buffer_size(pieces: Sequence[Piece]) -> int:

@@ -1,6 +1,8 @@
 """Where a training's photographs come from: memory, or a stream from storage."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
@@ -66,8 +68,20 @@ def choose_data(
     return Choice(False, f"reading {takes}, into memory: they are at most {share}")
 
 
-# Makes the stream of a selection for a training with a configuration.
-StreamSource = Callable[[Selection, TrainingConfig], PhotoSource]
+# Makes the stream of a selection for a training; None if it has none for this configuration.
+StreamSource = Callable[[Selection, TrainingConfig, SpeedConfig], PhotoSource | None]
+
+_source: ContextVar[StreamSource | None] = ContextVar("source", default=None)
+
+
+@contextmanager
+def streams_from(source: StreamSource) -> Iterator[None]:
+    """Let trainings in a `with` block take their streams from a source, if it has one for them."""
+    token = _source.set(source)
+    try:
+        yield
+    finally:
+        _source.reset(token)
 
 
 @dataclass(frozen=True)
@@ -78,13 +92,11 @@ class Reading:
         device: the device to train on.
         observe: see `Keeping.observe`.
         say: receives lines on where the photographs come from, and why.
-        source: makes a stream, if this process is not to read it itself.
     """
 
     device: torch.device
     observe: Callable[[int, int], None] = lambda done, count: None
     say: Callable[[str], None] = lambda line: None
-    source: StreamSource | None = None
 
 
 def load_photographs(
@@ -110,8 +122,9 @@ def load_photographs(
     wanted = training_selection(dataset, model, config)
     dataset.check_split(wanted.classes, "train")
     val = validation_bank(dataset, model, config, speed, reading)
-    if reading.source:
-        return reading.source(wanted, config), val
+    source = _source.get()
+    if source and (stream := source(wanted, config, speed)):
+        return stream, val
     processes = speed.data_workers or default_processes(reading.device)
     return PhotoStream(wanted, config.balance, processes, speed.scratch), val
 
