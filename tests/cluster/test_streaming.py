@@ -1,67 +1,56 @@
 """Photographs that the CPUs of a cluster decode for a training, and who trains on those."""
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from cluster.local import LocalRay
 from cluster.planning import NodeResources, plan_training
-from colorgan.data.dataset import Dataset
 from colorgan.storage import Storage
+from tests.cluster.ray_epoch import digest
 from tests.conftest import CHECKOUT
 from tests.data.cache.datasets import write_dataset
 from tests.data.photographs import pixels
 from tests.data.test_streams import COUNT, LAYOUT, SIDE, picture
 
 
-@pytest.fixture
-def pets(storage: Storage) -> Dataset:
-    return write_dataset(storage, "pets", LAYOUT, picture)
-
-
-def epochs(ray: LocalRay, dataset: Dataset) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "tests.cluster.ray_epoch"]
-    environment = {**os.environ, **ray.environment, "RAY_ADDRESS": ray.address}
+@pytest.mark.slow
+def test_an_epoch_through_ray_data_has_every_photograph_once(
+    ray_cluster: LocalRay, storage: Storage
+) -> None:
+    for name in ("pets", "damaged"):
+        write_dataset(storage, name, LAYOUT, picture)
+    path = Path(storage.location("datasets/damaged/dogs/train-00001.parquet"))
+    path.write_bytes(path.read_bytes()[:-9])
     done = subprocess.run(
-        [*command, dataset.storage.uri, "pets", str(SIDE)],
+        [
+            sys.executable,
+            "-m",
+            "tests.cluster.ray_epoch",
+            storage.uri,
+            str(SIDE),
+            "pets",
+            "damaged",
+        ],
         cwd=CHECKOUT,
-        env=environment,
+        env={**os.environ, **ray_cluster.environment, "RAY_ADDRESS": ray_cluster.address},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
-def digest(number: int) -> str:
-    """The SHA-256 of a photograph, flipped or not, of which the lower one counts."""
-    rgb = pixels(number, SIDE, SIDE)
-    both = (np.ascontiguousarray(each).data for each in (rgb, rgb[:, ::-1]))
-    return min(hashlib.sha256(each).hexdigest() for each in both)
-
-
-@pytest.mark.slow
-def test_an_epoch_through_ray_data_has_every_photograph_once(
-    ray_cluster: LocalRay, pets: Dataset
-) -> None:
-    alone, *both = epochs(ray_cluster, pets)
-    everything = Counter(digest(number) for number in range(COUNT))
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(lines) == 4, done.stderr
+    alone, first, second, damaged = lines
+    everything = Counter(digest(pixels(number, SIDE, SIDE)) for number in range(COUNT))
     assert alone["sizes"] == [4] * 7 + [3]
     assert Counter(alone["found"]) == everything
-    assert [each["sizes"] for each in both] == [[2] * 7 + [1], [2] * 8]
-    assert Counter(both[0]["found"] + both[1]["found"]) == everything
-    path = Path(pets.storage.location("datasets/pets/dogs/train-00001.parquet"))
-    path.write_bytes(path.read_bytes()[:-9])
-    (failed,) = epochs(ray_cluster, pets)
-    assert failed["error"].startswith("datasets/pets/dogs/train-00001.parquet does not match")
+    assert (first["sizes"], second["sizes"]) == ([2] * 7 + [1], [2] * 8)
+    assert Counter(first["found"] + second["found"]) == everything
+    assert damaged["error"].startswith("datasets/damaged/dogs/train-00001.parquet does not match")
 
 
 @pytest.mark.parametrize(
