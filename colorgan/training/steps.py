@@ -16,6 +16,7 @@ The hypercolumn baseline (Dahl 2016) has one objective: the distance of U and V,
 blurred.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -308,7 +309,9 @@ def _synchronized(module: nn.Module) -> nn.Module:
     The buffers are the same in all workers: statistics are shared, and the rest is computed from
     the weights.
     """
-    return DistributedDataParallel(module, broadcast_buffers=False)
+    known = inspect.signature(DistributedDataParallel).parameters
+    option = next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in known)
+    return DistributedDataParallel(module, **{option: False})
 
 
 _LOSSES = {"patches": CROSS_ENTROPY, "features": HINGE, "semantic": HINGE}
