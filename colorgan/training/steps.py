@@ -310,8 +310,9 @@ def _synchronized(module: nn.Module) -> nn.Module:
     the weights.
     """
     known = inspect.signature(DistributedDataParallel).parameters
-    option = next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in known)
-    return DistributedDataParallel(module, **{option: False})
+    names = ("forward_sync_buffers", "broadcast_buffers")  # the option's new name and its old one
+    options: dict[str, Any] = {next(name for name in names if name in known): False}
+    return DistributedDataParallel(module, **options)
 
 
 _LOSSES = {"patches": CROSS_ENTROPY, "features": HINGE, "semantic": HINGE}

@@ -40,9 +40,14 @@ def perceptual() -> TrainingConfig:
 
     Its steps are short, because Adam's first ones amplify roundings in the classifier's layers.
     """
-    values: dict[str, Any] = {"encoder_rate": 0.1, "attention": "on", "discriminators": "patches+features"}
-    values |= {"learning_rate": 1e-6}
-    return replace(best(), **values, phases="perceptual+adversarial")
+    return replace(
+        best(),
+        phases="perceptual+adversarial",
+        encoder_rate=0.1,
+        attention="on",
+        discriminators="patches+features",
+        learning_rate=1e-6,
+    )
 
 
 def hypercolumn() -> TrainingConfig:
