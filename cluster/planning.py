@@ -178,7 +178,7 @@ def _plan_on_gpus(
     running = min(wanted, places if together else places // workers)
     if not running:
         raise ConfigError(
-            f"--workers-per-model {workers}: the cluster's GPUs hold {places} worker"
+            f"{workers} workers a model: the cluster's GPUs hold {places} worker"
             f"{'s' * (places != 1)} of {share:g} GPU; give fewer workers"
         )
     # One core is enough to feed a GPU. With fewer cores than GPUs, the cores are shared.
@@ -204,8 +204,8 @@ def _plan_on_cpus(wanted: int, nodes: Sequence[NodeResources], workers: int) -> 
     most = max(1, math.floor(sum(cores) * _MODELS_PER_CPU))
     if workers > most:
         raise ConfigError(
-            f"--workers-per-model {workers}: the cluster's {sum(cores):g} CPU hold at most {most} "
-            f"worker{'s' * (most > 1)}; give fewer"
+            f"{workers} workers a model: the cluster's {sum(cores):g} CPU hold at most {most} "
+            "of them; give fewer"
         )
     running = min(wanted, most // workers)
     processes = running * workers
@@ -266,11 +266,11 @@ def _check(share: float | None, most: int | None, workers: int | None) -> None:
     if most is not None and most < 1:
         raise ConfigError(f"--max-parallel must be at least 1, not {most}")
     if workers is not None and workers < 1:
-        raise ConfigError(f"--workers-per-model must be at least 1, not {workers}")
+        raise ConfigError(f"each model needs at least 1 worker, not {workers}")
     if workers is not None and share is not None and share > 1 and share != workers:
         raise ConfigError(
-            f"--gpus-per-model {share:g} and --workers-per-model {workers} contradict each other: "
-            "a worker uses one GPU, so give one of the two"
+            f"--gpus-per-model {share:g} with {workers} worker{'s' * (workers > 1)} a model: each "
+            "worker uses one GPU, so give one of the two"
         )
 
 
