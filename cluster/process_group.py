@@ -1,6 +1,7 @@
 """The process group of the workers of one training, which Ray Train sets up before its loop."""
 
 import os
+from datetime import timedelta
 from typing import Any
 
 import psutil
@@ -10,7 +11,7 @@ from ray.train.torch import TorchConfig
 from cluster.planning import Plan
 
 # Longer than a worker waits for a storage that does not respond, several times over.
-_PATIENCE_S = 7200
+PATIENCE = timedelta(hours=2)
 
 
 class GroupConfig(TorchConfig):
@@ -24,20 +25,24 @@ class GroupConfig(TorchConfig):
 
 class _GroupBackend(TorchConfig().backend_cls):  # type: ignore[misc]
     def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
-        worker_group.execute(_listen_where_ray_does)
+        worker_group.execute(listen_where_ray_does)
         super().on_start(worker_group, backend_config)
 
 
 def group_config(plan: Plan) -> GroupConfig:
-    """The process group for a plan: NCCL for GPUs, and gloo for CPUs and for what they exchange.
+    """The process group of the workers of a plan."""
+    return GroupConfig(backend=backend_of(plan), timeout_s=int(PATIENCE.total_seconds()))
+
+
+def backend_of(plan: Plan) -> str:
+    """PyTorch's backend for a plan: NCCL between GPUs, and gloo between CPUs.
 
     NCCL refuses two workers on one GPU, so workers with a share of a GPU also use gloo.
     """
-    backend = "cpu:gloo,cuda:nccl" if plan.on_gpu and plan.gpus == 1 else "gloo"
-    return GroupConfig(backend=backend, timeout_s=_PATIENCE_S)
+    return "cpu:gloo,cuda:nccl" if plan.on_gpu and plan.gpus == 1 else "gloo"
 
 
-def _listen_where_ray_does() -> None:
+def listen_where_ray_does() -> None:
     """Let gloo use the network interface of the machine's address in Ray.
 
     By default it uses that of the host's name, which may be the loopback interface.

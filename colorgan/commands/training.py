@@ -1,6 +1,7 @@
 """The command `colorgan train`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -58,7 +59,8 @@ def _train(args: argparse.Namespace) -> int:
     with joined(choose_device(args.device)) as (device, workers):
         if not workers.first:
             _assist(device, workers)
-            return 0
+            # The group's threads may outlive it, and end a process that exits as others do.
+            os._exit(0)
         try:
             _lead(args, device, workers)
         except ColorganError:

@@ -1,6 +1,7 @@
 """A training by several workers: `torchrun -m tests.training.several_workers` writes its record."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,9 +11,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from colorgan.data.dataset import Dataset, open_dataset
+from colorgan.storage import open_storage
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.loop import Training
+from colorgan.training.model_run import train_model
 from colorgan.training.presets import find_preset
+from colorgan.training.runs import ModelRun
 from colorgan.workers import ALONE, Workers, current_workers
 from tests.training.test_phases import bank
 
@@ -87,6 +92,12 @@ def trained(name: str, workers: Workers = ALONE) -> dict[str, Any]:
     return {"losses": losses, "history": history, "weights": training.snapshot().tensors}
 
 
+def published(name: str, dataset: Dataset, run: str) -> None:
+    """Train on scenes and publish, with as many workers as there are."""
+    where = (dataset.storage.uri, dataset.manifest.name, run, "animals")
+    train_model(ModelRun(*where, CONFIGS[name](), FLOAT32, checkpoint_every=1), CPU)
+
+
 def main(names: str, folder: Path) -> None:
     dist.init_process_group("gloo")
     workers = current_workers()
@@ -94,7 +105,11 @@ def main(names: str, folder: Path) -> None:
         record = trained(name, workers)
         torch.save(record.pop("weights"), folder / f"{name}-{workers.rank}.pt")
         (folder / f"{name}-{workers.rank}.json").write_text(json.dumps(record))
-    dist.destroy_process_group()
+    scenes = open_dataset(open_storage(str(folder / "storage")), "scenes")
+    for name in ("report", "best"):
+        published(name, scenes, f"{name}-of-two")
+    dist.barrier()
+    os._exit(0)  # see colorgan.commands.training
 
 
 if __name__ == "__main__":
