@@ -46,14 +46,9 @@ _STORE_BYTES = 512 * 2**20  # decoded crops in Ray's object store that are not t
 
 
 @contextmanager
-def decoding_on_cluster(plan: Plan, workers: int = 1) -> Iterator[None]:
-    """Let the machines without a GPU decode the streams of the training in a `with` block.
-
-    Args:
-        plan: the resources of the trainings.
-        workers: number of workers of each training.
-    """
-    cpus = decoding_cpus(plan, workers, cluster_nodes())
+def decoding_on_cluster(plan: Plan) -> Iterator[None]:
+    """Let the machines without a GPU decode the streams of the training in a `with` block."""
+    cpus = decoding_cpus(plan, cluster_nodes())
     if not cpus:
         yield
         return
@@ -66,13 +61,13 @@ def decoding_on_cluster(plan: Plan, workers: int = 1) -> Iterator[None]:
         yield
 
 
-def decoding_cpus(plan: Plan, workers: int, nodes: Sequence[NodeResources]) -> int:
+def decoding_cpus(plan: Plan, nodes: Sequence[NodeResources]) -> int:
     """The CPUs of machines without a GPU that each worker of a training may use for decoding.
 
     It is 0 if the models train on CPUs, which then have other work to do.
     """
     spare = sum(node.cpus for node in nodes if not node.gpus) if plan.on_gpu else 0
-    return int(spare / (plan.at_once * workers))
+    return int(spare / (plan.at_once * plan.workers))
 
 
 class RayStream:

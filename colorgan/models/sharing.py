@@ -64,6 +64,8 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: SharedBatchNorm) -> Tensor:
         mean, variance, count = norm.statistics(x)
+        if count == 1:
+            raise ValueError(f"batch normalisation of a single value per channel: {tuple(x.shape)}")
         running_mean, running_var = norm.running_mean, norm.running_var
         assert running_mean is not None and running_var is not None and norm.momentum is not None
         running_mean.lerp_(mean, norm.momentum)

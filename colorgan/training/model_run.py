@@ -22,10 +22,11 @@ from colorgan.storage import Storage, open_storage, retry_transient
 from colorgan.system import device_name
 from colorgan.training.checkpoints import Checkpoints
 from colorgan.training.loop import Training
-from colorgan.training.reading import Reading, load_photographs
+from colorgan.training.reading import Reading, least_memory, load_photographs
 from colorgan.training.records import EpochRecord, history_csv
 from colorgan.training.runs import ModelResult, ModelRun, StopRequest, find_base
 from colorgan.training.vividness import as_published
+from colorgan.workers import Workers, current_workers
 
 SAMPLES = 8
 _SAY_SECONDS = 10.0
@@ -46,18 +47,21 @@ def train_model(
 ) -> ModelResult:
     """Train one model from its last checkpoint to its last epoch, and publish it if it is to be.
 
-    If storage does not answer for some minutes, the training waits and then continues.
+    If storage does not answer for some minutes, the training waits and then continues. Where
+    PyTorch's process group has several workers, all call this function, and train the model
+    together: the first one writes to storage and reports, and the others' result has no package.
 
     Args:
         spec: what to train.
         device: the device to train on.
         node: address of this machine, for the record.
         observe: called after every step with the fraction of the epoch that is done, and often
-            while photographs are read, with 0; a returned request is honoured before the next step.
-        record: called after every epoch.
-        saved: called after every checkpoint with the seconds that it took.
-        say: called with a line when the photographs are read, and at intervals with one on how
-            far the reading and the preparation for the first epoch are.
+            while photographs are read, with 0; a returned request is honoured before the next step,
+            by all workers if one of them returns it.
+        record: called by the first worker after every epoch.
+        saved: called by the first worker after every checkpoint with the seconds that it took.
+        say: called by the first worker with a line when the photographs are read, and at intervals
+            with one on how far the reading and the preparation for the first epoch are.
 
     Returns:
         The result; its status is "stopped" if `observe` asked for that.
@@ -65,9 +69,11 @@ def train_model(
     Raises:
         ColorganError: the dataset cannot be read, or the training diverged.
     """
-    storage = retry_transient(lambda: open_storage(spec.storage))
-    dataset = retry_transient(lambda: open_dataset(storage, spec.dataset))
-    keeper = _Keeper(storage, spec, observe, saved, say)
+    workers = current_workers()
+    with workers.together():
+        storage = retry_transient(lambda: open_storage(spec.storage))
+        dataset = retry_transient(lambda: open_dataset(storage, spec.dataset))
+    keeper = _Keeper(storage, spec, observe, saved, say, workers)
     begun = ModelResult(
         model=spec.model,
         status="training",
@@ -76,36 +82,45 @@ def train_model(
         node=node,
         objective=spec.training.objective(spec.model),
     )
-    reading = Reading(device, keeper.read, keeper.tell)
+    reading = Reading(device, keeper.read, keeper.tell, least_memory(workers))
     try:
-        banks = retry_transient(
-            lambda: load_photographs(dataset, spec.model, spec.training, spec.speed, reading)
-        )
+        with workers.together():
+            banks = retry_transient(
+                lambda: load_photographs(dataset, spec.model, spec.training, spec.speed, reading)
+            )
     except _Stopped:
         epochs = retry_transient(keeper.checkpoints.last)
         return replace(begun, status="stopped", epochs=epochs, ended=time.time())
-    training = Training(spec.training, *banks, device, spec.speed, spec.model)
+    training = Training(spec.training, *banks, device, spec.speed, spec.model, workers)
     begun = replace(begun, photographs=len(banks[0]))
     keeper.follow(training)
     if training.position == (0, 0) and spec.training.start_from:
-        _start_from_base(storage, spec, training)
+        with workers.together():
+            _start_from_base(storage, spec, training)
     try:
         for epoch in training.run(keeper.step, keeper.prepare):
-            record(epoch)
+            if workers.first:
+                record(epoch)
             if epoch.epoch % spec.checkpoint_every == 0 or epoch.epoch == spec.training.epochs:
                 keeper.save()
     except _Stopped:
         metrics = asdict(training.published()[1]) if training.history else {}
         return _ended(replace(begun, status="stopped"), training.history, metrics)
-    if not spec.publishes:
-        metrics = asdict(training.published()[1])
-        return _ended(replace(begun, status="done"), training.history, metrics)
-    card = retry_transient(lambda: _publish(storage, spec, dataset, training, banks[1], device))
-    published = replace(begun, status="done", package=card.reference)
-    done = _ended(published, training.history, card.metrics)
-    line = (json.dumps(asdict(done)) + "\n").encode()
-    retry_transient(lambda: storage.put(f"{spec.folder}/result.json", line))
+    metrics = asdict(training.published()[1])
+    done = _ended(replace(begun, status="done"), training.history, metrics)
+    with workers.together():
+        if spec.publishes and workers.first:
+            val = banks[1]
+            card = retry_transient(lambda: _publish(storage, spec, dataset, training, val, device))
+            published = replace(begun, status="done", package=card.reference)
+            done = _ended(published, training.history, card.metrics)
+            line = (json.dumps(asdict(done)) + "\n").encode()
+            retry_transient(lambda: storage.put(f"{spec.folder}/result.json", line))
     return done
+
+
+# The requests by urgency: of those that several workers make, the greatest is honoured.
+_REQUESTS: tuple[StopRequest | None, ...] = (None, "save", "stop")
 
 
 class _Stopped(Exception):  # noqa: N818 - it is a request, not an error
@@ -121,6 +136,7 @@ class _Keeper:
     observe: Callable[[float], StopRequest | None]
     saved: Callable[[float], None]
     say: Callable[[str], None]
+    workers: Workers
 
     def __post_init__(self) -> None:
         self.checkpoints = Checkpoints(self.storage, self.spec.folder)
@@ -130,58 +146,78 @@ class _Keeper:
         self._said = -math.inf
 
     def follow(self, training: Training) -> None:
-        """Continue the training from its last checkpoint, and save it from now on."""
-        _, begun = retry_transient(self.checkpoints.position)
-        retry_transient(lambda: self.checkpoints.restore(training))
+        """Continue the training from its last checkpoint, and save it from now on.
+
+        Raises:
+            RuntimeError: the workers have read different checkpoints.
+        """
+        with self.workers.together():
+            _, begun = retry_transient(self.checkpoints.position)
+            retry_transient(lambda: self.checkpoints.restore(training))
+        positions = self.workers.of_all(training.position)
+        if len({*positions}) > 1:  # of a process that was cut off, and still writes
+            raise RuntimeError(f"the workers continue from different checkpoints: {positions}")
         self._training, self._saved_at = training, training.position
         epoch, step = training.position
         if begun and not step:
             self.tell(f"epoch {epoch + 1} begins again: its photographs come in another order now")
 
     def save(self) -> None:
-        """Save the training as it is now, unless that has been saved already."""
+        """Save the training as it is now, unless that has been saved already; all workers do."""
         training = self._training
         if training is None or training.position == self._saved_at:
             return
+        with self.workers.together():
+            if self.workers.first:
+                self._write(training)
+        self._saved_at = training.position
+
+    def _write(self, training: Training) -> None:
         began = time.monotonic()
         snapshot = training.snapshot()
         history = history_csv(training.history)
         retry_transient(lambda: self.storage.put(f"{self.spec.folder}/history.csv", history))
         retry_transient(lambda: self.checkpoints.save(snapshot))
-        self._saved_at = training.position
         self.saved(time.monotonic() - began)
 
     def step(self, fraction: float) -> None:
-        """Honour a request made after a step; raises _Stopped."""
-        request = self.observe(fraction)
-        if request == "stop":
-            self.save()
-            raise _Stopped
+        """Honour a request that a worker has made after a step; raises _Stopped."""
         # A machine that is about to go asks again and again until it is gone.
-        asked = time.monotonic()
-        if request == "save" and self._training and asked >= self._next_save:
+        asked, request = time.monotonic(), self.observe(fraction)
+        if request == "save" and asked < self._next_save:
+            request = None
+        request = _REQUESTS[self.workers.greatest(_REQUESTS.index(request))]
+        if request:
             self.save()
             taken = time.monotonic() - asked
             self._next_save = asked + max(_SAVE_AGAIN_SECONDS, _SAVE_AGAIN_RATIO * taken)
+        if request == "stop":
+            raise _Stopped
+
+    def _wait(self) -> None:
+        """Honour a stop before the first step; the workers do not wait for each other here."""
+        if self.observe(0.0) == "stop":
+            raise _Stopped
 
     def read(self, done: int, count: int) -> None:
-        """Honour requests while photographs are read, and report it at intervals."""
-        self.step(0.0)
+        """Honour a stop while photographs are read, and report the reading at intervals."""
+        self._wait()
         if done < count:
             part = f", {done / count:.0%} done" if done else ""
             self._say_at_times(f"reading {count:,} photographs{part}")
 
     def prepare(self, fraction: float) -> None:
-        """Honour requests before the first epoch, and report its preparation at intervals."""
-        self.step(0.0)
+        """Honour a stop before the first epoch, and report its preparation at intervals."""
+        self._wait()
         self._say_at_times(f"looking at the photographs once, {fraction:.0%} done")
 
     def tell(self, line: str) -> None:
-        """Report something about the model."""
-        self.say(f"{self.spec.model}: {line}")
+        """Report something about the model, as the first worker."""
+        if self.workers.first:
+            self.say(f"{self.spec.model}: {line}")
 
     def _say_at_times(self, line: str) -> None:
-        if time.monotonic() - self._said > _SAY_SECONDS:
+        if self.workers.first and time.monotonic() - self._said > _SAY_SECONDS:
             self._said = time.monotonic()
             self.tell(line)
 

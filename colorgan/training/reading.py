@@ -15,6 +15,7 @@ from colorgan.system import memory_bytes
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.loop import load_banks
 from colorgan.training.selection import training_selection, validation_selection
+from colorgan.workers import Workers
 
 # The share of the machine's memory that the decoded photographs of a training may take before
 # `--data auto` streams them.
@@ -90,13 +91,20 @@ class Reading:
 
     Attributes:
         device: the device to train on.
-        observe: see `Keeping.observe`.
+        observe: see `Keeping.observe`; not called while a stream is read.
         say: receives lines on where the photographs come from, and why.
+        memory: the machine's memory in bytes, or the least of all workers'; 0 means this one's.
     """
 
     device: torch.device
     observe: Callable[[int, int], None] = lambda done, count: None
     say: Callable[[str], None] = lambda line: None
+    memory: int = 0
+
+
+def least_memory(workers: Workers) -> int:
+    """The memory in bytes of the worker that has least; all workers of a training must call it."""
+    return -workers.greatest(-memory_bytes())
 
 
 def load_photographs(
@@ -114,7 +122,7 @@ def load_photographs(
     Raises:
         ColorganError: as from `load_banks`.
     """
-    choice = choose_data(dataset, model, config, speed, memory_bytes())
+    choice = choose_data(dataset, model, config, speed, reading.memory or memory_bytes())
     if choice.streams or speed.data != "auto":
         reading.say(choice.reason)
     if not choice.streams:
@@ -147,7 +155,7 @@ def validation_bank(
     if limit:
         reading.say(f"validating on {most:,} of {count:,} photographs, evenly of all classes")
     wanted = validation_selection(dataset, model, config, limit)
-    keeping = Keeping(int(speed.photo_memory_gib * 2**30), speed.scratch, reading.observe)
+    keeping = Keeping(int(speed.photo_memory_gib * 2**30), speed.scratch)
     return LaterBank(min(count, most), lambda: read_squares(wanted, keeping))
 
 

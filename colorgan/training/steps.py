@@ -16,6 +16,7 @@ The hypercolumn baseline (Dahl 2016) has one objective: the distance of U and V,
 blurred.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -308,7 +309,10 @@ def _synchronized(module: nn.Module) -> nn.Module:
     The buffers are the same in all workers: statistics are shared, and the rest is computed from
     the weights.
     """
-    return DistributedDataParallel(module, broadcast_buffers=False)
+    known = inspect.signature(DistributedDataParallel).parameters
+    names = ("forward_sync_buffers", "broadcast_buffers")  # the option's new name and its old one
+    options: dict[str, Any] = {next(name for name in names if name in known): False}
+    return DistributedDataParallel(module, **options)
 
 
 _LOSSES = {"patches": CROSS_ENTROPY, "features": HINGE, "semantic": HINGE}

@@ -72,4 +72,4 @@ def test_cpus_of_machines_without_a_gpu_decode_for_trainings_on_gpus(
     from cluster.streaming import decoding_cpus  # imports Ray: see cluster.connection
 
     machines = [NodeResources(*node) for node in nodes]
-    assert decoding_cpus(plan_training(models, machines, device), 1, machines) == cpus
+    assert decoding_cpus(plan_training(models, machines, device), machines) == cpus
