@@ -92,10 +92,10 @@ def trained(name: str, workers: Workers = ALONE) -> dict[str, Any]:
     return {"losses": losses, "history": history, "weights": training.snapshot().tensors}
 
 
-def published(name: str, dataset: Dataset, run: str) -> None:
+def published(name: str, dataset: Dataset, run: str, speed: SpeedConfig = FLOAT32) -> None:
     """Train on scenes and publish, with as many workers as there are."""
     where = (dataset.storage.uri, dataset.manifest.name, run, "animals")
-    train_model(ModelRun(*where, CONFIGS[name](), FLOAT32, checkpoint_every=1), CPU)
+    train_model(ModelRun(*where, CONFIGS[name](), speed, checkpoint_every=1), CPU)
 
 
 def main(names: str, folder: Path) -> None:
@@ -108,6 +108,7 @@ def main(names: str, folder: Path) -> None:
     scenes = open_dataset(open_storage(str(folder / "storage")), "scenes")
     for name in ("report", "best"):
         published(name, scenes, f"{name}-of-two")
+    published("report", scenes, "streamed-by-two", replace(FLOAT32, data="stream"))
     dist.barrier()
     os._exit(0)  # see colorgan.commands.training
 

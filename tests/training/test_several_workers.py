@@ -74,6 +74,15 @@ def test_two_workers_take_the_steps_of_one(of_two: Path, name: str) -> None:
 
 
 @pytest.mark.slow
+def test_two_workers_divide_a_stream(of_two: Path) -> None:
+    storage = open_storage(str(of_two / "storage"))
+    result = json.loads(storage.get("runs/streamed-by-two/animals/result.json"))
+    photographs = open_dataset(storage, "scenes").count(["animals"], "train")
+    assert (result["status"], result["epochs"]) == ("done", 2)
+    assert result["photographs"] == photographs
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["report", "best"])
 def test_two_workers_publish_the_package_of_one(of_two: Path, name: str) -> None:
     storage = open_storage(str(of_two / "storage"))
