@@ -52,6 +52,7 @@ def perceptual() -> TrainingConfig:
         attention="on",
         discriminators="patches+features",
         learning_rate=1e-6,
+        epochs=1,
     )
 
 
