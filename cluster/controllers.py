@@ -1,11 +1,11 @@
-"""Ray Train without the processes that single-process training does not need.
+"""Ray Train without the processes that colorgan's training does not need.
 
 For every run, Ray Train starts a controller, a dataset manager, a placement group cleaner, a
 synchronisation actor and the training process, and one autoscaling coordinator for all of them.
 Each process takes 1.5 s of a core to start and 1 % of a core while it waits, because its main
 thread checks for signals a hundred times per second. Here each run has only its synchronisation
-actor and its training process. The controllers of all runs are threads of one actor, and the other
-processes are not started.
+actor and its training processes. The controllers of all runs are threads of one actor, and the
+other processes are not started.
 """
 
 import asyncio
@@ -23,6 +23,9 @@ from ray.train.v2._internal.execution.scaling_policy.fixed import FixedScalingPo
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from cluster.errors import cause
+
+# What gloo says when the process at the other end has died.
+_LOST = ("Connection closed by peer", "Connection reset by peer")
 
 
 class SharedProcessTrainer(DataParallelTrainer):
@@ -64,15 +67,21 @@ class RestartNotice(UserCallback):
         self._failures += 1
         if self._failures > self._retries:
             return
-        error = next(iter(worker_exceptions.values()))
-        died = isinstance(error, WorkerHealthCheckFailedError | RayActorError)
-        why = "the worker died" if died else cause(error)
+        errors = worker_exceptions.values()
+        died = any(map(_is_death, errors))
+        why = "the worker died" if died else cause(next(iter(errors)))
         attempt = f"attempt {self._failures + 1} of {self._retries + 1}"
         self._host.note.remote((self._model, "restarting", f"after {why}, {attempt}"))
 
 
+def _is_death(error: Exception) -> bool:
+    """Whether an error says that a worker has died: its own death, or another one's loss of it."""
+    died = isinstance(error, WorkerHealthCheckFailedError | RayActorError)
+    return died or any(words in str(error) for words in _LOST)
+
+
 class _PlacementGroupOnly(FixedScalingPolicy):
-    """A fixed size of one process, whose placement group is the only request to the autoscaler."""
+    """A fixed number of processes, whose placement group is the only request to the autoscaler."""
 
     def after_controller_start(self, train_run_context: TrainRunContext) -> None:
         """Skip the registration with the autoscaling coordinator."""

@@ -73,10 +73,20 @@ def add_training_options(parser: argparse.ArgumentParser, trainings: str) -> Non
     parser.add_argument(
         "--gpus-per-model",
         type=float,
-        default=1.0,
         metavar="N",
-        help=f"GPUs for each: a share below 1, so that {trainings} share a GPU, or a whole number "
-        "(default: %(default)g)",
+        help=f"GPUs for each: a share below 1, so that {trainings} share a GPU, or a whole number, "
+        "with a worker on each of these GPUs (default: 1)",
+    )
+    one = trainings.removesuffix("s")
+    parser.add_argument(
+        f"--workers-per-{one}",
+        type=int,
+        dest="workers",
+        metavar="N",
+        help=f"processes that train each of the {trainings} together, with the same result, each "
+        "with its own GPU or share of the CPUs, on any machines; --batch-size stays that of a step "
+        f"over all of them (default: 1, or a worker per GPU where each of the {trainings} has a "
+        "machine of several GPUs to itself)",
     )
     parser.add_argument(
         "--max-parallel", type=int, metavar="N", help=f"train at most N {trainings} at once"
@@ -97,6 +107,7 @@ def training_options(args: argparse.Namespace) -> TrainingOptions:
         retries=args.retries,
         checkpoint_every=args.checkpoint_every,
         speed=parse(SpeedConfig, args),
+        workers=args.workers,
     )
 
 

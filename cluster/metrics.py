@@ -22,6 +22,7 @@ GAUGES = {
     "colorgan_val_colorfulness": "Colourfulness of the colourings, as a share of the originals'",
     "colorgan_val_distance": "Frechet distance of the colourings to the validation photographs",
     "colorgan_epoch_seconds": "Seconds of the last epoch, by what they went to",
+    "colorgan_data_share": "Share of the last epoch's steps that waited for data, from 0 to 1",
     "colorgan_gpu_memory_bytes": "The most GPU memory that PyTorch has held",
 }
 _TAGS = {"colorgan_loss": ("kind",), "colorgan_epoch_seconds": ("stage",)}
@@ -58,6 +59,7 @@ class TrainingMetrics:
         self._set("colorgan_epoch_seconds", epoch.data_seconds, stage="data")
         self._set("colorgan_epoch_seconds", epoch.step_seconds, stage="step")
         self._set("colorgan_epoch_seconds", validation, stage="validation")
+        self._set("colorgan_data_share", epoch.data_share)
         if self._device.type == "cuda":
             memory = torch.cuda.max_memory_reserved(self._device)
             self._set("colorgan_gpu_memory_bytes", memory)

@@ -31,9 +31,11 @@ class Plan:
     Attributes:
         on_gpu: whether the models train on GPUs.
         at_once: number of trainings that run at the same time; the others wait.
-        cpus: CPUs that Ray reserves for each training.
-        gpus: GPUs that Ray reserves for each training.
-        threads: number of PyTorch threads in each training.
+        cpus: CPUs that Ray reserves for each worker of a training.
+        gpus: GPUs that Ray reserves for each worker.
+        threads: number of PyTorch threads in each worker.
+        workers: number of workers of each training.
+        together: whether the workers of a training must share a machine.
         code: the version of the code of the driver; see `cluster.code`.
     """
 
@@ -42,6 +44,8 @@ class Plan:
     cpus: float
     gpus: float
     threads: int
+    workers: int = 1
+    together: bool = False
     code: str = field(default_factory=code_version, compare=False, repr=False)
 
     def apply_to_process(self) -> None:
@@ -56,11 +60,19 @@ class Plan:
         torch.set_num_threads(self.threads)
         keep_buffers()
 
+    @property
+    def reservations(self) -> list[tuple[float, float]]:
+        """What a training reserves: (CPUs, GPUs), each of which must lie on one machine."""
+        if self.together:
+            return [(self.workers * self.cpus, self.workers * self.gpus)]
+        return [(self.cpus, self.gpus)] * self.workers
+
     def sentence(self, models: Sequence[str], noun: str = "model") -> str:
         """The plan in one line."""
-        share = f"{self.cpus:g} CPU and {self.threads} thread{'s' * (self.threads > 1)} each"
+        share = f"{self.cpus:g} CPU and {self.threads} thread{'s' * (self.threads > 1)}"
         if self.on_gpu:
-            share = f"{self.gpus:g} GPU and {self.cpus:g} CPU each"
+            share = f"{self.gpus:g} GPU and {self.cpus:g} CPU"
+        share = f"{share} each" if self.workers == 1 else f"{self.workers} workers of {share} each"
         line = (
             f"training {len(models)} {noun}{'s' * (len(models) > 1)} ({', '.join(models)}), "
             f"{self.at_once} at once, on {'GPU' if self.on_gpu else 'CPU'}, {share}"
@@ -79,34 +91,38 @@ class TrainingOptions:
         device: auto, cpu or gpu.
         gpus_per_model: number of GPUs for each training; see `plan_training`.
         max_parallel: maximum number of trainings at the same time; None for no limit.
-        retries: how often a training process that died is restarted.
+        retries: how often a training whose process died is restarted.
         checkpoint_every: number of epochs between checkpoints.
         speed: how each training uses its device.
+        workers: number of workers of each training; see `plan_training`.
     """
 
     device: str
-    gpus_per_model: float
+    gpus_per_model: float | None
     max_parallel: int | None
     retries: int
     checkpoint_every: int
     speed: SpeedConfig
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         """Check what no cluster can give, before one is connected to; raises ConfigError."""
-        _check_share(self.gpus_per_model)
-        _check_parallel(self.max_parallel)
+        _check(self.gpus_per_model, self.max_parallel, self.workers)
 
     def share(self, trainings: int, nodes: Sequence[NodeResources]) -> Plan:
         """The share of the cluster that each of several trainings gets; raises ConfigError."""
-        return plan_training(trainings, nodes, self.device, self.gpus_per_model, self.max_parallel)
+        return plan_training(
+            trainings, nodes, self.device, self.gpus_per_model, self.max_parallel, self.workers
+        )
 
 
 def plan_training(
     models: int,
     nodes: Sequence[NodeResources],
     device: str = "auto",
-    gpus_per_model: float = 1.0,
+    gpus_per_model: float | None = None,
     max_parallel: int | None = None,
+    workers: int | None = None,
 ) -> Plan:
     """Divide a cluster among models.
 
@@ -114,15 +130,17 @@ def plan_training(
         models: number of models to train.
         nodes: machines of the cluster, including those that the autoscaler may add.
         device: auto (GPUs if there are any), cpu or gpu.
-        gpus_per_model: GPUs for each model: either a share of one GPU, from 0.0001 to 1, which
-            never spans two GPUs; or an integer number of GPUs of one machine.
+        gpus_per_model: either a share of one GPU, from 0.0001 to 1, for each worker of a model,
+            which never spans two GPUs; or an integer number of GPUs of one machine, each of which
+            gets a worker. None gives each worker a GPU.
         max_parallel: the user's limit on the number of models at the same time.
+        workers: number of workers of each model, on any machines. None gives a model one worker,
+            or one for each GPU of a machine that it has to itself, if `gpus_per_model` is None.
 
     Raises:
         ConfigError: the cluster cannot run even one such model, or Ray does not support the share.
     """
-    _check_share(gpus_per_model)
-    _check_parallel(max_parallel)
+    _check(gpus_per_model, max_parallel, workers)
     wanted = min(models, max_parallel or models)
     gpus = sum(node.gpus for node in nodes)
     if device == "gpu" and not gpus:
@@ -130,30 +148,69 @@ def plan_training(
             "--device gpu: the cluster has no GPU and its autoscaler can add none; "
             "--device cpu trains without"
         )
-    if device == "auto" and not gpus and gpus_per_model > 1:
+    if device == "auto" and not gpus and (gpus_per_model or 0) > 1:
         raise ConfigError(
             f"--gpus-per-model {gpus_per_model:g}: the cluster has no GPU; without this "
             "option, the models train on the CPUs"
         )
     if device == "gpu" or (device == "auto" and gpus):
-        on_gpus = [(node.cpus, _places(node.gpus, gpus_per_model)) for node in nodes if node.gpus]
-        places = sum(number for _, number in on_gpus)
-        if not places:
-            raise ConfigError(
-                f"--gpus-per-model {gpus_per_model:g}: no machine of the cluster has that many GPUs"
-            )
-        running = min(wanted, places)
-        # One core is enough to feed a GPU. With fewer cores than GPUs, the cores are shared.
-        cpus = min(1.0, _largest_share(on_gpus, running))
-        return Plan(True, running, cpus, gpus_per_model, 1)
+        return _plan_on_gpus(wanted, nodes, gpus_per_model, workers)
+    return _plan_on_cpus(wanted, nodes, workers or 1)
+
+
+def _plan_on_gpus(
+    wanted: int, nodes: Sequence[NodeResources], gpus_per_model: float | None, workers: int | None
+) -> Plan:
+    share, together = gpus_per_model or 1.0, False
+    if share > 1:
+        workers, share, together = round(share), 1.0, True
+    elif workers is None:
+        workers = _gpus_of_own_machine(wanted, nodes) if gpus_per_model is None else 1
+        together = workers > 1
+    on_gpus = [(node.cpus, _places(node.gpus, share)) for node in nodes if node.gpus]
+    if together:  # a place is what all workers of a model need
+        on_gpus = [(cpus, number // workers) for cpus, number in on_gpus]
+    places = sum(number for _, number in on_gpus)
+    if together and not places:
+        raise ConfigError(
+            f"--gpus-per-model {workers}: no machine of the cluster has that many GPUs"
+        )
+    running = min(wanted, places if together else places // workers)
+    if not running:
+        raise ConfigError(
+            f"{workers} workers a model: the cluster's GPUs hold {places} worker"
+            f"{'s' * (places != 1)} of {share:g} GPU; give fewer workers"
+        )
+    # One core is enough to feed a GPU. With fewer cores than GPUs, the cores are shared.
+    if together:
+        cpus = math.floor(_largest_share(on_gpus, running) / workers * 100 + 1e-6) / 100
+    else:
+        cpus = _largest_share(on_gpus, running * workers)
+    return Plan(True, running, min(1.0, cpus), share, 1, workers, together)
+
+
+def _gpus_of_own_machine(wanted: int, nodes: Sequence[NodeResources]) -> int:
+    """The GPUs of the machine that every model has to itself; 1 if it has none to itself."""
+    gpus = sorted((math.floor(node.gpus) for node in nodes), reverse=True)
+    return max(1, gpus[wanted - 1]) if 0 < wanted <= len(gpus) else 1
+
+
+def _plan_on_cpus(wanted: int, nodes: Sequence[NodeResources], workers: int) -> Plan:
     # A training on a GPU needs a core, and must find it free when its turn comes.
     cores = [node.cpus - node.gpus if node.cpus > node.gpus else node.cpus for node in nodes]
     cores = [each for each in cores if each]
     if not cores:
         raise ConfigError("the cluster offers no CPU: start Ray with --num-cpus")
-    running = min(wanted, max(1, math.floor(sum(cores) * _MODELS_PER_CPU)))
-    share = _largest_share([(each, running) for each in cores], running)
-    return Plan(False, running, share, 0, max(1, math.floor(share)))
+    most = max(1, math.floor(sum(cores) * _MODELS_PER_CPU))
+    if workers > most:
+        raise ConfigError(
+            f"{workers} workers a model: the cluster's {sum(cores):g} CPU hold at most {most} "
+            "of them; give fewer"
+        )
+    running = min(wanted, most // workers)
+    processes = running * workers
+    share = _largest_share([(each, processes) for each in cores], processes)
+    return Plan(False, running, share, 0, max(1, math.floor(share)), workers)
 
 
 def fits(nodes: Sequence[NodeResources], needs: Sequence[tuple[float, float]]) -> bool:
@@ -196,6 +253,27 @@ class _Room:
         return True
 
 
+def _check(share: float | None, most: int | None, workers: int | None) -> None:
+    """Reject what no cluster can give; raises ConfigError.
+
+    Args:
+        share: the GPUs of a model.
+        most: the limit on the number of models at the same time.
+        workers: the number of workers of a model.
+    """
+    if share is not None:
+        _check_share(share)
+    if most is not None and most < 1:
+        raise ConfigError(f"--max-parallel must be at least 1, not {most}")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"each model needs at least 1 worker, not {workers}")
+    if workers is not None and share is not None and share > 1 and share != workers:
+        raise ConfigError(
+            f"--gpus-per-model {share:g} with {workers} worker{'s' * (workers > 1)} a model: each "
+            "worker uses one GPU, so give one of the two"
+        )
+
+
 def _check_share(share: float) -> None:
     """Reject shares that Ray would reject later; raises ConfigError."""
     if not math.isfinite(share):
@@ -211,16 +289,9 @@ def _check_share(share: float) -> None:
         )
 
 
-def _check_parallel(most: int | None) -> None:
-    """Reject a limit that lets nothing train; raises ConfigError."""
-    if most is not None and most < 1:
-        raise ConfigError(f"--max-parallel must be at least 1, not {most}")
-
-
 def _places(gpus: float, share: float) -> int:
-    """The number of shares that a machine's GPUs hold; no share spans two GPUs."""
-    whole = math.floor(gpus)
-    return whole // round(share) if share > 1 else whole * (_GPU // _units(share))
+    """The number of shares, of at most 1, that a machine's GPUs hold; none spans two GPUs."""
+    return math.floor(gpus) * (_GPU // _units(share))
 
 
 def _units(share: float) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 from cluster.planning import NodeResources, Plan, fits
 
 # The number changes with the messages: jobs of another version must not speak to this queue.
-_NAME = "colorgan-queue-2"
+_NAME = "colorgan-queue-3"
 _NAMESPACE = "colorgan"
 _FORGET_SECONDS = 30.0
 
@@ -33,8 +33,9 @@ class Reservation:
         number: position of the model in the run's order.
         model: name of the model.
         job: identifies the job, because runs of two storages may have the same name.
-        cpus: CPUs that Ray reserves.
-        gpus: GPUs that Ray reserves.
+        cpus: CPUs that Ray reserves on one machine.
+        gpus: GPUs that Ray reserves on the same machine.
+        times: how often Ray reserves these, on any machines.
     """
 
     submitted: float
@@ -44,6 +45,7 @@ class Reservation:
     job: str
     cpus: float = field(compare=False)
     gpus: float = field(compare=False)
+    times: int = field(compare=False, default=1)
 
 
 class GpuQueue:
@@ -137,7 +139,7 @@ class GpuQueue:
 
 
 def _needs(places: Sequence[Reservation]) -> list[tuple[float, float]]:
-    return [(place.cpus, place.gpus) for place in places]
+    return [(place.cpus, place.gpus) for place in places for _ in range(place.times)]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -159,10 +161,12 @@ class Queue:
             plans: resources of each model, in the order in which they should train.
         """
         self._job = uuid.uuid4().hex
-        self._places = {
-            model: Reservation(submitted, run, number, model, self._job, plan.cpus, plan.gpus)
-            for number, (model, plan) in enumerate(plans.items())
-        }
+        self._places = {}
+        for number, (model, plan) in enumerate(plans.items()):
+            needs = plan.reservations
+            self._places[model] = Reservation(
+                submitted, run, number, model, self._job, *needs[0], times=len(needs)
+            )
         self._held: set[str] = set()
         self._actor: Any = None
 

@@ -1,5 +1,6 @@
 """Trains one model as a Ray Train run, which is restarted when its process or machine dies.
 
+A run has one worker, or several that train the model together; if one of these dies, all restart.
 Checkpoints are the library's own and are kept in storage, so any machine can continue a training
 that another one began.
 """
@@ -49,6 +50,11 @@ class TrainingHost:
         return self._request
 
     @ray.method(concurrency_group="progress")
+    def request(self) -> StopRequest | None:
+        """The driver's request, if any."""
+        return self._request
+
+    @ray.method(concurrency_group="progress")
     def take(self) -> list[Event]:
         """The events since the last call."""
         events, self._events = self._events, []
@@ -86,7 +92,7 @@ def fit(spec: ModelRun, plan: Plan, host: Any, retries: int) -> ModelResult:
 
     Args:
         spec: what to train.
-        plan: resources of the training.
+        plan: resources of the training, and the number of its workers.
         host: the TrainingHost in whose process this function runs, which receives the progress.
         retries: how often a process that died is restarted.
 
@@ -99,14 +105,16 @@ def fit(spec: ModelRun, plan: Plan, host: Any, retries: int) -> ModelResult:
 
     # Ray Train's controller starts seconds earlier if it does not import PyTorch, so it must not
     # unpickle anything that needs it. The training loop therefore captures its configuration in a
-    # closure and returns a plain dictionary, and there is no TorchTrainer, whose process group a
-    # single process does not need.
+    # closure and returns a plain dictionary, and a single process gets no process group, which is
+    # all that a TorchTrainer adds.
     try:
         with temporary_folder("train") as folder:
             trainer = SharedProcessTrainer(
                 lambda: asdict(_train_loop(spec, plan, host)),
+                backend_config=None if plan.workers == 1 else _group_config(plan),
                 scaling_config=ScalingConfig(
-                    num_workers=1,
+                    num_workers=plan.workers,
+                    placement_strategy="STRICT_PACK" if plan.together else "PACK",
                     use_gpu=plan.on_gpu,
                     resources_per_worker={
                         "CPU": plan.cpus,
@@ -131,23 +139,36 @@ def fit(spec: ModelRun, plan: Plan, host: Any, retries: int) -> ModelResult:
     return ModelResult(**outcome)
 
 
+def _group_config(plan: Plan) -> Any:
+    from cluster.process_group import group_config  # imports PyTorch
+
+    return group_config(plan)
+
+
 def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
     """The code of the training process; others start sooner because they do not import PyTorch."""
     import ray.train
     import torch
 
     from cluster.metrics import TrainingMetrics
+    from cluster.streaming import decoding_on_cluster
     from colorgan.training.model_run import train_model
+    from colorgan.workers import current_workers
 
+    workers = current_workers()
     try:
-        plan.apply_to_process()
+        with workers.together():
+            plan.apply_to_process()
     except ColorganError as error:
         return ModelResult(model=spec.model, status="failed", error=str(error))
-    node = ray.util.get_node_ip_address()
-    host.note.remote((spec.model, "training", f"{node}, process {os.getpid()}"))
-    # Ray makes only the assigned GPU visible to the process.
+    places = workers.of_all((ray.util.get_node_ip_address(), os.getpid()))
+    node = ", ".join(dict.fromkeys(address for address, _ in places))
+    if workers.first:
+        processes = [f"{address}, process {number}" for address, number in places]
+        host.note.remote((spec.model, "training", " and ".join(processes)))
+    # The GPU that Ray has assigned is the current one.
     device = torch.device("cuda" if plan.on_gpu else "cpu")
-    metrics = TrainingMetrics(spec, device)
+    metrics = TrainingMetrics(spec, device) if workers.first else None
     asked = time.monotonic()
 
     def observe(fraction: float) -> StopRequest | None:
@@ -155,22 +176,42 @@ def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
         if time.monotonic() - asked < _ASK_SECONDS:
             return None
         asked = time.monotonic()
-        metrics.refresh()
-        request: StopRequest | None = ray.get(host.note.remote((spec.model, "step", fraction)))
-        if request is None and ray.train.get_preemption_info():
+        if metrics:
+            metrics.refresh()
+            answer = host.note.remote((spec.model, "step", fraction))
+        else:
+            answer = host.request.remote()
+        request: StopRequest | None = ray.get(answer)
+        if request is None and _is_preempted():
             return "save"  # the machine is about to be taken away
         return request
 
     def record(epoch: EpochRecord) -> None:
-        metrics.record(epoch)
+        if metrics:
+            metrics.record(epoch)
         host.note.remote((spec.model, "epoch", epoch))
 
     def say(line: str) -> None:
         host.note.remote((spec.model, "say", line))
 
+    def saved(seconds: float) -> None:
+        if metrics:
+            metrics.saved(seconds)
+
     try:
-        return train_model(spec, device, node, observe, record, metrics.saved, say)
+        with decoding_on_cluster(plan):
+            return train_model(spec, device, node, observe, record, saved, say)
     except ColorganError as error:
         # A restart would meet the same error, so it is returned and not raised: Ray Train restarts
         # whatever raises or dies.
         return ModelResult(model=spec.model, status="failed", error=str(error))
+
+
+def _is_preempted() -> bool:
+    """Whether the machine of a worker is about to be taken away.
+
+    `ray.train.get_preemption_info` would wait for the other workers, which ask at other times.
+    """
+    from ray.train.v2._internal.execution.context import get_train_context
+
+    return get_train_context().preemption_context.preemption_info is not None

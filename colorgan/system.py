@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from colorgan.errors import ConfigError
 from colorgan.version import __version__
 
@@ -64,6 +66,13 @@ def cpu_flags() -> list[str]:
 def cpu_has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 natively: emulation is slower than float32."""
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpu_flags())
+
+
+def memory_bytes() -> int:
+    """The memory that this process can have: the machine's, or less if its container has less."""
+    total = int(psutil.virtual_memory().total)
+    limit = _read("/sys/fs/cgroup/memory.max").strip()
+    return min(total, int(limit)) if limit.isdecimal() else total
 
 
 def choose_device(name: str = "auto") -> "torch.device":

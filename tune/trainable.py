@@ -8,6 +8,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from cluster.errors import cause
 from cluster.planning import Plan
+from cluster.streaming import decoding_on_cluster
 from colorgan.errors import ColorganError
 from colorgan.storage import Storage, open_storage
 from colorgan.sweeps.documents import (
@@ -35,6 +37,7 @@ from colorgan.temporary import temporary_folder
 from colorgan.training.config import SpeedConfig
 from tune.population import Population
 from tune.space import Search
+from tune.workers import assisted
 
 # S3 timeouts in seconds. With pyarrow's defaults of 1 and 3, whole trials fail on a busy machine.
 _CONNECT_TIMEOUT = 10.0
@@ -81,13 +84,21 @@ class TrialRunner:
             _report(evaluated)
         if before.over:
             return
+        with (
+            suppress(ColorganError),  # trial.json has the error; a restart would meet it again
+            assisted(self.plan, lambda: self._train(name, lambda evaluated: None)),
+        ):
+            self._train(name, _report)
+
+    def _train(self, name: str, report: Callable[[EvaluatedEpoch], None]) -> None:
+        """Train a trial as one of its workers; only the first one has something to report."""
+        storage = open_storage(self.storage)
         device = torch.device("cuda" if self.plan.on_gpu else "cpu")
+        sweep = open_sweep(storage, self.sweep)
         run = TrialRun(storage, sweep, name, device, self.speed, self.checkpoint_every)
-        try:
+        with decoding_on_cluster(self.plan):
             for evaluated in run_trial(run):
-                _report(evaluated)
-        except ColorganError:
-            return  # trial.json has the error; a restart would meet it again
+                report(evaluated)
 
 
 def _report(evaluated: EvaluatedEpoch) -> None:
@@ -127,9 +138,7 @@ def run_sweep(
     waiting = [plan for plan in sweep.trials if compares or not states[plan.name].over]
     filesystem, folder = _filesystem(storage.location(sweep.key()))
     tuner = tune.Tuner(
-        tune.with_resources(
-            lambda config: runner(config), {"cpu": runner.plan.cpus, "gpu": runner.plan.gpus}
-        ),
+        tune.with_resources(lambda config: runner(config), _resources(runner.plan)),
         param_space={
             "trial": tune.grid_search(
                 [{"name": plan.name, **states[plan.name].values} for plan in waiting]
@@ -157,6 +166,14 @@ def run_sweep(
         tuner.fit()
     finally:
         storage.delete(sweep.key("tune"))
+
+
+def _resources(plan: Plan) -> tune.PlacementGroupFactory:
+    """What Tune reserves for a trial: one bundle for each of its workers."""
+    worker = {"CPU": plan.cpus, **({"GPU": plan.gpus} if plan.gpus else {})}
+    return tune.PlacementGroupFactory(
+        [worker] * plan.workers, strategy="STRICT_PACK" if plan.together else "PACK"
+    )
 
 
 def _scheduler(

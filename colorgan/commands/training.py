@@ -1,15 +1,20 @@
 """The command `colorgan train`."""
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import torch
 
 from colorgan.commands.holding import working_on
+from colorgan.commands.joining import joined
 from colorgan.commands.publishing import add_publishing_options, given_publishing
 from colorgan.commands.stopping import stops_when_asked
 from colorgan.data.dataset import open_dataset
-from colorgan.errors import ConfigError
+from colorgan.errors import ColorganError, ConfigError
 from colorgan.options import add_options, given, parse
 from colorgan.packages.releases import release_sentence
 from colorgan.storage import Storage, open_storage
@@ -29,6 +34,7 @@ from colorgan.training.presets import add_preset_option, find_preset, preset_val
 from colorgan.training.progress import Progress, format_seconds
 from colorgan.training.records import EpochRecord
 from colorgan.training.runs import ModelResult, ModelRun, StopRequest, new_run_name, open_run
+from colorgan.workers import Workers
 
 
 def prepare_train(parser: argparse.ArgumentParser) -> None:
@@ -50,9 +56,24 @@ def prepare_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
+    with joined(choose_device(args.device)) as (device, workers):
+        if not workers.first:
+            _assist(device, workers)
+            # The group's threads may outlive it, and end a process that exits as others do.
+            os._exit(0)
+        try:
+            _lead(args, device, workers)
+        except ColorganError:
+            _dismiss(workers)
+            raise
+        _dismiss(workers)
+    return 0
+
+
+def _lead(args: argparse.Namespace, device: torch.device, workers: Workers) -> None:
+    """Plan the run, and train its models with the other workers."""
     if args.checkpoint_every < 1:
         raise ConfigError("--checkpoint-every must be at least 1")
-    device = choose_device(args.device)
     overrides, speed = given(TrainingConfig, args), parse(SpeedConfig, args)
     preset, publishing = find_preset(args.preset), given_publishing(args)
     preset.config(args.model, overrides)  # a bad value is reported before storage is read
@@ -67,20 +88,39 @@ def _train(args: argparse.Namespace) -> int:
         publishing=publishing,
     )
     with working_on(storage, "run", request.run) as lease:
-        _train_run(args, storage, plan_run(storage, dataset, request), device, speed, lease)
-    return 0
+        plan = plan_run(storage, dataset, request)
+        open_run(storage, plan.run, plan.fingerprint, plan.configs, plan.continued)
+        together = "" if workers.alone else f", {workers.count} workers"
+        name = device_name(device)
+        print(f"run {plan.run}: {args.model} on {name}{together}, preset {args.preset}")
+        _train_run(args, storage, plan, partial(_train_one, device, workers, lease), speed)
+
+
+def _assist(device: torch.device, workers: Workers) -> None:
+    """Train the models that the first worker names, without a word, until it dismisses this one."""
+    with stops_when_asked(quiet=True) as asked:
+        while spec := _next_model(workers):
+            with suppress(ColorganError):  # which the first worker has, too, and reports
+                train_model(spec, device, observe=lambda fraction: "stop" if asked() else None)
+
+
+def _next_model(workers: Workers, spec: ModelRun | None = None) -> ModelRun | None:
+    """What all workers train next, which the first one says; None when they are dismissed."""
+    return workers.of_first(spec)
+
+
+def _dismiss(workers: Workers) -> None:
+    """Let the other workers end."""
+    _next_model(workers)
 
 
 def _train_run(
     args: argparse.Namespace,
     storage: Storage,
     plan: RunPlan,
-    device: torch.device,
+    train: Callable[[ModelRun], ModelResult],
     speed: SpeedConfig,
-    lease: Lease,
 ) -> None:
-    open_run(storage, plan.run, plan.fingerprint, plan.configs, plan.continued)
-    print(f"run {plan.run}: {args.model} on {device_name(device)}, preset {args.preset}")
     note = _base_note(args.model, plan)
     if note:
         print(note)
@@ -92,7 +132,7 @@ def _train_run(
         result = plan.finished.get(model)
         if not result:
             spec = plan.model_run(model, storage.uri, speed, args.checkpoint_every)
-            result = _train_one(spec, device, lease)
+            result = train(spec)
         print(_result_line(model, result))
         if result.package:
             print(release_sentence(storage, result.package))
@@ -113,8 +153,9 @@ def _base_note(model: str, plan: RunPlan) -> str:
     return f"{model} starts from {base.name}, {where[base.origin]}"
 
 
-def _train_one(spec: ModelRun, device: torch.device, lease: Lease) -> ModelResult:
+def _train_one(device: torch.device, workers: Workers, lease: Lease, spec: ModelRun) -> ModelResult:
     model = spec.model
+    _next_model(workers, spec)
     print(f"{model}: {spec.training.objective(model)}")
 
     def record(epoch: EpochRecord) -> None:
@@ -132,6 +173,7 @@ def _train_one(spec: ModelRun, device: torch.device, lease: Lease) -> ModelResul
             result = train_model(spec, device, observe=observe, record=record)
             progress.state(model, result.status)
         if result.status == "stopped":
+            _dismiss(workers)
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         print(

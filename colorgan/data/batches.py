@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +14,44 @@ from torch import Tensor
 from colorgan.data.dataset import Balance, Dataset
 from colorgan.data.squares import Group, Keeping, Selection, Squares, read_squares
 from colorgan.errors import ConfigError
+from colorgan.workers import ALONE, Workers
 
 # pix2pix resizes a photograph to 286 x 286 and crops it to 256 x 256 (appendix 6.2, random jitter).
 JITTER = 286 / 256
+
+IN_MEMORY = "memory"  # the name of the order of photographs that are all in memory
 
 _COPIED = 256  # photographs copied to a device at a time
 
 Batches = Generator[Tensor, None, None]
 Integers = npt.NDArray[np.int64]
+
+
+class PhotoSource(Protocol):
+    """Photographs to train on: a bank, or a stream of them."""
+
+    def __len__(self) -> int:
+        """The number of photographs of an epoch."""
+        ...
+
+    def order(self, workers: Workers) -> str:
+        """The name of the order of an epoch, which follows from its seed.
+
+        A training continues an epoch only in the order in which it began. It is empty if the order
+        cannot be repeated.
+        """
+        ...
+
+    def batches(
+        self,
+        batch_size: int,
+        crop: int,
+        rng: np.random.Generator,
+        skip: int = 0,
+        workers: Workers = ALONE,
+    ) -> Batches:
+        """One epoch of random crops; see `PhotoBank.batches`."""
+        ...
 
 
 class PhotoBank:
@@ -49,6 +80,10 @@ class PhotoBank:
     def __len__(self) -> int:
         """The number of photographs."""
         return len(self.pixels)
+
+    def order(self, workers: Workers) -> str:
+        """The name of the order of an epoch, the same for any number of workers."""
+        return IN_MEMORY
 
     @classmethod
     def load(
@@ -83,7 +118,12 @@ class PhotoBank:
         return cls(pixels, groups, balance)
 
     def batches(
-        self, batch_size: int, crop: int, rng: np.random.Generator, skip: int = 0
+        self,
+        batch_size: int,
+        crop: int,
+        rng: np.random.Generator,
+        skip: int = 0,
+        workers: Workers = ALONE,
     ) -> Batches:
         """One epoch of random crops, flipped left to right at random, in a random order.
 
@@ -91,10 +131,11 @@ class PhotoBank:
         weights.
 
         Args:
-            batch_size: photographs per batch; the last batch may be smaller.
+            batch_size: photographs per batch, over all workers; the last batch may be smaller.
             crop: side of the crops, in pixels.
             rng: determines the order, the crops and the flips.
             skip: number of batches to leave out at the beginning; the others stay as they are.
+            workers: the workers; this one gets its part of each batch (see `Workers.within`).
 
         Yields:
             (batch, 3, crop, crop) uint8 sRGB.
@@ -102,18 +143,41 @@ class PhotoBank:
         count, side = self.pixels.shape[:2]
         jitter = Jitter.draw(count, side, crop, rng, self.weights)
         for start in range(skip * batch_size, count, batch_size):
-            batch = np.empty((min(batch_size, count - start), crop, crop, 3), np.uint8)
-            for place in range(len(batch)):
-                photo, top, left, flip = jitter.at(start + place)
+            mine = workers.within(start, min(start + batch_size, count))
+            batch = np.empty((len(mine), crop, crop, 3), np.uint8)
+            for place, position in enumerate(mine):
+                photo, top, left, flip = jitter.at(position)
                 cut = self.pixels[photo, top : top + crop, left : left + crop]
                 batch[place] = cut[:, ::-1] if flip else cut
             yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
 
-    def in_order(self, batch_size: int) -> Batches:
-        """Every whole photograph, in order: (batch, 3, side, side) uint8 sRGB."""
-        for start in range(0, len(self), batch_size):
-            batch = np.array(self.pixels[start : start + batch_size])
+    def in_order(self, batch_size: int, workers: Workers = ALONE) -> Batches:
+        """A worker's part of the whole photographs, in order: (batch, 3, side, side) uint8 sRGB."""
+        first, end = workers.bounds(len(self))
+        for start in range(first, end, batch_size):
+            batch = np.array(self.pixels[start : min(start + batch_size, end)])
             yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
+
+
+class LaterBank(PhotoBank):
+    """A bank whose photographs are read when they are first needed."""
+
+    def __init__(self, count: int, read: Callable[[], tuple[Squares, list[Group]]]) -> None:
+        """Take the number of photographs, and the function that reads them."""
+        self._count, self._read_them = count, read
+        self.weights = None
+
+    def __len__(self) -> int:
+        """The number of photographs."""
+        return self._count
+
+    def __getattr__(self, name: str) -> Any:
+        """Read the photographs for `pixels` and `groups`, which are then ordinary attributes."""
+        if name not in ("pixels", "groups"):
+            raise AttributeError(name)
+        self.pixels, groups = self._read_them()
+        self.groups = tuple(groups)
+        return getattr(self, name)
 
 
 class DevicePhotographs:
@@ -139,8 +203,17 @@ class DevicePhotographs:
         """The number of photographs."""
         return len(self.pixels)
 
+    def order(self, workers: Workers) -> str:
+        """The name of the order of an epoch, the same for any number of workers."""
+        return IN_MEMORY
+
     def batches(
-        self, batch_size: int, crop: int, rng: np.random.Generator, skip: int = 0
+        self,
+        batch_size: int,
+        crop: int,
+        rng: np.random.Generator,
+        skip: int = 0,
+        workers: Workers = ALONE,
     ) -> Batches:
         """One epoch of random crops; see `PhotoBank.batches`."""
         count, side = self.pixels.shape[:2]
@@ -151,17 +224,19 @@ class DevicePhotographs:
         order, tops, lefts, flips = torch.from_numpy(drawn).to(device)
         line = torch.arange(crop, device=device)
         for start in range(skip * batch_size, count, batch_size):
-            now = slice(start, start + batch_size)
+            mine = workers.within(start, min(start + batch_size, count))
+            now = slice(mine.start, mine.stop)
             rows = tops[now, None] + line
             columns = lefts[now, None] + torch.where(flips[now, None] > 0, crop - 1 - line, line)
             photographs = order[now, None, None]
             batch = self.pixels[photographs, rows[:, :, None], columns[:, None, :]]
             yield batch.permute(0, 3, 1, 2).contiguous()
 
-    def in_order(self, batch_size: int) -> Batches:
-        """Every whole photograph, in order: (batch, 3, side, side) uint8 sRGB."""
-        for start in range(0, len(self.pixels), batch_size):
-            yield self.pixels[start : start + batch_size].permute(0, 3, 1, 2).contiguous()
+    def in_order(self, batch_size: int, workers: Workers = ALONE) -> Batches:
+        """A worker's part of the whole photographs, in order: (batch, 3, side, side) uint8 sRGB."""
+        first, end = workers.bounds(len(self))
+        for start in range(first, end, batch_size):
+            yield self.pixels[start : min(start + batch_size, end)].permute(0, 3, 1, 2).contiguous()
 
 
 @dataclass(frozen=True)
@@ -251,9 +326,10 @@ Photographs = PhotoBank | DevicePhotographs
 def keep_on_device(bank: PhotoBank, device: torch.device, share: float) -> Photographs:
     """Copy a bank's photographs to a GPU if they take at most a share of its free memory.
 
-    If they take more, or on a device other than a GPU, the bank itself is returned.
+    If they take more, are not read yet, or on a device other than a GPU, the bank itself is
+    returned.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or isinstance(bank, LaterBank):
         return bank
     free, _ = torch.cuda.mem_get_info(device)
     return DevicePhotographs(bank, device) if bank.pixels.nbytes <= share * free else bank

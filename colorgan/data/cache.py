@@ -6,8 +6,7 @@ and their features. All processes of a machine share it:
     $COLORGAN_CACHE        its folder (default: colorgan in $XDG_CACHE_HOME or ~/.cache)
     $COLORGAN_CACHE_GIB    its size in GiB (default: 20); 0 disables it
 
-A training's --scratch names another folder for photographs and features, which has no limit but the
-disk.
+A training's --scratch names another folder for its files, which has no limit but the disk.
 
 Its files are named by a SHA-256. That of a shard is the hash of its content, so that a shard of
 several datasets is kept once.
@@ -28,16 +27,17 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from colorgan.data.downloads import StoredShard, damaged, download
 from colorgan.data.mapping import Stopped
-from colorgan.errors import ColorganError, ConfigError, Corrupt, StorageUnavailable
+from colorgan.errors import ColorganError, ConfigError, StorageUnavailable
 from colorgan.storage import Storage, retry_transient
 
 _AHEAD = 4  # shards downloaded while one is read
 _AHEAD_IN_MEMORY = 1  # the same, if they cannot be cached on disk
-_PART = 16 * 2**20  # bytes per request to the storage
 _DEFAULT_GIB = "20"
 _KEPT = re.compile("[0-9a-f]{64}")
 _TEMPORARY = ".colorgan-part-"
@@ -51,17 +51,12 @@ _POLL_S = 0.5
 Files = Generator[BinaryIO, None, None]
 
 
-@dataclass(frozen=True)
-class StoredShard:
-    """A shard's key in storage, and its expected size in bytes and SHA-256."""
-
-    key: str
-    bytes: int
-    sha256: str
-
-
 def open_shards(
-    storage: Storage, shards: Sequence[StoredShard], poll: Callable[[], None] = lambda: None
+    storage: Storage,
+    shards: Sequence[StoredShard],
+    poll: Callable[[], None] = lambda: None,
+    ahead: int | None = None,
+    scratch: str = "",
 ) -> Files:
     """Open shards one after another; each file is closed when the next one is requested.
 
@@ -73,6 +68,9 @@ def open_shards(
         storage: the storage that holds the shards.
         shards: the shards.
         poll: called every half second while a shard is waited for; it may raise to interrupt.
+        ahead: number of further shards that are downloaded while one is read; None means as many
+            as there is room for.
+        scratch: folder to use instead of the cache's; see `find_cache`.
 
     Raises:
         Corrupt: a shard does not match its checksum.
@@ -80,8 +78,8 @@ def open_shards(
         StorageUnavailable: the storage has not responded for a long time.
         ConfigError: $COLORGAN_CACHE_GIB is not a size.
     """
-    remote = storage.remote
-    files = _through_cache(storage, shards, poll) if remote else _in_place(storage, shards)
+    remote = partial(_through_cache, poll=poll, most=ahead, scratch=scratch)
+    files = remote(storage, shards) if storage.remote else _in_place(storage, shards)
     try:
         for file in files:
             with file:
@@ -102,22 +100,27 @@ def _in_place(storage: Storage, shards: Sequence[StoredShard]) -> Files:
             raise ColorganError(f"cannot read {shard.key} in {storage.uri}: {error}") from error
         if digest != shard.sha256:
             file.close()
-            raise _damaged(shard, size)
+            raise damaged(shard, size)
         yield file
 
 
 def _through_cache(
-    storage: Storage, shards: Sequence[StoredShard], poll: Callable[[], None]
+    storage: Storage,
+    shards: Sequence[StoredShard],
+    poll: Callable[[], None],
+    most: int | None,
+    scratch: str,
 ) -> Files:
-    cache = find_cache()
+    cache = find_cache(scratch)
     ahead = _AHEAD if cache else _AHEAD_IN_MEMORY
+    ahead = ahead if most is None else min(ahead, most)
     stop = threading.Event()
     waiting: deque[tuple[StoredShard, Future[BinaryIO]]] = deque()
-    pool = ThreadPoolExecutor(ahead, thread_name_prefix="colorgan-shards")
+    pool = ThreadPoolExecutor(max(ahead, 1), thread_name_prefix="colorgan-shards")
 
     def fetch(shard: StoredShard) -> BinaryIO:
         kept = cache.open(storage, shard, stop) if cache else None
-        return kept or _download(storage, shard, io.BytesIO(), stop)
+        return kept or download(storage, shard, io.BytesIO(), stop)
 
     def first() -> BinaryIO:
         shard, future = waiting[0]
@@ -143,31 +146,6 @@ def _through_cache(
         for _, future in waiting:
             if not future.cancelled() and not future.exception():
                 future.result().close()
-
-
-def _download(
-    storage: Storage, shard: StoredShard, target: BinaryIO, stop: threading.Event
-) -> BinaryIO:
-    """Write a shard to a file, verify it, and return the file positioned at its beginning."""
-    digest, size = hashlib.sha256(), 0
-    with storage.open(shard.key) as source:
-        while part := source.read(_PART):
-            if stop.is_set():
-                raise Stopped
-            digest.update(part)
-            size += len(part)
-            target.write(part)
-    if digest.hexdigest() != shard.sha256:
-        raise _damaged(shard, size)
-    target.seek(0)
-    return target
-
-
-def _damaged(shard: StoredShard, size: int) -> Corrupt:
-    return Corrupt(
-        f"{shard.key} does not match its checksum ({size} bytes, {shard.bytes} expected): "
-        "stage the dataset again with --replace"
-    )
 
 
 def cache_folder() -> Path | None:
@@ -240,7 +218,7 @@ class Cache:
             return found == shard.sha256
 
         def write() -> BinaryIO:
-            return self._written(_TEMPORARY, lambda file: _download(storage, shard, file, stop))
+            return self._written(_TEMPORARY, lambda file: download(storage, shard, file, stop))
 
         def wait() -> None:
             if stop.wait(_LOCK_POLL_S):

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, Literal, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from colorgan.data.cache import StoredShard, open_shards
+from colorgan.data.cache import open_shards
+from colorgan.data.downloads import StoredShard
 from colorgan.data.splits import nothing_in, way_out
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
 from colorgan.names import GENERAL, HYPERCOLUMN, check_name
@@ -269,7 +270,7 @@ class Dataset:
         return self.rows_of(self.shards(classes, split))
 
     def rows_of(
-        self, shards: Sequence[Shard], poll: Callable[[], None] = lambda: None
+        self, shards: Sequence[Shard], poll: Callable[[], None] = lambda: None, **reading: Any
     ) -> Generator[Row, None, None]:
         """Read the photographs of some of the dataset's shards, in order.
 
@@ -278,6 +279,7 @@ class Dataset:
         Args:
             shards: the shards.
             poll: called every half second while a shard is downloaded; it may raise to interrupt.
+            **reading: how to read a remote storage: `ahead` and `scratch` of `open_shards`.
 
         Raises:
             Corrupt: a shard is truncated or does not match its checksum.
@@ -289,7 +291,7 @@ class Dataset:
             StoredShard(f"datasets/{self.manifest.name}/{shard.key}", shard.bytes, shard.sha256)
             for shard in shards
         ]
-        with closing(open_shards(self.storage, stored, poll)) as files:
+        with closing(open_shards(self.storage, stored, poll, **reading)) as files:
             for shard, file in zip(shards, files, strict=True):
                 yield from _read(file, shard.source_index)
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from colorgan.data.batches import Batches, Jitter, PhotoBank
 from colorgan.data.cache import find_cache
 from colorgan.images.decoding import Pixels
+from colorgan.workers import ALONE, Workers
 
 _PART = 256  # photographs per file
 _BATCH = 16  # photographs per batch of the encoder
@@ -76,7 +77,12 @@ class FeatureBank:
         return int(self._begins[-1])
 
     def batches(
-        self, batch_size: int, crop: int, rng: np.random.Generator, skip: int = 0
+        self,
+        batch_size: int,
+        crop: int,
+        rng: np.random.Generator,
+        skip: int = 0,
+        workers: Workers = ALONE,
     ) -> Batches:
         """One epoch of whole photographs, each flipped at random; see `PhotoBank.batches`.
 
@@ -85,13 +91,15 @@ class FeatureBank:
         """
         jitter = Jitter.draw(len(self), crop, crop, rng, self.weights)
         for start in range(skip * batch_size, len(self), batch_size):
-            now = slice(start, start + batch_size)
+            mine = workers.within(start, min(start + batch_size, len(self)))
+            now = slice(mine.start, mine.stop)
             yield self._rows(jitter.order[now], jitter.flips[now])
 
-    def in_order(self, batch_size: int) -> Batches:
-        """The rows of every unflipped photograph, in order: (batch, length)."""
-        for start in range(0, len(self), batch_size):
-            photographs = np.arange(start, min(start + batch_size, len(self)))
+    def in_order(self, batch_size: int, workers: Workers = ALONE) -> Batches:
+        """The rows of a worker's part of the unflipped photographs, in order: (batch, length)."""
+        first, end = workers.bounds(len(self))
+        for start in range(first, end, batch_size):
+            photographs = np.arange(start, min(start + batch_size, end))
             yield self._rows(photographs, np.zeros_like(photographs))
 
     def _rows(self, photographs: npt.NDArray[np.int64], flips: npt.NDArray[np.int64]) -> Tensor:

@@ -162,6 +162,17 @@ def read_squares(wanted: Selection, keeping: Keeping) -> tuple[Squares, list[Gro
         return np.memmap(file, np.uint8, mode="r", shape=shape), groups
 
 
+def selected_shards(wanted: Selection) -> list[tuple[Shard, int]]:
+    """The shards that hold a selection, and how many photographs from the first on it takes."""
+    found = []
+    for part in _parts(wanted):
+        left = part.count
+        for shard in part.shards:
+            found.append((shard, min(shard.rows, left)))
+            left -= found[-1][1]
+    return found
+
+
 @dataclass(frozen=True)
 class _Part:
     """The first `count` photographs of some shards, of one class and source."""

@@ -18,7 +18,9 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from colorgan.models.architectures import EncoderUNetConfig, Norm
 from colorgan.models.backbones import Features
 from colorgan.models.pictures import scaled
+from colorgan.models.sharing import dropout
 from colorgan.models.unet import normalization
+from colorgan.workers import Part
 
 _WIDEST = 4  # channels of the coarsest steps, in multiples of `width`
 _ATTENTIVE = 1  # the step, from 0, after which self-attention is applied: an eighth of the side
@@ -35,6 +37,7 @@ class EncoderUNetGenerator(nn.Module):
 
     Attributes:
         stride: the ratio of the picture's side to that of the decoder's output.
+        part: the part of the batch that it gets in training mode; None if it gets the whole batch.
     """
 
     def __init__(self, config: EncoderUNetConfig, classifier: nn.Module | None = None) -> None:
@@ -47,6 +50,7 @@ class EncoderUNetGenerator(nn.Module):
         """
         super().__init__()
         self.config = config
+        self.part: Part | None = None
         self.encoder = Features(config.encoder, classifier).requires_grad_(True)
         channels = self.encoder.channels[1:]
         self.stride = self.encoder.strides[1]
@@ -101,7 +105,7 @@ class EncoderUNetGenerator(nn.Module):
         x = self.deepest(skips.pop())
         for step, mix in enumerate(reversed(self.mix)):
             if step < 2:
-                x = F.dropout(x, 0.2, training=self.training or noise)
+                x = dropout(x, 0.2, self.training or noise, self.part if self.training else None)
             skip = skips.pop()
             x = mix(torch.cat([scaled(x, skip), skip], dim=1))
             if step == _ATTENTIVE and self.config.attention:

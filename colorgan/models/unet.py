@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.models.architectures import GeneratorConfig, Norm
+from colorgan.models.sharing import dropout
+from colorgan.workers import Part
 
 
 def normalization(norm: Norm, channels: int) -> nn.Module:
@@ -34,12 +36,16 @@ class UNetGenerator(nn.Module):
 
     In the paper's notation, at 256 px with `width` = 64, the encoder is
     C64-C128-C256-C512-C512-C512-C512-C512 and the decoder CD512-CD512-CD512-C512-C256-C128-C64.
+
+    Attributes:
+        part: the part of the batch that it gets in training mode; None if it gets the whole batch.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
         """Build the network from its configuration, with random weights from `init_weights`."""
         super().__init__()
         self.config = config
+        self.part: Part | None = None
         depth, width = config.depth, config.width
         channels = [width * min(2**level, 8) for level in range(depth)]
         # The outermost layers have no normalisation, nor does the innermost one, where a single
@@ -85,6 +91,8 @@ class UNetGenerator(nn.Module):
             x = norm(up(F.relu(x)))
             if step < last:
                 if step < 3:
-                    x = F.dropout(x, 0.5, training=self.training or noise)
+                    x = dropout(
+                        x, 0.5, self.training or noise, self.part if self.training else None
+                    )
                 x = torch.cat([x, skips.pop()], dim=1)
         return torch.tanh(x)

@@ -38,8 +38,10 @@ from colorgan.sweeps.documents import (
 from colorgan.system import device_name
 from colorgan.training.checkpoints import Checkpoints
 from colorgan.training.config import SpeedConfig
-from colorgan.training.loop import Training, load_banks
+from colorgan.training.loop import Training
+from colorgan.training.reading import Reading, least_memory, load_photographs
 from colorgan.training.records import EpochRecord
+from colorgan.workers import Workers, current_workers
 
 _BATCH = 16
 
@@ -47,13 +49,11 @@ _BATCH = 16
 class Judge:
     """Measures a generator's colourings of the validation photographs with a classifier."""
 
-    def __init__(self, dataset: Dataset, model: str, val: PhotoBank, name: str) -> None:
+    def __init__(self, val: PhotoBank, name: str) -> None:
         """Load the classifier, and compute its features of the originals.
 
         Args:
-            dataset: the dataset of the photographs.
-            model: the model whose validation photographs are used.
-            val: the same photographs, as squares.
+            val: the validation photographs; their groups name their classes.
             name: the classifier's name.
 
         Raises:
@@ -61,8 +61,7 @@ class Judge:
         """
         self._classifier = load_classifier(name)
         self._val = val
-        rows = dataset.rows(dataset.model_classes(model), "val")
-        self._labels = [row.label for row in rows]
+        self._labels = [label for label, _ in val.groups]
         self._score = SemanticScore(PhotoClasses.load(None).synsets)
         self._reference, _ = self._look(list(val.pixels))
 
@@ -137,6 +136,9 @@ class TrialRun:
 def run_trial(run: TrialRun) -> Iterator[EvaluatedEpoch]:
     """Train a trial from its last checkpoint to its last epoch, and evaluate it during training.
 
+    Where PyTorch's process group has several workers, all call this function; the first one
+    evaluates and writes to storage, and the others yield nothing.
+
     The training is the same as that of `colorgan train`: with the same hyper-parameters, it ends
     with the same weights. A trial that has taken over another one's state continues from that, and
     keeps the records of what it did before.
@@ -150,26 +152,38 @@ def run_trial(run: TrialRun) -> Iterator[EvaluatedEpoch]:
     Raises:
         ColorganError: the dataset cannot be read, or the training diverged; trial.json records it.
     """
-    state = replace(
-        run.state(), status="running", device=device_name(run.device), error="", reason=""
-    )
-    write_state(run.storage, run.sweep, run.trial, state)
+    workers = current_workers()
+    with workers.together():
+        state = replace(
+            run.state(), status="running", device=device_name(run.device), error="", reason=""
+        )
+    state = workers.of_first(state)
+    if workers.first:
+        write_state(run.storage, run.sweep, run.trial, state)
     try:
-        yield from _train(run, state)
+        yield from _train(run, state, workers)
     except ColorganError as error:
-        failed = replace(run.state(), status="failed", error=str(error))
-        write_state(run.storage, run.sweep, run.trial, failed)
+        if workers.first:
+            failed = replace(run.state(), status="failed", error=str(error))
+            write_state(run.storage, run.sweep, run.trial, failed)
         raise
 
 
-def _train(run: TrialRun, state: TrialState) -> Iterator[EvaluatedEpoch]:
+def _train(run: TrialRun, state: TrialState, workers: Workers) -> Iterator[EvaluatedEpoch]:
     storage, sweep, trial = run.storage, run.sweep, run.trial
     config = sweep.config(state.values)
-    dataset = open_dataset(storage, sweep.dataset["name"])
-    train, val = load_banks(dataset, sweep.model, config, run.speed)
-    training = Training(config, train, val, run.device, run.speed, sweep.model)
+    reading = Reading(run.device, memory=least_memory(workers))
+    with workers.together():
+        dataset = open_dataset(storage, sweep.dataset["name"])
+        train, val = load_photographs(dataset, sweep.model, config, run.speed, reading)
+    training = Training(config, train, val, run.device, run.speed, sweep.model, workers)
     checkpoints = Checkpoints(storage, sweep.key("trials", trial))
-    _restore(run, training, checkpoints, inherit=bool(state.takeovers))
+    with workers.together():
+        _restore(run, training, checkpoints, inherit=bool(state.takeovers))
+    if not workers.first:
+        for _ in training.run():
+            pass
+        return
     evaluate = _Evaluator(run, dataset, val)
     known = read_history(storage, sweep, trial)
     evaluations = [each for each in known.evaluations if each.epoch <= training.epoch]
@@ -209,9 +223,7 @@ class _Evaluator:
     def __init__(self, run: TrialRun, dataset: Dataset, val: PhotoBank) -> None:
         storage, sweep = run.storage, run.sweep
         self._run = run
-        self._judge = (
-            Judge(dataset, sweep.model, val, sweep.classifier) if sweep.classifier else None
-        )
+        self._judge = Judge(val, sweep.classifier) if sweep.classifier else None
         self._photographs = {
             photo: decode(storage.get(sweep.photograph_key(photo, "gray"))).rgb
             for photo in sweep.photographs

@@ -36,6 +36,10 @@ from colorgan.training.phases import (
 if TYPE_CHECKING:
     import torch
 
+# The share of the machine's memory that the decoded photographs of a training may take before
+# `--data auto` streams them.
+MEMORY_SHARE = 0.25
+
 Choice = Literal["auto", "on", "off"]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0)]
@@ -274,6 +278,16 @@ class SpeedConfig(Configuration):
     prefetch: Choice = option(
         "auto", "prepare the next batch while the device works; auto is on for a GPU"
     )
+    data: Literal["auto", "memory", "stream"] = option(
+        "auto",
+        "decode all photographs before the first epoch, or read them as a stream in every epoch, "
+        "in memory that does not grow with their number; auto streams those that would take more "
+        f"than {100 * MEMORY_SHARE:g}%% of the machine's memory when decoded",
+    )
+    data_workers: NaturalNumber = option(
+        0,
+        "processes that read and decode a stream; 0 is one for a CPU, and up to eight for a GPU",
+    )
     photo_memory_gib: Weight = option(
         4.0,
         "memory that a process may take for decoded photographs that it cannot share with others "
@@ -281,8 +295,9 @@ class SpeedConfig(Configuration):
     )
     scratch: str = option(
         "",
-        "folder on each machine's disk for decoded photographs and kept features, shared by all "
-        "trainings there, without a limit but the disk; empty means the cache, $COLORGAN_CACHE",
+        "folder on each machine's disk for decoded photographs, kept features and the shards of a "
+        "remote storage that a stream reads, shared by all trainings there, without a limit but "
+        "the disk; empty means the cache, $COLORGAN_CACHE",
     )
     gpu_photo_share: Share = option(
         0.3,

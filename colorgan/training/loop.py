@@ -20,45 +20,36 @@ import torch
 from torch import Tensor, nn
 
 from colorgan.data.batches import (
-    JITTER,
     Batches,
     DevicePhotographs,
     PhotoBank,
-    Photographs,
+    PhotoSource,
     keep_on_device,
     on_device,
 )
 from colorgan.data.dataset import Dataset
 from colorgan.data.features import FeatureBank, look_at_splits
-from colorgan.data.squares import Keeping, Selection, read_squares
+from colorgan.data.squares import Keeping, read_squares
 from colorgan.errors import ConfigError
 from colorgan.images import lab
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
-from colorgan.models.hypercolumn import HypercolumnNetwork
 from colorgan.models.pictures import scaled
 from colorgan.training import states
+from colorgan.training.assembly import assemble
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.continuation import check_continues
 from colorgan.training.interpolation import Interpolation
-from colorgan.training.networks import (
-    Classifiers,
-    create_discriminators,
-    create_generator,
-    discriminators_adam,
-    find_ruler,
-    generators_adam,
-    seeded,
-    update_average,
-)
-from colorgan.training.objectives import FrozenClassifiers
+from colorgan.training.networks import seeded, update_average
 from colorgan.training.phases import Schedule
 from colorgan.training.position import Position, read_position
 from colorgan.training.records import EpochRecord, check_finite, is_nearest
-from colorgan.training.samples import Keep, Sample, Sampler
+from colorgan.training.samples import Sample, Sampler
+from colorgan.training.selection import training_selection, validation_selection
 from colorgan.training.states import Snapshot
 from colorgan.training.steps import Steps
-from colorgan.training.validation import Validated, Validation
+from colorgan.training.validation import Validated
+from colorgan.workers import ALONE, Part, Workers
 
 # Prefixes of the names of tensors in a checkpoint.
 _DISCRIMINATOR = "discriminator"
@@ -80,11 +71,12 @@ class Training:
     def __init__(
         self,
         config: TrainingConfig,
-        train: PhotoBank,
+        train: PhotoSource,
         val: PhotoBank,
         device: torch.device,
         speed: SpeedConfig | None = None,
         model: str = "",
+        workers: Workers = ALONE,
     ) -> None:
         """Create the networks, with weights drawn from the seed.
 
@@ -95,6 +87,7 @@ class Training:
             device: the device to train on.
             speed: how to use the device; None means the defaults.
             model: the model's name, which decides between a GAN and the hypercolumn network.
+            workers: the workers that train it together; all must do so with the same arguments.
 
         Raises:
             ColorganError: the backbone's weights are not available.
@@ -103,11 +96,12 @@ class Training:
         self.config = config
         self._model = model
         self.history: list[EpochRecord] = []
+        self._workers, self._part = workers, Part(workers)
         self._position = Position()
         self._steps_of_an_epoch = math.ceil(len(train) / config.batch_size)
-        self._train, self._val = (
-            keep_on_device(bank, device, speed.gpu_photo_share) for bank in (train, val)
-        )
+        keep = partial(keep_on_device, device=device, share=speed.gpu_photo_share)
+        self._train: PhotoSource = keep(train) if isinstance(train, PhotoBank) else train
+        self._val = keep(val)
         self._rows: tuple[FeatureBank, FeatureBank] | None = None  # train, val
         self._device = device
         self._autocast = partial(
@@ -116,47 +110,13 @@ class Training:
         self._phases = config.phases_of(model)
         self._space = config.architecture(model).color_space
         self._has_fixed_encoder = config.fixes_encoder(model)
-        self._create(model)
+        made = assemble(config, model, device, speed, self._autocast, self._part)
+        self.generator, self._learner, self._adam_g = made.generator, made.learner, made.adam_g
+        self._discriminators, self._adam_d = made.discriminators, made.adam_d
+        self._sampler, self._steps, self._validation = made.sampler, made.steps, made.validation
         self._nearest: dict[str, Tensor] = {}  # the generator at the lowest distance
         knows = bool(config.start_from) or not self._phases[0].has_adversary
         self._interpolation = Interpolation(config.interpolation if knows else 1.0)
-
-    def _create(self, model: str) -> None:
-        """Create the networks and their optimisers."""
-        config, device, speed = self.config, self._device, self._speed
-        adversarial = any(phase.has_adversary for phase in self._phases)
-        loaded, networks = Classifiers(), []
-        self._discriminators: nn.ModuleDict | None = None
-        with seeded(config.seed, 0, device):
-            self._learner = learner = create_generator(config, model, loaded)
-            if isinstance(learner, EncoderUNetGenerator):
-                learner.encoder.requires_grad_(config.encoder_rate > 0)
-            if config.sees_colors and not isinstance(learner, HypercolumnNetwork):
-                networks = [loaded.features(name).to(device) for name in config.perceptual_names]
-            # Created last, so that the generator's initial weights do not depend on them.
-            if adversarial:
-                self._discriminators = create_discriminators(config, learner, networks)
-        last = self._phases[-1]
-        self._validation = Validation(find_ruler(config, last, learner, loaded, device))
-        channels_last = speed.channels_last_on(device, self._has_fixed_encoder)
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        learner.to(device, memory_format=layout)  # type: ignore[call-overload]
-        fused, compiled = speed.fused_adam != "off", speed.compile == "on"
-        self._adam_g = generators_adam(learner, config, fused)
-        self.generator = learner
-        if config.average:
-            self.generator = copy.deepcopy(learner).requires_grad_(False)
-        classifiers = FrozenClassifiers(networks, self._autocast)
-        judges = self._discriminators or ()
-        keep = Keep(real=bool(networks) and config.chroma == 1, gray="features" in judges)
-        self._sampler = Sampler(learner, self._space, self._autocast, classifiers, keep)
-        self._steps = Steps(
-            config, learner, self._adam_g, classifiers, self._autocast, self._space, compiled
-        )
-        if self._discriminators is not None:
-            self._discriminators.to(device, memory_format=layout)  # type: ignore[call-overload]
-            self._adam_d = discriminators_adam(self._discriminators, config, fused)
-            self._steps.oppose(self._discriminators, self._adam_d)
 
     @property
     def epoch(self) -> int:
@@ -204,7 +164,10 @@ class Training:
         if keeps and isinstance(train, PhotoBank) and isinstance(val, PhotoBank):
             half = torch.bfloat16 if speed.bfloat16_on(self._device) else torch.float16
             looker = self._sampler.looker(self.config.size, half)
-            self._rows = look_at_splits(train, val, looker, prepare, speed.scratch)
+            with self._workers.together():
+                self._rows = look_at_splits(train, val, looker, prepare, speed.scratch)
+        if self._workers.greatest(self._rows is None):
+            self._rows = None  # there must be room for all workers
 
     def _run_epoch(self, observe: Callable[[float], None]) -> EpochRecord:
         epoch, position, steps = self.epoch + 1, self._position, self._steps_of_an_epoch
@@ -213,22 +176,26 @@ class Training:
         schedule = Schedule(self._phases, steps * config.epochs, config.decay_share)
         self._learner.train()
         photographs = self._rows[0] if self._rows else self._train
-        crops = photographs.batches(config.batch_size, config.size, rng, position.step)
+        crops = photographs.batches(
+            config.batch_size, config.size, rng, position.step, self._workers
+        )
+        self._workers.broadcast([*self._tensors().values()])  # roundings differ between machines
         with (
             seeded(config.seed, epoch, self._device),
             closing(self._moved(crops, self._train)) as batches,
         ):
             # Losses stay on the device until the epoch ends: reading one would wait for it.
-            totals = position.begin(self._device)
+            totals = position.begin(self._device, self._train.order(self._workers))
             for step in range(position.step + 1, steps + 1):
                 asked = time.perf_counter()
                 batch = next(batches)
                 position.waited += time.perf_counter() - asked
-                done = (epoch - 1) * steps + step
+                done, count = (epoch - 1) * steps + step, self._photographs_of(step)
+                self._part.take(count)
                 moment = schedule.at(done - 1)
                 if moment.has_adversary:
                     self._interpolation.begin(self.generator)
-                totals += self._steps.take(moment, self._sample(batch)) * len(batch)
+                totals += self._steps.take(moment, self._sample(batch)) * count
                 if config.average and moment.objective != "critic":
                     update_average(self.generator, self._learner, config.average, done)
                 position.step, position.seconds = step, time.perf_counter() - started
@@ -253,6 +220,11 @@ class Training:
             val_distance=validated.distance,
         )
 
+    def _photographs_of(self, step: int) -> int:
+        """The number of photographs of a step, counted from 1, over all workers."""
+        size = self.config.batch_size
+        return min(size, len(self._train) - (step - 1) * size)
+
     def _sample(self, batch: Tensor) -> Sample:
         """The input of a step, from a batch of photographs or of their feature rows."""
         if self._rows:
@@ -273,17 +245,22 @@ class Training:
         size = self.config.batch_size
         if self._device.type == "cuda":  # without gradients there is room for more
             size = max(size, _VALIDATION_BATCH)
-        rows = self._rows[1].in_order(size) if self._rows else repeat(None)
+        workers = self._workers
+        rows = self._rows[1].in_order(size, workers) if self._rows else repeat(None)
+        most = -(-len(self._val) // workers.count)  # photographs of a worker
 
         def pairs(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-            for number, (rgb, row) in enumerate(zip(batches, rows, strict=False)):
-                if number:
-                    observe()
+            for start in range(0, most, size):
+                if start:
+                    observe()  # as often in every worker
+                if (rgb := next(batches, None)) is None:
+                    break
+                row = next(rows)
                 lightness, _ = lab.encode(rgb, self._space)
                 color = self._colors(generator, lightness, row)
                 yield lab.decode(lightness, color, self._space), rgb.float() / 255
 
-        with closing(self._moved(self._val.in_order(size), self._val)) as batches:
+        with closing(self._moved(self._val.in_order(size, workers), self._val)) as batches:
             return self._validation(pairs(batches), distance)
 
     def _colors(self, generator: Generator, lightness: Tensor, rows: Tensor | None) -> Tensor:
@@ -295,7 +272,7 @@ class Training:
             assert isinstance(generator, EncoderUNetGenerator)
             return scaled(generator.decode(self._sample(rows).features), lightness)
 
-    def _moved(self, batches: Batches, photographs: Photographs) -> Batches:
+    def _moved(self, batches: Batches, photographs: object) -> Batches:
         """Move batches to the device, unless their photographs are there already."""
         if isinstance(photographs, DevicePhotographs):
             return batches
@@ -371,7 +348,7 @@ class Training:
             Corrupt: the checkpoint cannot be read.
         """
         then, tensors, history = states.read_files(files)
-        position = read_position(files, tensors)
+        position = read_position(files, tensors, self._train.order(self._workers))
         if not inherit:
             steps, done = self._steps_of_an_epoch, (len(history), position.step)
             check_continues(self._model, self.config, then, steps, done)
@@ -416,7 +393,7 @@ class Training:
         if self.generator is not self._learner:
             tensors |= {f"average.{key}": v for key, v in self.generator.state_dict().items()}
         tensors |= states.tensors_of("generator", self._learner, self._adam_g, stored)
-        if self._discriminators is not None:
+        if self._discriminators is not None and self._adam_d is not None:
             tensors |= states.tensors_of(_DISCRIMINATOR, self._discriminators, self._adam_d, stored)
         return tensors
 
@@ -440,11 +417,8 @@ def load_banks(
     Raises:
         ColorganError: the dataset has no such class or split, or is damaged, or there is no room.
     """
-    classes, speed = dataset.model_classes(model), speed or SpeedConfig()
+    speed = speed or SpeedConfig()
     keeping = Keeping(int(speed.photo_memory_gib * 2**30), speed.scratch, observe)
-    # Photographs whose features are computed once are not cropped.
-    side = config.size if config.fixes_encoder(model) else round(config.size * JITTER)
-    train = Selection(dataset, classes, "train", side, config.photographs)
-    val = Selection(dataset, classes, "val", config.size)
-    bank = PhotoBank(*read_squares(train, keeping), config.balance)
-    return bank, PhotoBank(*read_squares(val, keeping))
+    wanted = training_selection(dataset, model, config)
+    train = PhotoBank(*read_squares(wanted, keeping), config.balance)
+    return train, PhotoBank(*read_squares(validation_selection(dataset, model, config), keeping))

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -22,10 +23,12 @@ from colorgan.packages.weights import Trained, load_generator, publish
 from colorgan.storage import Storage, open_storage, retry_transient
 from colorgan.system import device_name
 from colorgan.training.checkpoints import Checkpoints
-from colorgan.training.loop import Training, load_banks
+from colorgan.training.loop import Training
+from colorgan.training.reading import Reading, least_memory, load_photographs
 from colorgan.training.records import EpochRecord, history_csv
 from colorgan.training.runs import ModelResult, ModelRun, StopRequest, find_base
 from colorgan.training.vividness import as_published
+from colorgan.workers import Workers, current_workers
 
 SAMPLES = 8
 _SAY_SECONDS = 10.0
@@ -49,18 +52,21 @@ def train_model(
 ) -> ModelResult:
     """Train one model from its last checkpoint to its last epoch, and publish it if it is to be.
 
-    If storage does not answer for some minutes, the training waits and then continues.
+    If storage does not answer for some minutes, the training waits and then continues. Where
+    PyTorch's process group has several workers, all call this function, and train the model
+    together: the first one writes to storage and reports, and the others' result has no package.
 
     Args:
         spec: what to train.
         device: the device to train on.
         node: address of this machine, for the record.
         observe: called after every step with the fraction of the epoch that is done, and often
-            while photographs are read, with 0; a returned request is honoured before the next step.
-        record: called after every epoch.
-        saved: called after every checkpoint with the seconds that it took.
-        say: called with a line when the photographs are read, and at intervals with one on how
-            far the reading and the preparation for the first epoch are.
+            while photographs are read, with 0; a returned request is honoured before the next step,
+            by all workers if one of them returns it.
+        record: called by the first worker after every epoch.
+        saved: called by the first worker after every checkpoint with the seconds that it took.
+        say: called by the first worker with a line when the photographs are read, and at intervals
+            with one on how far the reading and the preparation for the first epoch are.
 
     Returns:
         The result; its status is "stopped" if `observe` asked for that.
@@ -68,38 +74,54 @@ def train_model(
     Raises:
         ColorganError: the dataset cannot be read, or the training diverged.
     """
-    storage = retry_transient(lambda: open_storage(spec.storage))
+    workers = current_workers()
+    with workers.together():
+        storage = retry_transient(lambda: open_storage(spec.storage))
+    keeper = _Keeper(storage, spec, observe, saved, say, workers)
     begun = _begun(spec, device, node)
-    keeper = _Keeper(storage, spec, observe, saved, say)
     try:
-        dataset = keeper.retry(lambda: open_dataset(storage, spec.dataset))
-        banks = keeper.retry(
-            lambda: load_banks(dataset, spec.model, spec.training, spec.speed, keeper.read)
-        )
-        training = Training(spec.training, *banks, device, spec.speed, spec.model)
+        with workers.together():
+            dataset = keeper.retry(lambda: open_dataset(storage, spec.dataset))
+            reading = Reading(device, keeper.read, keeper.tell, least_memory(workers))
+            loading = partial(load_photographs, dataset, spec.model, spec.training, spec.speed)
+            banks = keeper.retry(lambda: loading(reading))
+        training = Training(spec.training, *banks, device, spec.speed, spec.model, workers)
         begun = replace(begun, photographs=len(banks[0]))
         keeper.follow(training)
         if training.position == (0, 0) and spec.training.start_from:
-            _start_from_base(storage, spec, training, keeper)
+            with workers.together():
+                _start_from_base(storage, spec, training, keeper)
     except _Stopped:
         epochs = keeper.epochs_saved()
         return replace(begun, status="stopped", epochs=epochs, ended=time.time())
+    card: ModelCard | None = None
     try:
         for epoch in training.run(keeper.step, keeper.prepare):
-            record(epoch)
+            if workers.first:
+                record(epoch)
             if epoch.epoch % spec.checkpoint_every == 0 or epoch.epoch == spec.training.epochs:
                 keeper.save()
-        card = keeper.retry(lambda: _publish(storage, spec, dataset, training, banks[1], device))
+        with workers.together():
+            if spec.publishes and workers.first:
+                publishing = partial(_publish, storage, spec, dataset, training, banks[1], device)
+                card = keeper.retry(publishing)
     except _Stopped:
         metrics = asdict(training.published()[1]) if training.history else {}
         return _ended(replace(begun, status="stopped"), training.history, metrics)
-    if card is None:
-        metrics = asdict(training.published()[1])
-        return _ended(replace(begun, status="done"), training.history, metrics)
-    published = replace(begun, status="done", package=card.reference)
-    done = _ended(published, training.history, card.metrics)
-    line = (json.dumps(asdict(done)) + "\n").encode()
-    retry_transient(lambda: storage.put(f"{spec.folder}/result.json", line))
+    return _finished(storage, spec, begun, training, card)
+
+
+def _finished(
+    storage: Storage, spec: ModelRun, begun: ModelResult, training: Training, card: ModelCard | None
+) -> ModelResult:
+    """The result of a training that has done all its epochs; that of a package is stored."""
+    metrics = card.metrics if card else asdict(training.published()[1])
+    package = card.reference if card else None
+    begun = replace(begun, status="done", package=package)
+    done = _ended(begun, training.history, metrics)
+    if card:
+        line = (json.dumps(asdict(done)) + "\n").encode()
+        retry_transient(lambda: storage.put(f"{spec.folder}/result.json", line))
     return done
 
 
@@ -112,6 +134,10 @@ def _begun(spec: ModelRun, device: torch.device, node: str) -> ModelResult:
         node=node,
         objective=spec.training.objective(spec.model),
     )
+
+
+# The requests by urgency: of those that several workers make, the greatest is honoured.
+_REQUESTS: tuple[StopRequest | None, ...] = (None, "save", "stop")
 
 
 class _Stopped(Exception):  # noqa: N818 - it is a request, not an error
@@ -127,6 +153,7 @@ class _Keeper:
     observe: Callable[[float], StopRequest | None]
     saved: Callable[[float], None]
     say: Callable[[str], None]
+    workers: Workers
 
     def __post_init__(self) -> None:
         self.checkpoints = Checkpoints(self.storage, self.spec.folder)
@@ -137,20 +164,7 @@ class _Keeper:
 
     def retry(self, work: Callable[[], Result]) -> Result:
         """Use the storage, and wait for it; raises _Stopped if a stop is requested meanwhile."""
-        return retry_transient(work, hear=self._hear)
-
-    def _hear(self) -> None:
-        if self.observe(0.0) == "stop":
-            raise _Stopped
-
-    def follow(self, training: Training) -> None:
-        """Continue the training from its last checkpoint, and save it from now on."""
-        self.retry(lambda: self.checkpoints.restore(training))
-        self._training, self._saved_at = training, training.position
-        epoch, step = training.position
-        if epoch or step:
-            place = f"step {step} of epoch {epoch + 1}" if step else f"epoch {epoch}"
-            self.say(f"{self.spec.model}: continuing after {place}")
+        return retry_transient(work, hear=self._wait)
 
     def epochs_saved(self) -> int:
         """The number of epochs in the last checkpoint; 0 if the storage does not respond."""
@@ -159,61 +173,103 @@ class _Keeper:
         except StorageUnavailable:
             return 0
 
-    def save(self) -> None:
-        """Save the training as it is now, unless that has been saved already.
+    def follow(self, training: Training) -> None:
+        """Continue the training from its last checkpoint, and save it from now on.
+
+        Raises:
+            RuntimeError: the workers have read different checkpoints.
+        """
+        with self.workers.together():
+            _, begun = self.retry(self.checkpoints.position)
+            self.retry(lambda: self.checkpoints.restore(training))
+        positions = self.workers.of_all(training.position)
+        if len({*positions}) > 1:  # of a process that was cut off, and still writes
+            raise RuntimeError(f"the workers continue from different checkpoints: {positions}")
+        self._training, self._saved_at = training, training.position
+        epoch, step = training.position
+        if epoch or step:
+            place = f"step {step} of epoch {epoch + 1}" if step else f"epoch {epoch}"
+            self.tell(f"continuing after {place}")
+        if begun and not step:
+            self.tell(f"epoch {epoch + 1} begins again: its photographs come in another order now")
+
+    def save(self, stopping: bool = False) -> None:
+        """Save the training as it is now, unless that has been saved already; all workers do.
 
         Raises _Stopped if a stop is requested while the storage does not respond: the state is then
-        that of the last checkpoint.
+        that of the last checkpoint. If the training is `stopping`, the storage has a minute.
         """
-        self._save(self.retry)
-
-    def _save(self, retry: Callable[[Callable[[], None]], None]) -> None:
         training = self._training
         if training is None or training.position == self._saved_at:
             return
+        with self.workers.together():
+            if self.workers.first:
+                self._write(training, stopping)
+        self._saved_at = training.position
+
+    def _write(self, training: Training, stopping: bool) -> None:
+        def retry(work: Callable[[], None]) -> None:
+            if stopping:
+                retry_transient(work, _STOP_PATIENCE_S)
+            else:
+                self.retry(work)
+
         began = time.monotonic()
         snapshot = training.snapshot()
         history = history_csv(training.history)
         retry(lambda: self.storage.put(f"{self.spec.folder}/history.csv", history))
         retry(lambda: self.checkpoints.save(snapshot))
-        self._saved_at = training.position
         self.saved(time.monotonic() - began)
 
     def step(self, fraction: float) -> None:
-        """Honour a request made after a step; raises _Stopped."""
-        request = self.observe(fraction)
-        if request == "stop":
-            try:
-                self._save(lambda work: retry_transient(work, _STOP_PATIENCE_S))
-            except StorageUnavailable as error:
-                self.say(
-                    f"{self.spec.model}: its state could not be saved, so it continues from its "
-                    f"last checkpoint: {error}"
-                )
-            raise _Stopped
+        """Honour a request that a worker has made after a step; raises _Stopped."""
         # A machine that is about to go asks again and again until it is gone.
-        asked = time.monotonic()
-        if request == "save" and self._training and asked >= self._next_save:
+        asked, request = time.monotonic(), self.observe(fraction)
+        if request == "save" and asked < self._next_save:
+            request = None
+        request = _REQUESTS[self.workers.greatest(_REQUESTS.index(request))]
+        if request == "stop":
+            self._stop()
+        if request:
             self.save()
             taken = time.monotonic() - asked
             self._next_save = asked + max(_SAVE_AGAIN_SECONDS, _SAVE_AGAIN_RATIO * taken)
 
+    def _stop(self) -> None:
+        try:
+            self.save(stopping=True)
+        except StorageUnavailable as error:
+            self.tell(
+                f"its state could not be saved, so it continues from its last checkpoint: {error}"
+            )
+        raise _Stopped
+
+    def _wait(self) -> None:
+        """Honour a stop before the first step; the workers do not wait for each other here."""
+        if self.observe(0.0) == "stop":
+            raise _Stopped
+
     def read(self, done: int, count: int) -> None:
-        """Honour requests while photographs are read, and report it at intervals."""
-        self.step(0.0)
+        """Honour a stop while photographs are read, and report the reading at intervals."""
+        self._wait()
         if done < count:
             part = f", {done / count:.0%} done" if done else ""
             self._say_at_times(f"reading {count:,} photographs{part}")
 
     def prepare(self, fraction: float) -> None:
-        """Honour requests before the first epoch, and report its preparation at intervals."""
-        self.step(0.0)
+        """Honour a stop before the first epoch, and report its preparation at intervals."""
+        self._wait()
         self._say_at_times(f"looking at the photographs once, {fraction:.0%} done")
 
-    def _say_at_times(self, line: str) -> None:
-        if time.monotonic() - self._said > _SAY_SECONDS:
-            self._said = time.monotonic()
+    def tell(self, line: str) -> None:
+        """Report something about the model, as the first worker."""
+        if self.workers.first:
             self.say(f"{self.spec.model}: {line}")
+
+    def _say_at_times(self, line: str) -> None:
+        if self.workers.first and time.monotonic() - self._said > _SAY_SECONDS:
+            self._said = time.monotonic()
+            self.tell(line)
 
 
 def _start_from_base(storage: Storage, spec: ModelRun, training: Training, keeper: _Keeper) -> None:
@@ -256,9 +312,7 @@ def _publish(
     training: Training,
     val: PhotoBank,
     device: torch.device,
-) -> ModelCard | None:
-    if not spec.publishes:
-        return None
+) -> ModelCard:
     history = training.history
     generator, metrics = as_published(*training.published(), spec.model, spec.training, lambda: val)
     return publish(

@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from colorgan.models.backbones import Features
 from colorgan.models.projected import judged_places
 from colorgan.training.networks import Autocast
+from colorgan.workers import Part
 
 _LOOKED_AT = 128  # px, the largest side that classifiers get
 _COMPARED = 28  # px, the side at which `incoherence` compares colours
@@ -23,21 +24,32 @@ Seen = list[list[Tensor]]  # per classifier, features from fine to coarse: (batc
 
 
 def perceptual_distance(
-    seen: Sequence[Sequence[Tensor]], wanted: Sequence[Sequence[Tensor]]
+    seen: Sequence[Sequence[Tensor]],
+    wanted: Sequence[Sequence[Tensor]],
+    part: Part | None = None,
 ) -> Tensor:
     """Distance of two batches in classifiers' features (Johnson et al. 2016, section 3.2).
 
     Args:
         seen: per classifier, its features of the colourings: (batch, channels, height, width).
         wanted: the same for the originals.
+        part: the part of the batch that they are; None if they are the whole batch.
 
     Returns:
         The L1 distance as a share of the originals' mean activation, averaged over all features.
+        The mean activation is that of the whole batch.
     """
-    distances = [
-        (one.float() - other.float()).abs().mean() / other.float().abs().mean()
+    pairs = [
+        (one.float(), other.float())
         for these, those in zip(seen, wanted, strict=True)
         for one, other in zip(these, those, strict=True)
+    ]
+    activations: Sequence[Tensor] = [other.abs().mean() for _, other in pairs]
+    if part is not None:
+        activations = part.mean(torch.stack([*activations])).unbind()
+    distances = [
+        (one - other).abs().mean() / activation
+        for (one, other), activation in zip(pairs, activations, strict=True)
     ]
     return torch.stack(distances).mean()
 

@@ -226,7 +226,8 @@ class Progress:
                 f"G {record.loss_gan:.3f} L1 {record.loss_l1:.4f}, validation L1 "
                 f"{record.val_l1:.2f}, colour {format_share(record.val_colorfulness)}, "
                 f"PSNR {record.val_psnr:.1f} dB, "
-                f"{record.images_per_second:.1f} images/s, ETA {row.eta()}"
+                f"{record.images_per_second:.1f} images/s, "
+                f"{record.data_share:.0%} waiting for data, ETA {row.eta()}"
             )
 
     def say(self, line: str) -> None:
@@ -252,12 +253,13 @@ class Progress:
             "colour",
             "PSNR",
             "images/s",
+            "data",
             "ETA",
         ):
             table.add_column(heading, justify="right")
         for model, row in self._rows.items():
             record = row.record
-            cells = [""] * 7
+            cells = [""] * 8
             if record:
                 cells = [
                     f"{record.loss_d:.3f}",
@@ -267,6 +269,7 @@ class Progress:
                     format_share(record.val_colorfulness),
                     f"{record.val_psnr:.1f} dB",
                     f"{record.images_per_second:.1f}",
+                    f"{record.data_share:.0%}",
                 ]
             percent = f" +{row.fraction:.0%}" if row.state == "training" else ""
             epoch = f"{row.done}/{row.epochs}{percent}"

@@ -46,6 +46,11 @@ class EpochRecord:
     val_colorfulness: float | None = None
     val_distance: float | None = None
 
+    @property
+    def data_share(self) -> float:
+        """The share of the training's time, from 0 to 1, in which it waited for batches."""
+        return self.data_seconds / max(self.data_seconds + self.step_seconds, 1e-9)
+
 
 def history_csv(history: Sequence[EpochRecord]) -> bytes:
     """The records as CSV, one line per epoch."""

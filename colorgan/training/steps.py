@@ -16,6 +16,7 @@ The hypercolumn baseline (Dahl 2016) has one objective: the distance of U and V,
 blurred.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+from torch.nn.parallel import DistributedDataParallel
 
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.models.encoder_unet import EncoderUNetGenerator
@@ -42,6 +44,7 @@ from colorgan.training.objectives import (
 )
 from colorgan.training.phases import Moment
 from colorgan.training.samples import Sample, picture
+from colorgan.workers import Part
 
 
 class Steps:
@@ -56,6 +59,7 @@ class Steps:
         adam: its optimiser.
         classifiers: the classifiers whose features the losses use.
         discriminators: the discriminators by name; None if the training has none.
+        part: this worker's part of the current batch; None if it is the only worker.
         adam_d: their optimiser, if there are any.
     """
 
@@ -91,6 +95,7 @@ class Steps:
         self._compile = torch.compile if compiled else _as_it_is
         learns = generator.decode if isinstance(generator, EncoderUNetGenerator) else generator
         self._generate = self._compile(learns)
+        self.part: Part | None = None
 
     def oppose(self, discriminators: nn.ModuleDict, adam: torch.optim.Adam) -> None:
         """Add the discriminators, on the same device, and their optimiser."""
@@ -100,9 +105,33 @@ class Steps:
             name: self._compile(each) if name == "patches" else each
             for name, each in discriminators.items()
         }
+        self._compare: nn.Module
+        self._compare = _Comparison(discriminators, self._judges)
+
+    def share(self, part: Part) -> None:
+        """Take every step together with other workers; to be called after `oppose`.
+
+        Each worker's loss is weighted by its share of the batch, so that the sum of the gradients
+        is the gradient of the whole batch's loss.
+
+        Args:
+            part: this worker's part of the batch, updated before every step.
+        """
+        self.part = part
+        self._generate = _synchronized(_Learner(self.generator, self._generate))
+        if self.discriminators is not None:
+            self._compare = _synchronized(self._compare)
 
     def take(self, moment: Moment, sample: Sample) -> Tensor:
-        """Take the step that a moment of the schedule names, at its learning rate."""
+        """Take the step that a moment of the schedule names, at its learning rate.
+
+        Returns:
+            The losses of the whole batch.
+        """
+        losses = self._take(moment, sample)
+        return losses if self.part is None else self.part.mean(losses)
+
+    def _take(self, moment: Moment, sample: Sample) -> Tensor:
         config = self.config
         adversarial = moment.objective == "adversarial"
         self._set_rate(self.adam, moment.rate * (config.adversarial_rate if adversarial else 1))
@@ -172,8 +201,14 @@ class Steps:
 
     def _learn(self, loss: Tensor) -> None:
         self.adam.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._differentiate(loss)
         self.adam.step()
+
+    def _differentiate(self, loss: Tensor) -> None:
+        """Compute the gradients of the whole batch's loss, from that of this worker's part."""
+        if self.part is not None:  # DistributedDataParallel takes the mean over the workers
+            loss = loss * (self.part.share * self.part.workers.count)
+        loss.backward()  # type: ignore[no-untyped-call]
 
     def content(
         self, l1: Tensor, seen: Sequence[Sequence[Tensor]], wanted: Sequence[Sequence[Tensor]]
@@ -181,18 +216,18 @@ class Steps:
         """The L1 and perceptual terms of the generator's loss."""
         content = self.config.lambda_l1 * l1
         if self.config.lambda_perceptual and wanted:
-            content = content + self.config.lambda_perceptual * perceptual_distance(seen, wanted)
+            distance = perceptual_distance(seen, wanted, self.part)
+            content = content + self.config.lambda_perceptual * distance
         return content
 
     def _judge(self, real: Colored, fake: Colored) -> Tensor:
         """Take a step of the discriminators; returns the sum of their losses."""
-        losses = []
         with self._autocast():
-            for name, judge in self._judges.items():
-                losses.append(_LOSSES[name].judge(judge(real), judge(fake)))
+            verdicts = zip(self._judges, self._compare(real, fake), strict=True)
+            losses = [_LOSSES[name].judge(*verdict) for name, verdict in verdicts]
         loss = torch.stack(losses).sum()
         self.adam_d.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._differentiate(loss)
         self.adam_d.step()
         return loss
 
@@ -239,6 +274,45 @@ class Steps:
     def see_colors(self, sample: Sample, color: Tensor) -> Seen:
         """Their features of the pictures of a sample in other colours."""
         return self.classifiers(picture(sample, color, self._space))
+
+
+class _Learner(nn.Module):
+    """The generator's training step forward, as DistributedDataParallel needs it."""
+
+    def __init__(self, generator: Generator, generate: Callable[..., Any]) -> None:
+        super().__init__()
+        self.generator = generator
+        self._generate = generate
+
+    def forward(self, gray: Tensor | list[Tensor]) -> Tensor:
+        color: Tensor = self._generate(gray)
+        return color
+
+
+class _Comparison(nn.Module):
+    """All discriminators' logits of real and of generated pictures."""
+
+    def __init__(
+        self, discriminators: nn.ModuleDict, judges: dict[str, Callable[[Colored], list[Tensor]]]
+    ) -> None:
+        super().__init__()
+        self.discriminators = discriminators
+        self._judges = judges
+
+    def forward(self, real: Colored, fake: Colored) -> list[tuple[list[Tensor], list[Tensor]]]:
+        return [(judge(real), judge(fake)) for judge in self._judges.values()]
+
+
+def _synchronized(module: nn.Module) -> nn.Module:
+    """The module, whose gradients become the mean of all workers'.
+
+    The buffers are the same in all workers: statistics are shared, and the rest is computed from
+    the weights.
+    """
+    known = inspect.signature(DistributedDataParallel).parameters
+    names = ("forward_sync_buffers", "broadcast_buffers")  # the option's new name and its old one
+    options: dict[str, Any] = {next(name for name in names if name in known): False}
+    return DistributedDataParallel(module, **options)
 
 
 _LOSSES = {"patches": CROSS_ENTROPY, "features": HINGE, "semantic": HINGE}

@@ -102,6 +102,19 @@ def test_three_models_train_on_three_machines(cluster: Cluster) -> None:
     say("trained on", ", ".join(f"{model['model']} {model['node']}" for model in models))
 
 
+def test_two_workers_on_two_machines_train_one_model(cluster: Cluster) -> None:
+    options = ("--models", "animals", "--epochs", "3", "--no-publish")
+    trained = {}
+    for run, workers in (("one-worker", "1"), ("two-workers", "2")):
+        job = cluster.submit(*TRAIN, *options, "--run", run, "--workers-per-model", workers)
+        cluster.finish(job)
+        (trained[run],) = summary(cluster.storage, run)["models"]
+    one, two = trained.values()
+    assert two["status"] == "done" and len(set(two["node"].split(", "))) == 2, two
+    assert two["val_l1"] == pytest.approx(one["val_l1"], abs=0.5)
+    say("two workers, on", two["node"], f"{two['seconds'] / one['seconds']:.1f} times the seconds")
+
+
 def test_machines_that_die_and_that_are_taken_away_lose_no_more_than_promised(
     cluster: Cluster, metadata: Metadata
 ) -> None:

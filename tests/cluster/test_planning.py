@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,14 @@ def test_thirty_models_do_not_all_start_on_two_cores() -> None:
         ([NodeResources(8, 4)], {"gpus_per_model": float("inf")}, "must be a finite number"),
         ([NodeResources(8, 2)] * 2, {"gpus_per_model": 4.0}, "no machine of the cluster has that"),
         (TWO_CORES, {"max_parallel": 0}, "--max-parallel must be at least 1"),
+        (TWO_CORES, {"workers": 0}, "each model needs at least 1 worker, not 0"),
+        (TWO_CORES, {"workers": 9}, "9 workers a model: the cluster's 2 CPU hold at most 8 of"),
+        ([NodeResources(8, 1)] * 2, {"workers": 3}, "3 workers a model: the cluster's GPUs hold 2"),
+        (
+            [NodeResources(8, 4)],
+            {"workers": 2, "gpus_per_model": 4.0},
+            "--gpus-per-model 4 with 2 workers a model: each worker uses one GPU",
+        ),
     ],
 )
 def test_a_cluster_that_cannot_train_is_refused_at_once(
@@ -85,6 +94,50 @@ def test_a_cluster_that_cannot_train_is_refused_at_once(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         plan_training(3, nodes, **options)  # type: ignore[arg-type]
+
+
+FOUR = NodeResources(cpus=8, gpus=4)
+ONE = NodeResources(cpus=4, gpus=1)
+
+
+@pytest.mark.parametrize(
+    ("models", "nodes", "options", "expected"),
+    [
+        # A model has the share of a worker as often as it has workers, on any machines.
+        (1, TWO_CORES, {"workers": 2}, Plan(False, 1, 1, 0, 1, 2)),
+        (3, TWO_CORES, {"workers": 2}, Plan(False, 3, 0.33, 0, 1, 2)),
+        (1, [NodeResources(2, 0)] * 2, {"workers": 2}, Plan(False, 1, 2, 0, 2, 2)),
+        (2, [ONE] * 3, {"workers": 2}, Plan(True, 1, 1, 1, 1, 2)),
+        (2, [ONE], {"workers": 2, "gpus_per_model": 0.25}, Plan(True, 2, 1, 0.25, 1, 2)),
+        # A worker for each of several GPUs of a machine, by default if every model has one.
+        (1, [FOUR], {"gpus_per_model": 2.0}, Plan(True, 1, 1, 1, 1, 2, True)),
+        (9, [FOUR], {"gpus_per_model": 2.0}, Plan(True, 2, 1, 1, 1, 2, True)),
+        (1, [FOUR], {}, Plan(True, 1, 1, 1, 1, 4, True)),
+        (1, [ONE, FOUR], {}, Plan(True, 1, 1, 1, 1, 4, True)),
+        (2, [FOUR, NodeResources(8, 2)], {}, Plan(True, 2, 1, 1, 1, 2, True)),
+        (1, [NodeResources(2, 4)], {}, Plan(True, 1, 0.5, 1, 1, 4, True)),
+        # By default one, where models share a machine, or where a share was asked for.
+        (2, [FOUR], {}, Plan(True, 2, 1, 1, 1)),
+        (2, [ONE, FOUR], {}, Plan(True, 2, 1, 1, 1)),
+        (1, [FOUR], {"gpus_per_model": 1.0}, Plan(True, 1, 1, 1, 1)),
+        (1, [FOUR], {"workers": 1}, Plan(True, 1, 1, 1, 1)),
+        (1, TWO_CORES, {}, Plan(False, 1, 2, 0, 2)),
+        (3, [FOUR], {"max_parallel": 1}, Plan(True, 1, 1, 1, 1, 4, True)),
+    ],
+)
+def test_a_model_has_workers(
+    models: int, nodes: list[NodeResources], options: dict[str, Any], expected: Plan
+) -> None:
+    plan = plan_training(models, nodes, **options)
+    assert plan == expected
+    assert fits(nodes, plan.reservations * plan.at_once)
+
+
+def test_the_line_names_the_workers() -> None:
+    plan = plan_training(1, TWO_CORES, workers=2)
+    assert plan.sentence(["animals"]).endswith("on CPU, 2 workers of 1 CPU and 1 thread each")
+    plan = plan_training(1, [FOUR])
+    assert plan.sentence(["animals"]).endswith("on GPU, 4 workers of 1 GPU and 1 CPU each")
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,10 @@ def test_a_trial_that_fails_and_one_that_diverges_are_marked_and_the_others_go_o
     assert "trial 01 (lambda_l1 100) failed: " in running.output
     assert "trial 02 (lambda_l1 1e+39) failed: the loss is not finite" in running.output
 
-    running = start(jobs, scenes, *options, "--strict")
+    # A trial that one worker has begun goes on with two, and the other one fails in both.
+    running = start(jobs, scenes, *options, "--strict", "--workers-per-trial", "2")
     assert running.finish() == 1, running.output
+    assert "2 workers of 0.5 CPU and 1 thread each" in running.output
     assert [status(scenes, trial) for trial in ("01", "02")] == ["done", "failed"]
     sweep = open_sweep(scenes.storage, "s")
     epochs = [record.epoch for record in read_history(scenes.storage, sweep, "01").epochs]

@@ -1,6 +1,7 @@
 """Jobs that are killed, and jobs of which a part fails."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -36,6 +37,30 @@ def test_a_killed_job_goes_on_and_trains_nothing_twice(jobs: Jobs, scenes: Datas
     assert find(storage, "animals") == finished
     assert history_epochs(storage, "people") == list(range(1, 13))
     assert [m["status"] for m in summary(storage, "r")["models"]] == ["done", "done"]
+
+
+@pytest.mark.slow
+def test_a_run_of_one_worker_goes_on_with_two_of_which_one_is_killed(
+    jobs: Jobs, scenes: Dataset
+) -> None:
+    storage = scenes.storage
+    options = ("--storage", storage.uri, "--dataset", "scenes", "--run", "r", "--decay-share", "0")
+    options = (*options, "--epochs")
+    assert cli.main(["train", "--model", "animals", *SMALL, *options, "3", "--no-publish"]) == 0
+    options = (*options, "40", "--models", "animals", "--workers-per-model", "2")
+    job = jobs.start(*options, "--checkpoint-every", "2")
+    job.wait_for(lambda: "animals: epoch 6/40" in job.output)
+    started = re.search(r"animals: training \(.* process \d+ and .* process (\d+)\)", job.output)
+    assert started, job.output
+    os.kill(int(started.group(1)), signal.SIGKILL)
+    assert job.finish() == 0, job.output
+    assert "animals: restarting (after the worker died, attempt 2 of 4)" in job.output
+    assert "animals: epoch 3/40" not in job.output and "on CPU, 2 workers of " in job.output
+    assert len(re.findall("animals: epoch 4/40", job.output)) == 1, "it began from nothing"
+    assert history_epochs(storage, "animals") == list(range(1, 41))
+    assert [card.model for card in list_models(storage)] == ["animals"]
+    (result,) = summary(storage, "r")["models"]
+    assert (result["status"], result["epochs"]) == ("done", 40)
 
 
 @pytest.mark.slow
