@@ -42,8 +42,9 @@ def retry_transient(
 
 
 def _sleep(hear: Callable[[], None], seconds: float) -> None:
-    ends = time.monotonic() + seconds
     hear()
-    while (left := ends - time.monotonic()) > 0:
-        time.sleep(min(left, _HEARING_S))
+    while seconds > 0:
+        step = min(seconds, _HEARING_S)
+        time.sleep(step)
+        seconds -= step
         hear()
