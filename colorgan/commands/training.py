@@ -2,12 +2,15 @@
 
 import argparse
 import sys
+from contextlib import closing
+from dataclasses import asdict
 
 import torch
 
 from colorgan.commands.holding import working_on
 from colorgan.commands.publishing import add_publishing_options, given_publishing
 from colorgan.commands.stopping import stops_when_asked
+from colorgan.commands.tracking import add_tracking_option
 from colorgan.data.dataset import open_dataset
 from colorgan.errors import ConfigError
 from colorgan.options import add_options, given, parse
@@ -29,6 +32,7 @@ from colorgan.training.presets import add_preset_option, find_preset, preset_val
 from colorgan.training.progress import Progress, format_seconds
 from colorgan.training.records import EpochRecord
 from colorgan.training.runs import ModelResult, ModelRun, StopRequest, new_run_name, open_run
+from colorgan.training.tracking import Tracking, open_tracking
 
 
 def prepare_train(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +48,7 @@ def prepare_train(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-every", type=int, default=1, metavar="N", help="epochs between checkpoints"
     )
     add_publishing_options(parser)
+    add_tracking_option(parser)
     add_options(parser.add_argument_group("hyper-parameters"), TrainingConfig, preset_values)
     add_options(parser.add_argument_group("speed"), SpeedConfig)
     parser.set_defaults(command=_train)
@@ -92,7 +97,11 @@ def _train_run(
         result = plan.finished.get(model)
         if not result:
             spec = plan.model_run(model, storage.uri, speed, args.checkpoint_every)
-            result = _train_one(spec, device, lease)
+            tracking = open_tracking(args.track, plan.run, print)
+            with closing(tracking):
+                tracking.begin(model, asdict(spec.training))
+                result = _train_one(spec, device, lease, tracking)
+                tracking.end(model, result.status, storage, result.package)
         print(_result_line(model, result))
         if result.package:
             print(release_sentence(storage, result.package))
@@ -113,12 +122,15 @@ def _base_note(model: str, plan: RunPlan) -> str:
     return f"{model} starts from {base.name}, {where[base.origin]}"
 
 
-def _train_one(spec: ModelRun, device: torch.device, lease: Lease) -> ModelResult:
+def _train_one(
+    spec: ModelRun, device: torch.device, lease: Lease, tracking: Tracking
+) -> ModelResult:
     model = spec.model
     print(f"{model}: {spec.training.objective(model)}")
 
     def record(epoch: EpochRecord) -> None:
         progress.epoch(model, epoch)
+        tracking.epoch(model, asdict(epoch))
         lease.report("epochs", epoch.epoch, spec.training.epochs)
 
     try:
@@ -132,6 +144,7 @@ def _train_one(spec: ModelRun, device: torch.device, lease: Lease) -> ModelResul
             result = train_model(spec, device, observe=observe, record=record)
             progress.state(model, result.status)
         if result.status == "stopped":
+            tracking.end(model, result.status, open_storage(spec.storage))
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         print(
