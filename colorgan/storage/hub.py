@@ -111,7 +111,7 @@ def hub_client() -> Any:
         hub = importlib.import_module("huggingface_hub")
     except ImportError as error:
         raise ConfigError(f"hf:// needs an extra ({error}): pip install 'colorgan[hub]'") from None
-    hub.utils.logging.set_verbosity_error()  # its warnings are about what is no fault here
+    hub.logging.set_verbosity_error()  # its warnings are about what is no fault here
     return hub
 
 
