@@ -10,7 +10,6 @@ is decoded: writing through a mapping to a full disk would kill the process.
 """
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import PIL
@@ -32,6 +31,7 @@ from colorgan.data.dataset import Dataset, Shard, even_shares
 from colorgan.data.mapping import batched
 from colorgan.errors import ColorganError
 from colorgan.images.decoding import Pixels, decode, resize_square
+from colorgan.system import reserve_space
 
 SHARED_FROM = 64 * 2**20  # bytes of a split; smaller ones are kept by each process in its memory
 _FORMAT = 1  # of the files; to be raised when decoding or scaling changes
@@ -292,15 +292,13 @@ def _reserved(folder: Path, size: int) -> BinaryIO:
         ColorganError: the folder cannot hold it; the message names the folder and the bytes.
     """
     try:
-        descriptor, path = tempfile.mkstemp(prefix="colorgan-photos-", dir=folder)
-        file = os.fdopen(descriptor, "w+b")
+        file = tempfile.TemporaryFile(prefix="colorgan-photos-", dir=folder)  # noqa: SIM115
         try:
-            os.unlink(path)  # noqa: PTH108 - Path says the same with more words
-            os.posix_fallocate(descriptor, 0, size)
+            reserve_space(file.fileno(), size)
         except BaseException:
             file.close()
             raise
-        return file
+        return cast(BinaryIO, file)
     except OSError as error:
         free = shutil.disk_usage(folder).free if folder.is_dir() else 0
         raise ColorganError(

@@ -29,7 +29,7 @@ def open_storage(uri: str | None = None) -> Storage:
     """
     uri = uri or os.environ.get("COLORGAN_STORAGE") or "artifacts"
     scheme, separator, rest = uri.partition("://")
-    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme):
         return LocalStorage(Path(uri).absolute())
     if scheme.lower() == "s3":
         bucket, _, prefix = rest.partition("/")

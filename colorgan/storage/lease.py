@@ -11,6 +11,7 @@ believed dead finds the higher number when it renews its own, and stops. Clocks 
 machines are never trusted alone: a foreign owner is watched for two renewals.
 """
 
+import _thread
 import json
 import platform
 import signal
@@ -331,8 +332,11 @@ def _interrupt_main() -> None:
     """Interrupt the main thread with a signal that ends this program cleanly."""
     handled = [s for s in (signal.SIGTERM, signal.SIGINT) if callable(signal.getsignal(s))]
     main = threading.main_thread().ident
-    if main is not None:
-        signal.pthread_kill(main, handled[0] if handled else signal.SIGTERM)
+    wanted = handled[0] if handled else signal.SIGTERM
+    if not hasattr(signal, "pthread_kill"):
+        _thread.interrupt_main(wanted)
+    elif main is not None:
+        signal.pthread_kill(main, wanted)
 
 
 def _numbers(storage: Storage, thing: str) -> list[int]:
