@@ -134,7 +134,7 @@ class WandbTracker:
             if len(pictures) < len(paths):
                 artefact = wandb.Artifact(f"{self._run}-{training}", type="model")
                 artefact.add_dir(str(folder))
-                run.log_artifact(artefact).wait()
+                run.log_artifact(artefact)
 
     def end(self, training: str, status: str) -> None:
         """Finish the run."""

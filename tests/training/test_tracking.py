@@ -1,5 +1,8 @@
 """`--track`: what MLflow and TensorBoard hold after a training, and what a broken tracker does."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +18,7 @@ from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError
 from colorgan.packages.card import find
 from colorgan.training.tracking import Tracking, open_tracking
-from tests.conftest import SMALL
+from tests.conftest import CHECKOUT, SMALL
 
 Train = Callable[..., int]
 
@@ -95,6 +98,47 @@ def test_a_training_that_goes_on_continues_its_run(
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"val_l1": 8.0})
     history = MlflowClient(tracking_uri=mlruns).get_metric_history(run.info.run_id, "val_l1")
     assert [(each.step, each.value) for each in history] == [(1, 9.0), (2, 8.0)]
+
+
+_OFFLINE = """
+import io, pathlib, sys
+from PIL import Image
+from colorgan.storage import open_storage
+from colorgan.training.tracking import open_tracking
+
+picture = io.BytesIO()
+Image.effect_noise((40, 30), 50).save(picture, "PNG")
+tracking = open_tracking(["wandb"], "r", sys.exit)
+for name in ("animals", "people"):
+    tracking.begin(name, {"size": 32})
+for name in ("animals", "people"):
+    tracking.epoch(name, {"epoch": 1, "val_l1": 9.0, "val_distance": None})
+files = {"samples.png": picture.getvalue(), "package/model.json": b"the card"}
+tracking.pictures("animals", lambda: files)
+for name in ("animals", "people"):
+    tracking.end(name, "done", open_storage("storage"))
+tracking.close()
+"""
+
+
+@pytest.mark.slow
+def test_weights_and_biases_keeps_metrics_samples_and_files_without_a_network(
+    tmp_path: Path,
+) -> None:
+    environment = {**os.environ, "WANDB_MODE": "offline", "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(
+        [sys.executable, "-c", _OFFLINE],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "failed" not in done.stdout + done.stderr, done.stderr
+    records = {path.stem: path.read_bytes() for path in tmp_path.rglob("*.wandb")}
+    assert {*records} == {"run-r-animals", "run-r-people"}
+    assert all(b"val_l1" in each and b"size" in each for each in records.values())
+    assert b"package/model.json" in records["run-r-animals"]
+    assert len([*tmp_path.rglob("media/images/samples_1_*.png")]) == 1
 
 
 class _Broken:
