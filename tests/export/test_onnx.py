@@ -2,9 +2,11 @@
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,10 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from colorgan.cli import main
+from colorgan.data.dataset import open_dataset
 from colorgan.data.scenes import draw_scene
 from colorgan.errors import ConfigError
 from colorgan.export.onnx import OnnxModel, export_generator, export_router, run_onnx
@@ -28,18 +32,21 @@ from colorgan.models.architectures import (
     HeadConfig,
     HypercolumnConfig,
 )
-from colorgan.models.classifiers import load_classifier
+from colorgan.models.classifiers import Classifier, load_classifier
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.head import RouterHead
 from colorgan.models.hypercolumn import HypercolumnNetwork
 from colorgan.models.unet import UNetGenerator
+from colorgan.models.view import View
 from colorgan.packages.card import find
 from colorgan.packages.embedded import EmbeddedStorage
-from colorgan.packages.weights import load_generator
+from colorgan.packages.weights import Trained, load_generator, publish
+from colorgan.storage import Storage, open_storage
 from tests.conftest import CHECKOUT
 
 EXAMPLE = CHECKOUT / "docs/examples/onnx_colorize.py"
+ATTENTIVE = EncoderUNetConfig(64, 8, "lab", "batch", "efficientnet_lite0", attention=True)
 CLASSES = ("animals", "people", "vehicles")
 
 
@@ -59,18 +66,32 @@ def float32(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{module}.fastest_dtype", lambda device: torch.float32)
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What `colorgan export assembled` has written to `folder` of the models in `storage`."""
+
+    folder: Path
+    storage: Storage
+    config: RouterConfig
+
+
 @pytest.fixture(scope="module")
-def exported(stand_ins: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of `colorgan export assembled`, of a slim package; one class saves time."""
+def exported(staged_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A router of one class, which saves time, and its slim package, with self-attention."""
     root = tmp_path_factory.mktemp("exported")
+    shutil.copytree(staged_scenes, root / "storage")
+    dataset = open_dataset(open_storage(str(root / "storage")), "scenes")
+    torch.manual_seed(0)
+    network = EncoderUNetGenerator(ATTENTIVE, load_classifier().network).eval()
+    network.attention.gain.data.fill_(1.0)  # 0 at first, as if there were none
+    metrics = {"val_l1": 9.0, "val_psnr": 20.0}
+    publish(dataset.storage, "people", dataset, Trained(network, ("people",), {}, metrics, 1.0, ""))
     rule = 'fallback = "people"\nthreshold = 0.25\n[classes.people]\nn10148035 = "groom"\n'
     (root / "classes.toml").write_text(rule)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COLORGAN_PRETRAINED", str(stand_ins))
-        patch.setenv("COLORGAN_STORAGE", str(root / "storage"))
-        options = ["--format", "onnx", "--classes", str(root / "classes.toml")]
-        assert main(["export", "assembled", *options, "-o", str(root / "models")]) == 0
-    yield root / "models"
+    config = RouterConfig(classes=str(root / "classes.toml"))
+    options = ["--storage", dataset.storage.uri, "--classes", config.classes, "--format", "onnx"]
+    assert main(["export", "assembled", *options, "-o", str(root / "models")]) == 0
+    return Exported(root / "models", dataset.storage, config)
 
 
 def facts_of(path: Path) -> dict[str, str]:
@@ -94,25 +115,22 @@ def apart(ours: Pixels, theirs: Pixels) -> int:
 
 @pytest.mark.slow
 def test_slim_packages_are_exported_whole_and_route_and_colour_as_colorgan_does(
-    exported: Path, stand_ins: Path, monkeypatch: pytest.MonkeyPatch, float32: None
+    exported: Exported, float32: None
 ) -> None:
-    monkeypatch.setenv("COLORGAN_PRETRAINED", str(stand_ins))
-    storage = EmbeddedStorage()
-    card = find(storage, "people")
+    card = find(exported.storage, "people")
     assert card.encoder is not None  # the package does not hold it
     scenes = [draw_scene(name, 7, 61, 83) for name in CLASSES]
-    facts = facts_of(exported / "people.onnx")
+    facts = facts_of(exported.folder / "people.onnx")
     assert facts["model"] == card.reference
     assert (facts["kind"], facts["size"], facts["color_space"]) == ("generator", "64", "lab")
-    model = OnnxModel((exported / "people.onnx").read_bytes(), 0.0)
-    expected = Colorizer(load_generator(storage, card))(scenes)
+    model = OnnxModel((exported.folder / "people.onnx").read_bytes(), 0.0)
+    expected = Colorizer(load_generator(exported.storage, card))(scenes)
     assert max(map(apart, pictures(model, scenes, 64), expected)) <= 1
-    config = RouterConfig(classes=str(exported.parent / "classes.toml"))
-    router = open_router(config, storage, exact=True)
+    router = open_router(exported.config, exported.storage, exact=True)
     routes = router(torch.stack([router.prepare(scene) for scene in scenes]))
     squares = torch.stack([router.classifier.view(scene, gray=False) for scene in scenes])
-    scores = run_onnx((exported / "router.onnx").read_bytes(), squares)
-    facts = facts_of(exported / "router.onnx")
+    scores = run_onnx((exported.folder / "router.onnx").read_bytes(), squares)
+    facts = facts_of(exported.folder / "router.onnx")
     assert json.loads(facts["classes"]) == ["people"]
     assert (facts["threshold"], facts["fallback"], facts["size"]) == ("0.25", "people", "224")
     expected_scores = [route.scores["people"] for route in routes]
@@ -121,7 +139,7 @@ def test_slim_packages_are_exported_whole_and_route_and_colour_as_colorgan_does(
 
 @pytest.mark.slow
 def test_the_example_colours_without_colorgan_and_pytorch(
-    exported: Path, stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, float32: None
+    exported: Exported, tmp_path: Path, float32: None
 ) -> None:
     """It runs with both made unimportable, on a photograph that the camera has turned."""
     assert len(EXAMPLE.read_text().splitlines()) <= 40
@@ -130,22 +148,21 @@ def test_the_example_colours_without_colorgan_and_pytorch(
     exif[0x0112] = 6  # turned by a quarter
     Image.fromarray(np.rot90(scene)).save(tmp_path / "photo.png", exif=exif)
     blocker = "import sys; sys.modules.update(torch=None, colorgan=None); import runpy; "
-    arguments = ["example", str(exported), str(tmp_path / "photo.png"), str(tmp_path / "out.png")]
+    arguments = [
+        "example",
+        str(exported.folder),
+        str(tmp_path / "photo.png"),
+        str(tmp_path / "out.png"),
+    ]
     code = f"{blocker}sys.argv = {arguments}; runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    monkeypatch.setenv("COLORGAN_PRETRAINED", str(stand_ins))
-    storage = EmbeddedStorage()
-    (expected,) = Colorizer(load_generator(storage, find(storage, "people")))([scene])
+    card = find(exported.storage, "people")
+    (expected,) = Colorizer(load_generator(exported.storage, card))([scene])
     result = np.asarray(Image.open(tmp_path / "out.png"))
     assert result.shape == scene.shape
     assert apart(result, expected) <= 1
     assert apart(result, np.asarray(Image.fromarray(scene).convert("L").convert("RGB"))) > 1
-
-
-def _attentive() -> Generator:
-    config = EncoderUNetConfig(64, 8, "lab", "instance", "efficientnet_lite0", attention=True)
-    return EncoderUNetGenerator(config)
 
 
 def _unet() -> Generator:
@@ -158,7 +175,7 @@ def _hypercolumn() -> Generator:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("build", [_unet, _hypercolumn, _attentive])
+@pytest.mark.parametrize("build", [_unet, _hypercolumn])
 def test_every_kind_of_generator_in_every_colour_space(build: object) -> None:
     torch.manual_seed(0)
     generator = build().eval()  # type: ignore[operator]
@@ -173,16 +190,25 @@ def test_every_kind_of_generator_in_every_colour_space(build: object) -> None:
 @pytest.mark.slow
 def test_a_head_is_exported_with_its_classifier() -> None:
     torch.manual_seed(0)
-    classifier = load_classifier()
-    config = HeadConfig("efficientnet_lite0", classifier.fingerprint(), 1280, ("cats", "dogs"), 2.0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 1000)
+    )
+    view = View(32, 36, Image.Resampling.BILINEAR)  # a square of the middle's luma
+    classifier = Classifier("tiny", network, view, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    config = HeadConfig("tiny", classifier.fingerprint(), 8, ("cats", "dogs"), 0.1)
     router = HeadRouter(classifier, RouterHead(config), package="router@1")
     model = export_router(router)
     assert model.difference < 0.1
-    scene = draw_scene("animals", 1, 80, 80)
-    squares = torch.stack([classifier.view(scene, gray=False)] * 2)
-    scores = run_onnx(model.data, squares)[0]
-    (route,) = router(router.prepare(scene)[None])
-    assert scores.tolist() == pytest.approx([route.scores["cats"], route.scores["dogs"]], abs=1e-4)
+    session = onnxruntime.InferenceSession(model.data)
+    facts = session.get_modelmeta().custom_metadata_map
+    assert (facts["model"], facts["classes"]) == ("router@1", '["cats", "dogs"]')
+    assert (facts["size"], facts["resize"], facts["filter"]) == ("32", "36", "BILINEAR")
+    gray = np.repeat(draw_scene("animals", 1, 80, 80)[..., :1], 3, axis=2)
+    squares = torch.stack([view(gray, gray=False), view(255 - gray, gray=False)])
+    scores = run_onnx(model.data, squares)
+    routes = router(torch.stack([router.prepare(gray), router.prepare(255 - gray)]))
+    expected = [[route.scores["cats"], route.scores["dogs"]] for route in routes]
+    assert np.abs(scores.numpy() - np.array(expected)).max() < 1 / 255
 
 
 def test_the_labels_scores_are_those_of_the_rule() -> None:
