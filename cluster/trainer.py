@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import psutil
@@ -26,6 +26,7 @@ from colorgan.training.progress import (
     write_progress,
 )
 from colorgan.training.runs import ModelResult, ModelRun
+from colorgan.training.tracking import Tracking
 
 # Maximum duration of a stop. RAY_JOB_STOP_WAIT_TIME_S, after which Ray kills a job, should be
 # longer.
@@ -52,7 +53,11 @@ def plan_shares(
 
 
 def train_run(
-    storage: Storage, plan: RunPlan, options: TrainingOptions, shares: Mapping[str, Plan]
+    storage: Storage,
+    plan: RunPlan,
+    options: TrainingOptions,
+    shares: Mapping[str, Plan],
+    tracking: Tracking | None = None,
 ) -> dict[str, ModelResult]:
     """Train the remaining models of a run; Ray must be connected.
 
@@ -63,6 +68,7 @@ def train_run(
         plan: which models to train, and with which configurations.
         options: how to train on the cluster.
         shares: each model's share of the cluster; see `plan_shares`.
+        tracking: the trackers that follow the trainings, if any.
 
     Returns:
         The result of every model of the run, including those finished earlier, in the order of
@@ -75,7 +81,7 @@ def train_run(
             model: plan.model_run(model, storage.uri, speed, checkpoint_every)
             for model in plan.waiting
         }
-        trainer = Trainer(storage, plan.run, specs, shares)
+        trainer = Trainer(storage, plan.run, specs, shares, tracking)
         results |= trainer.train(options.retries, options.max_parallel)
     return {model: results[model] for model in plan.configs}
 
@@ -89,6 +95,7 @@ class Trainer:
         run: str,
         specs: Mapping[str, ModelRun],
         plans: Mapping[str, Plan],
+        tracking: Tracking | None = None,
     ) -> None:
         """Start the TrainingHost; Ray must be connected.
 
@@ -97,12 +104,14 @@ class Trainer:
             run: name of the run.
             specs: what to train, by model.
             plans: the resources of each model, by model.
+            tracking: the trackers that follow the trainings, if any.
         """
         from cluster.training import start_host  # imports Ray: see cluster.connection
 
         submitted = psutil.Process().create_time()
         self._record = _ProgressRecord(storage, run, submitted)
         self._specs, self._plans = specs, plans
+        self._storage, self._tracking = storage, tracking or Tracking()
         self._waiting = list(specs)
         self._running: dict[str, Any] = {}  # Ray's references to the results
         self._began: dict[str, float] = {}
@@ -144,6 +153,7 @@ class Trainer:
                 continue
             self._waiting.remove(model)
             self._progress.state(model, "starting")
+            self._tracking.begin(model, asdict(self._specs[model].training))
             self._starting[model] = Patience()
             spec, plan = self._specs[model], self._plans[model]
             self._running[model] = self._host.fit.remote(spec, plan, retries)
@@ -187,6 +197,7 @@ class Trainer:
             self._progress.step(model, value)
         elif kind == "epoch":
             self._progress.epoch(model, value)
+            self._tracking.epoch(model, asdict(value))
         elif kind == "restarting":
             self._starting[model] = Patience()
             self._progress.state(model, kind, value)
@@ -221,6 +232,7 @@ class Trainer:
         self._starting.pop(result.model, None)
         self._queue.leave(result.model)
         self._results[result.model] = result
+        self._tracking.end(result.model, result.status, self._storage, result.package)
         detail = result.package or result.error or ""
         self._progress.state(result.model, result.status, detail)
 

@@ -29,7 +29,9 @@ def load(
 
     Args:
         storage: the storage with your own models, a folder or s3://bucket/prefix; by default
-            $COLORGAN_STORAGE, or artifacts/. The embedded models stand in for those it lacks.
+            $COLORGAN_STORAGE, or artifacts/. The embedded models stand in for those it lacks. Or
+            a repository of the Hugging Face Hub, hf://owner/name or hf://owner/name@REVISION: if
+            it has one model, that colours every photograph.
         models: None colours each photograph with the model of its class; `embedded` does the same
             with the embedded models only; `general`, `animals` or `animals@VERSION` colours every
             photograph with that model; a list of `animals@VERSION` pins versions of class models.

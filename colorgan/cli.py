@@ -36,6 +36,7 @@ _COMMANDS = {
         ("survey", "survey", "ask people which colouring looks most natural"),
         ("classify", "photographs", "say which class photographs are of"),
         ("colorize", "photographs", "colour photographs"),
+        ("export", "export", "export models for programs without PyTorch, as ONNX"),
     )
 }
 

@@ -142,6 +142,8 @@ def _publish(temporary: Path, path: Path) -> None:
 
 def _keep_mode(path: Path, descriptor: int) -> None:
     """Copy the old file's mode, so that a private file stays private when it is replaced."""
+    if not hasattr(os, "fchmod"):
+        return
     with suppress(OSError):  # no file to replace, or a file system without modes
         os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
 

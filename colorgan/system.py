@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,10 +38,10 @@ def about_machine() -> dict[str, Any]:
     return {
         "cpu": model[1] if model else platform.processor() or platform.machine(),
         "flags": [flag for flag in _FLAGS if flag in flags],
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": processors(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(int(memory[1]) / 2**20, 1) if memory else None,
-        "load": round(os.getloadavg()[0], 2),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "gpu": torch.cuda.get_device_name() if cuda else None,
         "cuda": torch.version.cuda if cuda else None,
         "system": platform.platform(),
@@ -54,6 +55,25 @@ def about_machine() -> dict[str, Any]:
         "dirty": bool(_git("status", "--porcelain")),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def processors() -> int:
+    """The number of processors that this process may use; all of them where none can be denied."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def reserve_space(descriptor: int, size: int) -> None:
+    """Give an open file its size in bytes, and its space on the disk where the system can.
+
+    Raises:
+        OSError: there is not as much space.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)
 
 
 def cpu_flags() -> list[str]:
@@ -76,25 +96,28 @@ def memory_bytes() -> int:
 
 
 def choose_device(name: str = "auto") -> "torch.device":
-    """The device for `auto`, `cpu` or `gpu`.
+    """The device for `auto`, `cpu` or `gpu`: a GPU is one of CUDA or, on a Mac, Apple's (MPS).
 
     Raises:
         ConfigError: PyTorch finds no GPU for `gpu`.
     """
     import torch
 
-    if name == "gpu" and not torch.cuda.is_available():
+    if name != "cpu":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+    if name == "gpu":
         raise ConfigError("--device gpu: PyTorch finds no GPU on this machine")
-    if name == "gpu" or (name == "auto" and torch.cuda.is_available()):
-        return torch.device("cuda")
     return torch.device("cpu")
 
 
 def device_name(device: "torch.device") -> str:
-    """The device's name for records: the GPU's model, or `cpu`."""
+    """The device's name for records: the GPU's model, or `mps` or `cpu`."""
     import torch
 
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _read(path: str) -> str:
@@ -135,7 +158,8 @@ def keep_buffers() -> None:
     faults every page in again: this takes 8 % of a served photograph's time and up to 16 % of a
     training step's. Without glibc, this function does nothing.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    library = None if sys.platform == "win32" else ctypes.CDLL(None)
+    mallopt = getattr(library, "mallopt", None)
     if mallopt is not None:
         for parameter, value in _SETTINGS.items():
             mallopt(parameter, value)

@@ -11,6 +11,7 @@ dashboard, python -m tune.dashboard --sweep NAME, shows its progress.
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from cluster.connection import storage_uri
@@ -26,6 +27,7 @@ from cluster.job import (
 from cluster.planning import TrainingOptions
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.publishing import add_tag_option, given_tag
+from colorgan.commands.tracking import add_tracking_option
 from colorgan.errors import ConfigError
 from colorgan.models import EMBEDDED
 from colorgan.names import GENERAL, HYPERCOLUMN, check_name
@@ -36,6 +38,7 @@ from colorgan.sweeps.documents import METRICS, create_sweep, read_state
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.presets import preset_values
 from colorgan.training.runs import new_run_name
+from colorgan.training.tracking import open_tracking
 from tune.plan import SweepPlan, SweepRequest, plan_sweep
 from tune.running import report_sweep, run_trials, train_base
 from tune.space import SCHEDULERS, SWEEP_PRESETS, Search, Space, choose_space
@@ -75,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--strict", action="store_true", help="end with status 1 if any trial failed"
     )
+    add_tracking_option(parser)
     add_training_options(parser, "trials")
     own = {name: preset.training for name, preset in SWEEP_PRESETS.items()}
     add_options(
@@ -171,12 +175,15 @@ def _search(
         f"epochs, storage {storage.uri}"
     )
     say(f"to follow it: python -m tune.dashboard --storage {storage.uri} --sweep {sweep.name}")
-    if all(read_state(storage, sweep, trial.name).over for trial in sweep.trials):
-        say("every trial is over")
-    else:
-        search = Search(args.scheduler, space, args.metric)
-        run_trials(storage, sweep, search, options, args.address, lease)
-    failed = report_sweep(storage, sweep, args.metric, args.publish_best, given_tag(args))
+    with closing(open_tracking(args.track, sweep.name, say)) as tracking:
+        if all(read_state(storage, sweep, trial.name).over for trial in sweep.trials):
+            say("every trial is over")
+        else:
+            search = Search(args.scheduler, space, args.metric)
+            run_trials(storage, sweep, search, options, args.address, lease, tracking)
+        failed = report_sweep(
+            storage, sweep, args.metric, args.publish_best, tracking, given_tag(args)
+        )
     return EXIT_FAULT if failed and args.strict else 0
 
 

@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 
 from cluster.connection import cluster_nodes, connected, storage_uri
 from cluster.job import (
@@ -26,6 +27,7 @@ from cluster.planning import TrainingOptions
 from cluster.trainer import plan_shares, train_run
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.publishing import add_publishing_options, given_publishing
+from colorgan.commands.tracking import add_tracking_option
 from colorgan.data.dataset import Dataset
 from colorgan.inference.router_choice import AUTO, ROUTERS
 from colorgan.names import GENERAL, HYPERCOLUMN
@@ -38,6 +40,7 @@ from colorgan.training.plan import RunRequest, describe, plan_run
 from colorgan.training.presets import add_preset_option, find_preset, preset_values
 from colorgan.training.runs import new_run_name, open_run
 from colorgan.training.summary import RunSummary
+from colorgan.training.tracking import open_tracking
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "(default: %(default)s)",
     )
     add_publishing_options(parser)
+    add_tracking_option(parser)
     parser.add_argument(
         "--worker-logs", action="store_true", help="print what Ray's processes print"
     )
@@ -128,7 +132,8 @@ def _train(
         for number, stage in enumerate(plan.stages):
             say(("then " if number else "") + shares[stage[0]].sentence(stage))
         started = time.time()
-        results = train_run(storage, plan, options, shares)
+        with closing(open_tracking(args.track, plan.run, say)) as tracking:
+            results = train_run(storage, plan, options, shares, tracking)
         router = None
         if plan.head and not any(result.status == "stopped" for result in results.values()):
             from cluster.router import fit_head  # imports Ray: see cluster.connection

@@ -4,6 +4,8 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 
 from cluster.connection import cluster_nodes, connected
 from cluster.job import end_stopped, say, say_table, working_on
@@ -26,6 +28,7 @@ from colorgan.sweeps.results import (
 from colorgan.training.plan import trained_first
 from colorgan.training.progress import format_seconds
 from colorgan.training.runs import open_run
+from colorgan.training.tracking import Tracking, package_files
 from tune.plan import SweepPlan
 from tune.space import Search
 
@@ -84,6 +87,7 @@ def run_trials(
     options: TrainingOptions,
     address: str | None,
     lease: Lease,
+    tracking: Tracking,
 ) -> None:
     """Run the unfinished trials of a sweep, and print the results of each evaluated epoch.
 
@@ -94,6 +98,7 @@ def run_trials(
         options: how to train each trial.
         address: address of the Ray cluster; see `connected`.
         lease: the sweep's lease, to which the progress is reported.
+        tracking: the trackers that follow the trials.
     """
     os.environ.update(_TUNE_SETTINGS)
     # Tune would warn that its own files are missing.
@@ -121,17 +126,29 @@ def run_trials(
             epochs[trial] = max(epochs[trial], evaluated.epoch)
             lease.report("epochs", sum(epochs.values()), total)
             say(f"trial {trial}: {epoch_line(storage, sweep, trial, evaluated)}")
+            tracking.epoch(trial, asdict(evaluated))
+            tracking.pictures(trial, lambda: _samples(storage, sweep, trial, evaluated.epoch))
 
+        for each in sweep.trials:
+            if not read_state(storage, sweep, each.name).over:
+                tracking.begin(each.name, asdict(sweep.config(each.values)))
         try:
             run_sweep(storage, sweep, runner, search, options.retries, heard)
         except KeyboardInterrupt:
             mark_interrupted(storage, sweep)
+            _end_tracking(storage, sweep, tracking)
+            tracking.close()
             end_stopped("--sweep", sweep.name)  # Tune's threads cannot be interrupted
         say(f"trained in {format_seconds(time.time() - started)}")
 
 
 def report_sweep(
-    storage: Storage, sweep: Sweep, metric: str, publishes: bool, tag: str = ""
+    storage: Storage,
+    sweep: Sweep,
+    metric: str,
+    publishes: bool,
+    tracking: Tracking,
+    tag: str = "",
 ) -> list[str]:
     """Print the trials and their failures, write results.csv, and publish the best epoch.
 
@@ -140,6 +157,7 @@ def report_sweep(
         sweep: the sweep.
         metric: one of METRICS; determines the best epoch.
         publishes: whether to publish the best epoch as a package.
+        tracking: the trackers that follow the trials, which also get the package.
         tag: the package's tag; may be empty.
 
     Returns:
@@ -163,4 +181,17 @@ def report_sweep(
         card = publish_epoch(storage, sweep.name, best.trial, best.evaluated.epoch, tag)
         say(f"published {card.reference}")
         say(release_sentence(storage, card.reference))
+        tracking.pictures(best.trial, lambda: package_files(storage, card.reference))
+    _end_tracking(storage, sweep, tracking)
     return failed
+
+
+def _samples(storage: Storage, sweep: Sweep, trial: str, epoch: int) -> Mapping[str, bytes]:
+    """A trial's colourings after an evaluated epoch, by file name."""
+    keys = {photo: sweep.picture_key(trial, epoch, photo) for photo in sweep.photographs}
+    return {f"epoch-{epoch:05d}/{photo}.webp": storage.get(key) for photo, key in keys.items()}
+
+
+def _end_tracking(storage: Storage, sweep: Sweep, tracking: Tracking) -> None:
+    for each in sweep.trials:
+        tracking.end(each.name, read_state(storage, sweep, each.name).status, storage)

@@ -4,7 +4,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import asdict
 from functools import partial
 
 import torch
@@ -13,6 +14,7 @@ from colorgan.commands.holding import working_on
 from colorgan.commands.joining import joined
 from colorgan.commands.publishing import add_publishing_options, given_publishing
 from colorgan.commands.stopping import stops_when_asked
+from colorgan.commands.tracking import add_tracking_option
 from colorgan.data.dataset import open_dataset
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.options import add_options, given, parse
@@ -34,6 +36,7 @@ from colorgan.training.presets import add_preset_option, find_preset, preset_val
 from colorgan.training.progress import Progress, format_seconds
 from colorgan.training.records import EpochRecord
 from colorgan.training.runs import ModelResult, ModelRun, StopRequest, new_run_name, open_run
+from colorgan.training.tracking import Tracking, open_tracking
 from colorgan.workers import Workers
 
 
@@ -50,6 +53,7 @@ def prepare_train(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-every", type=int, default=1, metavar="N", help="epochs between checkpoints"
     )
     add_publishing_options(parser)
+    add_tracking_option(parser)
     add_options(parser.add_argument_group("hyper-parameters"), TrainingConfig, preset_values)
     add_options(parser.add_argument_group("speed"), SpeedConfig)
     parser.set_defaults(command=_train)
@@ -118,7 +122,7 @@ def _train_run(
     args: argparse.Namespace,
     storage: Storage,
     plan: RunPlan,
-    train: Callable[[ModelRun], ModelResult],
+    train: Callable[[ModelRun, Tracking], ModelResult],
     speed: SpeedConfig,
 ) -> None:
     note = _base_note(args.model, plan)
@@ -132,7 +136,11 @@ def _train_run(
         result = plan.finished.get(model)
         if not result:
             spec = plan.model_run(model, storage.uri, speed, args.checkpoint_every)
-            result = train(spec)
+            tracking = open_tracking(args.track, plan.run, print)
+            with closing(tracking):
+                tracking.begin(model, asdict(spec.training))
+                result = train(spec, tracking)
+                tracking.end(model, result.status, storage, result.package)
         print(_result_line(model, result))
         if result.package:
             print(release_sentence(storage, result.package))
@@ -153,13 +161,16 @@ def _base_note(model: str, plan: RunPlan) -> str:
     return f"{model} starts from {base.name}, {where[base.origin]}"
 
 
-def _train_one(device: torch.device, workers: Workers, lease: Lease, spec: ModelRun) -> ModelResult:
+def _train_one(
+    device: torch.device, workers: Workers, lease: Lease, spec: ModelRun, tracking: Tracking
+) -> ModelResult:
     model = spec.model
     _next_model(workers, spec)
     print(f"{model}: {spec.training.objective(model)}")
 
     def record(epoch: EpochRecord) -> None:
         progress.epoch(model, epoch)
+        tracking.epoch(model, asdict(epoch))
         lease.report("epochs", epoch.epoch, spec.training.epochs)
 
     try:
@@ -174,6 +185,7 @@ def _train_one(device: torch.device, workers: Workers, lease: Lease, spec: Model
             progress.state(model, result.status)
         if result.status == "stopped":
             _dismiss(workers)
+            tracking.end(model, result.status, open_storage(spec.storage))
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         print(

@@ -12,7 +12,6 @@ Its files are named by a SHA-256. That of a shard is the hash of its content, so
 several datasets is kept once.
 """
 
-import fcntl
 import hashlib
 import io
 import math
@@ -34,7 +33,9 @@ from typing import BinaryIO, cast
 from colorgan.data.downloads import StoredShard, damaged, download
 from colorgan.data.mapping import Stopped
 from colorgan.errors import ColorganError, ConfigError, StorageUnavailable
+from colorgan.locks import lock, unlock
 from colorgan.storage import Storage, retry_transient
+from colorgan.system import reserve_space
 
 _AHEAD = 4  # shards downloaded while one is read
 _AHEAD_IN_MEMORY = 1  # the same, if they cannot be cached on disk
@@ -152,8 +153,11 @@ def cache_folder() -> Path | None:
     """Create the folder of this machine's cache and return it; None if that is impossible."""
     try:
         named = os.environ.get("COLORGAN_CACHE")
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(named) if named else Path(caches, "colorgan")
+        if named:
+            folder = Path(named)
+        else:
+            caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+            folder = Path(caches, "colorgan")
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # Path.home raises RuntimeError for a user without a home
         return None
@@ -261,7 +265,7 @@ class Cache:
             return os.fstat(file.fileno()).st_size == size
 
         def fill(file: BinaryIO) -> None:
-            os.posix_fallocate(file.fileno(), 0, size)
+            reserve_space(file.fileno(), size)
             write(file)
 
         def wait() -> None:
@@ -320,7 +324,7 @@ class Cache:
         file = temporary.open("x+b")
         try:
             if prefix == _RESERVED:
-                _locked(file)
+                lock(file)
             write(file)
             file.flush()
             file.seek(0)
@@ -339,15 +343,14 @@ class Cache:
         for some minutes. `wait` is called until then; it may raise to interrupt.
         """
         # The lock files are few and are never removed, because removing a lock is a race.
-        with (self._folder / (_LOCK + name[:2])).open("ab") as lock:
+        with (self._folder / (_LOCK + name[:2])).open("ab") as guard:
             began = time.time()
-            while not _locked(lock) and time.time() - self._last_write(began) < _LOCK_PATIENCE_S:
+            while not lock(guard) and time.time() - self._last_write(began) < _LOCK_PATIENCE_S:
                 wait()
             try:
                 yield
             finally:
-                with suppress(OSError):
-                    fcntl.flock(lock, fcntl.LOCK_UN)
+                unlock(guard)
 
     def _last_write(self, since: float) -> float:
         """When a temporary file was last written to, at the earliest `since`."""
@@ -407,16 +410,5 @@ def _is_abandoned(entry: os.DirEntry[str], status: os.stat_result) -> bool:
     age = time.time() - status.st_mtime
     if entry.name.startswith(_RESERVED) and age > _LOCK_POLL_S:
         with Path(entry.path).open("rb") as file, suppress(OSError):
-            return _locked(file, without=age > _ABANDONED_S)
+            return lock(file, without=age > _ABANDONED_S)
     return age > _ABANDONED_S
-
-
-def _locked(file: BinaryIO, without: bool = True) -> bool:
-    """Lock a file, if nobody else has; `without` is the result where there are no locks."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return without
-    return True

@@ -1,11 +1,12 @@
 """The interface for applying work to many items in parallel, and its version with threads."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
 from typing import Protocol, TypeVar
+
+from colorgan.system import processors
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,7 +46,7 @@ class ThreadMapper:
 
     def __init__(self, threads: int | None = None) -> None:
         """Take the number of threads to compute in, by default one per processor."""
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or processors()
 
     def map(self, work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
         """Apply the work to every item."""

@@ -10,7 +10,6 @@ is decoded: writing through a mapping to a full disk would kill the process.
 """
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -32,6 +31,7 @@ from colorgan.data.dataset import Dataset, Shard, even_shares
 from colorgan.data.mapping import batched
 from colorgan.errors import ColorganError
 from colorgan.images.decoding import Pixels, decode, resize_square
+from colorgan.system import reserve_space
 
 SHARED_FROM = 64 * 2**20  # bytes of a split; smaller ones are kept by each process in its memory
 _FORMAT = 1  # of the files; to be raised when decoding or scaling changes
@@ -304,13 +304,13 @@ def _reserved(folder: Path, size: int) -> BinaryIO:
     """
     try:
         # The caller closes it.
-        file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder))  # noqa: SIM115
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         try:
-            os.posix_fallocate(file.fileno(), 0, size)
+            reserve_space(file.fileno(), size)
         except BaseException:
             file.close()
             raise
-        return file
+        return cast(BinaryIO, file)
     except OSError as error:
         free = shutil.disk_usage(folder).free if folder.is_dir() else 0
         raise ColorganError(

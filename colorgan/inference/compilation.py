@@ -123,7 +123,10 @@ def kept_folder() -> Path | None:
     except OSError:
         return None
     status = folder.stat()
-    private = status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    # Without user numbers, as on Windows, a user's folders are closed to others.
+    private = not hasattr(os, "geteuid") or (
+        status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    )
     return folder if private and os.access(folder, os.W_OK) else None
 
 

@@ -16,10 +16,12 @@ from colorgan.inference.finishing import finish
 from colorgan.inference.hints import Hint
 from colorgan.inference.palette import Palette
 from colorgan.inference.router_choice import RouterConfig
-from colorgan.packages.card import find
+from colorgan.names import ROUTER
+from colorgan.packages.card import find, released_models
 from colorgan.packages.embedded import EMBEDDED_MODELS, open_embedded, with_embedded
 from colorgan.packages.weights import load_generator
 from colorgan.storage import Storage, open_storage
+from colorgan.storage.hub import HubStorage
 from colorgan.system import choose_device
 
 File = str | os.PathLike[str] | bytes
@@ -117,6 +119,10 @@ def load_models(
     """Load models for colouring; see `colorgan.load`."""
     own = open_storage(storage)
     chosen: Storage = open_embedded() if models == EMBEDDED_MODELS else with_embedded(own)
+    if isinstance(own, HubStorage) and models != EMBEDDED_MODELS:
+        chosen = own  # what a repository lacks, the user has not asked for
+        colouring = [name for name in released_models(own) if name != ROUTER]
+        models = colouring[0] if models is None and len(colouring) == 1 else models
     place = choose_device(device)
     if isinstance(models, str) and models != EMBEDDED_MODELS:
         card = find(chosen, models)

@@ -72,6 +72,10 @@ class Router(ABC):
         return self.decide(*self.classifier(batch))
 
     @abstractmethod
+    def score(self, features: Tensor, probabilities: Tensor) -> Tensor:
+        """The scores of `classes`, (batch, classes), from the classifier's outputs: see `Route`."""
+
+    @abstractmethod
     def decide(self, features: Tensor, probabilities: Tensor) -> list[Route]:
         """Route photographs by the classifier's outputs for them."""
 
@@ -95,6 +99,11 @@ class LabelRouter(Router):
             name: torch.tensor([place[synset] for synset in synsets])
             for name, synsets in photo_classes.synsets.items()
         }
+
+    def score(self, features: Tensor, probabilities: Tensor) -> Tensor:
+        """The best label's probability of each class, from (batch, 1000) probabilities."""
+        members = self._members.values()
+        return torch.stack([probabilities[:, each].amax(dim=1) for each in members], dim=1)
 
     def decide(self, features: Tensor, probabilities: Tensor) -> list[Route]:
         """Apply the rule to (batch, 1000) probabilities."""
@@ -148,10 +157,15 @@ class HeadRouter(Router):
         self._head = head
         self._unsure_below = unsure_below
 
+    def score(self, features: Tensor, probabilities: Tensor) -> Tensor:
+        """The head's probability of each class, from (batch, features)."""
+        scores: Tensor = self._head(features).softmax(dim=1)
+        return scores
+
     def decide(self, features: Tensor, probabilities: Tensor) -> list[Route]:
         """Apply the head to (batch, features)."""
         with torch.inference_mode():
-            rows = self._head(features).softmax(dim=1).tolist()
+            rows = self.score(features, probabilities).tolist()
         return [self._decide(dict(zip(self.classes, row, strict=True))) for row in rows]
 
     def _decide(self, scores: dict[str, float]) -> Route:

@@ -67,6 +67,8 @@ class Classifier:
         name: torchvision's name, or `efficientnet_lite0` to `efficientnet_lite2`.
         network: (batch, 3, side, side) normalised sRGB -> (batch, 1000) logits.
         view: the preprocessing of photographs.
+        observed: the network, which also returns what `look` does: normalised sRGB -> features,
+            logits and maps.
         device: the device of the network.
         dtype: the type in which it computes.
     """
@@ -97,7 +99,7 @@ class Classifier:
         self._std = torch.tensor(std, device=self.device)[:, None, None]
         # Generators take lightness, so they can only use feature maps of that view.
         taps = tapped(name, self.network) if view.light == "lightness" else []
-        self._observed = _Observed(self.network, taps)
+        self.observed = _Observed(self.network, taps)
         self.dtype = torch.float32
         self._compiled: Callable[[Tensor], Sequence[Tensor]] | None = None
 
@@ -124,9 +126,13 @@ class Classifier:
         channels = batch.to(self.device).float()
         if not batch.is_floating_point():
             channels = channels / 255
-        normal = (channels.expand(-1, 3, -1, -1) - self._mean) / self._std
-        features, logits, *maps = (self._compiled or self._observed)(normal.to(self.dtype))
+        normal = self.normalized(channels).to(self.dtype)
+        features, logits, *maps = (self._compiled or self.observed)(normal)
         return Seen(features.float().cpu(), logits.float().softmax(dim=1).cpu(), maps)
+
+    def normalized(self, channels: Tensor) -> Tensor:
+        """The network's input: (batch, 1 or 3, side, side) in [0, 1] -> normalised sRGB."""
+        return (channels.expand(-1, 3, -1, -1) - self._mean) / self._std
 
     def use_fastest_type(self) -> None:
         """Compute from now on in the type that is fastest on the device.
@@ -135,7 +141,7 @@ class Classifier:
         Measurements stay in float32, so that they are the same on every machine.
         """
         self.dtype = fastest_dtype(self.device)
-        self._observed = in_use(self._observed)
+        self.observed = in_use(self.observed)
 
     def compile(self, compiler: Compiler) -> None:
         """Compile the network on a CPU.
@@ -148,7 +154,7 @@ class Classifier:
         """
         if self.device.type == "cpu":
             example = torch.zeros(1, 3, self.view.side, self.view.side)
-            self._compiled = compiler(self._observed, example, dtype=self.dtype)
+            self._compiled = compiler(self.observed, example, dtype=self.dtype)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the weights; a head trained on their features needs the same weights."""

@@ -153,7 +153,7 @@ class SelfAttention(nn.Module):
         pooled = (F.max_pool2d(key, 2), F.max_pool2d(self.value(x), 2))
         query, key, value = (maps.flatten(2).transpose(1, 2)[:, None] for maps in (query, *pooled))
         seen = F.scaled_dot_product_attention(query, key, value)[:, 0].transpose(1, 2)
-        written: Tensor = self.write(seen.reshape(len(x), -1, *x.shape[2:]))
+        written: Tensor = self.write(seen.reshape(x.shape[0], -1, *x.shape[2:]))
         return x + self.gain * written
 
 

@@ -1,4 +1,4 @@
-"""Storage for datasets, runs and model packages: a local folder or an S3 bucket."""
+"""Storage for datasets, runs and model packages: a local folder, an S3 bucket, or the Hub."""
 
 import os
 import re
@@ -29,15 +29,19 @@ def open_storage(uri: str | None = None) -> Storage:
     """
     uri = uri or os.environ.get("COLORGAN_STORAGE") or "artifacts"
     scheme, separator, rest = uri.partition("://")
-    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme):
         return LocalStorage(Path(uri).absolute())
     if scheme.lower() == "s3":
         bucket, _, prefix = rest.partition("/")
         return S3Storage(bucket, prefix.strip("/"))
+    if scheme.lower() == "hf":
+        from colorgan.storage.hub import HubAddress, HubStorage
+
+        return HubStorage(HubAddress.parse(uri))
     if scheme.lower() == "file" and rest.startswith("/"):
         return LocalStorage(Path(url2pathname(rest)))
     # The address itself is not repeated: it may carry a password.
     raise ConfigError(
         f"unsupported storage address {scheme}://…: "
-        "give s3://bucket/prefix, file:///folder or a local path"
+        "give s3://bucket/prefix, hf://owner/name, file:///folder or a local path"
     )

@@ -21,6 +21,7 @@ of its own. Servers that implement `If-None-Match` atomically, such as S3 itself
 local folders are not concerned.
 """
 
+import _thread
 import json
 import platform
 import signal
@@ -363,8 +364,11 @@ def _interrupt_main() -> None:
     """Interrupt the main thread with a signal that ends this program cleanly."""
     handled = [s for s in (signal.SIGTERM, signal.SIGINT) if callable(signal.getsignal(s))]
     main = threading.main_thread().ident
-    if main is not None:
-        signal.pthread_kill(main, handled[0] if handled else signal.SIGTERM)
+    wanted = handled[0] if handled else signal.SIGTERM
+    if not hasattr(signal, "pthread_kill"):
+        _thread.interrupt_main(wanted)
+    elif main is not None:
+        signal.pthread_kill(main, wanted)
 
 
 def _numbers(storage: Storage, thing: str) -> list[int]:

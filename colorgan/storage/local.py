@@ -236,7 +236,7 @@ def _sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk, if the file system supports it."""
     handle = None
     try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
         os.fsync(handle)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.ENOENT):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from colorgan.data.dataset import Dataset
 from colorgan.packages.card import find
@@ -52,7 +53,8 @@ def test_a_killed_sweep_goes_on_and_each_trial_is_its_configuration_trained_alon
     files = [path for name in done for path in (folder / "trials" / name).rglob("*")]
     finished = {path: path.stat().st_mtime_ns for path in files if path.is_file()}
 
-    running = start(jobs, scenes, *options, "--publish-best")
+    boards = Path(storage.uri).parent / "boards"
+    running = start(jobs, scenes, *options, "--publish-best", "--track", f"tensorboard:{boards}")
     assert running.finish() == 0, running.output
     assert "sweep s (continuing)" in running.output
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
@@ -72,6 +74,10 @@ def test_a_killed_sweep_goes_on_and_each_trial_is_its_configuration_trained_alon
         for epoch in (2, 4, 6):
             for photo in sweep.photographs:
                 assert storage.exists(sweep.picture_key(plan.name, epoch, photo))
+    for name in {plan.name for plan in sweep.trials} - {*done}:
+        events = EventAccumulator(str(boards / "s" / name)).Reload()
+        assert 6 in [each.step for each in events.Scalars("val_l1")]
+        assert {*sweep.photographs} <= {*events.Tags()["images"]}
     card = find(storage, "animals")
     assert f"published {card.reference}" in running.output
     assert card.metrics["val_l1"] == table[table["epoch"].isin((2, 4, 6))]["val_l1"].min()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cluster.local import LocalRay
 from colorgan.data.dataset import Dataset, open_dataset
@@ -75,6 +76,7 @@ def finished_job(
     job = submit(
         *(ray_cluster, folder, "--working-dir", ".", "--", *command),
         *("--storage", storage.uri, "--dataset", "scenes"),
+        *("--track", f"tensorboard:{folder / 'boards'}"),
     )
     started = job.wait_for(lambda: re.search(r"people: training \(.* process (\d+)\)", job.output))
     assert started
@@ -140,6 +142,18 @@ def test_a_killed_worker_goes_on_from_its_last_checkpoint(finished_job: Finished
     assert len(re.findall(f"people: epoch 4/{EPOCHS}", output)) == 1, "it began from nothing"
     for model in CLASSES:
         assert history_epochs(finished_job.storage, model) == list(range(1, EPOCHS + 1))
+
+
+@pytest.mark.slow
+def test_a_tracker_has_every_epoch_and_package_also_of_a_restarted_training(
+    finished_job: FinishedJob,
+) -> None:
+    boards = Path(finished_job.storage.uri).parent / "boards/r"
+    for label in CLASSES:
+        events = EventAccumulator(str(boards / label)).Reload()
+        steps = [each.step for each in events.Scalars("val_l1")]
+        assert sorted({*steps}) == list(range(1, EPOCHS + 1))
+        assert (boards / label / "package/model.json").exists()
 
 
 @pytest.mark.slow
