@@ -1,6 +1,7 @@
 """Trains the models of a run on the cluster, and shows and records their progress."""
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,14 @@ import psutil
 
 from cluster.connection import cluster_nodes
 from cluster.errors import cause
-from cluster.job import say
+from cluster.job import say, say_table
 from cluster.planning import NodeResources, Plan, TrainingOptions
 from cluster.queue import Queue
 from cluster.waiting import FIRST_S, Patience, is_unplaced, no_room
 from colorgan.errors import ColorganError
+from colorgan.packages.releases import release_sentence
 from colorgan.storage import Storage
-from colorgan.training.plan import RunPlan
+from colorgan.training.plan import RunPlan, describe
 from colorgan.training.progress import (
     Progress,
     RunProgress,
@@ -26,6 +28,7 @@ from colorgan.training.progress import (
     write_progress,
 )
 from colorgan.training.runs import ModelResult, ModelRun
+from colorgan.training.summary import RunSummary
 from colorgan.training.tracking import Tracking
 
 # Maximum duration of a stop. RAY_JOB_STOP_WAIT_TIME_S, after which Ray kills a job, should be
@@ -84,6 +87,36 @@ def train_run(
         trainer = Trainer(storage, plan.run, specs, shares, tracking)
         results |= trainer.train(options.retries, options.max_parallel)
     return {model: results[model] for model in plan.configs}
+
+
+def announce(
+    storage: Storage, plan: RunPlan, preset: str, shares: Mapping[str, Plan], machines: int
+) -> None:
+    """Say what a run is going to do, and on which share of the cluster."""
+    say(
+        f"run {plan.run}{' (continuing)' if plan.going_on else ''}: dataset {plan.dataset}, "
+        f"preset {preset}, storage {storage.uri}"
+    )
+    if machines > 1 and not storage.uri.startswith("s3://"):
+        say(f"note: every machine of the cluster must see {storage.uri}, or use s3://")
+    for line in describe(plan):
+        say(line)
+    for number, stage in enumerate(plan.stages):
+        say(("then " if number else "") + shares[stage[0]].sentence(stage))
+
+
+def report_run(storage: Storage, summary: RunSummary) -> None:
+    """Write the summary of a run, and say what it has trained, and what has failed."""
+    key = summary.write(storage)
+    say_table(summary.table())
+    say(summary.times)
+    say(f"summary: {storage.location(key)}")
+    for package in summary.packages:
+        say(release_sentence(storage, package))
+    for failure in summary.failures:
+        print(f"error: {failure}", file=sys.stderr, flush=True)
+    if summary.failures:
+        say(f"run the same command with --run {summary.run} to train what has failed again")
 
 
 class Trainer:

@@ -9,35 +9,28 @@ current answers to its surveys.
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
-from itertools import chain
 from math import isnan
 
-from cluster.connection import cluster_nodes, connected, storage_uri
+from cluster.connection import storage_uri
 from cluster.job import add_process_options, check_at_least, run_job, say, working_on
-from cluster.planning import plan_training
-from cluster.waiting import wait_for_place
+from cluster.measuring import measure
 from colorgan.commands.process import add_storage_option
 from colorgan.data.dataset import SPLITS, list_datasets, open_dataset
 from colorgan.errors import NotInStorage
 from colorgan.evaluation.evaluate import (
-    BLOCK,
-    blocks_left,
-    choose_rows,
     collect,
     open_evaluation,
 )
 from colorgan.evaluation.plan import Sample, plan_evaluation
 from colorgan.evaluation.report import write_report
-from colorgan.evaluation.results import Evaluation, Report, no_labels
+from colorgan.evaluation.results import Evaluation, no_labels
 from colorgan.inference.router_choice import RouterChoice, RouterConfig
 from colorgan.options import add_options, parse
 from colorgan.packages.embedded import with_embedded
 from colorgan.storage import Storage, open_storage
 from colorgan.storage.lease import Lease
 from colorgan.survey import survey_frames
-from colorgan.training.progress import format_seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -107,7 +100,7 @@ def _report(
     if choice and choice.note:
         say(f"note: {choice.note}")
     try:
-        _evaluate(report, args, router, lease)
+        measure(report, args, router, lease)
         results, distances = collect(report)
         write_report(report, results, distances, survey=survey_frames(report))
     except KeyboardInterrupt:
@@ -121,38 +114,6 @@ def _report(
         say(f"no semantic score: {no_labels(evaluation.classes)}")
     say(f"report: {storage.location(report.key('index.html'))}")
     return 0
-
-
-def _evaluate(report: Report, args: argparse.Namespace, router: RouterConfig, lease: Lease) -> None:
-    """Colour and measure the photographs that are not measured yet."""
-    evaluation = report.evaluation
-    dataset = open_dataset(report.storage, evaluation.dataset["name"])
-    rows = choose_rows(dataset, args.split, args.photographs, args.seed)
-    blocks = blocks_left(report, rows)
-    first = next(blocks, None)
-    if first is None:
-        say("all photographs are measured")
-        return
-    with connected(args.address):
-        from cluster.evaluation import evaluate_blocks  # imports Ray: see cluster.connection
-
-        done, total = 0, evaluation.photographs
-        before = min(total, BLOCK * len(report.storage.list(report.key("parts"))))
-        lease.report("photographs", before, total)
-        nodes = cluster_nodes()
-        plan = plan_training(max(1, int(sum(n.cpus for n in nodes))), nodes, args.device)
-        wait_for_place(plan.cpus, plan.gpus, say, lease.wait_for)
-        started = time.time()
-        left = chain([first], blocks)
-        for count in evaluate_blocks(report, left, router, plan, args.retries):
-            done += count
-            lease.report("photographs", before + done, total)
-            each = (time.time() - started) / done
-            to_go = format_seconds(each * max(0, total - before - done))
-            say(
-                f"{before + done} of {total} photographs measured, {each:.2f} s each, {to_go} to go"
-            )
-    say(f"coloured and measured in {format_seconds(time.time() - started)}")
 
 
 if __name__ == "__main__":

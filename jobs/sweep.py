@@ -12,7 +12,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 
 from cluster.connection import storage_uri
 from cluster.job import (
@@ -29,19 +28,19 @@ from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.publishing import add_tag_option, given_tag
 from colorgan.commands.tracking import add_tracking_option
 from colorgan.errors import ConfigError
-from colorgan.models import EMBEDDED
 from colorgan.names import GENERAL, HYPERCOLUMN, check_name
 from colorgan.options import add_options, given
 from colorgan.storage import Storage, open_storage
 from colorgan.storage.lease import Lease
-from colorgan.sweeps.documents import METRICS, create_sweep, read_state
+from colorgan.sweeps.documents import create_sweep, read_state
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.presets import preset_values
 from colorgan.training.runs import new_run_name
 from colorgan.training.tracking import open_tracking
+from tune.options import add_search_options
 from tune.plan import SweepPlan, SweepRequest, plan_sweep
 from tune.running import report_sweep, run_trials, train_base
-from tune.space import SCHEDULERS, SWEEP_PRESETS, Search, Space, choose_space
+from tune.space import SWEEP_PRESETS, Search, Space, choose_space
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         help="model and search space to start from, which the options below override; report is "
         "the 2018 report's, for a GPU (default: %(default)s)",
     )
-    _add_search_options(parser)
+    add_search_options(parser)
     parser.add_argument(
         "--publish-best",
         action="store_true",
@@ -88,45 +87,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_options(parser.add_argument_group("speed"), SpeedConfig)
     return parser
-
-
-def _add_search_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what is tried, and how it is judged."""
-    parser.add_argument(
-        "--grid", metavar="NAME=VALUE,VALUE", nargs="+", default=[], help="try every combination"
-    )
-    parser.add_argument(
-        "--space", metavar="FILE", type=Path, help="a search space in YAML: see tune/space.py"
-    )
-    parser.add_argument(
-        "--samples", type=int, default=1, metavar="N", help="number of draws from the search space"
-    )
-    parser.add_argument(
-        "--scheduler",
-        choices=SCHEDULERS,
-        default="none",
-        help="asha stops the weaker trials; pbt lets all wait for each other at every evaluation, "
-        "and replaces the weaker by copies of the stronger ones with changed values (default: "
-        "%(default)s)",
-    )
-    parser.add_argument(
-        "--metric",
-        choices=tuple(METRICS),
-        default="val_l1",
-        help="metric that the scheduler and --publish-best compare (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--eval-every",
-        type=int,
-        metavar="N",
-        help="epochs between evaluations (default: the preset's)",
-    )
-    parser.add_argument(
-        "--classifier",
-        default=EMBEDDED,
-        help="network for the semantic score and the Fréchet distance; none skips both (default: "
-        "%(default)s)",
-    )
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -181,9 +141,8 @@ def _search(
         else:
             search = Search(args.scheduler, space, args.metric)
             run_trials(storage, sweep, search, options, args.address, lease, tracking)
-        failed = report_sweep(
-            storage, sweep, args.metric, args.publish_best, tracking, given_tag(args)
-        )
+        best, tag = args.publish_best, given_tag(args)
+        failed = report_sweep(storage, sweep, args.metric, best, tracking, tag)
     return EXIT_FAULT if failed and args.strict else 0
 
 

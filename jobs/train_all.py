@@ -19,12 +19,11 @@ from cluster.job import (
     end_stopped,
     run_job,
     say,
-    say_table,
     training_options,
     working_on,
 )
 from cluster.planning import TrainingOptions
-from cluster.trainer import plan_shares, train_run
+from cluster.trainer import announce, plan_shares, report_run, train_run
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.publishing import add_publishing_options, given_publishing
 from colorgan.commands.tracking import add_tracking_option
@@ -32,11 +31,10 @@ from colorgan.data.dataset import Dataset
 from colorgan.inference.router_choice import AUTO, ROUTERS
 from colorgan.names import GENERAL, HYPERCOLUMN
 from colorgan.options import add_options, given
-from colorgan.packages.releases import release_sentence
 from colorgan.storage import Storage, open_storage
 from colorgan.storage.lease import Lease
 from colorgan.training.config import SpeedConfig, TrainingConfig
-from colorgan.training.plan import RunRequest, describe, plan_run
+from colorgan.training.plan import RunRequest, plan_run
 from colorgan.training.presets import add_preset_option, find_preset, preset_values
 from colorgan.training.runs import new_run_name, open_run
 from colorgan.training.summary import RunSummary
@@ -121,16 +119,7 @@ def _train(
         shares = plan_shares(plan, options, nodes)
         lease.confirm()
         open_run(storage, plan.run, plan.fingerprint, plan.configs, plan.continued)
-        say(
-            f"run {plan.run}{' (continuing)' if plan.going_on else ''}: dataset {plan.dataset}, "
-            f"preset {args.preset}, storage {storage.uri}"
-        )
-        if len(nodes) > 1 and not storage.uri.startswith("s3://"):
-            say(f"note: every machine of the cluster must see {storage.uri}, or use s3://")
-        for line in describe(plan):
-            say(line)
-        for number, stage in enumerate(plan.stages):
-            say(("then " if number else "") + shares[stage[0]].sentence(stage))
+        announce(storage, plan, args.preset, shares, len(nodes))
         started = time.time()
         with closing(open_tracking(args.track, plan.run, say)) as tracking:
             results = train_run(storage, plan, options, shares, tracking)
@@ -141,23 +130,10 @@ def _train(
             share = options.share(1, nodes)
             router = fit_head(storage, dataset, plan, share, options.retries, say)
         summary = RunSummary(plan.run, time.time() - started, [*results.values()], router)
-        _report(storage, summary)
+        report_run(storage, summary)
         if summary.stopped:
             end_stopped("--run", plan.run)
     return EXIT_FAULT if summary.failures else 0
-
-
-def _report(storage: Storage, summary: RunSummary) -> None:
-    key = summary.write(storage)
-    say_table(summary.table())
-    say(summary.times)
-    say(f"summary: {storage.location(key)}")
-    for package in summary.packages:
-        say(release_sentence(storage, package))
-    for failure in summary.failures:
-        print(f"error: {failure}", file=sys.stderr, flush=True)
-    if summary.failures:
-        say(f"run the same command with --run {summary.run} to train what has failed again")
 
 
 if __name__ == "__main__":
