@@ -74,9 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         help="publish the best epoch of all trials as a package",
     )
     add_tag_option(parser)
-    parser.add_argument(
-        "--strict", action="store_true", help="end with status 1 if any trial failed"
-    )
+    parser.add_argument("--strict", action="store_true", help="status 1 if any trial failed")
     add_tracking_option(parser)
     add_training_options(parser, "trials")
     own = {name: preset.training for name, preset in SWEEP_PRESETS.items()}
