@@ -17,7 +17,7 @@ from colorgan.errors import ColorganError, ConfigError
 # A path or a file descriptor: standard input has no path, but may be a regular file all the same.
 Input = Path | int
 
-_TEMPORARY = ".colorgan-tmp-"  # short, so that it fits wherever the file's own name does
+TEMPORARY = ".colorgan-tmp-"  # short, so that it fits wherever the file's own name does
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # Errors of file systems without hard links.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK)
@@ -28,6 +28,7 @@ class NotWritten(ColorganError):  # noqa: N818 - the name reads well without "Er
 
     Attributes:
         full: whether the disk or the user's quota is full, so that no other file has room either.
+        exists: whether another process has written a file of this name in the meantime.
     """
 
     def __init__(self, path: Path, error: OSError) -> None:
@@ -38,6 +39,7 @@ class NotWritten(ColorganError):  # noqa: N818 - the name reads well without "Er
             )
         super().__init__(f"cannot write {path}: {reason}")
         self.full = error.errno in _FULL
+        self.exists = isinstance(error, FileExistsError)
 
 
 def check_outputs(
@@ -80,7 +82,7 @@ def check_outputs(
             found[identity] = path
         existing.append(path)
     if existing and not overwrite:
-        raise ConfigError(_refusal(existing, len(outputs)))
+        raise ConfigError(refusal(existing, len(outputs)))
 
 
 def check_stream(descriptor: int, inputs: Iterable[Input]) -> None:
@@ -101,7 +103,7 @@ def write_file(path: Path, data: bytes, overwrite: bool = False) -> None:
     Raises:
         NotWritten: the disk is full, the name is taken, …; no partial file remains.
     """
-    temporary = path.with_name(_TEMPORARY + uuid.uuid4().hex)
+    temporary = path.with_name(TEMPORARY + uuid.uuid4().hex)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -160,7 +162,8 @@ def _check_folder(path: Path, new_folders: bool) -> None:
         raise ConfigError(f"cannot write {path}: no permission to write to {folder}")
 
 
-def _refusal(existing: Sequence[Path], of: int) -> str:
+def refusal(existing: Sequence[object], of: int) -> str:
+    """The sentence for outputs that exist, of so many that would be written."""
     if of == 1:
         return f"{existing[0]} exists: give another name, or --overwrite to replace it"
     there = "exist" if len(existing) > 1 else "exists"

@@ -164,7 +164,7 @@ BAD = [
     (("colorize", "a.jpg", "--model", "dogs", "-o", "out"), 1, "no model 'dogs'"),
     (("colorize", "a.jpg", "--vividness", "2.5", "-o", "out"), 2, "--vividness must lie"),
     (("colorize", "a.jpg", "b.jpg", "--model", "x", "-o", "out.png"), 2, "give a folder"),
-    (("colorize", "a/x.jpg", "b/x.png", "--model", "x", "-o", "out"), 2, "would be written to"),
+    (("colorize", "a/x.jpg", "b/x.png", "--model", "x", "-o", "out.png"), 2, "give a folder"),
 ]
 
 

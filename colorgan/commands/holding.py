@@ -1,4 +1,4 @@
-"""Lets one command at a time work on a run, a sweep, a report, a reproduction or a dataset."""
+"""Lets one command at a time work on a run, a sweep, a report, a dataset or another thing."""
 
 from contextlib import AbstractContextManager
 
@@ -13,6 +13,7 @@ _KINDS = {
     "report": ("reports", "--report"),
     "reproduction": ("reproductions", "--name"),
     "dataset": ("datasets", "--dataset"),
+    "archive": ("archives", "--name"),
 }
 
 
@@ -23,7 +24,7 @@ def working_on(
 
     Args:
         storage: the storage that the thing is in.
-        kind: run, sweep, report, reproduction or dataset.
+        kind: run, sweep, report, reproduction, dataset or archive.
         name: its name.
         job: the name under which a cluster knows this process.
 

@@ -3,45 +3,39 @@
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
-from pathlib import Path
-from typing import TypeVar
 
 import torch
+from torch import Tensor
 
+from colorgan.archives.here import color_here
+from colorgan.archives.listing import STANDARD, Photo
+from colorgan.archives.networks import ModelChoice, Networks, choose_models
+from colorgan.archives.steps import Failure, Outcome, Settings, failure_of
+from colorgan.archives.tally import FAILED, Tally
+from colorgan.commands.coloring import add_models, given_models
+from colorgan.commands.counting import Counting
 from colorgan.commands.pictures import (
     Outputs,
-    Source,
     add_outputs,
     add_photographs,
     check_page,
+    find_photos,
     plan_outputs,
+    reader_of,
 )
 from colorgan.commands.process import EXIT_FAULT
 from colorgan.commands.text import print_note, print_table, printable
 from colorgan.data.mapping import batched
-from colorgan.errors import ColorganError, ConfigError, ImageRejected
-from colorgan.files import NotWritten
-from colorgan.images.decoding import Photograph, Pixels, decode
-from colorgan.images.encoding import check_size, encode
-from colorgan.inference.assembled import assemble
-from colorgan.inference.colorizer import VIVID, Colorizer
+from colorgan.errors import ColorganError, ConfigError
+from colorgan.images.decoding import Photograph, decode
 from colorgan.inference.router import Route, open_router
 from colorgan.inference.router_choice import RouterConfig, choose_lone_router
 from colorgan.options import add_options, parse
-from colorgan.packages.card import find
-from colorgan.packages.embedded import EMBEDDED_MODELS, embedded_note, open_embedded, with_embedded
-from colorgan.packages.weights import load_generator
-from colorgan.storage import Storage, open_storage
+from colorgan.storage import open_storage
 from colorgan.system import choose_device
-
-ASSEMBLED = "assembled"
-
-Loaded = TypeVar("Loaded")
-_Result = tuple[Pixels, str]  # a coloured photograph, and a phrase that says how it was coloured
 
 
 def prepare_classify(parser: argparse.ArgumentParser) -> None:
@@ -61,12 +55,15 @@ def _classify(args: argparse.Namespace) -> int:
     choice = choose_lone_router(parse(RouterConfig, args), storage)
     print_note(choice.note)
     router = open_router(choice.config, storage, choose_device(args.device))
-    reader = _Reader(args.photographs, args, "classified")
-    routes: list[tuple[Path, Route]] = []
-    for batch in reader.read(lambda photograph: router.prepare(photograph.rgb)):
-        sources, prepared = zip(*batch, strict=True)
-        paths = [source.path for source in sources]
-        routes += zip(paths, router(torch.stack(prepared)), strict=True)
+    photos = find_photos(args)
+    routes: list[tuple[str, Route]] = []
+    failed = 0
+    for batch in _prepared(photos, args, lambda photograph: router.prepare(photograph.rgb)):
+        usable = [each for each in batch if not isinstance(each, Failure)]
+        failed += len(batch) - len(usable)
+        if usable:
+            paths = ["stdin" if each.address == STANDARD else each.address for each, _ in usable]
+            routes += zip(paths, router(torch.stack([each for _, each in usable])), strict=True)
     if args.json:
         described = [
             {
@@ -87,31 +84,14 @@ def _classify(args: argparse.Namespace) -> int:
             for path, route in routes
         ]
         print_table(("photograph", "class", "score", "label"), rows)
-    return EXIT_FAULT if reader.failed else 0
+    return EXIT_FAULT if failed else 0
 
 
 def prepare_colorize(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan colorize`."""
     add_photographs(parser)
     add_outputs(parser)
-    parser.add_argument(
-        "--model",
-        metavar="MODEL",
-        default=ASSEMBLED,
-        help=f"{ASSEMBLED}: each photograph by the model of its class (the default); "
-        f"{EMBEDDED_MODELS}: the same with the models that come with colorgan; or one model for "
-        "all: animals, animals@VERSION, general",
-    )
-    parser.add_argument(
-        "--class", metavar="NAME", dest="photo_class", help="the class, instead of the router's"
-    )
-    parser.add_argument(
-        "--vividness",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help=f"factor for the chroma, from 0 (gray) to {VIVID:g} (default: 1)",
-    )
+    add_models(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument(
         "--compile",
@@ -120,101 +100,96 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
         "on a machine, worthwhile for many photographs",
     )
     _add_batch_size(parser, 8)
-    add_options(parser.add_argument_group("router"), RouterConfig)
     parser.set_defaults(command=_colorize)
 
 
 def _colorize(args: argparse.Namespace) -> int:
     _check_batch_size(args.batch_size)
     check_page(args.page)
-    if not 0 <= args.vividness <= VIVID:
-        raise ConfigError(f"--vividness must lie between 0 and {VIVID:g}")
+    choice = given_models(args)
     outputs = plan_outputs(args)
     if outputs.skipped:
         print(f"skipped {outputs.skipped} whose output exists", file=sys.stderr)
-    if not outputs.targets:
+    if not outputs.items:
         return 0
     # Standard output must contain nothing but the picture.
     with redirect_stdout(sys.stderr if outputs.stream else sys.stdout):
-        return _color_all(args, outputs)
+        return _color_all(args, choice, outputs)
 
 
-def _color_all(args: argparse.Namespace, outputs: Outputs) -> int:
-    reader = _Reader(list(outputs.targets), args, "coloured")
-    color = _colorer(args)
-    written = 0
-
-    def fitting(photograph: Photograph) -> Photograph:
-        check_size(outputs.picture_format, *photograph.rgb.shape[:2])
-        return photograph
-
-    for batch in reader.read(fitting):
-        colored = color([photograph for _, photograph in batch])
-        for (source, photograph), (rgb, by) in zip(batch, colored, strict=True):
-            data = encode(outputs.picture_format, rgb, photograph.alpha)
-            try:
-                print(f"{outputs.write(source, data)}: {by}")
-                written += 1
-            except NotWritten as error:
-                if error.full:  # all further photographs would fail as well
-                    on = "" if args.overwrite else "; --skip-existing continues from there"
-                    raise ColorganError(
-                        f"{error}; {written} of {len(outputs.targets)} are written{on}"
-                    ) from error
-                reader.fail(str(error))
-    return EXIT_FAULT if reader.failed else 0
-
-
-def _colorer(args: argparse.Namespace) -> Callable[[Sequence[Photograph]], list[_Result]]:
-    """Return a function that colours a batch, and describes how it coloured each photograph."""
-    storage, device = _models_of(args), choose_device(args.device)
-    if args.photo_class and args.model != ASSEMBLED:
-        raise ConfigError(
-            f"--class chooses a model instead of the router: drop --model {args.model}"
+def _color_all(args: argparse.Namespace, choice: ModelChoice, outputs: Outputs) -> int:
+    photos = [item.photo for item in outputs.items]
+    settings = Settings(
+        reader_of(photos, args.storage),
+        outputs.destination,
+        outputs.encoding,
+        args.vividness,
+        args.page,
+        args.overwrite,
+    )
+    networks = _load_networks(choice, args)
+    # Every photograph that was named gets a line, but not every one of an archive.
+    archive = not {photo.address for photo in photos} <= set(args.photographs)
+    tally = Tally(len(outputs.items), outputs.skipped)
+    threads = max(2, torch.get_num_threads())
+    work = color_here(outputs.items, networks, settings, args.batch_size, threads)
+    full: Failure | None = None
+    try:
+        with Counting(tally.total) as counting:
+            for outcome in work:
+                tally.add(outcome)
+                if outcome.failure and outcome.failure.full:
+                    full = full or outcome.failure
+                else:
+                    _print_outcome(outcome, outputs, archive)
+                counting.show(tally.done, tally.progress())
+    except KeyboardInterrupt:
+        work.close()
+        if archive:
+            _write_failures(tally, outputs)
+        print(f"\nstopped; what is written is whole{_way_on(args)}", file=sys.stderr)
+        raise
+    if full:  # all further photographs would fail as well
+        raise ColorganError(
+            f"{full.sentence}; {tally.colored} of {tally.total} are written{_way_on(args)}"
         )
-    model = args.photo_class or args.model
-    if model not in (ASSEMBLED, EMBEDDED_MODELS):
-        card = find(storage, model)
-        if "@" not in model:
-            print_note(embedded_note(storage, [card], routed=False))
-        colorizer = Colorizer(load_generator(storage, card, device))
-        if args.compile:
-            colorizer.compile()
+    if archive:
+        _write_failures(tally, outputs)
+        print(printable(tally.sentence()))
+    return EXIT_FAULT if tally.failures else 0
 
-        def by_one(photographs: Sequence[Photograph]) -> list[_Result]:
-            pictures = [photograph.rgb for photograph in photographs]
-            colored = colorizer(pictures, vividness=args.vividness)
-            return [(rgb, f"coloured by {card.reference}") for rgb in colored]
 
-        return by_one
+def _print_outcome(outcome: Outcome, outputs: Outputs, archive: bool) -> None:
+    if outcome.failure:
+        print(f"error: {printable(outcome.failure.sentence)}", file=sys.stderr)
+        return
+    for note in outcome.notes:
+        print(printable(f"{outcome.item.photo.address}: {note}"), file=sys.stderr)
+    if not archive:
+        target = printable(outputs.destination.location(outcome.item.target))
+        print(f"{target}: {outcome.by}")
 
-    alone = "--model NAME colours with one model alone"
-    assembly = assemble(parse(RouterConfig, args), storage, way_out=alone)
-    print_note(assembly.choice.note)
-    print_note(embedded_note(storage, assembly.cards.values()))
-    assembled, cards = assembly.load(storage, device), assembly.cards
+
+def _write_failures(tally: Tally, outputs: Outputs) -> None:
+    if tally.write_failures(outputs.destination) and tally.failures:
+        where = printable(outputs.destination.location(FAILED))
+        print_note(f"{where} lists what failed, and why")
+
+
+def _way_on(args: argparse.Namespace) -> str:
+    return "" if args.overwrite else "; --skip-existing continues from there"
+
+
+def _load_networks(choice: ModelChoice, args: argparse.Namespace) -> Networks:
+    """The networks that the options choose, with notes on the choice."""
+    device = choose_device(args.device)
+    chosen = choose_models(choice, args.storage)
+    for note in chosen.notes:
+        print_note(note)
+    networks = chosen.load(device)
     if args.compile:
-        assembled.compile()
-
-    def by_class(photographs: Sequence[Photograph]) -> list[_Result]:
-        pictures = [photograph.rgb for photograph in photographs]
-        return [
-            (colored.rgb, f"{_words(colored.route)}, coloured by {cards[colored.model].reference}")
-            for colored in assembled(pictures, args.vividness)
-        ]
-
-    return by_class
-
-
-def _models_of(args: argparse.Namespace) -> Storage:
-    """The storage of the models: the user's with the embedded ones, or the embedded ones alone."""
-    own = open_storage(args.storage)
-    return open_embedded() if args.model == EMBEDDED_MODELS else with_embedded(own)
-
-
-def _words(route: Route) -> str:
-    label = f" ({route.label})" if route.label else ""
-    return f"{route.photo_class} {route.score:.2f}{label}"
+        networks.compile()
+    return networks
 
 
 def _add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
@@ -228,64 +203,32 @@ def _check_batch_size(batch_size: int) -> None:
         raise ConfigError("--batch-size must be at least 1")
 
 
-class _Reader:
-    """Reads photographs in batches; reports those that cannot be read and skips them."""
+def _prepared(
+    photos: Sequence[Photo], args: argparse.Namespace, prepare: Callable[[Photograph], Tensor]
+) -> Iterator[list[tuple[Photo, Tensor] | Failure]]:
+    """Yield batches of photographs, which are read and prepared in threads."""
+    reader = reader_of(photos, args.storage)
 
-    def __init__(self, sources: Sequence[Source], args: argparse.Namespace, done: str) -> None:
-        self.failed = 0
-        self._sources = sources
-        self._batch_size: int = args.batch_size
-        self._page: int | None = args.page
-        self._done = done
+    def load(photo: Photo) -> tuple[Photo, Tensor, tuple[str, ...]] | Failure:
+        try:
+            photograph = decode(reader.read(photo.address), page=args.page)
+            return photo, prepare(photograph), photograph.notes
+        except (ColorganError, OSError) as error:
+            return failure_of(photo.address, error, "classified")
 
-    def fail(self, sentence: str) -> None:
-        """Count and report a photograph that could not be processed."""
-        self.failed += 1
-        print(f"error: {printable(sentence)}", file=sys.stderr)
-
-    def read(
-        self, prepare: Callable[[Photograph], Loaded]
-    ) -> Iterator[list[tuple[Source, Loaded]]]:
-        """Yield batches of photographs, which are read and prepared in threads."""
-
-        def load(
-            source: Source, given: bytes | OSError | None
-        ) -> tuple[Loaded, tuple[str, ...]] | str:
-            try:
-                if isinstance(given, OSError):
-                    raise given
-                photograph = decode(source.read() if given is None else given, page=self._page)
-                return prepare(photograph), photograph.notes
-            except ImageRejected as rejected:
-                return f"{source} cannot be {self._done}: {rejected}"
-            except IsADirectoryError:
-                return f"{source} is a folder: give its photographs, as {source}/*"
-            except OSError as error:
-                return f"{error.filename or source}: {error.strerror or error}"
-
-        seen, shown = 0, time.monotonic()
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            for sources in batched(self._sources, self._batch_size):
-                given = [_read_here(source) if source.standard else None for source in sources]
-                batch = []
-                for source, loaded in zip(sources, pool.map(load, sources, given), strict=True):
-                    if isinstance(loaded, str):
-                        self.fail(loaded)
-                        continue
-                    batch.append((source, loaded[0]))
-                    for note in loaded[1]:
-                        print(f"{source}: {printable(note)}", file=sys.stderr)
-                if batch:
-                    yield batch
-                seen += len(sources)
-                if time.monotonic() - shown > 2:
-                    shown = time.monotonic()
-                    print(f"{self._done} {seen} of {len(self._sources)}", file=sys.stderr)
-
-
-def _read_here(source: Source) -> bytes | OSError:
-    """Read standard input in the main thread, because Ctrl-C cannot interrupt another thread."""
-    try:
-        return source.read()
-    except OSError as error:
-        return error
+    seen = 0
+    with Counting(len(photos)) as counting, ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for batch in batched(photos, args.batch_size):
+            loaded: list[tuple[Photo, Tensor] | Failure] = []
+            for each in pool.map(load, batch):
+                if isinstance(each, Failure):
+                    print(f"error: {printable(each.sentence)}", file=sys.stderr)
+                    loaded.append(each)
+                    continue
+                photo, prepared, notes = each
+                for note in notes:
+                    print(printable(f"{photo.address}: {note}"), file=sys.stderr)
+                loaded.append((photo, prepared))
+            yield loaded
+            seen += len(batch)
+            counting.show(seen, f"classified {seen:,} of {len(photos):,}")

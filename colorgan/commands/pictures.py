@@ -1,57 +1,58 @@
 """The photographs on a command line, and the files to which their colourings are written."""
 
 import argparse
-import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from colorgan.commands.text import printable
-from colorgan.errors import ConfigError
-from colorgan.files import Input, check_outputs, check_stream, write_file
-from colorgan.images.encoding import PICTURE_FORMATS, SUFFIXES, find_format, suffixes
+from colorgan.archives.destination import Destination, open_destination
+from colorgan.archives.encoding import Encoding
+from colorgan.archives.listing import STANDARD, Found, Photo, find_photographs
+from colorgan.archives.reading import S3, Reader, read_stdin
+from colorgan.archives.steps import Item
+from colorgan.archives.targets import choose_targets
+from colorgan.commands.text import print_note, printable
+from colorgan.errors import ColorganError, ConfigError
+from colorgan.files import check_stream
+from colorgan.images.encoding import PICTURE_FORMATS, find_format, suffixes
+from colorgan.storage import open_storage
 
-STANDARD = "-"  # standard input as a photograph, standard output as an output
 DEFAULT_FORMAT = "png"
 _STDIN, _STDOUT = 0, 1
 
 
-@dataclass(frozen=True)
-class Source:
-    """A photograph to read.
+class Stream(Destination):
+    """Standard output, for one picture."""
 
-    Attributes:
-        path: path of the file; `stdin` for standard input.
-        standard: whether the photograph is read from standard input.
-    """
+    uri = STANDARD
 
-    path: Path
-    standard: bool = False
+    def __init__(self, stream: TextIO) -> None:
+        """Take the open stream."""
+        self._stream = stream
 
-    @classmethod
-    def of(cls, argument: str) -> "Source":
-        """Create a source from an argument: a path, or `-` for standard input."""
-        return cls(Path("stdin"), True) if argument == STANDARD else cls(Path(argument))
+    def present(self, paths: Sequence[str]) -> set[str]:  # noqa: D102
+        return set()
 
-    @property
-    def input(self) -> Input:
-        """The path or file descriptor, for `check_outputs`."""
-        return _STDIN if self.standard else self.path
+    def tidy(self, paths: Sequence[str]) -> None:  # noqa: D102
+        pass
 
-    def read(self) -> bytes:
-        """Read the whole file; raises OSError."""
-        if not self.standard:
-            return self.path.read_bytes()
-        if sys.stdin is None:
-            raise OSError("standard input is closed")
-        return sys.stdin.buffer.read()
+    def read(self, path: str) -> bytes | None:  # noqa: D102
+        return None
 
-    def __str__(self) -> str:
-        """The path in printable form, for messages."""
-        return printable(self.path)
+    def write(self, path: str, data: bytes, overwrite: bool = False) -> None:  # noqa: D102
+        self._stream.buffer.write(data)
+        self._stream.flush()
+
+    def check(  # noqa: D102
+        self, photos: Sequence[Photo], targets: Sequence[str], overwrite: bool = False
+    ) -> None:
+        (photo,) = photos
+        check_stream(_STDOUT, [_STDIN if photo.address == STANDARD else Path(photo.address)])
+
+    def location(self, path: str) -> str:  # noqa: D102
+        return path
 
 
 @dataclass(frozen=True)
@@ -59,40 +60,48 @@ class Outputs:
     """The destinations of colourings, decided before any work.
 
     Attributes:
-        picture_format: one of PICTURE_FORMATS.
-        targets: the file to write for each photograph; None for standard output.
+        destination: the folder, prefix or stream that they are written to.
+        encoding: how they are encoded.
+        items: the photographs to colour, and the output of each.
         skipped: number of photographs whose colouring already exists, with --skip-existing.
-        replaced: files that --overwrite allows to be replaced.
-        stream: standard output, if the colouring is written to it.
     """
 
-    picture_format: str
-    targets: dict[Source, Path | None]
+    destination: Destination
+    encoding: Encoding
+    items: list[Item]
     skipped: int = 0
-    replaced: frozenset[Path] = frozenset()
-    stream: TextIO | None = None
 
-    def write(self, source: Source, data: bytes) -> str:
-        """Write a photograph's colouring, and return the destination's name; raises NotWritten."""
-        target = self.targets[source]
-        if target is not None:
-            write_file(target, data, overwrite=target in self.replaced)
-            return printable(target)
-        assert self.stream is not None
-        self.stream.buffer.write(data)
-        self.stream.flush()
-        return str(source)
+    @property
+    def stream(self) -> bool:
+        """Whether the colouring is written to standard output."""
+        return isinstance(self.destination, Stream)
 
 
 def add_photographs(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments for photographs, and the option --page."""
+    """Add the arguments for photographs, and the options --recursive and --page."""
     parser.add_argument(
         "photographs",
         metavar="PHOTO",
         nargs="+",
-        type=Source.of,
-        help=f"a file, or {STANDARD} for standard input",
+        help=f"a file, a folder, s3://bucket/prefix, dataset:NAME, @FILE for a list of them, or "
+        f"{STANDARD} for a photograph on standard input (@{STANDARD} for a list)",
     )
+    add_recursive(parser)
+    add_page(parser)
+
+
+def add_recursive(parser: argparse.ArgumentParser, default: bool = False) -> None:
+    """Add the option --recursive."""
+    parser.add_argument(
+        "--recursive",
+        action=argparse.BooleanOptionalAction if default else "store_true",
+        default=default,
+        help="also the photographs in the subfolders of folders",
+    )
+
+
+def add_page(parser: argparse.ArgumentParser) -> None:
+    """Add the option --page."""
     parser.add_argument(
         "--page", type=int, metavar="N", help="page of multi-page TIFF files, counted from 1"
     )
@@ -104,6 +113,47 @@ def check_page(page: int | None) -> None:
         raise ConfigError("--page counts from 1")
 
 
+def find_photos(args: argparse.Namespace, output: str | None = None) -> list[Photo]:
+    """The photographs of the arguments, with notes on what is left out.
+
+    Args:
+        args: the options of `add_photographs`.
+        output: the folder or prefix of the colourings; what it holds is no photograph.
+
+    Raises:
+        ColorganError: there is none, or a source cannot be listed.
+    """
+    sources: Sequence[str] = args.photographs
+    found = find_photographs(
+        sources, lambda: open_storage(args.storage), args.recursive, output, read_stdin
+    )
+    return noted(found, sources)
+
+
+def noted(found: Found, sources: Sequence[str]) -> list[Photo]:
+    """Print notes on what was left out; raises ColorganError if nothing was found."""
+    notes = list(found.notes())
+    if not found.photos:
+        raise ColorganError("; ".join([f"no photograph in {', '.join(sources)}", *notes]))
+    for note in notes:
+        print_note(printable(note))
+    return found.photos
+
+
+def reader_of(photos: Sequence[Photo], storage: str | None) -> Reader:
+    """A reader of photographs; a photograph on standard input is read now.
+
+    Ctrl-C could not interrupt another thread that reads it.
+    """
+    given: dict[str, bytes | OSError] = {}
+    if any(photo.address == STANDARD for photo in photos):
+        try:
+            given[STANDARD] = read_stdin()
+        except OSError as error:
+            given[STANDARD] = error
+    return Reader(storage, given)
+
+
 def add_outputs(parser: argparse.ArgumentParser) -> None:
     """Add the options for the destinations of colourings."""
     parser.add_argument(
@@ -111,9 +161,14 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="OUT",
         required=True,
-        help=f"a folder; or for one photograph a file, whose suffix ({suffixes()}) decides the "
-        f"format, or {STANDARD} for standard output",
+        help=f"a folder, or s3://bucket/prefix; or for one photograph a file, whose suffix "
+        f"({suffixes()}) decides the format, or {STANDARD} for standard output",
     )
+    add_writing(parser)
+
+
+def add_writing(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the format of colourings, and for files that exist."""
     parser.add_argument(
         "--format",
         choices=PICTURE_FORMATS,
@@ -132,45 +187,72 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def given_encoding(args: argparse.Namespace, named: str | None = None) -> Encoding:
+    """How the options of `add_writing`, or the name of the one output, say to encode."""
+    return Encoding(named or args.format or DEFAULT_FORMAT)
+
+
 def plan_outputs(args: argparse.Namespace) -> Outputs:
-    """Decide the destinations of colourings; raises ConfigError if one would destroy a file."""
-    sources: Sequence[Source] = args.photographs
-    inputs = [source.input for source in sources]
+    """Decide the destinations of colourings.
+
+    Raises:
+        ConfigError: one would destroy a file, or cannot be written.
+        ColorganError: there is no photograph.
+    """
     if args.output == STANDARD:
-        return _standard_output(sources, args.format)
+        return _standard_output(find_photos(args), args)
     named = _named_format(args.output)
-    if named:
-        if len(sources) > 1:
-            raise ConfigError(f"{args.output} is one file: give a folder for several photographs")
-        if args.format not in (None, named):
-            raise ConfigError(f"-o {args.output} is {named}: drop --format {args.format}")
-        targets = {sources[0]: Path(args.output)}
+    photos = find_photos(args, None if named else args.output)
+    encoding = given_encoding(args, named)
+    if not named:
+        destination = open_destination(args.output)
+        targets = choose_targets(photos, encoding.suffix)
+    elif len(photos) > 1:
+        raise ConfigError(f"{args.output} is one file: give a folder for several photographs")
+    elif args.format not in (None, named):
+        raise ConfigError(f"-o {args.output} is {named}: drop --format {args.format}")
     else:
-        targets = _in_folder(sources, Path(args.output), args.format or DEFAULT_FORMAT)
-    allowed = args.overwrite or args.skip_existing
-    check_outputs(list(targets.values()), inputs, allowed, new_folders=True)
-    there = frozenset(target for target in targets.values() if os.path.lexists(target))
-    return Outputs(
-        named or args.format or DEFAULT_FORMAT,
-        {
-            source: target
-            for source, target in targets.items()
-            if not (args.skip_existing and target in there)
-        },
-        skipped=len(there) if args.skip_existing else 0,
-        replaced=there,
-    )
+        folder, _, name = args.output.rpartition("/")
+        destination = open_destination(folder or ("/" if args.output.startswith("/") else "."))
+        targets = [name]
+    return plan(photos, targets, destination, encoding, args)
 
 
-def _standard_output(sources: Sequence[Source], picture_format: str | None) -> Outputs:
-    if len(sources) > 1:
+def plan(
+    photos: Sequence[Photo],
+    targets: Sequence[str],
+    destination: Destination,
+    encoding: Encoding,
+    args: argparse.Namespace,
+) -> Outputs:
+    """Check the outputs, and leave out those that exist, with --skip-existing.
+
+    Raises:
+        ConfigError: an output would destroy a file, or cannot be written.
+    """
+    destination.check(photos, targets, args.overwrite or args.skip_existing)
+    there = destination.present(targets) if args.skip_existing else set()
+    destination.tidy(targets)
+    items = [
+        Item(photo, target)
+        for photo, target in zip(photos, targets, strict=True)
+        if target not in there
+    ]
+    return Outputs(destination, encoding, items, len(there))
+
+
+def _standard_output(photos: Sequence[Photo], args: argparse.Namespace) -> Outputs:
+    if len(photos) > 1:
         raise ConfigError("standard output takes one photograph: give a folder for several")
     if sys.stdout is None:
         raise ConfigError("standard output is closed: give -o a file")
     if sys.stdout.isatty():
         raise ConfigError("standard output is a terminal: redirect it, or give -o a file")
-    check_stream(_STDOUT, [sources[0].input])
-    return Outputs(picture_format or DEFAULT_FORMAT, {sources[0]: None}, stream=sys.stdout)
+    destination = Stream(sys.stdout)
+    (photo,) = photos
+    destination.check(photos, [STANDARD])
+    target = "stdin" if photo.address == STANDARD else photo.address
+    return Outputs(destination, given_encoding(args), [Item(photo, target)])
 
 
 def _named_format(output: str) -> str | None:
@@ -179,7 +261,7 @@ def _named_format(output: str) -> str | None:
     if path.is_dir() or output.endswith("/"):
         return None
     found = find_format(output)
-    if found:
+    if found or output.startswith(S3):
         return found
     if path.exists():
         raise ConfigError(f"{output} is neither a folder nor named as a picture ({suffixes()})")
@@ -189,12 +271,3 @@ def _named_format(output: str) -> str | None:
             f"{output}/"
         )
     return None
-
-
-def _in_folder(sources: Sequence[Source], folder: Path, picture_format: str) -> dict[Source, Path]:
-    suffix = SUFFIXES[picture_format][0]
-    targets = [(source, folder / f"{source.path.stem}{suffix}") for source in sources]
-    for target, count in Counter(target for _, target in targets).items():
-        if count > 1:
-            raise ConfigError(f"{count} photographs would be written to {target}")
-    return dict(targets)

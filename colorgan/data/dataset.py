@@ -295,6 +295,21 @@ class Dataset:
             for shard, file in zip(shards, files, strict=True):
                 yield from _read(file, shard.source_index)
 
+    def sources_in(self, shard: Shard) -> list[str]:
+        """The URL or path that each photograph of a shard came from; its pixels are not read.
+
+        Raises:
+            Corrupt: the shard cannot be read.
+            NotInStorage: the shard is missing.
+        """
+        key = f"datasets/{self.manifest.name}/{shard.key}"
+        try:
+            with self.storage.open(key) as file:
+                sources: list[str] = pq.read_table(file, columns=["source"])["source"].to_pylist()
+                return sources
+        except pa.ArrowException as error:
+            raise Corrupt(f"{key} cannot be read: {error}") from None
+
 
 def _read(file: BinaryIO, source_index: int) -> Iterator[Row]:
     # With pre_buffer, the whole shard would be read before its first row. Arrow's threads cost more

@@ -1,0 +1,252 @@
+"""The networks that colour an archive: what they take, and what they return."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from colorgan.errors import ConfigError
+from colorgan.images.color_spaces import ColorSpace
+from colorgan.images.decoding import Pixels
+from colorgan.inference.assembled import AssembledColorizer, Assembly, assemble
+from colorgan.inference.colorizer import Colorizer, prepare, recombine
+from colorgan.inference.networks import (
+    GeneratorNetwork,
+    PredictedColor,
+    RouterNetwork,
+    Square,
+    describe,
+)
+from colorgan.inference.router import Route
+from colorgan.inference.router_choice import RouterConfig
+from colorgan.models.view import View
+from colorgan.packages.card import ModelCard, find
+from colorgan.packages.embedded import EMBEDDED_MODELS, embedded_note, open_embedded, with_embedded
+from colorgan.packages.weights import load_generator
+from colorgan.storage import Storage, open_storage
+
+ASSEMBLED = "assembled"
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The models that a user asks for.
+
+    Attributes:
+        model: ASSEMBLED, EMBEDDED_MODELS, or one model for all photographs.
+        photo_class: the class of all photographs, instead of the router's; None asks the router.
+        router: the options for the choice of a router.
+    """
+
+    model: str = ASSEMBLED
+    photo_class: str | None = None
+    router: RouterConfig = field(default_factory=RouterConfig)
+
+
+@dataclass(frozen=True)
+class Squares:
+    """The inputs of the networks for one photograph.
+
+    Attributes:
+        view: the router's input; None without a router.
+        sized: (3, size, size) uint8 sRGB, by the size of the generators that need it.
+    """
+
+    view: npt.NDArray[Any] | None
+    sized: Mapping[int, Square]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the networks need of a photograph; it can be pickled.
+
+    Attributes:
+        view: the router's preprocessing; None without a router.
+        sizes: the sizes of the generators that do not share the router's pass, in pixels.
+    """
+
+    view: View | None
+    sizes: tuple[int, ...]
+
+    def __call__(self, photograph: Pixels) -> Squares:
+        """Prepare a (height, width, 3) uint8 photograph; any colour in it is ignored."""
+        view = None if self.view is None else self.view(photograph).numpy()
+        return Squares(view, {size: prepare(photograph, size).numpy() for size in self.sizes})
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The predicted colours of one photograph; it can be pickled.
+
+    Attributes:
+        color: (color channels, size, size) float32 in [-1, 1].
+        color_space: the colour space of `color`.
+        photo_class: the class of the photograph; the model's name if no router was asked.
+        by: how it was coloured, as a phrase.
+        seconds: its share of the time that its batch took.
+    """
+
+    color: npt.NDArray[np.float32]
+    color_space: ColorSpace
+    photo_class: str
+    by: str
+    seconds: float = 0.0
+
+    def picture(self, photograph: Pixels, vividness: float = 1.0) -> Pixels:
+        """The coloured photograph, (height, width, 3) uint8 sRGB; see `recombine`."""
+        color = torch.from_numpy(np.array(self.color)).float()
+        return recombine(photograph, color, self.color_space, vividness)
+
+
+class Networks(ABC):
+    """Loaded networks.
+
+    Attributes:
+        inputs: what they need of a photograph.
+    """
+
+    inputs: Inputs
+
+    def predict(self, squares: Sequence[Squares]) -> list[Predicted]:
+        """Predict the colours of photographs as one batch; none is an empty one."""
+        started = time.perf_counter()
+        predicted = self._predict(squares) if squares else []
+        seconds = (time.perf_counter() - started) / max(1, len(predicted))
+        return [replace(each, seconds=seconds) for each in predicted]
+
+    @abstractmethod
+    def _predict(self, squares: Sequence[Squares]) -> list[Predicted]:
+        """Predict the colours of at least one photograph."""
+
+    @abstractmethod
+    def compile(self) -> None:
+        """Compile the networks that are on a CPU; raises ColorganError."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Models that exist and fit each other, but are not loaded yet; it can be pickled.
+
+    Attributes:
+        storage: address of the user's storage; None for the default.
+        embedded: whether only the models that come with colorgan are used.
+        cards: the packages by model.
+        assembly: the router and its models; None for one model alone.
+        notes: sentences for the user on the choice.
+    """
+
+    storage: str | None
+    embedded: bool
+    cards: Mapping[str, ModelCard]
+    assembly: Assembly | None
+    notes: tuple[str, ...]
+
+    def load(self, device: torch.device) -> Networks:
+        """Load the networks; raises ColorganError if one cannot be read."""
+        models = _open_models(self.storage, self.embedded)
+        if self.assembly is None:
+            (card,) = self.cards.values()
+            return _Alone(Colorizer(load_generator(models, card, device)), card)
+        return _Assembled(self.assembly.load(models, device), self.cards)
+
+
+def choose_models(choice: ModelChoice, storage: str | None) -> Chosen:
+    """Find the models that a user asks for.
+
+    Args:
+        choice: what the user asks for.
+        storage: address of the user's storage; None for the default.
+
+    Raises:
+        ConfigError: the options contradict each other.
+        ColorganError: there are no such models.
+    """
+    embedded = choice.model == EMBEDDED_MODELS
+    models = _open_models(storage, embedded)
+    if choice.photo_class and choice.model != ASSEMBLED:
+        raise ConfigError(
+            f"--class chooses a model instead of the router: drop --model {choice.model}"
+        )
+    name = choice.photo_class or choice.model
+    if name not in (ASSEMBLED, EMBEDDED_MODELS):
+        card = find(models, name)
+        note = "" if "@" in name else embedded_note(models, [card], routed=False)
+        return Chosen(storage, embedded, {card.model: card}, None, (note,))
+    way_out = "--model NAME colours with one model alone"
+    assembly = assemble(choice.router, models, way_out=way_out)
+    notes = (assembly.choice.note, embedded_note(models, assembly.cards.values()))
+    return Chosen(storage, embedded, dict(assembly.cards), assembly, notes)
+
+
+def _open_models(storage: str | None, embedded: bool) -> Storage:
+    """The user's models with the embedded ones, or the embedded ones alone."""
+    own = open_storage(storage)
+    return open_embedded() if embedded else with_embedded(own)
+
+
+class _Alone(Networks):
+    """One model for all photographs."""
+
+    def __init__(self, colorizer: Colorizer, card: ModelCard) -> None:
+        self._colorizer, self._card = colorizer, card
+        self.inputs = Inputs(None, (colorizer.config.size,))
+        self._network = GeneratorNetwork(colorizer, describe(colorizer, card.model))
+
+    def compile(self) -> None:
+        self._colorizer.compile()
+
+    def _predict(self, squares: Sequence[Squares]) -> list[Predicted]:
+        size = self._network.info.size
+        colors = self._network.work([each.sized[size] for each in squares])
+        by = f"coloured by {self._card.reference}"
+        return [_predicted(each, self._card.model, by) for each in colors]
+
+
+class _Assembled(Networks):
+    """A router, and a model for each of its classes."""
+
+    def __init__(self, assembled: AssembledColorizer, cards: Mapping[str, ModelCard]) -> None:
+        self._assembled, self._cards = assembled, cards
+        colorizers = assembled.colorizers
+        infos = {name: describe(each, name) for name, each in colorizers.items()}
+        self._router = RouterNetwork(assembled.router, colorizers, infos)
+        self._generators = {
+            name: GeneratorNetwork(each, infos[name]) for name, each in colorizers.items()
+        }
+        others = set(infos) - self._router.info.painters
+        self.inputs = Inputs(
+            self._router.info.view, tuple(sorted({infos[name].size for name in others}))
+        )
+
+    def compile(self) -> None:
+        self._assembled.compile()
+
+    def _predict(self, squares: Sequence[Squares]) -> list[Predicted]:
+        routed = self._router.work([each.view for each in squares if each.view is not None])
+        colors = {n: each.painted for n, each in enumerate(routed) if each.painted}
+        left: dict[str, list[int]] = {}
+        for number, each in enumerate(routed):
+            if number not in colors:
+                left.setdefault(each.route.best_class, []).append(number)
+        for name, numbers in left.items():
+            network = self._generators[name]
+            inputs = [squares[number].sized[network.info.size] for number in numbers]
+            colors |= zip(numbers, network.work(inputs), strict=True)
+        return [self._described(colors[number], each.route) for number, each in enumerate(routed)]
+
+    def _described(self, color: PredictedColor, route: Route) -> Predicted:
+        label = f" ({route.label})" if route.label else ""
+        by = f"coloured by {self._cards[color.model.name].reference}"
+        words = f"{route.photo_class} {route.score:.2f}{label}, {by}"
+        return _predicted(color, route.photo_class, words)
+
+
+def _predicted(color: PredictedColor, photo_class: str, by: str) -> Predicted:
+    # The network's batch would stay in memory as long as a part of it.
+    own = np.array(color.color, dtype=np.float32)
+    return Predicted(own, color.model.color_space, photo_class, by)
