@@ -36,6 +36,10 @@ from colorgan.training.phases import (
 if TYPE_CHECKING:
     import torch
 
+# The share of the machine's memory that the decoded photographs of a training may take before
+# `--data auto` streams them.
+MEMORY_SHARE = 0.25
+
 Choice = Literal["auto", "on", "off"]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0)]
@@ -278,7 +282,7 @@ class SpeedConfig(Configuration):
         "auto",
         "decode all photographs before the first epoch, or read them as a stream in every epoch, "
         "in memory that does not grow with their number; auto streams those that would take more "
-        "than a quarter of the machine's memory",
+        f"than {100 * MEMORY_SHARE:g}%% of the machine's memory when decoded",
     )
     data_workers: NaturalNumber = option(
         0,

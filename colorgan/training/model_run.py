@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,8 +49,8 @@ def train_model(
     """Train one model from its last checkpoint to its last epoch, and publish it if it is to be.
 
     If storage does not answer for some minutes, the training waits and then continues. Where
-    PyTorch's process group has several workers, all call this function, and train the model
-    together: the first one writes to storage and reports, and the others' result has no package.
+    PyTorch's process group has several workers, all call this function: the first one writes to
+    storage and reports, and the others' results have no package.
 
     Args:
         spec: what to train.
@@ -74,7 +75,39 @@ def train_model(
         storage = retry_transient(lambda: open_storage(spec.storage))
         dataset = retry_transient(lambda: open_dataset(storage, spec.dataset))
     keeper = _Keeper(storage, spec, observe, saved, say, workers)
-    begun = ModelResult(
+    begun = _begun(spec, device, node)
+    reading = Reading(device, keeper.read, keeper.tell, least_memory(workers))
+    loading = partial(load_photographs, dataset, spec.model, spec.training, spec.speed, reading)
+    try:
+        with workers.together():
+            banks = retry_transient(loading)
+    except _Stopped:
+        epochs = retry_transient(keeper.checkpoints.last)
+        return replace(begun, status="stopped", epochs=epochs, ended=time.time())
+    training = Training(spec.training, *banks, device, spec.speed, spec.model, workers)
+    keeper.follow(training)
+    try:
+        for epoch in training.run(keeper.step, keeper.prepare):
+            if workers.first:
+                record(epoch)
+            if epoch.epoch % spec.checkpoint_every == 0 or epoch.epoch == spec.training.epochs:
+                keeper.save()
+        status = "done"
+    except _Stopped:
+        status = "stopped"
+    metrics = asdict(training.published()[1]) if training.history else {}
+    begun = replace(begun, status=status, photographs=len(banks[0]))
+    done = _ended(begun, training.history, metrics)
+    with workers.together():
+        if done.status == "done" and spec.publishes and workers.first:
+            publishing = partial(_publish, storage, spec, dataset, training, banks[1], device)
+            done = _record(storage, spec, training, retry_transient(publishing), done)
+    return done
+
+
+def _begun(spec: ModelRun, device: torch.device, node: str) -> ModelResult:
+    """The result of a training as known at its beginning, which is now."""
+    return ModelResult(
         model=spec.model,
         status="training",
         started=time.time(),
@@ -82,40 +115,15 @@ def train_model(
         node=node,
         objective=spec.training.objective(spec.model),
     )
-    reading = Reading(device, keeper.read, keeper.tell, least_memory(workers))
-    try:
-        with workers.together():
-            banks = retry_transient(
-                lambda: load_photographs(dataset, spec.model, spec.training, spec.speed, reading)
-            )
-    except _Stopped:
-        epochs = retry_transient(keeper.checkpoints.last)
-        return replace(begun, status="stopped", epochs=epochs, ended=time.time())
-    training = Training(spec.training, *banks, device, spec.speed, spec.model, workers)
-    begun = replace(begun, photographs=len(banks[0]))
-    keeper.follow(training)
-    if training.position == (0, 0) and spec.training.start_from:
-        with workers.together():
-            _start_from_base(storage, spec, training)
-    try:
-        for epoch in training.run(keeper.step, keeper.prepare):
-            if workers.first:
-                record(epoch)
-            if epoch.epoch % spec.checkpoint_every == 0 or epoch.epoch == spec.training.epochs:
-                keeper.save()
-    except _Stopped:
-        metrics = asdict(training.published()[1]) if training.history else {}
-        return _ended(replace(begun, status="stopped"), training.history, metrics)
-    metrics = asdict(training.published()[1])
-    done = _ended(replace(begun, status="done"), training.history, metrics)
-    with workers.together():
-        if spec.publishes and workers.first:
-            val = banks[1]
-            card = retry_transient(lambda: _publish(storage, spec, dataset, training, val, device))
-            published = replace(begun, status="done", package=card.reference)
-            done = _ended(published, training.history, card.metrics)
-            line = (json.dumps(asdict(done)) + "\n").encode()
-            retry_transient(lambda: storage.put(f"{spec.folder}/result.json", line))
+
+
+def _record(
+    storage: Storage, spec: ModelRun, training: Training, card: ModelCard, done: ModelResult
+) -> ModelResult:
+    """Write the result of a model that is published; returns it."""
+    done = _ended(replace(done, package=card.reference), training.history, card.metrics)
+    line = (json.dumps(asdict(done)) + "\n").encode()
+    retry_transient(lambda: storage.put(f"{spec.folder}/result.json", line))
     return done
 
 
@@ -146,7 +154,7 @@ class _Keeper:
         self._said = -math.inf
 
     def follow(self, training: Training) -> None:
-        """Continue the training from its last checkpoint, and save it from now on.
+        """Continue the training from its last checkpoint, or from its base; save it from now on.
 
         Raises:
             RuntimeError: the workers have read different checkpoints.
@@ -157,6 +165,9 @@ class _Keeper:
         positions = self.workers.of_all(training.position)
         if len({*positions}) > 1:  # of a process that was cut off, and still writes
             raise RuntimeError(f"the workers continue from different checkpoints: {positions}")
+        if training.position == (0, 0) and self.spec.training.start_from:
+            with self.workers.together():
+                _start_from_base(self.storage, self.spec, training)
         self._training, self._saved_at = training, training.position
         epoch, step = training.position
         if begun and not step:

@@ -12,14 +12,10 @@ from colorgan.data.dataset import Dataset
 from colorgan.data.squares import Keeping, Selection, read_squares
 from colorgan.data.streams import PhotoStream, default_processes
 from colorgan.system import memory_bytes
-from colorgan.training.config import SpeedConfig, TrainingConfig
+from colorgan.training.config import MEMORY_SHARE, SpeedConfig, TrainingConfig
 from colorgan.training.loop import load_banks
 from colorgan.training.selection import training_selection, validation_selection
 from colorgan.workers import Workers
-
-# The share of the machine's memory that the decoded photographs of a training may take before
-# `--data auto` streams them.
-MEMORY_SHARE = 0.25
 
 # The memory that validation photographs may take beside a stream, in bytes. If there are more, each
 # validation is on as many as fit, evenly of all classes and always the same ones.

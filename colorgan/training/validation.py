@@ -41,7 +41,8 @@ class Validation:
         """
         self._classifier = classifier
         self._workers = workers
-        self._originals: Tensor | None = None
+        self._originals: Tensor | None = None  # in the first worker alone
+        self._looks = True  # whether the originals are still to be looked at
 
     @torch.no_grad()
     def __call__(self, pairs: Iterable[tuple[Tensor, Tensor]], distance: bool) -> Validated:
@@ -65,10 +66,10 @@ class Validation:
             numbers.append(torch.stack(each, dim=1))
             if distance:
                 ours.append(self._pooled(colored))
-                if self._originals is None:
+                if self._looks:
                     theirs.append(self._pooled(original))
-        if distance and self._originals is None:
-            self._originals = self._joined(theirs)
+        if distance and self._looks:
+            self._originals, self._looks = self._joined(theirs), False
         table, features = self._joined(numbers), self._joined(ours) if distance else None
         found = None if table is None else self._summary(table, features)
         return self._workers.of_first(found)  # type: ignore[return-value]

@@ -36,7 +36,7 @@ def report() -> TrainingConfig:
 
 def best() -> TrainingConfig:
     """The preset `best` at a small size; its three phases in 22 steps."""
-    values = {**SIZES, "size": 64, "batch_size": 2, "phases": "regression:2+critic+adversarial:2"}
+    values = {**SIZES, "size": 64, "batch_size": 2, "phases": "regression+critic:0.5+adversarial:2"}
     return find_preset("best").config("general", values)
 
 

@@ -11,10 +11,10 @@ from colorgan.data.streams import PhotoStream
 from colorgan.system import memory_bytes
 from colorgan.training import reading as reading_module
 from colorgan.training.checkpoints import Checkpoints
-from colorgan.training.config import SpeedConfig, TrainingConfig
+from colorgan.training.config import MEMORY_SHARE, SpeedConfig, TrainingConfig
 from colorgan.training.loop import Training, load_banks
 from colorgan.training.model_run import train_model
-from colorgan.training.reading import MEMORY_SHARE, Reading, choose_data, load_photographs
+from colorgan.training.reading import Reading, choose_data, load_photographs
 from colorgan.training.records import EpochRecord
 from colorgan.training.runs import ModelRun, StopRequest
 
