@@ -23,12 +23,8 @@ from colorgan.errors import ColorganError, ConfigError
 from colorgan.storage import Storage
 from colorgan.storage.lease import Lease
 
-# Ray Data's actors make Ray print a warning that concerns nobody. A private Ray keeps idle workers
-# for a minute instead of a second, because each new one imports PyTorch.
-_RAY = {
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_idle_worker_killing_time_threshold_ms": "60000",
-}
+# A private Ray keeps idle workers for a minute, because each new one imports PyTorch.
+_RAY = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
 _LINE_S = 10.0  # between lines of progress
 _ERRORS = 20  # failures that are printed; failed.csv has all of them
 

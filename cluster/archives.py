@@ -8,6 +8,7 @@ pixels that need not change the process are not copied: each actor runs `color_h
 import logging
 import math
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -157,6 +158,8 @@ def _died(item: Item) -> Failure:
 
 def _configure(plan: ArchivePlan) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # Ray 2.60 has no other way to set the retries of an actor's tasks.
+    warnings.filterwarnings("ignore", message=".*ray_remote_args_fn")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
