@@ -207,10 +207,16 @@ def _of_workers(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, flo
 
 def _of_scenes(runs: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     """An epoch of the most photographs, from those of the two smaller numbers."""
-    (few, first), (more, second), (most, third) = _by_count(runs)
+    (few, first), (more, second), *larger = _by_count(runs)
     each = (second - first) / (more - few)
-    words = f"an epoch of {most:,} scenes as a stream, from {few:,} and {more:,}"
-    return [(words, first + (most - few) * each, third)]
+    return [
+        (
+            f"an epoch of {most:,} scenes as a stream, from {few:,} and {more:,}",
+            first + (most - few) * each,
+            measured,
+        )
+        for most, measured in larger
+    ]
 
 
 def _of_archive(runs: Mapping[str, Any], costs: Costs) -> list[tuple[str, float, float]]:
