@@ -18,12 +18,13 @@ from cluster.code import check_code, code_version
 from cluster.local import SHORT, LocalRay
 from colorgan.errors import ColorganError
 from colorgan.temporary import delete_abandoned
+from tests.waiting import PATIENCE_S
 
 CHECKOUT = Path(__file__).parents[2]
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 120) -> Any:
-    deadline = time.monotonic() + seconds
+def wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
     while not (found := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -116,7 +117,9 @@ ACTORS = """
 from cluster.connection import connected
 with connected():
     import ray
-    print([a["name"] for a in ray.util.list_named_actors(all_namespaces=True)], flush=True)
+    # Ray Data's own, which other tests have begun, stay as long as Ray.
+    named = ray.util.list_named_actors(all_namespaces=True)
+    print([a["name"] for a in named if a["name"].startswith("colorgan")], flush=True)
 """
 
 
