@@ -23,7 +23,6 @@ from benchmarks import photographs
 from benchmarks.face import Settings, note
 from benchmarks.scale_tables import COMMAND
 from colorgan.archives.destination import open_destination
-from colorgan.archives.encoding import Encoding
 from colorgan.archives.listing import Photo
 from colorgan.archives.networks import ModelChoice, Networks, Squares, choose_models
 from colorgan.archives.reading import Reader
@@ -36,6 +35,7 @@ from colorgan.data.squares import Selection
 from colorgan.data.staging import StagingConfig, stage
 from colorgan.data.streams import PhotoStream
 from colorgan.images.decoding import decode, resize_square
+from colorgan.images.writing import OutputOptions
 from colorgan.packages.embedded import EMBEDDED_MODELS
 from colorgan.storage import open_storage
 from colorgan.training.config import SpeedConfig, TrainingConfig
@@ -281,7 +281,7 @@ def _archive_of(
     destination = open_destination(str(folder / "colored"))
     found: dict[str, Cost] = {}
     for kind in ("png", "jpeg"):
-        how = ArchiveSettings(Reader(None), destination, Encoding(kind), overwrite=True)
+        how = ArchiveSettings(Reader(None), destination, OutputOptions(kind), overwrite=True)
         read = [load(item, how, networks.inputs) for item in items]
         pairs = [each for each in read if isinstance(each, tuple)]
         predicted = networks.predict([squares for _, squares in pairs])
