@@ -45,7 +45,7 @@ def fail_often(number: int, method: str, path: str) -> int | str | None:
 
 
 def uploaded(faulty: FaultyS3, part: str) -> list[str]:
-    """The paths with a part that were uploaded, without leases, which are renewed again and again."""
+    """The paths with a part that were uploaded, without leases, which are renewed."""
     return [path for path in faulty.uploaded(part) if "/leases/" not in path]
 
 
