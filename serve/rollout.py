@@ -33,7 +33,7 @@ def wait_until_running(address: str, names: Collection[str], patience_s: float) 
         ours = {name: applications[name] for name in names}
         for name, application in ours.items():
             if application["status"] in _FAILED:
-                reason = reason_of(_messages(application)) or application["message"]
+                reason = reason_of(_messages(application)) or _last_line(application["message"])
                 raise ColorganError(
                     f"{name} was not updated, and replicas that ran before still serve: {reason}"
                 )
@@ -60,6 +60,11 @@ def reason_of(messages: Iterable[str]) -> str:
         for sentence in re.findall(r"\bcolorgan\.errors\.\w+: (.+)$", message, re.MULTILINE)
     ]
     return str(found[-1]) if found else ""
+
+
+def _last_line(message: str) -> str:
+    """The line of a traceback that names the error."""
+    return next((line for line in reversed(message.splitlines()) if line.strip()), "").strip()
 
 
 def _messages(application: Mapping[str, Any]) -> list[str]:

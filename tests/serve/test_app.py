@@ -386,9 +386,16 @@ def test_a_cluster_that_runs_other_code_is_refused(service: Service, tmp_path: P
         shutil.copytree(CHECKOUT / package, other / package)
     with (other / "serve/app.py").open("a") as module:
         module.write("# changed\n")
-    failed = service.deploy_from(other)
-    assert failed.returncode == 1
-    (line,) = [line for line in failed.stderr.splitlines() if line.startswith("error: ")]
+
+    def refused() -> str:
+        """The sentence of a refusal; a loaded Ray may fail before it has looked at the code."""
+        failed = service.deploy_from(other)
+        assert failed.returncode == 1
+        (line,) = [line for line in failed.stderr.splitlines() if line.startswith("error: ")]
+        print(failed.stderr)
+        return line if "another version" in line else ""
+
+    line = wait_until(refused)
     assert f"runs another version of colorgan, in {CHECKOUT}, than the service was" in line
     assert line.endswith(f"deploy it from {CHECKOUT}, or install the same version on every machine")
     assert service.colorize("people").status_code == 200, "the replicas before still serve"
