@@ -64,7 +64,8 @@ def delete_abandoned(parent: Path | None = None) -> list[Path]:
             host = owner.pop("host")
             identity = ProcessIdentity(**owner)
             # Temporary folders are on this machine, so nothing of an earlier boot lives.
-            rebooted = host == platform.node() and identity.boot != this_process().boot
+            boots = {identity.boot, this_process().boot}
+            rebooted = host == platform.node() and len(boots) == 2 and all(boots)
             if rebooted or identity.is_dead():
                 folder = record.with_name(record.name.removesuffix(_OWNER))
                 _delete(folder, record)

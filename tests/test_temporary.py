@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from colorgan import temporary
+from colorgan.processes import ProcessIdentity
 from colorgan.temporary import delete_abandoned, temporary_folder
 
 CHECKOUT = Path(__file__).parents[1]
@@ -54,3 +58,12 @@ def test_the_folder_of_a_killed_process_is_deleted_with_the_next_and_no_other(
         with temporary_folder("other", tmp_path) as mine:
             left = {path for path in tmp_path.iterdir() if path.is_dir()}
             assert left == {mine, tmp_path / "colorgan-of-somebody"}
+
+
+def test_a_process_that_knows_no_boot_deletes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = ProcessIdentity("", 0, 1, 0)  # as on Windows and macOS, which have no /proc
+    with temporary_folder("test", tmp_path) as folder:
+        monkeypatch.setattr(temporary, "this_process", lambda: unknown)
+        assert delete_abandoned(tmp_path) == [] and folder.is_dir()
