@@ -15,6 +15,7 @@ from colorgan.training.progress import format_seconds
 
 FAILED = "failed.csv"
 SUMMARY = "summary.json"
+_SPAN_S = 5.0  # seconds after the first outcome from which on the rate counts from there
 _COLUMNS = ("path", "reason", "detail")
 
 
@@ -76,9 +77,14 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Photographs a second since the first, so without the time to start processes."""
-        seconds = self.seconds - (self._first or 0.0)
-        return (self.done - 1) / seconds if self.done > 1 and seconds > 0 else 0.0
+        """Photographs a second, without the time to start processes once that is known.
+
+        The photographs of the first batch come together, so they say nothing of the time between.
+        """
+        since = self.seconds - (self._first or 0.0)
+        if self.done > 1 and since > _SPAN_S:
+            return (self.done - 1) / since
+        return self.done / self.seconds if self.done and self.seconds > 0 else 0.0
 
     def progress(self) -> str:
         """How far it is, how fast, and the time to the end, in words."""

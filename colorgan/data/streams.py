@@ -5,8 +5,8 @@ colorgan.data.stream_order), and each decodes its part of the batches. What is h
 the number of processes, not by that of the photographs.
 """
 
+import copy
 import os
-import pickle
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -234,8 +234,7 @@ class _Batches(IterableDataset[Any]):
         number, processes = (worker.id, worker.num_workers) if worker else (0, 1)
         reading = self._reading
         if worker:  # the connections of the process that forked must not be used by two
-            dataset = pickle.loads(pickle.dumps(reading.dataset))
-            reading = replace(reading, dataset=dataset)
+            reading = replace(reading, dataset=copy.deepcopy(reading.dataset))
         try:
             for batch, some in enumerate(reading.batches()):
                 if batch >= self._skip and (batch - self._skip) % processes == number:

@@ -20,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from colorgan.errors import ColorganError, Corrupt, NotInStorage
+from colorgan.errors import Corrupt, NotInStorage
 from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER
 from colorgan.packages.card import (
     EMBEDDED_VERSION,
@@ -33,15 +33,17 @@ from colorgan.packages.card import (
 )
 from colorgan.packages.comparison import Verdict, judge
 from colorgan.storage import Storage
-from colorgan.storage.local import LocalStorage
+from colorgan.storage.local import ReadOnlyStorage
 
 EMBEDDED_MODELS: Final = "embedded"  # stands for all of them where a model is named
 _FOLDER = "COLORGAN_PRETRAINED"  # environment variable that names another folder, maybe empty
 _Names = list[str]  # inside the classes `list` is a method
 
 
-class EmbeddedStorage(LocalStorage):
+class EmbeddedStorage(ReadOnlyStorage):
     """The packages that come with colorgan, or those in $COLORGAN_PRETRAINED; it is read-only."""
+
+    reason = "the models there come with colorgan"
 
     def __init__(self) -> None:
         """Open the folder; raises ConfigError if it is a file."""
@@ -49,23 +51,6 @@ class EmbeddedStorage(LocalStorage):
         # A wheel is installed as files and never run from an archive, which PyTorch cannot do.
         folder = Path(named) if named else Path(str(resources.files("colorgan"))) / "pretrained"
         super().__init__(folder.absolute())
-
-    def put(self, key: str, data: bytes) -> None:
-        raise self._written(key)
-
-    def create(self, key: str, data: bytes) -> bool:
-        raise self._written(key)
-
-    def put_file(self, key: str, path: Path) -> None:
-        raise self._written(key)
-
-    def delete(self, prefix: str) -> None:
-        raise self._written(prefix)
-
-    def _written(self, key: str) -> ColorganError:
-        return ColorganError(
-            f"{key} cannot be changed in {self.uri}: the models there come with colorgan"
-        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle no path: each machine has its own folder."""

@@ -3,8 +3,6 @@
 It has the layout of every storage, models/<model>/<version>/…, beside a README.md.
 """
 
-# ruff: noqa: D102 - Storage says what each method does.
-
 import importlib
 import re
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from colorgan.errors import ColorganError, ConfigError, NotInStorage, StorageUnavailable
-from colorgan.storage.local import LocalStorage
+from colorgan.storage.local import ReadOnlyStorage
 
 SCHEME = "hf"
 
@@ -57,12 +55,14 @@ class HubAddress:
         return f"hf://{self.repository}" + f"@{self.revision}" * bool(self.revision)
 
 
-class HubStorage(LocalStorage):
+class HubStorage(ReadOnlyStorage):
     """The models of a repository, fetched into the Hub client's cache; it is read-only.
 
     Attributes:
         address: the repository, with the commit that was fetched as its revision.
     """
+
+    reason = "colorgan models push publishes there"
 
     def __init__(self, address: HubAddress) -> None:
         """Fetch the repository's models, unless the cache has them.
@@ -82,23 +82,6 @@ class HubStorage(LocalStorage):
         super().__init__(Path(folder))
         self.address = HubAddress(address.repository, Path(folder).name)
         self.uri = str(address)
-
-    def put(self, key: str, data: bytes) -> None:
-        raise self._written(key)
-
-    def create(self, key: str, data: bytes) -> bool:
-        raise self._written(key)
-
-    def put_file(self, key: str, path: Path) -> None:
-        raise self._written(key)
-
-    def delete(self, prefix: str) -> None:
-        raise self._written(prefix)
-
-    def _written(self, key: str) -> ColorganError:
-        return ColorganError(
-            f"{key} cannot be changed in {self.uri}: colorgan models push publishes there"
-        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the commit's address: each machine has a cache of its own."""

@@ -267,3 +267,28 @@ def _files(folder: Path) -> Iterator[Path]:
 
     for parent, _, names in os.walk(folder, onerror=failed):
         yield from (Path(parent, name) for name in names if not name.startswith(TEMPORARY))
+
+
+class ReadOnlyStorage(LocalStorage):
+    """A folder whose objects cannot be changed.
+
+    Attributes:
+        reason: why, as a clause of the error.
+    """
+
+    reason: str
+
+    def put(self, key: str, data: bytes) -> None:
+        raise self._unchanged(key)
+
+    def create(self, key: str, data: bytes) -> bool:
+        raise self._unchanged(key)
+
+    def put_file(self, key: str, path: Path) -> None:
+        raise self._unchanged(key)
+
+    def delete(self, prefix: str) -> None:
+        raise self._unchanged(prefix)
+
+    def _unchanged(self, key: str) -> ColorganError:
+        return ColorganError(f"{key} cannot be changed in {self.uri}: {self.reason}")
