@@ -15,7 +15,7 @@ from colorgan.training.progress import format_seconds
 
 FAILED = "failed.csv"
 SUMMARY = "summary.json"
-_SPAN_S = 5.0  # seconds after the first outcome from which on the rate counts from there
+_SETTLING_S = 5.0  # after the first outcome, those that were begun together have ended
 _COLUMNS = ("path", "reason", "detail")
 
 
@@ -44,6 +44,7 @@ class Tally:
         self.started = time.time()
         self._began = time.monotonic()
         self._first: float | None = None  # seconds until the first outcome
+        self._settled: tuple[float, int] | None = None  # from when on the rate counts, and `done`
 
     def add(self, outcome: Outcome) -> None:
         """Count what became of a photograph."""
@@ -59,6 +60,8 @@ class Tally:
         else:
             self.colored += 1
             self.classes[outcome.photo_class] += 1
+        if self._settled is None and self.seconds - self._first > _SETTLING_S:
+            self._settled = self.seconds, self.done
 
     def leave(self) -> None:
         """Count a photograph whose output another process has written in the meantime."""
@@ -77,21 +80,28 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Photographs a second, without the time to start processes once that is known.
-
-        The photographs of the first batch come together, so they say nothing of the time between.
-        """
-        since = self.seconds - (self._first or 0.0)
-        if self.done > 1 and since > _SPAN_S:
-            return (self.done - 1) / since
+        """Photographs a second in all, with the time to start processes."""
         return self.done / self.seconds if self.done and self.seconds > 0 else 0.0
 
     def progress(self) -> str:
-        """How far it is, how fast, and the time to the end, in words."""
-        words = f"{self.done:,} of {self.total:,} photographs, {self.rate:.1f} a second"
-        if self.rate and self.done < self.total:
-            words += f", {format_seconds((self.total - self.done) / self.rate)} to go"
+        """How far it is, how fast by now, and the time to the end, in words."""
+        rate = self._present_rate()
+        words = f"{self.done:,} of {self.total:,} photographs, {rate:.1f} a second"
+        if rate and self.done < self.total:
+            words += f", {format_seconds((self.total - self.done) / rate)} to go"
         return words + (f", {len(self.failures):,} failed" if self.failures else "")
+
+    def _present_rate(self) -> float:
+        """Photographs a second without the start.
+
+        Processes send their first photographs together, after they have worked on them for a while,
+        so these say nothing about the rate.
+        """
+        if self._settled:
+            since, before = self._settled
+            if self.seconds - since > _SETTLING_S and self.done > before:
+                return (self.done - before) / (self.seconds - since)
+        return self.rate
 
     def sentence(self) -> str:
         """The outcome in one line."""
