@@ -1,14 +1,13 @@
-import { Api } from "/shared/api.js";
 import { Card } from "./card.js";
-import { askForKey } from "/shared/key.js";
 import { Queue } from "./queue.js";
+import { openService } from "./service.js";
 
 const UPLOADS_AT_ONCE = 2;
 const LOG_LENGTH = 20;
 
 const cards = [];
 const services = {
-  api: new Api(askForKey),
+  api: openService(),
   queue: new Queue(UPLOADS_AT_ONCE),
   announce,
   changed: showTally,
