@@ -24,6 +24,7 @@ BENCHMARKS = {
     "inference": "the generator in use, and ways to be faster, against float32 eager",
     "pipeline": "the whole pipeline for one photograph, with its stages, against its networks",
     "router": "colorgan classify against the bare classifier",
+    "film": "a film with carried colours against frame-by-frame colouring: flicker and speed",
     "staging": "staging against decoding and resizing alone; reading shards",
     "scaling": "how cost grows with photographs, pixels, batch, width and generators",
     "train_all": "three models at once on Ray, as processes, and one after the other",

@@ -24,7 +24,7 @@ from colorgan.storage import Storage
 from colorgan.storage.lease import Lease
 
 # A private Ray keeps idle workers for a minute, because each new one imports PyTorch.
-_RAY = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
+RAY_SETTINGS = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
 _LINE_S = 10.0  # between lines of progress
 _ERRORS = 20  # failures that are printed; failed.csv has all of them
 
@@ -72,7 +72,7 @@ class ArchiveJob:
     def run(self, args: argparse.Namespace) -> None:
         """Colour the photographs; raises ColorganError if the job cannot go on."""
         self._report()
-        for name, value in _RAY.items():
+        for name, value in RAY_SETTINGS.items():
             os.environ.setdefault(name, value)
         with connected(args.address):
             # It imports Ray: see cluster.connection.

@@ -8,8 +8,8 @@ import errno
 import os
 import stat
 import uuid
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from colorgan.errors import ColorganError, ConfigError
@@ -107,13 +107,25 @@ def write_file(
     Raises:
         NotWritten: the disk is full, the name is taken, …; no partial file remains.
     """
+    with finished_file(path, overwrite, times) as temporary, temporary.open("wb") as file:
+        file.write(data)
+
+
+@contextmanager
+def finished_file(
+    path: Path, overwrite: bool = False, times: tuple[int, int] | None = None
+) -> Iterator[Path]:
+    """A temporary file, empty at first, that becomes `path` at the end of a `with` block.
+
+    Arguments and errors as for `write_file`.
+    """
     temporary = path.with_name(TEMPORARY + uuid.uuid4().hex)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
+            temporary.open("xb").close()
+            yield temporary
+            with temporary.open("rb+") as file:
                 if overwrite:
                     _keep_mode(path, file.fileno())
                 os.fsync(file.fileno())

@@ -10,8 +10,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cluster.archive_job import ArchiveJob, find_photos, name_of, place
+from cluster.archive_job import ArchiveJob, absolute, find_photos, name_of, place
 from cluster.connection import storage_uri
+from cluster.film_job import color_films
 from cluster.job import (
     add_address_option,
     check_at_least,
@@ -36,6 +37,7 @@ from colorgan.commands.pictures import (
 )
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.text import printable
+from colorgan.film.kinds import find_films
 from colorgan.storage import open_storage
 
 
@@ -51,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a folder, s3://bucket/prefix, dataset:NAME, or @FILE for a list of files",
+        help="a folder, s3://bucket/prefix, dataset:NAME, or @FILE for a list of files; or a film "
+        "or a folder of films",
     )
     parser.add_argument("destination", metavar="DESTINATION", help="a folder or s3://bucket/prefix")
     add_storage_option(parser)
@@ -98,6 +101,9 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> int:
     check_at_least(1, args, "actors", "batch_size")
     check_page(args.page)
+    films = find_films([absolute(args.source)], args.recursive)
+    if films:
+        return color_films(args, films)
     choice = given_models(args)
     # What is written is whole, so a job that is submitted again need not say that it continues.
     args.skip_existing = not args.overwrite

@@ -23,7 +23,7 @@ from colorgan.inference.networks import (
     Square,
     describe,
 )
-from colorgan.inference.router import Route
+from colorgan.inference.router import Route, Router
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.models.view import View
 from colorgan.packages.card import ModelCard, find
@@ -163,6 +163,16 @@ class Chosen:
             generator = load_generator(models, card, device)
             return _Alone(Colorizer(generator, self.render_size), card)
         return _Assembled(self.assembly.load(models, device, self.render_size), self.cards)
+
+    def parts(self, device: torch.device) -> tuple[Router | None, Mapping[str, Colorizer]]:
+        """Load the router, if there is one, and the colorizers by class; raises ColorganError."""
+        models = _open_models(self.storage, self.embedded)
+        if self.assembly is None:
+            (card,) = self.cards.values()
+            generator = load_generator(models, card, device)
+            return None, {card.model: Colorizer(generator, self.render_size)}
+        assembled = self.assembly.load(models, device, self.render_size)
+        return assembled.router, assembled.colorizers
 
 
 def choose_models(choice: ModelChoice, storage: str | None) -> Chosen:

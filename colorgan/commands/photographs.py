@@ -18,6 +18,7 @@ from colorgan.archives.tally import FAILED, Tally
 from colorgan.commands.choices import add_choices, read_choices
 from colorgan.commands.coloring import add_models, given_models
 from colorgan.commands.counting import Counting
+from colorgan.commands.films import color_films
 from colorgan.commands.output import add_max_pixels
 from colorgan.commands.pictures import (
     Outputs,
@@ -32,6 +33,7 @@ from colorgan.commands.process import EXIT_FAULT
 from colorgan.commands.text import print_note, print_notes, print_table, printable
 from colorgan.data.mapping import batched
 from colorgan.errors import ColorganError, ConfigError
+from colorgan.film.kinds import find_films
 from colorgan.images.decoding import MAX_PIXELS, Photograph, decode
 from colorgan.inference.router import Route, open_router
 from colorgan.inference.router_choice import RouterConfig, choose_lone_router
@@ -110,6 +112,9 @@ def prepare_colorize(parser: argparse.ArgumentParser) -> None:
 def _colorize(args: argparse.Namespace) -> int:
     _check_batch_size(args.batch_size)
     check_page(args.page)
+    films = find_films(args.photographs, args.recursive)
+    if films:
+        return color_films(args, films)
     choice = given_models(args)
     outputs = plan_outputs(args)
     if outputs.skipped:
