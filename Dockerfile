@@ -13,7 +13,7 @@ RUN pip install --no-cache-dir torch torchvision \
     --index-url "https://download.pytorch.org/whl/${TORCH}"
 COPY . .
 # hadolint ignore=DL3013
-RUN pip install --no-cache-dir ".[heif]"
+RUN pip install --no-cache-dir ".[heif,film]"
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/colorgan /opt/colorgan
