@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.connection import connected
@@ -20,6 +21,7 @@ from colorgan.storage import open_storage
 from colorgan.system import keep_buffers
 from colorgan.web.listening import address, listen, reserved, run_server
 from serve.backend import LocalBackend, find_parts
+from serve.browser import check_browser_models
 from serve.config import ServeConfig
 from serve.rollout import reason_of
 
@@ -67,6 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--local", action="store_true", help="serve in one process without Ray, for a laptop"
     )
+    parser.add_argument(
+        "--browser-models",
+        type=Path,
+        metavar="DIR",
+        help="a folder of colorgan export assembled --format web: the page at /?local=1 then "
+        "colours in the browser, and photographs do not leave it",
+    )
     args = parser.parse_args(argv)
     return guarded(lambda: _serve(args))
 
@@ -74,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(args: argparse.Namespace) -> int:
     if not 0 < args.port < 65536:
         raise ConfigError("--port must be from 1 to 65535")
+    browser_models = args.browser_models and str(check_browser_models(args.browser_models))
     config = ServeConfig(
         storage=open_storage(args.storage).uri,
         models=tuple(args.models),
@@ -81,6 +91,7 @@ def _serve(args: argparse.Namespace) -> int:
         device=args.device,
         compile=args.compile,
         one_process=args.one_process,
+        browser_models=browser_models,
     )
     parts = find_parts(config)  # reports errors before anything is started
     _note(parts.note)
@@ -104,7 +115,8 @@ def _local(config: ServeConfig, host: str, port: int) -> int:
 
     with reserved(host, port) as bound:
         keep_buffers()
-        api = create_api(LocalBackend(config), config.limits, open_storage(config.storage))
+        storage = open_storage(config.storage)
+        api = create_api(LocalBackend(config), config.limits, storage, config.browser_models)
         listen(bound)
         print(address(host, port), flush=True)
         run_server(uvicorn.Config(api, log_level="warning"), bound)

@@ -18,6 +18,7 @@ from colorgan.web.problems import answer_with_problems
 from serve import photographs, survey
 from serve.access import GUARDED
 from serve.backend import Backend
+from serve.browser import mount_browser_models
 from serve.config import Limits
 from serve.ingress import PhotographIngress
 from tune.dashboard import create_sweep_routes, mount_sweep_files
@@ -25,13 +26,23 @@ from tune.dashboard import create_sweep_routes, mount_sweep_files
 _PAGE = Path(__file__).parent / "page"
 
 
-def create_api(backend: Backend, limits: Limits, storage: Storage | None = None) -> FastAPI:
+def create_api(
+    backend: Backend,
+    limits: Limits,
+    storage: Storage | None = None,
+    browser_models: str | None = None,
+) -> FastAPI:
     """Create the FastAPI application.
 
     Args:
         backend: routes and colours photographs.
         limits: limits on requests.
         storage: storage of surveys and sweeps; None leaves out their routes.
+        browser_models: the folder of `colorgan export --format web`, served at /local for the
+            page's `?local=1`.
+
+    Raises:
+        ConfigError: that folder is none.
     """
     ingress = PhotographIngress(backend, limits)
 
@@ -68,6 +79,7 @@ def create_api(backend: Backend, limits: Limits, storage: Storage | None = None)
     async def page() -> HTMLResponse:
         return HTMLResponse(html, headers=PAGE_HEADERS)
 
+    mount_browser_models(api, browser_models)
     mount_shared_files(api)
     api.mount("/page", PageFiles(directory=_PAGE), name="page")
     return api

@@ -28,7 +28,7 @@ from colorgan.names import ROUTER
 from colorgan.storage import open_storage
 from serve.api import create_api
 from serve.backend import INGRESS, Busy, find_parts, loading_of
-from serve.config import Choice, Limits, ReplicaSettings, ServeConfig
+from serve.config import ApiSettings, Choice, ReplicaSettings, ServeConfig
 from serve.replicas import SURGE_PERCENT, Batches, InPlace, WorkerDeployment
 from serve.workers import Loading, Workers, load_one_generator, load_router, load_workers
 
@@ -174,7 +174,7 @@ class Ingress:
 
     def __init__(
         self,
-        limits: Limits,
+        settings: ApiSettings,
         loading: Loading,
         code: str,
         router: DeploymentHandle | None,
@@ -184,7 +184,7 @@ class Ingress:
         """Load nothing yet; raises ColorganError if this process has other code.
 
         Args:
-            limits: limits on requests.
+            settings: those of the API.
             loading: how networks are loaded, if this process runs them.
             code: `code_digest` of the application.
             router: the deployment of the router; None if this process runs all networks.
@@ -193,14 +193,15 @@ class Ingress:
         """
         check_service_code(code)
         loading.prepare()
-        self._limits = limits
+        self._settings = settings
         self._storage = open_storage(loading.storage)
         self._networks = OneProcess(loading, default) if router is None else None
         self._backend = self._networks or HandleBackend(router, generators)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Create the API; Serve calls this after it has constructed the replica."""
-        return create_api(self._backend, self._limits, self._storage)
+        settings = self._settings
+        return create_api(self._backend, settings.limits, self._storage, settings.browser_models)
 
     async def reconfigure(self, settings: dict[str, Any]) -> None:
         """Apply the deployment's user_config, as ReplicaSettings; raises as `InPlace.change`."""
@@ -235,7 +236,7 @@ def build(config: ServeConfig) -> serve.Application:
         graceful_shutdown_timeout_s=drain_s, user_config={}
     )
     if config.one_process:
-        return ingress.bind(config.limits, loading, code, None, {}, choices.get(INGRESS))
+        return ingress.bind(config.api, loading, code, None, {}, choices.get(INGRESS))
     # Serve applies a user_config, by which a replica loads its packages, only if there is one.
     worker = WorkerDeployment.options(graceful_shutdown_timeout_s=drain_s, user_config={})
     router = worker.options(name=ROUTER).bind(load_router, loading, choices.get(ROUTER), code)
@@ -245,4 +246,4 @@ def build(config: ServeConfig) -> serve.Application:
     }
     # Photographs are decoded and encoded in the ingress's own threads.
     alone = replace(loading, threads=1)
-    return ingress.bind(config.limits, alone, code, router, generators)
+    return ingress.bind(config.api, alone, code, router, generators)

@@ -53,6 +53,18 @@ class Limits(_Strict):
         return self.max_requests * self.max_bytes
 
 
+class ApiSettings(_Strict):
+    """What an ingress takes of the settings, for its API.
+
+    Attributes:
+        limits: as in ServeConfig.
+        browser_models: as in ServeConfig.
+    """
+
+    limits: Limits
+    browser_models: str | None
+
+
 class ServeConfig(_Strict):
     """The settings of the whole application."""
 
@@ -67,6 +79,11 @@ class ServeConfig(_Strict):
     )
     router: Annotated[RouterConfig, BeforeValidator(_router)] = RouterConfig()
     limits: Limits = Limits()
+    browser_models: str | None = Field(
+        None,
+        description="a folder of colorgan export --format web, on each machine that may run an "
+        "ingress: with it, the page at /?local=1 colours in the browser",
+    )
     device: Literal["auto", "cpu", "gpu"] = "auto"
     compile: bool = Field(
         False,
@@ -88,6 +105,11 @@ class ServeConfig(_Strict):
     code: str = Field(
         "", description="SHA-256 of the code that deploys, checked by every replica; likewise"
     )
+
+    @property
+    def api(self) -> ApiSettings:
+        """What an ingress takes of them."""
+        return ApiSettings(limits=self.limits, browser_models=self.browser_models)
 
 
 class Choice(_Strict):

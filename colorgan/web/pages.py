@@ -1,5 +1,6 @@
 """Static files for browsers, and headers that restrict a page to its own origin."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,26 @@ PAGE_HEADERS = {
 }
 
 
+# The same for a page that runs WebAssembly.
+WASM_HEADERS = PAGE_HEADERS | {
+    "Content-Security-Policy": PAGE_HEADERS["Content-Security-Policy"].replace(
+        "script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'"
+    )
+}
+
+
 class PageFiles(StaticFiles):
-    """Serves the files of a folder with PAGE_HEADERS."""
+    """Serves the files of a folder with headers, PAGE_HEADERS by default."""
+
+    def __init__(self, *, headers: Mapping[str, str] = PAGE_HEADERS, **options: Any) -> None:
+        """Take the headers, and the options of StaticFiles."""
+        super().__init__(**options)
+        self._headers = headers
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """A response with a file and the headers."""
         response = super().file_response(*args, **kwargs)
-        response.headers.update(PAGE_HEADERS)
+        response.headers.update(self._headers)
         return response
 
 

@@ -1,5 +1,6 @@
 import { Api } from "/shared/api.js";
 import { askForKey } from "/shared/key.js";
+import { isLocal, openLocal } from "./local.js";
 
 // What routes and colours the photographs of the page, which asks nothing else for it:
 //   served()                       {names, kinds, classes: [{name, served}]}
@@ -10,5 +11,5 @@ import { askForKey } from "/shared/key.js";
 // {signal, onWait(seconds)}. All return promises, and reject with a Failure, whose message is a
 // sentence for the user. `openService` may itself return a promise.
 export function openService() {
-  return new Api(askForKey);
+  return isLocal() ? openLocal() : new Api(askForKey);
 }

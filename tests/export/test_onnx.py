@@ -1,11 +1,9 @@
 """`colorgan export`, run by onnxruntime, and the example that needs nothing of colorgan."""
 
 import json
-import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,22 +46,6 @@ from tests.conftest import CHECKOUT
 EXAMPLE = CHECKOUT / "docs/examples/onnx_colorize.py"
 ATTENTIVE = EncoderUNetConfig(64, 8, "lab", "batch", "efficientnet_lite0", attention=True)
 CLASSES = ("animals", "people", "vehicles")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_traces() -> Iterator[None]:
-    """pytest would collect PyTorch's log of every traced operation, which takes minutes."""
-    log = logging.getLogger("torch.__trace")
-    log.disabled = True
-    yield
-    log.disabled = False
-
-
-@pytest.fixture
-def float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Colorizers compute in float32, as an exported model does, on processors with bfloat16 too."""
-    for module in ("colorgan.inference.colorizer", "colorgan.models.precision"):
-        monkeypatch.setattr(f"{module}.fastest_dtype", lambda device: torch.float32)
 
 
 @dataclass(frozen=True)

@@ -102,12 +102,16 @@ def local_server(storage: Storage, **environment: str) -> Iterator[str]:
 
 @contextmanager
 def served(
-    backend: Backend, storage: Storage | None = None, **limits: Any
+    backend: Backend,
+    storage: Storage | None = None,
+    browser_models: str | None = None,
+    **limits: Any,
 ) -> Iterator[httpx.Client]:
     """The API in a thread of this process, on a port of its own; yields a client of it."""
     with reserved("127.0.0.1", 0) as bound:
         listen(bound)
-        config = uvicorn.Config(create_api(backend, Limits(**limits), storage), log_config=None)
+        api = create_api(backend, Limits(**limits), storage, browser_models)
+        config = uvicorn.Config(api, log_config=None)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()

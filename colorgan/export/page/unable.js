@@ -1,0 +1,2 @@
+// An error with a sentence for the user.
+export class Unable extends Error {}
