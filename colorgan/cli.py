@@ -33,6 +33,7 @@ _COMMANDS = {
         ("train-router", "routing", "train the router's head on a dataset's own classes"),
         ("evaluate-router", "routing", "count where the router sends photographs"),
         ("misrouting", "routing", "measure what misrouting costs"),
+        ("robustness", "robustness", "measure whether colours change what a classifier says"),
         ("survey", "survey", "ask people which colouring looks most natural"),
         ("classify", "photographs", "say which class photographs are of"),
         ("colorize", "photographs", "colour photographs"),
