@@ -7,6 +7,7 @@ steps against the classifier and once at random: see `colorgan.models.adversaria
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from colorgan.images.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import Pixels, decode
 from colorgan.inference.colorizer import Colorizer
 from colorgan.inference.router import Router
-from colorgan.models.adversarial import Bound, attack, noise
+from colorgan.models.adversarial import Bound, Loss, attack, label_loss, noise
 from colorgan.options import Configuration, Count, NaturalNumber, option
 
 COLORING, NOISE, ATTACK = "colouring", "noise", "attack"
@@ -39,6 +40,7 @@ FLIPS = tuple(f"{what}_flips_{other}" for other in (GRAY, ORIGINAL) for what in 
 CHANGED = ("class_flips", "label_flips")
 _OTHERS = ("right", "confidence")
 _BATCH = 4
+_TINY = 1e-9  # added to scores before their logarithm
 _KEYS = ["photo", "model", "change", "epsilon"]
 
 
@@ -47,6 +49,9 @@ class RobustnessConfig(Configuration):
     """Options of `colorgan robustness`."""
 
     epsilons: str = option("2,8", "bounds of the changes of a and b, in Lab units")
+    against: Literal["label", "class"] = option(
+        "label", "what an attack is to change: the ImageNet label, or the router's class"
+    )
     steps: Count = option(5, "gradient steps of an attack")
     photographs: NaturalNumber = option(
         0, "maximum number of photographs, balanced across classes; 0 takes the whole split"
@@ -106,6 +111,22 @@ def predict(router: Router, views: Tensor) -> list[Prediction]:
             routes, [imagenet_labels()[place] for place in places], chances.tolist(), strict=True
         )
     ]
+
+
+def class_loss(router: Router, photo_classes: Sequence[str]) -> Loss:
+    """How far another class's score is above that of the given one, as a log ratio, summed."""
+    classifier = router.classifier
+    own = torch.tensor([[name == given for name in router.classes] for given in photo_classes])
+
+    def loss(pictures: Tensor) -> Tensor:
+        normal = classifier.normalized(pictures.to(classifier.device))
+        features, logits, *_ = classifier.observed(normal)
+        scores = router.score(features.cpu(), logits.softmax(dim=1).cpu())
+        given, others = (scores * where for where in (own, ~own))
+        ratio = (others.amax(dim=1) + _TINY).log() - (given.amax(dim=1) + _TINY).log()
+        return ratio.sum()
+
+    return loss
 
 
 class RobustnessMeasurement:
@@ -182,10 +203,15 @@ class RobustnessMeasurement:
         return variants
 
     def _attacked(self, views: Tensor, bound: Bound) -> Tensor:
-        """Pictures after an attack on the labels that the classifier gives them."""
+        """Pictures after an attack on what the classifier says about them."""
         classifier = self.router.classifier
-        labels = classifier(views)[1].argmax(dim=1)
-        return _rounded(attack(classifier, lab.rgb_to_lab(views.float() / 255), labels, bound))
+        features, probabilities = classifier(views)
+        if self.config.against == "label":
+            loss = label_loss(classifier, probabilities.argmax(dim=1))
+        else:
+            routes = self.router.decide(features, probabilities)
+            loss = class_loss(self.router, [route.best_class for route in routes])
+        return _rounded(attack(lab.rgb_to_lab(views.float() / 255), loss, bound))
 
     def examples(self, frame: pd.DataFrame, rows: Sequence[Row]) -> Pixels:
         """A contact sheet of the most flipped photographs, with every contestant's picture.

@@ -5,6 +5,7 @@ iterative method of section 2.2, here in a and b of Lab instead of RGB. The ligh
 is, so every such picture is another colouring of the same black-and-white photograph.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -34,14 +35,27 @@ class Bound:
     steps: int = 5
 
 
-def attack(classifier: Classifier, channels: Tensor, labels: Tensor, bound: Bound) -> Tensor:
-    """Change colours so that a classifier finds the given labels less likely.
+# From sRGB pictures in [0, 1], (batch, 3, side, side), to what an attack is to raise: a number.
+Loss = Callable[[Tensor], Tensor]
+
+
+def label_loss(classifier: Classifier, labels: Tensor) -> Loss:
+    """The cross-entropy of ImageNet labels, (batch,) int64; a higher one makes them less likely."""
+
+    def loss(pictures: Tensor) -> Tensor:
+        logits = classifier.network(classifier.normalized(pictures.to(classifier.device)))
+        return F.cross_entropy(logits, labels.to(logits.device), reduction="sum")
+
+    return loss
+
+
+def attack(channels: Tensor, loss: Loss, bound: Bound) -> Tensor:
+    """Change colours by gradient steps that raise a loss.
 
     Args:
-        classifier: the classifier, which must compute in float32.
-        channels: (batch, 3, side, side) Lab of pictures of the classifier's view, within sRGB's
+        channels: (batch, 3, side, side) Lab of pictures of a classifier's view, within sRGB's
             gamut; the pictures' a and b are a generator's.
-        labels: (batch,) int64, the ImageNet labels to make less likely.
+        loss: what to raise. Its classifier must compute in float32.
         bound: the bound.
 
     Returns:
@@ -53,10 +67,8 @@ def attack(classifier: Classifier, channels: Tensor, labels: Tensor, bound: Boun
     change = torch.zeros_like(colors)
     for _ in range(bound.steps):
         change.requires_grad_(True)
-        pictures = lab.lab_to_rgb(torch.cat([lightness, colors + change], dim=1))
-        logits = classifier.network(classifier.normalized(pictures.to(classifier.device)))
-        loss = F.cross_entropy(logits, labels.to(logits.device), reduction="sum")
-        (slope,) = torch.autograd.grad(loss, change)
+        value = loss(lab.lab_to_rgb(torch.cat([lightness, colors + change], dim=1)))
+        (slope,) = torch.autograd.grad(value, change)
         change = _within(channels, change.detach() + step * slope.sign(), bound.epsilon)
     return _changed(channels, change)
 

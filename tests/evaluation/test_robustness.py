@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from colorgan.classes import PhotoClasses
 from colorgan.data.dataset import Dataset
@@ -12,17 +13,20 @@ from colorgan.evaluation.results import Contestant
 from colorgan.evaluation.robustness import (
     RobustnessConfig,
     RobustnessMeasurement,
+    class_loss,
     count_flips,
     most_flipped,
     predict,
     summarize,
 )
+from colorgan.images import lab
 from colorgan.inference.colorizer import Colorizer
 from colorgan.inference.router import LabelRouter
+from colorgan.models.adversarial import Bound, attack
 from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.unet import UNetGenerator
 from tests.inference.test_router import label_router
-from tests.models.test_adversarial import tiny_classifier
+from tests.models.test_adversarial import pictures, tiny_classifier
 
 CLASSES = ("animals", "people", "vehicles")
 
@@ -125,6 +129,21 @@ def test_every_contestant_is_measured_as_it_is_and_with_changed_colours(scenes: 
     sheet = measurement.examples(frame, rows)
     assert sheet.shape[0] > 2 * 144 and sheet.shape[1] > 6 * 100
     assert len(Image.fromarray(sheet).getcolors(1 << 20) or []) > 100
+
+
+def test_an_attack_on_the_class_lowers_its_lead() -> None:
+    router = LabelRouter(tiny_classifier(), PhotoClasses.load())
+    before, given = pictures(), ["animals", "people", "vehicles"]
+    after = attack(before, class_loss(router, given), Bound(8.0))
+
+    def leads(channels: Tensor) -> list[float]:
+        routes = router(lab.lab_to_rgb(channels))
+        return [lead(route.scores, name) for route, name in zip(routes, given, strict=True)]
+
+    def lead(scores: dict[str, float], name: str) -> float:
+        return scores[name] / max(score for other, score in scores.items() if other != name)
+
+    assert all(new < 0.8 * old for new, old in zip(leads(after), leads(before), strict=True))
 
 
 @pytest.mark.parametrize("epsilons", ("", "a", "0", "2,-1", "200", "nan", "inf"))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from colorgan.images import lab
-from colorgan.models.adversarial import Bound, attack, noise
+from colorgan.models.adversarial import Bound, attack, label_loss, noise
 from colorgan.models.classifiers import Classifier
 from colorgan.models.view import whole_lightness
 
@@ -42,7 +42,8 @@ def test_changed_colours_stay_in_their_bound_and_keep_the_lightness(
 ) -> None:
     before, bound = pictures(), Bound(epsilon, steps=3)
     if change == "attack":
-        after = attack(tiny_classifier(), before, torch.tensor([1, 2, 3]), bound)
+        loss = label_loss(tiny_classifier(), torch.tensor([1, 2, 3]))
+        after = attack(before, loss, bound)
     else:
         after = noise(before, bound, seed=0)
     moved = (after - before)[:, 1:].abs()
@@ -63,7 +64,7 @@ def test_an_attack_lowers_the_labels_probability_more_than_noise_does() -> None:
         return probabilities[range(len(labels)), labels]
 
     labels = classifier(lab.lab_to_rgb(before))[1].argmax(dim=1)
-    attacked = chances(attack(classifier, before, labels, bound), labels)
+    attacked = chances(attack(before, label_loss(classifier, labels), bound), labels)
     drawn = chances(noise(before, bound, seed=0), labels)
     assert (attacked < 0.8 * chances(before, labels)).all()
     assert (attacked < drawn).all()
