@@ -82,7 +82,7 @@ def _train_router(args: argparse.Namespace) -> int:
 
         def observe(split: str, done: int) -> None:
             progress(split, done)
-            lease.report(f"photographs ({split})", done, counts[split])
+            lease.report(f"photographs ({split})", done, counts[split] * (1 + config.worn))
 
         card = train_router(
             dataset, classifier, config, device_name(device), tag=tag, observe=observe
