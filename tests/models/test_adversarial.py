@@ -77,3 +77,15 @@ def test_other_seeds_are_other_noise_of_the_same_size() -> None:
     assert torch.equal(one, same) and not torch.equal(one, other)
     assert torch.equal(one[:, 1:].abs(), torch.full((1, 2, 16, 16), 3.0))
     assert set(one[:, 1:].unique().tolist()) == {-3.0, 3.0}
+
+
+def test_a_router_that_sees_lightness_alone_sees_hardly_any_change() -> None:
+    classifier, before = tiny_classifier(), pictures()
+    after = attack(before, label_loss(classifier, torch.tensor([1, 2, 3])), Bound(16.0))
+    files = [(lab.lab_to_rgb(each) * 255).round().byte() for each in (before, after)]
+    assert (files[0].float() - files[1].float()).abs().mean() > 5  # levels of 255
+    seen = [
+        torch.stack([classifier.view(rgb.permute(1, 2, 0).numpy()) for rgb in file])
+        for file in files
+    ]
+    assert (seen[0] - seen[1]).abs().max() < 0.006  # of 1: what 8 bits round
