@@ -98,6 +98,7 @@ def _robustness(args: argparse.Namespace) -> int:
 
         frame = measurement.measure(rows, observe)
         summary = summarize(frame, config.seed)
+        summary.insert(0, "against", config.against)
         folder = f"reports/{args.report}"
         storage.put(f"{folder}/photographs.csv", to_csv(frame))
         storage.put(f"{folder}/flipped.png", encode_png(measurement.examples(frame, rows)))

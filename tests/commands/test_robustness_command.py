@@ -20,6 +20,7 @@ def test_the_command_writes_a_table_the_photographs_and_the_most_flipped_picture
     assert "label flips original" in printed and "attack minus noise" in printed
     summary = pd.read_csv(io.BytesIO(storage.get("reports/robustness/robustness.csv")))
     assert set(summary["model"]) == {"gray", "original", "embedded"}
+    assert set(summary["against"]) == {"class"}
     everything = summary[summary["class"] == "all classes"]
     assert (everything["photographs"] == 3).all()
     frame = pd.read_csv(io.BytesIO(storage.get("reports/robustness/photographs.csv")))
