@@ -39,7 +39,7 @@ _PATCH, _REACH = 5, 5  # pixels, of the non-local means
 _STRENGTH = 0.8  # of the non-local means, in standard deviations of the noise
 
 _SCRATCH = 0.06  # by how much a scratch differs from its surroundings, of 1
-_SCRATCHED = 0.5  # the share of the lines of a print that a scratch crosses
+_SCRATCHED = 0.65  # the share of the lines of a print that a scratch crosses
 _AROUND = 7  # pixels around a scratch
 _EDGE = 0.03  # of the width, where nothing is a scratch
 

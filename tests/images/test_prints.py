@@ -141,7 +141,7 @@ def test_colors_keeps_the_print_and_full_mends_it_inside_its_border() -> None:
     box = full.box
     assert box is not None and full.photograph.deep is not None
     light = box.of(full.photograph.rgb)[..., 0].astype(float)
-    assert np.abs(light - full.seen[..., 0]).mean() < 12, "but for the grain"
+    assert np.abs(light - full.seen[..., 0]).mean() < 15, "but for the grain"
     assert np.abs(light / 255 - picture()).mean() < 0.08
     assert np.abs(box.of(print_)[..., 0] / 255 - picture()).mean() > 0.1
     np.testing.assert_allclose(
