@@ -38,7 +38,7 @@ _NOISY = 0.06  # standard deviation of noise, of 1, that disturbs the networks
 _PATCH, _REACH = 5, 5  # pixels, of the non-local means
 _STRENGTH = 0.8  # of the non-local means, in standard deviations of the noise
 
-_SCRATCH = 0.06  # by how much a scratch differs from its surroundings, of 1
+_SCRATCH = 0.06  # by how much a scratch differs from its surroundings, of the range of tones
 _SCRATCHED = 0.65  # the share of the lines of a print that a scratch crosses
 _AROUND = 7  # pixels around a scratch
 _EDGE = 0.03  # of the width, where nothing is a scratch
@@ -109,8 +109,8 @@ def restore(photograph: Photograph, restoring: Restoring) -> Restored:
     Args:
         photograph: the photograph; any colour in it is ignored.
         restoring: `off` does nothing. `colors` mends what the networks see, and keeps the
-            photograph. `full` also stretches the contrast of the photograph itself, and mends its
-            scratches if its short side has at most 512 pixels; its grain stays.
+            photograph. `full` also writes the mended lightness into the photograph: all of it if
+            the short side has at most 512 pixels, and the stretched contrast if it has more.
 
     Returns:
         The photograph with what the networks see. Nothing is copied of a good photograph.
@@ -216,8 +216,10 @@ def _by_block(values: Gray, rows: int, columns: int) -> Gray:
 
 def _find_scratches(gray: Gray) -> tuple[int, ...]:
     """The columns of scratches that cross the picture from top to bottom."""
+    black, white = _faded_tones(gray) or (0.0, 1.0)
+    least = _SCRATCH * (white - black)  # scratches have faded with the print
     apart = gray - median_filter(gray, (1, _AROUND))
-    light, dark = (apart > _SCRATCH).mean(axis=0), (apart < -_SCRATCH).mean(axis=0)
+    light, dark = (apart > least).mean(axis=0), (apart < -least).mean(axis=0)
     found = np.flatnonzero(np.maximum(light, dark) > _SCRATCHED)
     edge = max(_AROUND, round(_EDGE * gray.shape[1]))  # there, it is the rest of a frame
     return tuple(int(column) for column in found if edge <= column < gray.shape[1] - edge)
@@ -274,11 +276,11 @@ def _without_noise(gray: Gray, noise: float) -> Gray:
 
 
 def _replaced(photograph: Photograph, box: Box | None, condition: Condition) -> Photograph:
-    """The photograph with the mended lightness, at its own size and depth; its grain is kept."""
+    """The photograph with the mended lightness, at its own size and depth."""
     height, width = photograph.rgb.shape[:2]
     box = box or Box(0, height, 0, width)
-    step = reduction(box.of(photograph.rgb), _SIDE)
-    condition = replace(condition, noise=0.0, scratches=() if step > 1 else condition.scratches)
+    if reduction(box.of(photograph.rgb), _SIDE) > 1:
+        condition = replace(condition, noise=0.0, scratches=())
     rgb = np.array(photograph.rgb)
     deep = None if photograph.deep is None else photograph.deep.copy()
     rows = max(1, _STRIP_PIXELS // width)

@@ -140,10 +140,7 @@ def test_colors_keeps_the_print_and_full_mends_it_inside_its_border() -> None:
     full = restore(photograph, "full")
     box = full.box
     assert box is not None and full.photograph.deep is not None
-    light = box.of(full.photograph.rgb)[..., 0].astype(float)
-    assert np.abs(light - full.seen[..., 0]).mean() < 15, "but for the grain"
-    assert np.abs(light / 255 - picture()).mean() < 0.08
-    assert np.abs(box.of(print_)[..., 0] / 255 - picture()).mean() > 0.1
+    np.testing.assert_allclose(box.of(full.photograph.rgb), full.seen, atol=2)
     np.testing.assert_allclose(
         box.of(full.photograph.deep) / 257, box.of(full.photograph.rgb)[..., 0], atol=1
     )
