@@ -28,6 +28,7 @@ _SIDE = 512  # pixels; what the networks see of a mended print has a short side 
 
 _ENDS = (0.5, 99.5)  # percentiles between which the tones of a print extend
 _GOOD = 0.5  # the range of tones, of 1, from which on the contrast is good
+_FADED_BLACK = 0.22  # a photograph whose blacks are darker has not faded: it is one of the night
 _BLACK, _WHITE = 0.02, 0.96  # the tones to which the ends are stretched
 _SIGHT = 256  # pixels on the short side, at which tones are measured
 
@@ -168,7 +169,7 @@ def _reduced(picture: Pixels) -> Gray:
 def _gray(picture: Pixels) -> Gray:
     """The sRGB gray levels that have the lightness L of a picture, in [0, 1]."""
     none = np.zeros((2, *picture.shape[:2]), np.float32)
-    gray: Gray = lab.recolor(picture, none)[..., 0].astype(np.float32) / 255
+    gray: Gray = lab.recolor(picture, none)[..., 0].astype(np.float32) / np.float32(255)
     return gray
 
 
@@ -181,7 +182,7 @@ def _faded_tones(gray: Gray) -> tuple[float, float] | None:
     step = max(1, min(gray.shape) // _SIGHT)
     sight = np.asarray(Image.fromarray(gray).reduce(step)) if step > 1 else gray
     dark, light = np.percentile(median_filter(sight, 3), _ENDS)
-    if light - dark >= _GOOD or light - dark < 2 / 255:
+    if dark < _FADED_BLACK or light - dark >= _GOOD or light - dark < 2 / 255:
         return None
     return float(dark), float(light)
 
@@ -298,7 +299,7 @@ def _replaced(photograph: Photograph, box: Box | None, condition: Condition) -> 
 
 def _gray_of(photograph: Photograph, part: Box) -> Gray:
     if photograph.deep is not None:
-        gray: Gray = part.of(photograph.deep).astype(np.float32) / 65535
+        gray: Gray = part.of(photograph.deep).astype(np.float32) / np.float32(65535)
         return gray
     return _gray(part.of(photograph.rgb))
 

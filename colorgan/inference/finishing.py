@@ -230,7 +230,8 @@ def _bordered(
     for strip in itertools.chain([first], strips):
         rows = slice(top, top + len(strip))
         sides = border(rows, slice(box.left)), strip, border(rows, slice(box.right, None))
-        yield np.concatenate(sides, axis=1)
+        whole: Pixels | Levels = np.concatenate(sides, axis=1, dtype=first.dtype)
+        yield whole
         top += len(strip)
     for top in range(box.bottom, height, len(first)):
         yield border(slice(top, min(top + len(first), height)))

@@ -49,7 +49,6 @@ SCRATCHES = (17, 18, 80, 150, 300)
 WORN = {
     "faded": 0.45 + 0.4 * picture(),
     "faint": 0.45 + 0.1 * picture(),
-    "dark": 0.35 * picture(),
     "noisy": picture() + grain(0.1),
     "scratched": scratched(picture(), SCRATCHES),
     "everything": 0.3 + 0.4 * scratched(picture(), SCRATCHES) + grain(0.03),
@@ -59,9 +58,9 @@ WORN = {
 def test_each_wear_is_measured() -> None:
     found = {name: restored(pixels(worn)).condition for name, worn in WORN.items()}
     assert {name for name, each in found.items() if each.tones} == {
-        *("faded", "faint", "dark", "everything"),
+        *("faded", "faint", "everything"),
     }
-    for name, black, white in (("faded", 0.45, 0.85), ("faint", 0.45, 0.55), ("dark", 0, 0.35)):
+    for name, black, white in (("faded", 0.45, 0.85), ("faint", 0.45, 0.55)):
         np.testing.assert_allclose(found[name].tones, (black, white), atol=0.03, err_msg=name)
     assert found["noisy"].noise == pytest.approx(0.1, rel=0.2)
     assert found["faded"].noise == found["scratched"].noise == 0
@@ -108,6 +107,8 @@ GOOD = {
     "sepia": sepia(picture()),
     "high-key": pixels(light()),
     "night": pixels(night()),
+    "a dark room": pixels(0.35 * picture()),
+    "dusk, in which nothing is black": pixels(0.15 + 0.3 * picture()),
     "texture": pixels(np.random.default_rng(0).uniform(0, 1, (60, 80)).repeat(4, 0).repeat(4, 1)),
     "a drawn scene": draw_scene("people", 1, 240, 320),
     "a pixel": np.zeros((1, 1, 3), np.uint8),
