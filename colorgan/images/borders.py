@@ -86,8 +86,8 @@ def find_border(print_: Pixels) -> Box | None:
 
 def reduction(print_: Pixels, short: int = SHORT) -> int:
     """The factor by which a print's sides are reduced so that the shorter has at most `short`."""
-    height, width = print_.shape[:2]
-    return max(1, -(-min(height, width) // short))
+    shortest: int = min(print_.shape[:2])
+    return max(1, -(-shortest // short))
 
 
 def _find(gray: Gray) -> Box | None:

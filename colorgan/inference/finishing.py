@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -230,7 +231,7 @@ def _bordered(
     for strip in itertools.chain([first], strips):
         rows = slice(top, top + len(strip))
         sides = border(rows, slice(box.left)), strip, border(rows, slice(box.right, None))
-        whole: Pixels | Levels = np.concatenate(sides, axis=1, dtype=first.dtype)
+        whole: Any = np.concatenate(sides, axis=1)
         yield whole
         top += len(strip)
     for top in range(box.bottom, height, len(first)):
