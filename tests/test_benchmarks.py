@@ -329,6 +329,7 @@ def test_the_staging_benchmark_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("embedded")
 def test_the_benchmark_of_old_prints_runs(tmp_path: Path) -> None:
     rows = run_quick("old_prints", tmp_path)
     found = {(row["case"], row["variant"]): row for row in rows}
