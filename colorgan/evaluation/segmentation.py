@@ -30,7 +30,8 @@ from colorgan.evaluation.statistics import (
 )
 from colorgan.images.decoding import Pixels
 from colorgan.metrics import class_iou, segmentation_confusion, segmentation_scores
-from colorgan.models import EMBEDDED
+from colorgan.models import EMBEDDED, JUDGE
+from colorgan.models.classifiers import package_of
 from colorgan.models.segmenters import (
     Segmenter,
     dense_classifier,
@@ -68,7 +69,7 @@ class SegmentationConfig(Configuration):
     segmenter: str = option(
         "",
         "also measure the FCN score, by trained (or segmenter@VERSION), which is made by colorgan "
-        f"train-segmenter; by {EMBEDDED}, the embedded classifier on each part of the picture; or "
+        f"train-segmenter; by {EMBEDDED} or {JUDGE}, a classifier on each part of the picture; or "
         "by one of torchvision's networks, such as fcn_resnet50",
     )
     segmenter_weights: str = option("", "a file with the weights of torchvision's network")
@@ -182,7 +183,7 @@ def open_score(
     Args:
         name: as `SegmentationConfig.resolve` returns it.
         storage: the storage of a trained segmenter's package.
-        synsets: the labels of the photo classes, for the embedded classifier.
+        synsets: the labels of the photo classes, for a dense classifier.
         config: the files of weights and masks.
         device: the device for the network.
 
@@ -192,8 +193,8 @@ def open_score(
     weights, masks = (
         Path(each) if each else None for each in (config.segmenter_weights, config.masks)
     )
-    if name == EMBEDDED:
-        segmenter = dense_classifier(synsets, device)
+    if package_of(name):
+        segmenter = dense_classifier(synsets, name, device)
     elif name.partition("@")[0] == SEGMENTER:
         card = find(storage, name)
         segmenter = trained_segmenter(card.reference, load_fcn(storage, card), device)

@@ -1,4 +1,4 @@
-"""Segmentation networks: torchvision's, the trained FCN-8s, and the embedded classifier."""
+"""Segmentation networks: torchvision's, the trained FCN-8s, and dense classifiers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from colorgan.models.state_files import fetch, fill, read_state
 from colorgan.models.view import View
 
 OTHER = "other"  # what the dense classifier calls a pixel of none of the photo classes
-_DENSE_SIDE = 448  # twice the classifier's own side: 14 x 14 cells
+_LARGER = 2  # the side of a dense classifier's input, in multiples of its own
 _AUXILIARY = "aux_classifier."  # a second output, which only training uses
 
 
@@ -127,9 +127,11 @@ def trained_segmenter(name: str, network: FCN8s, device: torch.device | None = N
 
 
 def dense_classifier(
-    synsets: Mapping[str, Sequence[str]], device: torch.device | None = None
+    synsets: Mapping[str, Sequence[str]],
+    name: str = EMBEDDED,
+    device: torch.device | None = None,
 ) -> Segmenter:
-    """The embedded classifier as a fully convolutional network (Long et al. 2015, section 3.1).
+    """An EfficientNet-Lite as a fully convolutional network (Long et al. 2015, section 3.1).
 
     Its last layer classifies every cell of 32 x 32 pixels. A pixel shows the photo class whose
     labels have the highest sum of probabilities, or something else if the other labels' is higher.
@@ -137,12 +139,13 @@ def dense_classifier(
 
     Args:
         synsets: the labels of each photo class, as synset ids.
+        name: `efficientnet_lite0`, the embedded one, to `efficientnet_lite2`.
         device: the device for the network; None for the CPU.
 
     Raises:
         ConfigError: the package with the classifier's weights is not installed.
     """
-    classifier = load_classifier(EMBEDDED, device=device)
+    classifier = load_classifier(name, device=device)
     network = classifier.network
     body = nn.Sequential(
         *(network.get_submodule(name) for name in ("conv_stem", "bn1", "blocks")),
@@ -164,7 +167,8 @@ def dense_classifier(
             likely.permute(0, 3, 1, 2), pictures.shape[-2:], mode="bilinear", align_corners=False
         )
 
-    return Segmenter(EMBEDDED, (OTHER, *synsets), square(_DENSE_SIDE), score, classifier.device)
+    side = _LARGER * classifier.view.side
+    return Segmenter(name, (OTHER, *synsets), square(side), score, classifier.device)
 
 
 def square(side: int) -> Callable[[Pixels], Tensor]:

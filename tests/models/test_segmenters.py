@@ -12,7 +12,7 @@ from torchvision.transforms import functional as vision
 from colorgan.classes import imagenet_labels
 from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.images.decoding import to_image
-from colorgan.models import EMBEDDED
+from colorgan.models import EMBEDDED, JUDGE
 from colorgan.models.architectures import SegmenterConfig
 from colorgan.models.classifiers import load_classifier
 from colorgan.models.fcn import FCN8s
@@ -145,14 +145,15 @@ def test_a_trained_segmenter_sees_whole_photographs_as_squares() -> None:
     assert seen.max() < 3
 
 
-def test_the_dense_classifier_says_of_a_cell_what_the_classifier_does() -> None:
+@pytest.mark.parametrize("name", [EMBEDDED, JUDGE])
+def test_the_dense_classifier_says_of_a_cell_what_the_classifier_does(name: str) -> None:
     """In a picture of one cell of 32 px, there is nothing to average over."""
     labels = [label.synset for label in imagenet_labels()]
     synsets = {"first": labels[:300], "second": labels[300:500]}
-    segmenter = dense_classifier(synsets)
+    segmenter = dense_classifier(synsets, name)
     assert segmenter.classes == (OTHER, "first", "second")
     picture = torch.rand(1, 3, 32, 32)
-    classifier = load_classifier(EMBEDDED)
+    classifier = load_classifier(name)
     with torch.inference_mode():
         likely = classifier.network(classifier.normalized(picture)).softmax(dim=1)[0]
         seen = segmenter.network(picture)[0]
