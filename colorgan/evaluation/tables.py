@@ -277,10 +277,9 @@ def segmentation_tables(scores: pd.DataFrame, per_class: pd.DataFrame, name: str
         name: the segmenter.
     """
     note = (
-        f"What {name} sees in the pictures of a class, pixel by pixel, against what it sees in the "
-        "originals and, where there are masks, against these: one confusion matrix of all "
-        "photographs (Long et al. 2015), in brackets 95 % confidence intervals from drawing the "
-        "photographs anew."
+        f"What {name} sees in the pictures, pixel by pixel, against what it sees in the originals "
+        "and, where there are masks, against these: one confusion matrix of all photographs (Long "
+        "et al. 2015), in brackets 95 % confidence intervals from drawing the photographs anew."
     )
     frames = (
         ("fcn", "FCN score", "Class", scores, SCORES),
