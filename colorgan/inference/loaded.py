@@ -18,7 +18,7 @@ from colorgan.inference.finishing import Choices, finish
 from colorgan.inference.hints import Hint
 from colorgan.inference.palette import Palette
 from colorgan.inference.router_choice import RouterConfig
-from colorgan.names import ROUTER
+from colorgan.names import ROUTER, SEGMENTER
 from colorgan.packages.card import find, released_models
 from colorgan.packages.embedded import EMBEDDED_MODELS, open_embedded, with_embedded
 from colorgan.packages.weights import load_generator
@@ -130,7 +130,7 @@ def load_models(
     chosen: Storage = open_embedded() if models == EMBEDDED_MODELS else with_embedded(own)
     if isinstance(own, HubStorage) and models != EMBEDDED_MODELS:
         chosen = own  # what a repository lacks, the user has not asked for
-        colouring = [name for name in released_models(own) if name != ROUTER]
+        colouring = [name for name in released_models(own) if name not in (ROUTER, SEGMENTER)]
         models = colouring[0] if models is None and len(colouring) == 1 else models
     place = choose_device(device)
     if isinstance(models, str) and models != EMBEDDED_MODELS:
