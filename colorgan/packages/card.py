@@ -56,8 +56,8 @@ class ModelCard:
     """The description of a package: its model.json.
 
     Attributes:
-        model: the model's name: a class, `general`, `hypercolumn` or `router`.
-        kind: the kind of network: `generator`, `encoder_unet`, `hypercolumn` or `router`.
+        model: the model's name: a class, `general`, `hypercolumn`, `cic` or `router`.
+        kind: the kind of network: `generator`, `encoder_unet`, `hypercolumn`, `cic` or `router`.
         version: unique within the model; later versions sort after earlier ones by
             `version_order`.
         created: time of publication, UTC, ISO 8601.

@@ -28,6 +28,7 @@ from colorgan.data.dataset import Dataset
 from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.models.architectures import HeadConfig
 from colorgan.models.backbones import Features
+from colorgan.models.cic import CicNetwork
 from colorgan.models.classifiers import installed, load_classifier, package_of
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
@@ -41,7 +42,9 @@ from colorgan.packages.releases import release_published
 from colorgan.storage import Storage
 from colorgan.version import __version__
 
-Network = TypeVar("Network", UNetGenerator, EncoderUNetGenerator, HypercolumnNetwork, RouterHead)
+Network = TypeVar(
+    "Network", UNetGenerator, EncoderUNetGenerator, HypercolumnNetwork, CicNetwork, RouterHead
+)
 
 # The time in a version; the earliest versions have no fraction of a second.
 _STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d{6})-)?")
@@ -51,6 +54,7 @@ _NETWORKS: dict[str, type[Any]] = {
     "generator": UNetGenerator,
     "encoder_unet": EncoderUNetGenerator,
     "hypercolumn": HypercolumnNetwork,
+    "cic": CicNetwork,
     "router": RouterHead,
 }
 

@@ -8,6 +8,7 @@ const KINDS = {
   assembled: ["Assembled", "the model of its class"],
   general: ["General", "one model for everything"],
   hypercolumn: ["Hypercolumn", "from a classifier’s features"],
+  cic: ["CIC", "by classifying colours"],
 };
 const percent = new Intl.NumberFormat("en-GB", { style: "percent" });
 let cardsMade = 0;
