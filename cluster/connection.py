@@ -120,6 +120,11 @@ def cluster_nodes() -> list[NodeResources]:
     return possible
 
 
+def may_grow() -> bool:
+    """Whether the cluster has an autoscaler; see `autoscaled`."""
+    return bool(os.environ.get(AUTOSCALING))
+
+
 def autoscaled() -> Iterator[tuple[NodeResources, int]]:
     """The types of machines that the autoscaler may start, and the maximum number of each.
 

@@ -22,7 +22,9 @@ from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy.fixed import FixedScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from cluster.elastic import Asking, ElasticController, ElasticPolicy
 from cluster.errors import cause
+from cluster.planning import Plan
 
 # What gloo says when the process at the other end has died.
 _LOST = ("Connection closed by peer", "Connection reset by peer")
@@ -44,12 +46,31 @@ class SharedProcessTrainer(DataParallelTrainer):
 
     def _initialize_and_run_controller(self, **options: Any) -> Result:
         options["scaling_policy"] = _PlacementGroupOnly(self.scaling_config)
-        controller = TrainController(**options)
+        return self._run(TrainController(**options))
+
+    def _run(self, controller: TrainController) -> Result:
         try:
             asyncio.run(controller.run())
         finally:
             _release(controller)
         return controller.get_result()
+
+
+class ElasticTrainer(SharedProcessTrainer):
+    """A trainer whose number of workers follows the resources that are free."""
+
+    def __init__(self, *arguments: Any, model: str, plan: Plan, host: Any, **named: Any) -> None:
+        """Take what SharedProcessTrainer takes, what is trained, its plan, and the TrainingHost."""
+        super().__init__(*arguments, **named)
+        self._policy = ElasticPolicy(self.scaling_config, model, plan, host)
+
+    def _initialize_and_run_controller(self, **options: Any) -> Result:
+        options["scaling_policy"] = self._policy
+        options["callbacks"] = [*options["callbacks"], Asking(self._policy)]
+        try:
+            return self._run(ElasticController(**options))
+        finally:
+            self._policy.leave()
 
 
 class RestartNotice(UserCallback):

@@ -12,7 +12,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.table import Table
 
-from cluster.planning import TrainingOptions
+from cluster.planning import RESIZE_SECONDS, TrainingOptions
 from colorgan.commands import holding
 from colorgan.commands.process import EXIT_INTERRUPTED, guarded, take_any_text
 from colorgan.data.dataset import Dataset, list_datasets, open_dataset
@@ -77,17 +77,7 @@ def add_training_options(parser: argparse.ArgumentParser, trainings: str) -> Non
         help=f"GPUs for each: a share below 1, so that {trainings} share a GPU, or a whole number, "
         "with a worker on each of these GPUs (default: 1)",
     )
-    one = trainings.removesuffix("s")
-    parser.add_argument(
-        f"--workers-per-{one}",
-        type=int,
-        dest="workers",
-        metavar="N",
-        help=f"processes that train each of the {trainings} together, with the same result, each "
-        "with its own GPU or share of the CPUs, on any machines; --batch-size stays that of a step "
-        f"over all of them (default: 1, or a worker per GPU where each of the {trainings} has a "
-        "machine of several GPUs to itself)",
-    )
+    _add_workers_option(parser, trainings)
     parser.add_argument(
         "--max-parallel", type=int, metavar="N", help=f"train at most N {trainings} at once"
     )
@@ -96,10 +86,61 @@ def add_training_options(parser: argparse.ArgumentParser, trainings: str) -> Non
     )
 
 
+def _add_workers_option(parser: argparse.ArgumentParser, trainings: str) -> None:
+    one, elastic = trainings.removesuffix("s"), trainings == "models"
+    several = (
+        "; with MIN-MAX, as many as there is room for, fewer when a machine dies and more when one "
+        "joins, each with a whole GPU or whole CPUs"
+    )
+    parser.add_argument(
+        f"--workers-per-{one}",
+        type=worker_range if elastic else worker_count,
+        dest="workers",
+        default=(None, None),
+        metavar="N|MIN-MAX" if elastic else "N",
+        help=f"processes that train each of the {trainings} together, with the same result, each "
+        "with its own GPU or share of the CPUs, on any machines; --batch-size stays that of a step "
+        f"over all of them{several if elastic else ''} (default: 1, or a worker per GPU where each "
+        f"of the {trainings} has a machine of several GPUs to itself)",
+    )
+    parser.set_defaults(resize_every=RESIZE_SECONDS)
+    if elastic:
+        parser.add_argument(
+            "--resize-every",
+            type=float,
+            metavar="SECONDS",
+            help="with MIN-MAX workers, how often to look whether there is room for more; each "
+            "change starts the workers anew (default: %(default)g)",
+        )
+
+
+def worker_count(text: str) -> tuple[int, int]:
+    """A fixed number of workers, as the smallest and the greatest; raises ArgumentTypeError."""
+    try:
+        return int(text), int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            "must be a whole number, which does not change while a trial trains (a range as 1-4 is "
+            f"for train_all), not {text!r}"
+        ) from None
+
+
+def worker_range(text: str) -> tuple[int, int]:
+    """The smallest and the greatest number of workers; raises ArgumentTypeError."""
+    least, dash, most = text.partition("-")
+    try:
+        return int(least), int(most if dash else least)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number, or a smallest and a greatest one as 1-4, not {text!r}"
+        ) from None
+
+
 def training_options(args: argparse.Namespace) -> TrainingOptions:
     """The values of the options of `add_training_options` and SpeedConfig; raises ConfigError."""
     check_at_least(1, args, "checkpoint_every")
     check_at_least(0, args, "retries")
+    workers, most_workers = args.workers
     return TrainingOptions(
         device=args.device,
         gpus_per_model=args.gpus_per_model,
@@ -107,7 +148,9 @@ def training_options(args: argparse.Namespace) -> TrainingOptions:
         retries=args.retries,
         checkpoint_every=args.checkpoint_every,
         speed=parse(SpeedConfig, args),
-        workers=args.workers,
+        workers=workers,
+        most_workers=most_workers,
+        resize_every=args.resize_every,
     )
 
 

@@ -64,7 +64,7 @@ def decoding_cpus(plan: Plan, nodes: Sequence[NodeResources]) -> int:
     It is 0 if the models train on CPUs, which then have other work to do.
     """
     spare = sum(node.cpus for node in nodes if not node.gpus) if plan.on_gpu else 0
-    return int(spare / (plan.at_once * plan.workers))
+    return int(spare / (plan.at_once * plan.most))
 
 
 class RayStream:

@@ -7,12 +7,15 @@ that another one began.
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from cluster.connection import AUTOSCALING
 from cluster.errors import cause
 from cluster.planning import Plan
 from colorgan.errors import ColorganError
@@ -36,6 +39,7 @@ class TrainingHost:
         os.environ.update(settings)
         self._events: list[Event] = []
         self._request: StopRequest | None = None
+        self._saving: set[str] = set()  # models that have been asked for a checkpoint
         # The import takes a second, during which the driver can do other work.
         import cluster.controllers  # noqa: F401
 
@@ -45,14 +49,32 @@ class TrainingHost:
 
     @ray.method(concurrency_group="progress")
     def note(self, event: Event) -> StopRequest | None:
-        """Add an event for the driver, and return the driver's request, if any."""
+        """Add an event for the driver, and return what the model is asked for, if anything."""
         self._events.append(event)
-        return self._request
+        return self._asked(event[0])
 
     @ray.method(concurrency_group="progress")
-    def request(self) -> StopRequest | None:
-        """The driver's request, if any."""
-        return self._request
+    def request(self, model: str) -> StopRequest | None:
+        """What a model is asked for, if anything."""
+        return self._asked(model)
+
+    def _asked(self, model: str) -> StopRequest | None:
+        return self._request or ("resize" if model in self._saving else None)
+
+    @ray.method(concurrency_group="progress")
+    def ask_to_save(self, model: str) -> None:
+        """Ask a model for a checkpoint, which another number of workers can continue."""
+        self._saving.add(model)
+
+    @ray.method(concurrency_group="progress")
+    def saved(self, model: str) -> None:
+        """Note that a model has written a checkpoint."""
+        self._saving.discard(model)
+
+    @ray.method(concurrency_group="progress")
+    def has_saved(self, model: str) -> bool:
+        """Whether a model has written the checkpoint that it has been asked for."""
+        return model not in self._saving
 
     @ray.method(concurrency_group="progress")
     def take(self) -> list[Event]:
@@ -72,7 +94,11 @@ def start_host(trainings: int) -> Any:
     It runs on this machine, so that it dies with the driver and not with a worker's machine.
     """
     here = ray.get_runtime_context().get_node_id()
-    settings = {name: value for name, value in os.environ.items() if name.startswith("RAY_TRAIN_")}
+    settings = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("RAY_TRAIN_") or name == AUTOSCALING
+    }
     return (
         ray.remote(num_cpus=0, concurrency_groups={"progress": 1})(TrainingHost)
         .options(
@@ -88,7 +114,8 @@ def fit(spec: ModelRun, plan: Plan, host: Any, retries: int) -> ModelResult:
 
     A training process that dies, or meets an error that may be transient, is restarted up to
     `retries` times and continues from its last checkpoint. So does a run of the same name whose job
-    died. The loss of a machine after a preemption notice does not count as a retry.
+    died. The loss of a machine after a preemption notice does not count as a retry. The number of
+    workers follows what is free, if the plan says so; a training first writes its state, then.
 
     Args:
         spec: what to train.
@@ -101,19 +128,23 @@ def fit(spec: ModelRun, plan: Plan, host: Any, retries: int) -> ModelResult:
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
-    from cluster.controllers import RestartNotice, SharedProcessTrainer
+    from cluster.controllers import ElasticTrainer, RestartNotice, SharedProcessTrainer
 
     # Ray Train's controller starts seconds earlier if it does not import PyTorch, so it must not
     # unpickle anything that needs it. The training loop therefore captures its configuration in a
-    # closure and returns a plain dictionary, and a single process gets no process group, which is
-    # all that a TorchTrainer adds.
+    # closure and returns a plain dictionary, and a process that is never one of several gets no
+    # process group, which is all that a TorchTrainer adds.
+    trainer_type: Callable[..., SharedProcessTrainer] = SharedProcessTrainer
+    if plan.elastic:
+        trainer_type = partial(ElasticTrainer, model=spec.model, plan=plan, host=host)
     try:
         with temporary_folder("train") as folder:
-            trainer = SharedProcessTrainer(
+            trainer = trainer_type(
                 lambda: asdict(_train_loop(spec, plan, host)),
-                backend_config=None if plan.workers == 1 else _group_config(plan),
+                backend_config=None if plan.most == 1 else _group_config(plan),
                 scaling_config=ScalingConfig(
-                    num_workers=plan.workers,
+                    num_workers=(plan.workers, plan.most) if plan.elastic else plan.workers,
+                    elastic_resize_monitor_interval_s=plan.resize_every,
                     placement_strategy="STRICT_PACK" if plan.together else "PACK",
                     use_gpu=plan.on_gpu,
                     resources_per_worker={
@@ -180,9 +211,9 @@ def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
             metrics.refresh()
             answer = host.note.remote((spec.model, "step", fraction))
         else:
-            answer = host.request.remote()
+            answer = host.request.remote(spec.model)
         request: StopRequest | None = ray.get(answer)
-        if request is None and _is_preempted():
+        if request != "stop" and _is_preempted():
             return "save"  # the machine is about to be taken away
         return request
 
@@ -195,6 +226,7 @@ def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
         host.note.remote((spec.model, "say", line))
 
     def saved(seconds: float) -> None:
+        host.saved.remote(spec.model)
         if metrics:
             metrics.saved(seconds)
 

@@ -45,3 +45,10 @@ class ImageRejected(ColorganError):  # noqa: N818
         super().__init__(f"{reason} ({detail})" if detail else reason)
         self.reason = reason
         self.detail = detail
+
+
+class ProcessDied(RuntimeError):  # noqa: N818
+    """A process that helped has died: nothing is wrong with what it did, and a retry may succeed.
+
+    The command line prints the message as that of a ColorganError; a cluster tries again.
+    """

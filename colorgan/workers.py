@@ -15,6 +15,11 @@ from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
+
+# Its functions have the process group of their import as a default argument. If there were one, it
+# would never end, nor would its threads, which abort a process that exits meanwhile.
+# DistributedDataParallel imports it.
+import torch.distributed.nn.functional
 from torch import Tensor
 
 Value = TypeVar("Value")
@@ -100,11 +105,11 @@ class Workers:
         given = [each for each in found or () if each is not None]
         return torch.cat(given) if given else None
 
-    def broadcast(self, tensors: list[Tensor]) -> None:
-        """Overwrite tensors by the first worker's."""
+    def broadcast(self, tensors: list[Tensor], source: int = 0) -> None:
+        """Overwrite tensors by those of a worker, which is the first by default."""
         if not self.alone:
             for tensor in tensors:
-                dist.broadcast(tensor, 0)
+                dist.broadcast(tensor, source)
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -114,6 +114,7 @@ def _train(
     lease: Lease,
 ) -> int:
     plan = plan_run(storage, dataset, request)
+    options.check_steps({model: config.batch_size for model, config in plan.configs.items()})
     with connected(args.address, args.worker_logs):
         nodes = cluster_nodes()
         shares = plan_shares(plan, options, nodes)

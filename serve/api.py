@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from string import Template
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
+from fastapi.responses import HTMLResponse
 from fastapi_offline import FastAPIOffline
 
 import colorgan
+from colorgan.images.formats import FORMATS, readable_names
 from colorgan.storage import Storage
 from colorgan.web.methods import answer_head_and_options
 from colorgan.web.pages import PAGE_HEADERS, PageFiles, mount_shared_files
@@ -60,10 +62,21 @@ def create_api(backend: Backend, limits: Limits, storage: Storage | None = None)
         api.include_router(create_sweep_routes(storage, GUARDED))
         mount_sweep_files(api)
 
+    html = _photograph_page()
+
     @api.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(_PAGE / "index.html", headers=PAGE_HEADERS)
+    async def page() -> HTMLResponse:
+        return HTMLResponse(html, headers=PAGE_HEADERS)
 
     mount_shared_files(api)
     api.mount("/page", PageFiles(directory=_PAGE), name="page")
     return api
+
+
+def _photograph_page() -> str:
+    """The page's HTML, with the formats that this installation can read."""
+    readable = [each for each in FORMATS if each.readable]
+    # Browsers on some systems know no media type for a format, and then go by the suffix.
+    accept = ",".join(name for each in readable for name in (each.media_types[0], *each.suffixes))
+    template = Template((_PAGE / "index.html").read_text(encoding="utf-8"))
+    return template.substitute(accept=accept, formats=readable_names())

@@ -292,9 +292,9 @@ def summary(storage: Storage, run: str) -> dict[str, Any]:
 
 
 def history_epochs(storage: Storage, model: str) -> list[int]:
-    """The epochs that a model's latest package counts."""
+    """The epochs that a package counts, `model@version`, or the released one of a model."""
     card = find(storage, model)
-    lines = storage.get(f"models/{model}/{card.version}/history.csv").decode().splitlines()
+    lines = storage.get(f"models/{card.model}/{card.version}/history.csv").decode().splitlines()
     return [int(line.split(",")[0]) for line in lines[1:]]
 
 

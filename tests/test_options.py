@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from cluster.job import add_training_options, training_options
+from cluster.planning import TrainingOptions
 from colorgan.data.fetching import FetchConfig
 from colorgan.data.sources import SourceConfig
 from colorgan.data.staging import StagingConfig
@@ -145,6 +146,11 @@ def test_choices_stand_once_and_the_command_line_has_them(config: Any) -> None:
         ("--gpus-per-model=1.5", "1.5: above 1 a model gets whole GPUs, as 1 or 2"),
         ("--gpus-per-model=2.5", "2.5: above 1 a model gets whole GPUs, as 2 or 3"),
         ("--gpus-per-model=0.00001", "1e-05: the smallest share of a GPU is 0.0001"),
+        ("--workers-per-model=0", "each model needs at least 1 worker, not 0"),
+        ("--workers-per-model=0-2", "each model needs at least 1 worker, not 0"),
+        ("--workers-per-model=4-2", "4-2 workers: the greatest number is below the smallest"),
+        ("--resize-every=0.5", "--resize-every must be at least 1, not 0.5"),
+        ("--resize-every=nan", "--resize-every must be at least 1, not nan"),
         ("--max-parallel=0", "--max-parallel must be at least 1, not 0"),
         ("--photo-memory-gib=-1", "--photo-memory-gib must be at least 0, not -1.0"),
         ("--photo-memory-gib=nan", "--photo-memory-gib must be a finite number, not nan"),
@@ -160,6 +166,47 @@ def test_what_no_cluster_can_give_is_refused_in_words_before_one_is_asked(
     with pytest.raises(ConfigError) as error:
         training_options(parser.parse_args([option]))
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "numbers"), [("2", (2, 2)), ("1-4", (1, 4)), ("3-3", (3, 3)), (None, (None, None))]
+)
+def test_the_workers_of_a_model_are_a_number_or_a_range(
+    given: str | None, numbers: tuple[int | None, int | None]
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_training_options(parser, "models")
+    add_options(parser, SpeedConfig)
+    options = training_options(
+        parser.parse_args([] if given is None else [f"--workers-per-model={given}"])
+    )
+    assert (options.workers, options.most_workers) == numbers
+
+
+@pytest.mark.parametrize(
+    ("trainings", "option", "words"),
+    [
+        ("models", "--workers-per-model=some", "a smallest and a greatest one as 1-4, not 'some'"),
+        ("models", "--workers-per-model=-2", "a smallest and a greatest one as 1-4, not '-2'"),
+        ("models", "--workers-per-model=1-2-3", "a smallest and a greatest one as 1-4"),
+        ("trials", "--workers-per-trial=1-4", "does not change while a trial trains"),
+    ],
+)
+def test_what_is_no_number_of_workers_is_refused(
+    trainings: str, option: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_training_options(parser, trainings)
+    with pytest.raises(SystemExit):
+        parser.parse_args([option])
+    assert words in capsys.readouterr().err
+
+
+def test_more_workers_than_photographs_in_a_step_are_refused() -> None:
+    options = TrainingOptions("auto", None, None, 3, 5, SpeedConfig(), 1, 3)
+    options.check_steps({"animals": 3})
+    with pytest.raises(ConfigError, match=r"1-3 workers a model: a step of people has 2 photo"):
+        options.check_steps({"animals": 3, "people": 2})
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Several processes of one command, which torchrun has started as the workers of a training."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,3 +48,4 @@ def joined(device: torch.device) -> Iterator[tuple[torch.device, Workers]]:
         yield device, current_workers()
     finally:
         dist.destroy_process_group()
+        gc.collect()  # a network in a cycle of references holds the group, and so its threads

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from colorgan.commands.text import printable
-from colorgan.errors import ColorganError, ConfigError
+from colorgan.errors import ColorganError, ConfigError, ProcessDied
 
 EXIT_FAULT = 1
 EXIT_USAGE = 2
@@ -31,7 +31,7 @@ def guarded(command: Callable[[], int]) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
-    except ColorganError as error:
+    except (ColorganError, ProcessDied) as error:
         lines = str(error).split("\n")
         print("error: " + "\n".join(map(printable, lines)), file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAULT

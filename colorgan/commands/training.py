@@ -1,7 +1,6 @@
 """The command `colorgan train`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -66,8 +65,7 @@ def _train(args: argparse.Namespace) -> int:
     with joined(choose_device(args.device)) as (device, workers):
         if not workers.first:
             _assist(device, workers)
-            # The group's threads may outlive it, and end a process that exits as others do.
-            os._exit(0)
+            return 0
         try:
             _lead(args, device, workers)
         except ColorganError:

@@ -261,9 +261,6 @@ class Cache:
             The file open for reading, at its beginning; None if it cannot be kept.
         """
 
-        def whole(file: BinaryIO) -> bool:
-            return os.fstat(file.fileno()).st_size == size
-
         def fill(file: BinaryIO) -> None:
             reserve_space(file.fileno(), size)
             write(file)
@@ -272,7 +269,15 @@ class Cache:
             poll()
             time.sleep(_LOCK_POLL_S)
 
-        return self._open(_Wanted(name, size, whole, lambda: self._written(_RESERVED, fill), wait))
+        whole, written = partial(_has_size, size), partial(self._written, _RESERVED, fill)
+        return self._open(_Wanted(name, size, whole, written, wait))
+
+    def find(self, name: str, size: int) -> BinaryIO | None:
+        """Open a file that `keep` has written, at its beginning; None if there is none."""
+        try:
+            return self._kept(name, partial(_has_size, size))
+        except OSError:
+            return None
 
     def _files(self) -> list[os.DirEntry[str]]:
         with os.scandir(self._folder) as entries:
@@ -412,3 +417,7 @@ def _is_abandoned(entry: os.DirEntry[str], status: os.stat_result) -> bool:
         with Path(entry.path).open("rb") as file, suppress(OSError):
             return lock(file, without=age > _ABANDONED_S)
     return age > _ABANDONED_S
+
+
+def _has_size(size: int, file: BinaryIO) -> bool:
+    return os.fstat(file.fileno()).st_size == size

@@ -9,6 +9,7 @@ run and their restarts therefore share them, and an interruption costs at most o
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import BinaryIO
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from colorgan.data.batches import Batches, Jitter, PhotoBank
-from colorgan.data.cache import find_cache
+from colorgan.data.cache import Cache, find_cache
 from colorgan.images.decoding import Pixels
 from colorgan.workers import ALONE, Workers
 
@@ -118,56 +119,68 @@ def look_once(
     mirrored: bool,
     observe: Callable[[float], None] = lambda fraction: None,
     scratch: str = "",
+    workers: Workers = ALONE,
 ) -> FeatureBank | None:
     """The rows of a bank's photographs, read from the cache or computed.
+
+    Several workers, all of which have the same bank, compute a share of the rows each, and send
+    them to those that do not find them in a cache on their own machine.
 
     Args:
         bank: the photographs.
         looker: computes the rows.
         mirrored: whether to compute the rows of the flipped photographs as well.
-        observe: receives the completed fraction; it may raise to interrupt, which loses at most the
-            current part.
+        observe: receives the completed fraction of this worker's share; it may raise to interrupt,
+            which loses at most the current part.
         scratch: folder to use instead of the cache's; see `find_cache`.
+        workers: the workers; what one of them raises, all raise.
 
     Returns:
-        The rows; None if neither the cache nor the memory has room for them.
+        The rows; None if neither the cache nor the memory of one of the workers has room for them.
     """
     parts = [
         _Part(np.asarray(bank.pixels[begin:end]), looker, mirrored) for begin, end in _runs(bank)
     ]
-    left = sum(part.bytes for part in parts)
-    done = 0
-    cache = find_cache(scratch)
-    if cache and not cache.has_room(left):
-        cache = None
-    rows: list[Numbers] = []
-    for part in parts:
+    with workers.together():
+        kept = _Kept(parts, find_cache(scratch))
+        own = range(workers.rank, len(parts), workers.count)
+        done, total = 0, sum(len(parts[number].pixels) for number in own)
+        for number in own:
+            part = parts[number]
 
-        def compute(part: _Part = part, done: int = done) -> Iterator[Numbers]:
-            for place, some in part.compute():
-                observe((done + place) / len(bank))
-                yield some
+            def compute(part: _Part = part, done: int = done) -> Iterator[Numbers]:
+                for place, some in part.compute():
+                    observe((done + place) / total)
+                    yield some
 
-        def write(file: BinaryIO, compute: Callable[[], Iterator[Numbers]] = compute) -> None:
-            for some in compute():
-                file.write(some.data)
+            def poll(fraction: float = done / total) -> None:
+                observe(fraction)
 
-        def poll(fraction: float = done / len(bank)) -> None:
-            observe(fraction)
+            if not kept.add(number, compute, poll):
+                break
+            done += len(part.pixels)
+        observe(1.0)
+    if not _exchange(kept, workers):
+        return None
+    return FeatureBank(
+        [kept.rows[number] for number in range(len(parts))], looker.dtype, bank.weights
+    )
 
-        file = cache.keep(part.name(), part.bytes, write, poll) if cache else None
-        if file:
-            with file:
-                rows.append(np.asarray(np.memmap(file, np.uint16, mode="r", shape=part.shape)))
-        elif left <= _MEMORY_SHARE * psutil.virtual_memory().available:
-            cache = None
-            rows.append(np.concatenate(list(compute())))
-        else:
-            return None
-        left -= part.bytes
-        done += len(part.pixels)
-    observe(1.0)
-    return FeatureBank(rows, looker.dtype, bank.weights)
+
+def _exchange(kept: "_Kept", workers: Workers) -> bool:
+    """Send the workers the rows that others have computed; returns whether all have all of them."""
+    own = range(workers.rank, len(kept.parts), workers.count)
+    if workers.greatest(not all(number in kept.rows for number in own)):
+        return False
+    missing = [number for number in range(len(kept.parts)) if not kept.find(number)]
+    for number in sorted({number for each in workers.of_all(missing) for number in each}):
+        part = kept.parts[number]
+        rows = kept.rows.get(number)
+        sent = np.empty(part.shape, np.uint16) if rows is None else np.array(rows)
+        workers.broadcast([torch.from_numpy(sent.view(np.uint8))], number % workers.count)
+        if rows is None:
+            kept.add(number, lambda sent=sent: iter([sent]))  # type: ignore[misc]
+    return not workers.greatest(len(kept.rows) < len(kept.parts))
 
 
 def look_at_splits(
@@ -176,6 +189,7 @@ def look_at_splits(
     looker: Looker,
     observe: Callable[[float], None],
     scratch: str = "",
+    workers: Workers = ALONE,
 ) -> tuple[FeatureBank, FeatureBank] | None:
     """The rows of the training photographs, flipped ones included, and of the validation ones.
 
@@ -185,6 +199,7 @@ def look_at_splits(
         looker: computes the rows.
         observe: as in `look_once`, for both.
         scratch: as in `look_once`.
+        workers: as in `look_once`.
 
     Returns:
         Both; None if the photographs are not of one size, or there is no room.
@@ -192,10 +207,12 @@ def look_at_splits(
     if train.pixels.shape[1] != val.pixels.shape[1]:
         return None
     share = 2 * len(train) / (2 * len(train) + len(val))
-    rows = look_once(train, looker, True, lambda done: observe(share * done), scratch)
-    of_val = look_once(
-        val, looker, False, lambda done: observe(share + (1 - share) * done), scratch
-    )
+
+    def observe_val(done: float) -> None:
+        observe(share + (1 - share) * done)
+
+    rows = look_once(train, looker, True, lambda done: observe(share * done), scratch, workers)
+    of_val = look_once(val, looker, False, observe_val, scratch, workers)
     return (rows, of_val) if rows and of_val else None
 
 
@@ -217,6 +234,7 @@ class _Part:
         """The size of its rows in bytes."""
         return 2 * int(np.prod(self.shape))
 
+    @cached_property
     def name(self) -> str:
         """The SHA-256 (hex) of everything that determines its rows."""
         said = f"{self.looker.name} {self.looker.dtype} {self.pixels.shape} {self.mirrored} "
@@ -232,6 +250,63 @@ class _Part:
             pictures = [rgb, rgb.flip(-1)] if self.mirrored else [rgb]
             rows = torch.stack([self.looker.look(each) for each in pictures], dim=1)
             yield start, rows.contiguous().view(torch.uint16).numpy()
+
+
+class _Kept:
+    """The rows of parts, in files of the cache or, where it has no room, in memory."""
+
+    def __init__(self, parts: Sequence[_Part], cache: Cache | None) -> None:
+        """Start without rows."""
+        self.parts = parts
+        self.rows: dict[int, Numbers] = {}
+        self._left = sum(part.bytes for part in parts)
+        self._cache = cache if cache and cache.has_room(self._left) else None
+
+    def find(self, number: int) -> bool:
+        """Whether the rows of a part are there, also if another process has written its file."""
+        if number not in self.rows and self._cache:
+            part = self.parts[number]
+            self._map(number, self._cache.find(part.name, part.bytes))
+        return number in self.rows
+
+    def add(
+        self,
+        number: int,
+        make: Callable[[], Iterator[Numbers]],
+        poll: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Add the rows of a part, and return whether there was room for them.
+
+        Args:
+            number: the part's number.
+            make: makes them, in order, if no process of this machine has.
+            poll: called often while another process makes them.
+        """
+        part = self.parts[number]
+
+        def write(file: BinaryIO) -> None:
+            for some in make():
+                file.write(some.data)
+
+        if self._cache:
+            self._map(number, self._cache.keep(part.name, part.bytes, write, poll))
+        if number in self.rows:
+            return True
+        if self._left > _MEMORY_SHARE * psutil.virtual_memory().available:
+            return False
+        self._cache = None
+        self._take(number, np.concatenate(list(make())))
+        return True
+
+    def _map(self, number: int, file: BinaryIO | None) -> None:
+        if file:
+            with file:
+                shape = self.parts[number].shape
+                self._take(number, np.asarray(np.memmap(file, np.uint16, mode="r", shape=shape)))
+
+    def _take(self, number: int, rows: Numbers) -> None:
+        self.rows[number] = rows
+        self._left -= self.parts[number].bytes
 
 
 def _runs(bank: PhotoBank) -> Iterator[tuple[int, int]]:

@@ -9,9 +9,11 @@ import copy
 import os
 import signal
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkContext
 from typing import Any
 
 import numpy as np
@@ -22,13 +24,15 @@ from colorgan.data.batches import Batches
 from colorgan.data.dataset import Balance, Dataset, Row
 from colorgan.data.squares import Selection, selected_shards
 from colorgan.data.stream_order import Piece, epoch, portion, size
-from colorgan.errors import ColorganError
+from colorgan.errors import ColorganError, ProcessDied
 from colorgan.images.decoding import Pixels, decode, resize_square
 from colorgan.workers import ALONE, Workers
 
 AHEAD = 2  # batches that a process prepares before they are asked for
+SILENCE_S = 60.0  # after which a process that was sending a batch counts as dead or stuck
 _SHARDS_AHEAD = 1  # shards that are downloaded for each open one
 _MOST_WORKERS = 8
+_DIED = "DataLoader worker"  # how PyTorch begins when one of its processes has died
 _FORMAT = 1  # of the order; to be raised when it changes
 
 
@@ -102,14 +106,15 @@ class PhotoStream:
             worker_init_fn=_begin_worker,
             prefetch_factor=AHEAD if self._processes else None,
             # A forked process starts at once, and never uses the device or the storage's client.
-            multiprocessing_context="fork" if self._processes else None,
+            multiprocessing_context=_Fork() if self._processes else None,
             # Otherwise, it would draw from the random numbers of the training.
             generator=torch.Generator(),
         )
-        for batch in loader:
-            if isinstance(batch, ColorganError):
-                raise batch
-            yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
+        with deaths_in_words():
+            for batch in loader:
+                if isinstance(batch, ColorganError):
+                    raise batch
+                yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
 
     def rows(
         self, batch_size: int, rng: np.random.Generator, workers: Workers = ALONE
@@ -241,6 +246,56 @@ class _Batches(IterableDataset[Any]):
                     yield reading.recipe.batch(batch, [row.image for row in some])
         except ColorganError as error:
             yield error
+
+
+class _Fork(ForkContext):
+    """Forks processes whose death is noticed, even while they send a batch.
+
+    In the main thread a signal tells PyTorch of it; a training of Ray's has another thread, which
+    would wait for the rest of the batch for ever.
+    """
+
+    def Queue(self, maxsize: int = 0) -> Any:  # noqa: N802 - the name that PyTorch calls
+        queue = super().Queue(maxsize)
+        queue._reader.__class__ = _Reader  # type: ignore[attr-defined]
+        return queue
+
+
+class _Reader(Connection):
+    """An end of a pipe that fails if the rest of a message does not come.
+
+    The DataLoader then looks whether its processes are alive.
+    """
+
+    def _recv(self, size: int, read: Any = None) -> Any:
+        def read_soon(handle: int, count: int) -> bytes:
+            if not self.poll(SILENCE_S):
+                raise TimeoutError(f"a batch was begun, but nothing came for {SILENCE_S:g} s")
+            return os.read(handle, count)
+
+        return super()._recv(size, read_soon)  # type: ignore[misc]
+
+
+@contextmanager
+def deaths_in_words() -> Iterator[None]:
+    """Say in words that a process of a DataLoader has died.
+
+    PyTorch says it wherever the main thread happens to be, so this must enclose all that is done
+    while a stream is read.
+
+    Raises:
+        ProcessDied: it has.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith(_DIED):
+            raise
+        raise ProcessDied(
+            "a process that reads photographs died, as when the machine has no memory left: run "
+            "the same command again with --run NAME to continue, and with --data memory to read "
+            f"them without such processes ({str(error).splitlines()[0].rstrip('. ')})"
+        ) from None
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from colorgan.data.batches import (
+    IN_MEMORY,
     Batches,
     DevicePhotographs,
     PhotoBank,
@@ -30,6 +31,7 @@ from colorgan.data.batches import (
 from colorgan.data.dataset import Dataset
 from colorgan.data.features import FeatureBank, look_at_splits
 from colorgan.data.squares import Keeping, read_squares
+from colorgan.data.streams import deaths_in_words
 from colorgan.errors import ConfigError
 from colorgan.images import lab
 from colorgan.models.cic import CicNetwork
@@ -130,6 +132,11 @@ class Training:
         """The number of epochs done, and of steps of the next epoch that are done."""
         return self.epoch, self._position.step
 
+    @property
+    def depends_on_workers(self) -> bool:
+        """Whether an epoch that has begun begins again with another number of workers."""
+        return self._train.order(self._workers) != IN_MEMORY
+
     def run(
         self,
         observe: Callable[[float], None] = lambda fraction: None,
@@ -174,11 +181,9 @@ class Training:
         if keeps and isinstance(train, PhotoBank) and isinstance(val, PhotoBank):
             half = torch.bfloat16 if speed.bfloat16_on(self._device) else torch.float16
             looker = self._sampler.looker(self.config.size, half)
-            with self._workers.together():
-                self._rows = look_at_splits(train, val, looker, prepare, speed.scratch)
-        if self._workers.greatest(self._rows is None):
-            self._rows = None  # there must be room for all workers
+            self._rows = look_at_splits(train, val, looker, prepare, speed.scratch, self._workers)
 
+    @deaths_in_words()
     def _run_epoch(self, observe: Callable[[float], None]) -> EpochRecord:
         epoch, position, steps = self.epoch + 1, self._position, self._steps_of_an_epoch
         config, started = self.config, time.perf_counter() - position.seconds

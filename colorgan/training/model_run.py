@@ -99,7 +99,8 @@ def train_model(
         for epoch in training.run(keeper.step, keeper.prepare):
             if workers.first:
                 record(epoch)
-            if epoch.epoch % spec.checkpoint_every == 0 or epoch.epoch == spec.training.epochs:
+            last = epoch.epoch == spec.training.epochs
+            if epoch.epoch % spec.checkpoint_every == 0 or last or keeper.owes:
                 keeper.save()
         with workers.together():
             if spec.publishes and workers.first:
@@ -137,7 +138,7 @@ def _begun(spec: ModelRun, device: torch.device, node: str) -> ModelResult:
 
 
 # The requests by urgency: of those that several workers make, the greatest is honoured.
-_REQUESTS: tuple[StopRequest | None, ...] = (None, "save", "stop")
+_REQUESTS: tuple[StopRequest | None, ...] = (None, "resize", "save", "stop")
 
 
 class _Stopped(Exception):  # noqa: N818 - it is a request, not an error
@@ -160,6 +161,7 @@ class _Keeper:
         self._training: Training | None = None
         self._saved_at = (0, 0)
         self._next_save = 0.0
+        self.owes = False  # whether a checkpoint was requested that has to wait for the epoch's end
         self._said = -math.inf
 
     def retry(self, work: Callable[[], Result]) -> Result:
@@ -206,6 +208,7 @@ class _Keeper:
             if self.workers.first:
                 self._write(training, stopping)
         self._saved_at = training.position
+        self.owes = False
 
     def _write(self, training: Training, stopping: bool) -> None:
         def retry(work: Callable[[], None]) -> None:
@@ -225,12 +228,14 @@ class _Keeper:
         """Honour a request that a worker has made after a step; raises _Stopped."""
         # A machine that is about to go asks again and again until it is gone.
         asked, request = time.monotonic(), self.observe(fraction)
-        if request == "save" and asked < self._next_save:
+        if request != "stop" and asked < self._next_save:
             request = None
         request = _REQUESTS[self.workers.greatest(_REQUESTS.index(request))]
         if request == "stop":
             self._stop()
-        if request:
+        if request == "resize" and self._training and self._training.depends_on_workers:
+            self.owes = True
+        elif request:
             self.save()
             taken = time.monotonic() - asked
             self._next_save = asked + max(_SAVE_AGAIN_SECONDS, _SAVE_AGAIN_RATIO * taken)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from colorgan.data.batches import PhotoSource
+from colorgan.data.streams import deaths_in_words
 from colorgan.images import lab
 from colorgan.models.cic import CicNetwork
 from colorgan.models.gamut import smoothed_prior, soft_encode
@@ -17,6 +18,7 @@ from colorgan.workers import Part, Workers
 MOST = 4096  # photographs; more of them hardly change the prior
 
 
+@deaths_in_words()
 @torch.no_grad()
 def measured_prior(
     network: CicNetwork,

@@ -21,8 +21,9 @@ from colorgan.storage import Storage
 from colorgan.training.config import SpeedConfig, TrainingConfig, stored_config
 
 # A request to a training between two steps: to save its state, because its machine may be about to
-# disappear, or to save it and stop.
-StopRequest = Literal["save", "stop"]
+# disappear, or to save it and stop; or to save it where another number of workers can continue it:
+# at once, or after the epoch if that would begin again with them.
+StopRequest = Literal["save", "stop", "resize"]
 
 
 @dataclass(frozen=True)

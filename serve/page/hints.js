@@ -31,7 +31,11 @@ export class Hints {
 
   // Offer them, once there is a picture to set them on.
   offer() {
-    this.#part(".hints").hidden = false;
+    this.#part(".hints-toggle").hidden = false;
+  }
+
+  close() {
+    if (!this.#part(".hints-panel").hidden) this.#toggle();
   }
 
   #toggle() {

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from cluster.planning import NodeResources, Plan, fits, plan_training
+from cluster.planning import NodeResources, Plan, fits, plan_training, workers_with_room
 from colorgan.errors import ConfigError
 from tests.waiting import PATIENCE_S
 
 TWO_CORES = [NodeResources(cpus=2, gpus=0)]
+FOUR = NodeResources(cpus=8, gpus=4)
+ONE = NodeResources(cpus=4, gpus=1)
 CLASSES = ("animals", "people", "vehicles")
 
 
@@ -82,6 +84,14 @@ def test_thirty_models_do_not_all_start_on_two_cores() -> None:
         (TWO_CORES, {"workers": 0}, "each model needs at least 1 worker, not 0"),
         (TWO_CORES, {"workers": 9}, "9 workers a model: the cluster's 2 CPU hold at most 8 of"),
         ([NodeResources(8, 1)] * 2, {"workers": 3}, "3 workers a model: the cluster's GPUs hold 2"),
+        (TWO_CORES, {"workers": 3, "most_workers": 2}, "3-2 workers: the greatest number is below"),
+        (TWO_CORES, {"workers": 3, "most_workers": 4}, "needs a whole CPU, and the cluster has 2;"),
+        ([ONE], {"workers": 2, "most_workers": 4}, "2 workers a model: the cluster's GPUs hold 1"),
+        (
+            [ONE],
+            {"workers": 1, "most_workers": 4, "gpus_per_model": 0.5},
+            "--gpus-per-model 0.5 with 1 to 4 workers a model: .* have whole GPUs",
+        ),
         (
             [NodeResources(8, 4)],
             {"workers": 2, "gpus_per_model": 4.0},
@@ -94,10 +104,6 @@ def test_a_cluster_that_cannot_train_is_refused_at_once(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         plan_training(3, nodes, **options)  # type: ignore[arg-type]
-
-
-FOUR = NodeResources(cpus=8, gpus=4)
-ONE = NodeResources(cpus=4, gpus=1)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +139,58 @@ def test_a_model_has_workers(
     assert fits(nodes, plan.reservations * plan.at_once)
 
 
+@pytest.mark.parametrize(
+    ("models", "nodes", "most", "expected"),
+    [
+        # Workers that come and go have whole CPUs: as many as the greatest number would have.
+        (1, [NodeResources(2, 0)] * 2, 2, (1, 2, 0)),
+        (1, [NodeResources(8, 0)], 2, (1, 4, 0)),
+        (1, [NodeResources(1, 0)], 2, (1, 1, 0)),
+        # The models at once are those that can have the smallest number.
+        (3, TWO_CORES, 2, (2, 1, 0)),
+        (1, [ONE, ONE], 4, (1, 1, 1)),
+        (3, [ONE, ONE], 4, (2, 1, 1)),
+        (1, [NodeResources(2, 4)], 4, (1, 0.5, 1)),
+    ],
+)
+def test_a_model_whose_workers_come_and_go_reserves_the_fewest(
+    models: int, nodes: list[NodeResources], most: int, expected: tuple[int, float, float]
+) -> None:
+    plan = plan_training(models, nodes, workers=1, most_workers=most)
+    assert (plan.at_once, plan.cpus, plan.gpus) == expected
+    assert (plan.workers, plan.most, plan.elastic) == (1, most, True)
+    assert plan.reservations == [(plan.cpus, plan.gpus)]
+
+
+@pytest.mark.parametrize(
+    ("free", "others", "expected"),
+    [
+        ([(1, 0)], [], 1),
+        ([(1, 0), (1, 0)], [], 2),
+        ([(8, 0)], [], 4),
+        ([], [], 1),  # it waits for room for the fewest
+        # It leaves room for what others wait for, from the first on, as far as that is enough.
+        ([(4, 0)], [[(1, 0)]], 3),
+        ([(4, 0)], [[(1, 0), (1, 0)], [(1, 0)]], 1),
+        ([(4, 0)], [[(2, 0)], [(2, 0)]], 2),
+        ([(1, 0), (4, 0)], [[(4, 0)]], 1),
+        ([(4, 0)], [[(4, 0)]], 4),
+        ([(4, 0)], [[(1, 1)]], 4),
+    ],
+)
+def test_a_training_has_as_many_workers_as_there_is_room_for(
+    free: list[tuple[float, float]], others: list[list[tuple[float, float]]], expected: int
+) -> None:
+    plan = Plan(False, 1, 1, 0, 1, 1, most=4)
+    machines = [NodeResources(*each) for each in free]
+    assert workers_with_room(plan, machines, others) == expected
+
+
 def test_the_line_names_the_workers() -> None:
     plan = plan_training(1, TWO_CORES, workers=2)
     assert plan.sentence(["animals"]).endswith("on CPU, 2 workers of 1 CPU and 1 thread each")
+    plan = plan_training(1, TWO_CORES, workers=1, most_workers=2)
+    assert plan.sentence(["animals"]).endswith("CPU, 1 to 2 workers of 1 CPU and 1 thread each")
     plan = plan_training(1, [FOUR])
     assert plan.sentence(["animals"]).endswith("on GPU, 4 workers of 1 GPU and 1 CPU each")
 

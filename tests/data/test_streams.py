@@ -1,8 +1,11 @@
 """Photographs read as a stream: which, in which order, and what is held meanwhile."""
 
 import io
+import signal
 from collections import Counter
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -11,12 +14,13 @@ import psutil
 import pytest
 from PIL import Image
 
+from colorgan.data import streams
 from colorgan.data.batches import PhotoBank
 from colorgan.data.dataset import Dataset, Shard
 from colorgan.data.squares import Keeping, Selection, read_squares
 from colorgan.data.stream_order import LANES, Piece, buffer_size, epoch, portion
 from colorgan.data.streams import PhotoStream
-from colorgan.errors import Corrupt
+from colorgan.errors import Corrupt, ProcessDied
 from colorgan.images.decoding import Pixels
 from colorgan.storage import Storage, open_storage
 from colorgan.workers import ALONE, Workers
@@ -262,3 +266,32 @@ def test_a_photograph_that_cannot_be_decoded_ends_the_epoch(storage: Storage) ->
     stream = PhotoStream(Selection(dataset, ("cats",), "train", SIDE), processes=1)
     with pytest.raises(Exception, match="not an image"):
         list(stream.batches(4, SIDE, rng()))
+
+
+def test_the_death_of_a_process_that_sends_a_batch_is_noticed_in_a_thread(
+    pets: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "SILENCE_S", 0.5)
+    this = psutil.Process()
+    before = this.children()
+
+    def read() -> None:
+        with closing(PhotoStream(wanted(pets, side=192)).batches(4, 192, rng())) as drawn:
+            next(drawn)
+            (process,) = (
+                each
+                for each in this.children()
+                if each not in before and each.cmdline() == this.cmdline()
+            )
+            # A batch is larger than the buffer of a pipe, so it waits in the middle of the next.
+            process.kill()
+            for _ in drawn:
+                pass
+
+    # PyTorch's handler, which another test may have installed, would tell the main thread.
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        with ThreadPoolExecutor(1) as thread, pytest.raises(ProcessDied, match="exited unexpected"):
+            thread.submit(read).result()
+    finally:
+        signal.signal(signal.SIGCHLD, handler)

@@ -74,8 +74,13 @@ def card_of(page: Page, name: str) -> Locator:
 
 
 def await_colours(card: Locator) -> None:
-    expect(card.locator(".state")).to_contain_text("Coloured")
-    expect(card.get_by_role("slider")).to_be_visible()
+    expect(card).to_have_attribute("data-state", "done")
+    expect(slider_of(card)).to_be_visible()
+
+
+def slider_of(card: Locator) -> Locator:
+    """The slider between before and after."""
+    return card.get_by_role("slider", name="before and after")
 
 
 def pixels(image: Locator) -> list[int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import struct
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from colorgan.images.formats import FORMATS, readable_names
 from colorgan.images.lab import rgb_to_lab
 from colorgan.packages.card import find
 from colorgan.storage import Storage
@@ -286,6 +288,18 @@ def test_the_page_lets_nothing_in_from_elsewhere(client: httpx.Client) -> None:
     assert client.get("/page/../config.py").status_code == 404
     foreign = {"Origin": "http://elsewhere.example"}
     assert "access-control-allow-origin" not in client.get("/models", headers=foreign).headers
+
+
+def test_the_page_offers_the_formats_that_this_installation_reads(client: httpx.Client) -> None:
+    text = client.get("/").text
+    found = re.search('accept="([^"]+)"', text)
+    assert found
+    offered = found[1].split(",")
+    assert {"image/jpeg", ".jpg", "image/tiff", ".tif", "image/webp"} <= set(offered)
+    for each in FORMATS:
+        assert set(each.suffixes).isdisjoint(offered) != each.readable, each
+    assert readable_names() in text
+    assert "$" not in text
 
 
 def test_openapi_describes_the_photograph_and_the_problems(client: httpx.Client) -> None:

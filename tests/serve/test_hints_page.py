@@ -7,7 +7,14 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import Shoot, fits
-from tests.serve.photograph_page import SIZE, await_colours, card_of, choose, photograph
+from tests.serve.photograph_page import (
+    SIZE,
+    await_colours,
+    card_of,
+    choose,
+    photograph,
+    slider_of,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -91,4 +98,4 @@ def test_colours_of_points_are_set_undone_and_removed(
     expect(aim).to_be_focused()
     toggle.click()
     expect(aim).to_be_hidden()
-    expect(card.get_by_role("slider")).to_be_visible()
+    expect(slider_of(card)).to_be_visible()

@@ -1,5 +1,6 @@
 """A training by several workers: `torchrun -m tests.training.several_workers` writes its record."""
 
+import gc
 import json
 import os
 import sys
@@ -12,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from colorgan.data.dataset import Dataset, open_dataset
+from colorgan.data.features import look_once
 from colorgan.names import BASELINES
 from colorgan.storage import open_storage
 from colorgan.training.config import SpeedConfig, TrainingConfig
@@ -20,6 +22,7 @@ from colorgan.training.model_run import train_model
 from colorgan.training.presets import find_preset
 from colorgan.training.runs import ModelRun
 from colorgan.workers import ALONE, Workers, current_workers
+from tests.data.test_features import Eyes, numbered
 from tests.training.test_phases import bank
 
 CPU = torch.device("cpu")
@@ -105,9 +108,27 @@ def published(name: str, dataset: Dataset, run: str, speed: SpeedConfig = FLOAT3
     train_model(ModelRun(*where, CONFIGS[name](), speed, checkpoint_every=1), CPU)
 
 
+def looked_at(folder: Path, workers: Workers) -> dict[str, Any]:
+    """The rows of features of some photographs, and how many this worker has computed."""
+    found = {}
+    for where in ("shared", f"own-{workers.rank}", "memory"):
+        os.environ["COLORGAN_CACHE"] = str(folder / f"cache-{where}")
+        os.environ["COLORGAN_CACHE_GIB"] = "0" if where == "memory" else "1"
+        eyes = Eyes()
+        rows = look_once(numbered(), eyes.looker, mirrored=True, workers=workers)
+        assert rows
+        found[where.partition("-")[0]] = eyes.seen, torch.cat([*rows.in_order(64)]).tolist()
+    return found
+
+
 def main(names: str, folder: Path) -> None:
     dist.init_process_group("gloo")
     workers = current_workers()
+    record = looked_at(folder, workers)
+    (folder / f"features-{workers.rank}.json").write_text(json.dumps(record))
+    # Each has a cache of its own, as on machines of their own.
+    os.environ["COLORGAN_CACHE"] = str(folder / f"cache-of-{workers.rank}")
+    del os.environ["COLORGAN_CACHE_GIB"]
     for name in names.split(","):
         record = trained(name, workers)
         torch.save(record.pop("weights"), folder / f"{name}-{workers.rank}.pt")
@@ -116,8 +137,14 @@ def main(names: str, folder: Path) -> None:
     for name in ("report", "best"):
         published(name, scenes, f"{name}-of-two")
     published("report", scenes, "streamed-by-two", replace(FLOAT32, data="stream"))
-    dist.barrier()
-    os._exit(0)  # see colorgan.commands.training
+    dist.destroy_process_group()
+    gc.collect()
+    (folder / f"threads-{workers.rank}").write_text(" ".join(sorted(threads())))
+
+
+def threads() -> list[str]:
+    """The names of this process's threads, also of those that Python does not know."""
+    return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import psutil
 import pytest
 import torch
 
+from colorgan.commands.process import guarded
 from colorgan.data import squares
 from colorgan.data.dataset import Dataset
 from colorgan.data.streams import PhotoStream
@@ -149,3 +151,40 @@ def test_memory_is_read_as_before(scenes: Dataset) -> None:
     for ours, theirs in zip((train, val), before, strict=True):
         assert not isinstance(ours, PhotoStream)
         assert (ours.pixels == theirs.pixels).all()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("data", "position"), [("memory", (0, 1)), ("stream", (1, 0))])
+def test_what_another_number_of_workers_continues_is_saved_where_they_lose_nothing(
+    scenes: Dataset, data: str, position: tuple[int, int]
+) -> None:
+    checkpoints = Checkpoints(scenes.storage, "runs/r/animals")
+    positions: list[tuple[int, int]] = []
+
+    def ask(fraction: float) -> StopRequest | None:
+        return "resize" if 0 < fraction < 1 else None
+
+    spec = dataclasses.replace(model_run(scenes, data), checkpoint_every=100)
+    done = train_model(
+        spec, CPU, observe=ask, saved=lambda seconds: positions.append(checkpoints.position())
+    )
+    assert done.status == "done"
+    assert positions == [position, (2, 0)]
+
+
+def test_a_reading_process_that_is_killed_is_told_in_one_sentence(
+    scenes: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    this = psutil.Process()
+    before = this.children()
+
+    def kill(fraction: float) -> None:
+        for process in this.children():
+            # A DataLoader's is forked.
+            if process not in before and process.cmdline() == this.cmdline():
+                process.kill()
+
+    # It dies wherever the training is: also where it does not wait for photographs.
+    assert guarded(lambda: len(list(streamed(scenes).run(kill)))) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: a process that reads photographs died, as when the machine has")
+    assert said.endswith(")\n") and said.count("\n") == 1

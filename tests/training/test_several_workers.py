@@ -16,12 +16,14 @@ import torch
 from colorgan import cli
 from colorgan.data.batches import PhotoBank
 from colorgan.data.dataset import Dataset, open_dataset
+from colorgan.data.features import look_once
 from colorgan.packages.card import find
 from colorgan.packages.weights import load_generator
 from colorgan.storage import open_storage
 from colorgan.training.checkpoints import Checkpoints
 from colorgan.workers import Workers
 from tests.conftest import CHECKOUT, SMALL, Job, history_epochs
+from tests.data.test_features import Eyes, numbered
 from tests.training.several_workers import CONFIGS, published, trained
 from tests.training.test_phases import bank
 
@@ -71,6 +73,24 @@ def test_two_workers_take_the_steps_of_one(of_two: Path, name: str) -> None:
     assert first["weights"].keys() == second["weights"].keys() == one["weights"].keys()
     for tensor, other in zip(first["weights"].values(), second["weights"].values(), strict=True):
         assert torch.equal(tensor, other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["shared", "own", "memory"])
+def test_two_workers_compute_a_share_of_the_features_each(of_two: Path, where: str) -> None:
+    records = [json.loads((of_two / f"features-{rank}.json").read_text()) for rank in (0, 1)]
+    alone = look_once(numbered(), Eyes().looker, mirrored=True)
+    assert alone
+    # Parts of 256, 44 and 40 photographs, each straight and mirrored.
+    assert [record[where][0] for record in records] == [2 * (256 + 40), 2 * 44]
+    for record in records:
+        assert record[where][1] == torch.cat([*alone.in_order(64)]).tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_no_thread_of_the_workers_group_is_left_at_their_end(of_two: Path, rank: int) -> None:
+    assert "gloo" not in (of_two / f"threads-{rank}").read_text()
 
 
 @pytest.mark.slow

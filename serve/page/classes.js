@@ -1,0 +1,49 @@
+import { shares } from "./shares.js";
+import { instance } from "./templates.js";
+
+export const AUTO = "auto";
+
+// The classes of a photograph with the router's shares, of which the user can choose one.
+// `changed()` is called when another one is chosen.
+export class Classes {
+  choice = AUTO;
+  sure = true; // whether the router took the class with the highest score
+  #fieldset;
+  #name;
+
+  constructor(card, id, changed) {
+    this.#fieldset = card.querySelector(".classes");
+    this.#name = `${id}-class`;
+    this.#fieldset.addEventListener("change", (event) => {
+      this.choice = event.target.value;
+      changed();
+    });
+  }
+
+  // Show the answer of the router for the classes of the service.
+  show(classes, route) {
+    const whole = shares(classes.map(({ name }) => route.scores[name] ?? 0));
+    this.sure = Object.values(route.scores).every((score) => score <= route.scores[route.class]);
+    this.#fieldset.hidden = !classes.some((each) => each.served);
+    this.#fieldset.append(
+      this.#row(AUTO, "the router’s choice", null, true),
+      ...classes.map(({ name, served }, place) => {
+        const row = this.#row(name, `${whole[place]}%`, whole[place], served);
+        row.classList.toggle("best", name === route.class);
+        return row;
+      }),
+    );
+  }
+
+  #row(name, words, share, served) {
+    const row = instance("class-template");
+    const checked = name === this.choice;
+    const radio = { name: this.#name, value: name, checked, disabled: !served };
+    Object.assign(row.querySelector("input"), radio);
+    row.querySelector(".class-name").textContent = served ? name : `${name} (no model)`;
+    row.querySelector(".share").textContent = words;
+    row.querySelector(".bar").style.setProperty("--share", `${share ?? 0}%`);
+    row.classList.toggle("auto", share === null);
+    return row;
+  }
+}
