@@ -62,8 +62,8 @@ PRESETS: Mapping[str, Preset] = {
         "epochs",
         TrainingConfig(epochs=300),
         {"animals": 350, "vehicles": 200, "people": 300, GENERAL: 120},
-        # As Zhang et al. trained it, though without weight decay.
-        {CIC: {"batch_size": 40, "learning_rate": 3.16e-5, "beta1": 0.9}},
+        # As the authors trained it, though without weight decay.
+        {CIC: {"batch_size": 40, "learning_rate": 3e-5, "beta1": 0.9}},
     ),
     "best": Preset(
         "conditional GANs on a pretrained encoder: general first, by L1 and a perceptual term, "
