@@ -10,7 +10,7 @@ from colorgan.options import Configuration, Count, option
 Norm = Literal["batch", "instance"]
 BackboneName = Literal["vgg16", "efficientnet_lite0", "efficientnet_lite1"]
 BACKBONES: tuple[str, ...] = get_args(BackboneName)  # classifiers whose features networks use
-DISCRIMINATORS = ("patches", "features", "semantic")
+DISCRIMINATORS = ("patches", "features", "semantic", "projection")
 
 
 @dataclass(frozen=True)
