@@ -33,6 +33,8 @@ _COMMANDS = {
         ("train-router", "routing", "train the router's head on a dataset's own classes"),
         ("evaluate-router", "routing", "count where the router sends photographs"),
         ("misrouting", "routing", "measure what misrouting costs"),
+        ("train-segmenter", "segmenting", "train a segmenter on pictures and their masks"),
+        ("scenes", "scenes", "draw scenes with their masks into a folder"),
         ("survey", "survey", "ask people which colouring looks most natural"),
         ("classify", "photographs", "say which class photographs are of"),
         ("colorize", "photographs", "colour photographs"),

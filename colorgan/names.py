@@ -7,10 +7,11 @@ from colorgan.errors import ConfigError
 GENERAL = "general"  # the model that trains on every class
 HYPERCOLUMN = "hypercolumn"  # the baseline, which also trains on every class
 ROUTER = "router"  # the model that sends photographs to the class models
+SEGMENTER = "segmenter"  # the model that says what each pixel of a photograph shows
 # Keys that a class cannot have, in upper or lower case: other models, and files beside the folders
 # of the models or classes.
 RESERVED_NAMES = (
-    *(GENERAL, ROUTER, HYPERCOLUMN, "assembled", "auto", "gray", "original", "unsure"),
+    *(GENERAL, ROUTER, SEGMENTER, HYPERCOLUMN, "assembled", "auto", "gray", "original", "unsure"),
     *("run.json", "summary.json", "manifest.json", "dropped.csv"),
 )
 

@@ -10,7 +10,7 @@ from colorgan.classes import PhotoClasses
 from colorgan.errors import ConfigError, Corrupt, NotInStorage
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import HeadConfig
-from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER
+from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER, SEGMENTER
 from colorgan.options import Configuration, option
 from colorgan.packages.card import (
     ModelCard,
@@ -94,7 +94,7 @@ class StoredModels(Mapping[str, ModelCard]):
             NotInStorage: there is no such package.
             StorageUnavailable: the storage does not answer.
         """
-        others = (GENERAL, HYPERCOLUMN, ROUTER)
+        others = (GENERAL, HYPERCOLUMN, ROUTER, SEGMENTER)
         self._storage = storage
         self._pinned = {card.model: card for card in (find(storage, pin) for pin in pins)}
         if wrong := [card for card in self._pinned.values() if card.model in others]:

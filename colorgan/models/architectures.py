@@ -10,6 +10,7 @@ from colorgan.options import Configuration, Count, option
 Norm = Literal["batch", "instance"]
 BackboneName = Literal["vgg16", "efficientnet_lite0", "efficientnet_lite1"]
 BACKBONES: tuple[str, ...] = get_args(BackboneName)  # classifiers whose features networks use
+SegmenterEncoder = Literal["efficientnet_lite0", "efficientnet_lite1"]  # strides down to 32
 DISCRIMINATORS = ("patches", "features", "semantic", "projection")
 
 
@@ -113,7 +114,31 @@ class HeadConfig(Configuration):
     temperature: float = 1.0
 
 
-Architecture = GeneratorConfig | EncoderUNetConfig | HypercolumnConfig | HeadConfig
+@dataclass(frozen=True)
+class SegmenterConfig(Configuration):
+    """Everything that determines the architecture of `FCN8s`.
+
+    Attributes:
+        size: side of its square input, in pixels; a multiple of 32.
+        width: channels of the layer on the encoder's coarsest features.
+        encoder: the classifier that is the encoder; one of SEGMENTER_ENCODERS.
+        classes: what a pixel can show, in the order of its outputs.
+    """
+
+    size: int
+    width: Count
+    encoder: SegmenterEncoder
+    classes: tuple[str, ...]
+
+    def check(self) -> None:
+        """Check the size; raises ConfigError."""
+        if self.size < 32 or self.size % 32:
+            raise ConfigError(f"--size {self.size} is not a multiple of 32")
+
+
+Architecture = (
+    GeneratorConfig | EncoderUNetConfig | HypercolumnConfig | HeadConfig | SegmenterConfig
+)
 
 # The type of configuration by the kind of a package.
 ARCHITECTURES: dict[str, type[Architecture]] = {
@@ -121,4 +146,5 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "encoder_unet": EncoderUNetConfig,
     "hypercolumn": HypercolumnConfig,
     "router": HeadConfig,
+    "segmenter": SegmenterConfig,
 }

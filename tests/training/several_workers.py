@@ -53,7 +53,7 @@ def perceptual() -> TrainingConfig:
         phases="perceptual+adversarial",
         encoder_rate=0.1,
         attention="on",
-        discriminators="patches+features",
+        discriminators="patches+features+projection",
         learning_rate=1e-6,
         epochs=1,
     )

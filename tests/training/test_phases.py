@@ -36,10 +36,11 @@ SMALL = TrainingConfig(
 
 
 def bank(count: int, seed: int, side: int = 64) -> PhotoBank:
-    """Smooth random pictures: noise would leave nothing to learn."""
+    """Smooth random pictures of three classes: noise would leave nothing to learn."""
     coarse = torch.from_numpy(np.random.default_rng(seed).uniform(0, 255, (count, 3, 4, 4))).float()
     fine = torch.nn.functional.interpolate(coarse, (side, side), mode="bilinear")
-    return PhotoBank(fine.permute(0, 2, 3, 1).to(torch.uint8).contiguous().numpy())
+    groups = [(("animals", "people", "vehicles")[at % 3], 0) for at in range(count)]
+    return PhotoBank(fine.permute(0, 2, 3, 1).to(torch.uint8).contiguous().numpy(), groups)
 
 
 def train(config: TrainingConfig = SMALL, val: int = 3) -> Training:
