@@ -122,7 +122,7 @@ def test_it_judges_beside_those_of_best_with_kept_features() -> None:
         phases="regression+critic+adversarial",
         discriminators="semantic:4+projection",
     )
-    training = Training(config, bank(8, 0), bank(3, 1), CPU)
+    training = Training(config, bank(8, 0, groups=True), bank(3, 1), CPU)
     list(training.run())
     assert training.rows  # the photographs came as rows of features
     assert np.isfinite(losses(training.history)[0]).all()
