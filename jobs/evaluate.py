@@ -51,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         "--models",
         metavar="[NAME=]MODEL[@VERSION]",
         nargs="+",
-        help="assembled, general, hypercolumn, classes (default: those three, if they are there); "
+        help="assembled, general, hypercolumn, cic, classes (default: the first four, as far as "
+        "they are there); "
         "embedded, the models that come with colorgan; NAME= gives it another name, "
         "NAME=MODEL@VERSION,MODEL@VERSION,… is another assembled model",
     )

@@ -48,7 +48,7 @@ class Parameters(BaseModel):
 class ColorizeParameters(Parameters):
     """The parameters of a request to colour a photograph."""
 
-    model: str = Field(ASSEMBLED, description="assembled, general, hypercolumn or a class")
+    model: str = Field(ASSEMBLED, description="assembled, general, hypercolumn, cic or a class")
     photo_class: str = Field(AUTO, alias="class", description="auto, or the class for `assembled`")
     format: Format | None = Field(
         None,

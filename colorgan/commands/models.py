@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from colorgan.commands.hub import add_hub_actions
+from colorgan.commands.importing import add_import_action
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.publishing import add_tag_option, given_tag
 from colorgan.commands.text import print_errors, print_table
@@ -75,6 +76,7 @@ def prepare_models(parser: argparse.ArgumentParser) -> None:
     publish.add_argument("--trial", metavar="NAME", required=True, help="as 01")
     publish.add_argument("--epoch", metavar="N", required=True, type=int, help="an evaluated epoch")
     add_tag_option(publish)
+    add_import_action(action)
     add_hub_actions(action)
 
 

@@ -57,6 +57,7 @@ _KINDS: Mapping[str, str] = {
     "embedded": "The models that come with colorgan, each for its class.",
     "general": "One model that was trained on the photographs of all classes.",
     "hypercolumn": "A colouriser on the features of an ImageNet network (Dahl 2016).",
+    "cic": "A network that classifies the colour of each place (Zhang et al. 2016).",
 }
 _TITLES: Mapping[str, str] = {"fid": "FID"}
 

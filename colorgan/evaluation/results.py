@@ -127,8 +127,8 @@ class Contestant:
     """A colouriser, or one of the identities `gray` and `original` to compare it with.
 
     Attributes:
-        name: `assembled`, `general`, `hypercolumn`, a class, `gray` or `original`, or the name that
-            the user gave it.
+        name: `assembled`, `general`, `hypercolumn`, `cic`, a class, `gray` or `original`, or the
+            name that the user gave it.
         reference: its package, `model@version`; an assembled model's are joined by commas; empty
             for the identities.
         note: what a reader must know: the objective of the models, or the backbone of the

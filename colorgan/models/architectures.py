@@ -95,6 +95,29 @@ class HypercolumnConfig(Configuration):
 
 
 @dataclass(frozen=True)
+class CicConfig(Configuration):
+    """Everything that determines the architecture of `CicNetwork`.
+
+    Attributes:
+        size: side of its square input, in pixels; a multiple of 8.
+        width: channels of the first block; the original has 64.
+    """
+
+    size: int
+    width: Count
+
+    def check(self) -> None:
+        """Check the size; raises ConfigError."""
+        if self.size < 8 or self.size % 8:
+            raise ConfigError(f"--size {self.size} is not a multiple of 8")
+
+    @property
+    def color_space(self) -> ColorSpace:
+        """The colour space that the network writes."""
+        return "lab"
+
+
+@dataclass(frozen=True)
 class HeadConfig(Configuration):
     """Everything that determines the router's head, and the classifier below it.
 
@@ -137,7 +160,12 @@ class SegmenterConfig(Configuration):
 
 
 Architecture = (
-    GeneratorConfig | EncoderUNetConfig | HypercolumnConfig | HeadConfig | SegmenterConfig
+    GeneratorConfig
+    | EncoderUNetConfig
+    | HypercolumnConfig
+    | CicConfig
+    | HeadConfig
+    | SegmenterConfig
 )
 
 # The type of configuration by the kind of a package.
@@ -145,6 +173,7 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "generator": GeneratorConfig,
     "encoder_unet": EncoderUNetConfig,
     "hypercolumn": HypercolumnConfig,
+    "cic": CicConfig,
     "router": HeadConfig,
     "segmenter": SegmenterConfig,
 }

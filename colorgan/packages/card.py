@@ -56,8 +56,8 @@ class ModelCard:
     """The description of a package: its model.json.
 
     Attributes:
-        model: the model's name: a class, `general`, `hypercolumn`, `router` or `segmenter`.
-        kind: the kind of network: `generator`, `encoder_unet`, `hypercolumn`, `router` or
+        model: the model's name: a class, `general`, `hypercolumn`, `cic`, `router` or `segmenter`.
+        kind: the kind of network: `generator`, `encoder_unet`, `hypercolumn`, `cic`, `router` or
             `segmenter`.
         version: unique within the model; later versions sort after earlier ones by
             `version_order`.

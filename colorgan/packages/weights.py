@@ -28,6 +28,7 @@ from colorgan.data.dataset import Dataset
 from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.models.architectures import HeadConfig, SegmenterConfig
 from colorgan.models.backbones import Features
+from colorgan.models.cic import CicNetwork
 from colorgan.models.classifiers import installed, load_classifier, package_of
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.fcn import FCN8s
@@ -43,7 +44,13 @@ from colorgan.storage import Storage
 from colorgan.version import __version__
 
 Network = TypeVar(
-    "Network", UNetGenerator, EncoderUNetGenerator, HypercolumnNetwork, RouterHead, FCN8s
+    "Network",
+    UNetGenerator,
+    EncoderUNetGenerator,
+    HypercolumnNetwork,
+    CicNetwork,
+    RouterHead,
+    FCN8s,
 )
 
 # The time in a version; the earliest versions have no fraction of a second.
@@ -54,6 +61,7 @@ _NETWORKS: dict[str, type[Any]] = {
     "generator": UNetGenerator,
     "encoder_unet": EncoderUNetGenerator,
     "hypercolumn": HypercolumnNetwork,
+    "cic": CicNetwork,
     "router": RouterHead,
     "segmenter": FCN8s,
 }

@@ -8,8 +8,9 @@ from torch import nn
 
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
-from colorgan.models.hypercolumn import HypercolumnNetwork
 from colorgan.models.sharing import share_statistics
+from colorgan.models.unet import UNetGenerator
+from colorgan.names import BASELINES
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.networks import (
     Autocast,
@@ -83,7 +84,7 @@ def assemble(
         learner = create_generator(config, model, loaded)
         if isinstance(learner, EncoderUNetGenerator):
             learner.encoder.requires_grad_(config.encoder_rate > 0)
-        if config.sees_colors and not isinstance(learner, HypercolumnNetwork):
+        if config.sees_colors and model not in BASELINES:
             networks = [loaded.features(name).to(device) for name in config.perceptual_names]
         # Created last, so that the generator's initial weights do not depend on them.
         if any(phase.has_adversary for phase in phases):
@@ -92,7 +93,7 @@ def assemble(
     if shared:
         for network in filter(None, (learner, discriminators)):
             share_statistics(network, shared)
-        if not isinstance(learner, HypercolumnNetwork):
+        if isinstance(learner, UNetGenerator | EncoderUNetGenerator):
             learner.part = shared
     layout = torch.contiguous_format
     if speed.channels_last_on(device, config.fixes_encoder(model)):

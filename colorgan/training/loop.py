@@ -34,6 +34,7 @@ from colorgan.data.squares import Keeping, read_squares
 from colorgan.data.streams import deaths_in_words
 from colorgan.errors import ConfigError
 from colorgan.images import lab
+from colorgan.models.cic import CicNetwork
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.pictures import scaled
@@ -46,6 +47,7 @@ from colorgan.training.labels import Labels
 from colorgan.training.networks import seeded, update_average
 from colorgan.training.phases import Schedule
 from colorgan.training.position import Position, read_position
+from colorgan.training.prior import measured_prior
 from colorgan.training.records import EpochRecord, check_finite, is_nearest
 from colorgan.training.samples import Sample, Sampler
 from colorgan.training.selection import training_selection, validation_selection
@@ -89,7 +91,7 @@ class Training:
             val: validation photographs, of the crops' size.
             device: the device to train on.
             speed: how to use the device; None means the defaults.
-            model: the model's name, which decides between a GAN and the hypercolumn network.
+            model: the model's name, which decides between a GAN and a baseline.
             workers: the workers that train it together; all must do so with the same arguments.
 
         Raises:
@@ -169,8 +171,16 @@ class Training:
             yield record
 
     def _look_once(self, prepare: Callable[[float], None]) -> None:
-        """Compute a frozen encoder's features of all photographs, if there is room to keep them."""
+        """Look at the photographs before the first epoch, as far as the network needs that.
+
+        For CIC, the prior of the bins is measured once. For a frozen encoder, the features of all
+        photographs are computed, if there is room to keep them.
+        """
         train, val, speed = self._train, self._val, self._speed
+        if isinstance(self.generator, CicNetwork) and self.position == (0, 0):
+            prior = measured_prior(self.generator, train, self.config, self._workers, prepare)
+            for network in (self.generator, self._learner):
+                network.get_buffer("prior").copy_(prior)
         keeps = self._has_fixed_encoder and speed.keeps_features_on(self._device)
         if keeps and isinstance(train, PhotoBank) and isinstance(val, PhotoBank):
             half = torch.bfloat16 if speed.bfloat16_on(self._device) else torch.float16

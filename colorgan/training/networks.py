@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from colorgan.models.architectures import EncoderUNetConfig, HypercolumnConfig
+from colorgan.models.architectures import CicConfig, EncoderUNetConfig, HypercolumnConfig
 from colorgan.models.backbones import Features
+from colorgan.models.cic import CicNetwork
 from colorgan.models.classifiers import Classifier, load_classifier
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
@@ -68,6 +69,8 @@ def create_generator(
     architecture = config.architecture(model)
     if isinstance(architecture, HypercolumnConfig):
         return HypercolumnNetwork(architecture, network(architecture.backbone))
+    if isinstance(architecture, CicConfig):
+        return CicNetwork(architecture)
     if isinstance(architecture, EncoderUNetConfig):
         return EncoderUNetGenerator(architecture, network(architecture.encoder))
     return UNetGenerator(architecture)

@@ -13,8 +13,8 @@ alone, and a `perceptual` phase by both distances. A `critic` phase trains the d
 on the generator's pictures, so that the adversarial phase begins with discriminators that know them
 (NoGAN, J. Antic 2019).
 
-The hypercolumn baseline (Dahl 2016) has one objective: the distance of U and V, unblurred and
-blurred.
+The baselines have one objective each: the hypercolumn network (Dahl 2016) the distance of U and V,
+unblurred and blurred, and CIC (Zhang et al. 2016) the cross-entropy of quantised colours.
 """
 
 import inspect
@@ -29,6 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.parametrize import is_parametrized
 
 from colorgan.images.color_spaces import ColorSpace
+from colorgan.models.cic import CicNetwork
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.hypercolumn import HypercolumnNetwork
@@ -43,6 +44,7 @@ from colorgan.training.objectives import (
     chroma_distance,
     incoherence,
     perceptual_distance,
+    rebalanced_cross_entropy,
 )
 from colorgan.training.phases import Moment
 from colorgan.training.samples import Sample, picture
@@ -95,7 +97,11 @@ class Steps:
         self.discriminators: nn.ModuleDict | None = None
         self._compile: Callable[[Callable[..., Any]], Callable[..., Any]]
         self._compile = torch.compile if compiled else _as_it_is
-        learns = generator.decode if isinstance(generator, EncoderUNetGenerator) else generator
+        learns: Callable[..., Any] = generator
+        if isinstance(generator, EncoderUNetGenerator):
+            learns = generator.decode
+        elif isinstance(generator, CicNetwork):
+            learns = generator.logits
         self._generate = self._compile(learns)
         self.part: Part | None = None
 
@@ -141,6 +147,8 @@ class Steps:
             self._set_rate(self.adam_d, moment.rate)
         if isinstance(self.generator, HypercolumnNetwork):
             return self.hypercolumn(sample)
+        if isinstance(self.generator, CicNetwork):
+            return self.classification(self.generator, sample)
         if moment.objective == "critic":
             return self.critic(sample)
         if adversarial:
@@ -156,6 +164,15 @@ class Steps:
         with self._autocast():
             fake = self._generate(sample.gray)
         loss = chroma_distance(fake.float(), sample.color)
+        self._learn(loss)
+        return _losses(l1=loss)
+
+    def classification(self, network: CicNetwork, sample: Sample) -> Tensor:
+        """One step of CIC, the network that classifies colours."""
+        with self._autocast():
+            logits = self._generate(sample.gray)
+        wanted = network.targets(sample.color)
+        loss = rebalanced_cross_entropy(logits, wanted, network.bins, network.class_weights)
         self._learn(loss)
         return _losses(l1=loss)
 
