@@ -11,7 +11,7 @@ Norm = Literal["batch", "instance"]
 BackboneName = Literal["vgg16", "efficientnet_lite0", "efficientnet_lite1"]
 BACKBONES: tuple[str, ...] = get_args(BackboneName)  # classifiers whose features networks use
 SegmenterEncoder = Literal["efficientnet_lite0", "efficientnet_lite1"]  # strides down to 32
-DISCRIMINATORS = ("patches", "features", "semantic")
+DISCRIMINATORS = ("patches", "features", "semantic", "projection")
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ def assemble(
     speed: SpeedConfig,
     autocast: Autocast,
     part: Part,
+    classes: int = 0,
 ) -> Assembly:
     """Create the networks of a training, with weights drawn from its seed, and what they need.
 
@@ -71,6 +72,7 @@ def assemble(
         speed: how to use it.
         autocast: the precision of the networks' arithmetic.
         part: this worker's part of every batch.
+        classes: the number of classes of the photographs; 0 if no discriminator is given them.
 
     Raises:
         ColorganError: the weights of a classifier are not available.
@@ -86,7 +88,7 @@ def assemble(
             networks = [loaded.features(name).to(device) for name in config.perceptual_names]
         # Created last, so that the generator's initial weights do not depend on them.
         if any(phase.has_adversary for phase in phases):
-            discriminators = create_discriminators(config, learner, networks)
+            discriminators = create_discriminators(config, learner, networks, classes)
     ruler = find_ruler(config, phases[-1], learner, loaded, device)
     if shared:
         for network in filter(None, (learner, discriminators)):

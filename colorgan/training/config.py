@@ -70,8 +70,13 @@ class TrainingConfig(GeneratorConfig):
         "patches",
         "one or more, joined by +, each with an optional weight, such as features:2+semantic: "
         "patches judges patches of the picture (pix2pix's PatchGAN), features judges frozen "
-        "classifiers' features of it, and semantic its colors with the encoder's features of the "
-        "gray picture",
+        "classifiers' features of it, semantic its colors with the encoder's features of the gray "
+        "picture, and projection its patches, given the photograph's class",
+    )
+    spectral_norm: bool = option(
+        False,
+        "spectral normalisation of every layer of the discriminators; in patches and projection it "
+        "takes the place of --norm, and features and semantic have it in most layers anyway",
     )
     discriminator_width: Count = option(64, "channels of a discriminator's first layer (ndf)")
     epochs: Count = option(200, "passes over the training photographs")
@@ -213,6 +218,11 @@ class TrainingConfig(GeneratorConfig):
     def phases_of(self, model: str) -> tuple[Phase, ...]:
         """The phases of a model's training; a baseline has a single one."""
         return (Phase("regression", 1.0),) if model in BASELINES else self.phase_list
+
+    def uses_labels(self, model: str) -> bool:
+        """Whether a discriminator of a model is given the class of each photograph."""
+        opposed = any(phase.has_adversary for phase in self.phases_of(model))
+        return opposed and "projection" in dict(self.discriminator_weights)
 
     def objective(self, model: str, epochs: int | None = None) -> str:
         """The objective of a model's generator, as text for people.

@@ -7,7 +7,8 @@ colour y:
 
 A perceptual term can be added, the distance of G(x) and y in the features of classifiers (Johnson
 et al. 2016, section 3.2), and a penalty for colours that differ where y has a single one. Other
-discriminators can replace D; they use a hinge loss. A `regression` phase trains the generator by L1
+discriminators can replace D; they use a hinge loss, except `projection`, which is D given the class
+of the photograph. A `regression` phase trains the generator by L1
 alone, and a `perceptual` phase by both distances. A `critic` phase trains the discriminators alone
 on the generator's pictures, so that the adversarial phase begins with discriminators that know them
 (NoGAN, J. Antic 2019).
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils.parametrize import is_parametrized
 
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.models.cic import CicNetwork
@@ -108,7 +110,7 @@ class Steps:
         self.discriminators, self.adam_d = discriminators, adam
         # Not for spectral normalisation: compiled, it overwrites what a later gradient needs.
         self._judges: dict[str, Callable[[Colored], list[Tensor]]] = {
-            name: self._compile(each) if name == "patches" else each
+            name: self._compile(each) if _is_compilable(each) else each
             for name, each in discriminators.items()
         }
         self._compare: nn.Module
@@ -274,8 +276,8 @@ class Steps:
             gray_seen = self.see_gray(sample)
         gray = sample.features
         return (
-            Colored(sample.lightness, sample.color, gray, real_seen, gray_seen),
-            Colored(sample.lightness, fake, gray, fake_seen, gray_seen),
+            Colored(sample.lightness, sample.color, gray, real_seen, gray_seen, sample.labels),
+            Colored(sample.lightness, fake, gray, fake_seen, gray_seen, sample.labels),
         )
 
     @torch.no_grad()
@@ -332,7 +334,14 @@ def _synchronized(module: nn.Module) -> nn.Module:
     return DistributedDataParallel(module, **options)
 
 
-_LOSSES = {"patches": CROSS_ENTROPY, "features": HINGE, "semantic": HINGE}
+# Miyato and Koyama derive the projection from the cross-entropy, and use a hinge loss in their
+# experiments. With the cross-entropy, `projection` differs from `patches` in the class alone.
+_LOSSES = {
+    "patches": CROSS_ENTROPY,
+    "projection": CROSS_ENTROPY,
+    "features": HINGE,
+    "semantic": HINGE,
+}
 
 
 def _losses(judge: Tensor | None = None, deceive: Tensor | None = None, *, l1: Tensor) -> Tensor:
@@ -345,6 +354,11 @@ def _detached(picture: Colored) -> Colored:
     """The picture without gradients to the generator."""
     seen = [[each.detach() for each in features] for features in picture.seen]
     return replace(picture, color=picture.color.detach(), seen=seen)
+
+
+def _is_compilable(discriminator: nn.Module) -> bool:
+    """Whether a discriminator has no spectral normalisation; see `Steps.oppose`."""
+    return not any(map(is_parametrized, discriminator.modules()))
 
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:

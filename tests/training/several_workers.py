@@ -54,7 +54,7 @@ def perceptual() -> TrainingConfig:
         phases="perceptual+adversarial",
         encoder_rate=0.1,
         attention="on",
-        discriminators="patches+features",
+        discriminators="patches+features+projection",
         learning_rate=1e-6,
         epochs=1,
     )
@@ -79,7 +79,8 @@ def create(name: str, workers: Workers = ALONE, count: int = TRAIN) -> Training:
     """One of the trainings above, on smooth random photographs."""
     config, model = CONFIGS[name](), name if name in BASELINES else "animals"
     side = config.size if config.fixes_encoder(model) else round(config.size * 286 / 256)
-    photographs = bank(count, 0, side), bank(VAL, 1, config.size)
+    train = bank(count, 0, side, groups=config.uses_labels(model))
+    photographs = train, bank(VAL, 1, config.size)
     return Training(config, *photographs, CPU, FLOAT32, model, workers)
 
 
