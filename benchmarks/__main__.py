@@ -28,10 +28,11 @@ BENCHMARKS = {
     "staging": "staging against decoding and resizing alone; reading shards",
     "scaling": "how cost grows with photographs, pixels, batch, width and generators",
     "train_all": "three models at once on Ray, as processes, and one after the other",
+    "old_prints": "old prints with and without --restore: routing and L1 (only when named)",
     "serve_load": "the service over HTTP against the bare pipeline (only when named)",
     "serve_memory": "memory of the service, idle and during an update (only when named)",
 }
-_ONLY_NAMED = ("serve_load", "serve_memory")
+_ONLY_NAMED = ("old_prints", "serve_load", "serve_memory")
 _WITH_OPTIONS = ("router", "serve_load", "serve_memory")
 
 

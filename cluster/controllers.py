@@ -25,6 +25,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from cluster.elastic import Asking, ElasticController, ElasticPolicy
 from cluster.errors import cause
 from cluster.planning import Plan
+from cluster.worker_group import LeanWorkerGroup
 
 # What gloo says when the process at the other end has died.
 _LOST = ("Connection closed by peer", "Connection reset by peer")
@@ -46,7 +47,7 @@ class SharedProcessTrainer(DataParallelTrainer):
 
     def _initialize_and_run_controller(self, **options: Any) -> Result:
         options["scaling_policy"] = _PlacementGroupOnly(self.scaling_config)
-        return self._run(TrainController(**options))
+        return self._run(_Controller(**options))
 
     def _run(self, controller: TrainController) -> Result:
         try:
@@ -71,6 +72,10 @@ class ElasticTrainer(SharedProcessTrainer):
             return self._run(ElasticController(**options))
         finally:
             self._policy.leave()
+
+
+class _Controller(TrainController):
+    worker_group_cls = LeanWorkerGroup
 
 
 class RestartNotice(UserCallback):

@@ -26,7 +26,6 @@ from ray.train.v2._internal.execution.scaling_policy import (
     ScalingDecision,
 )
 from ray.train.v2._internal.execution.worker_group import (
-    WorkerGroup,
     WorkerGroupPollStatus,
     WorkerGroupState,
 )
@@ -34,6 +33,7 @@ from ray.util import placement_group_table
 
 from cluster.connection import may_grow
 from cluster.planning import Need, NodeResources, Plan, workers_with_room
+from cluster.worker_group import LeanWorkerGroup
 
 # How long more workers than a training must have wait for the room that was there a moment ago.
 _GROWTH_SECONDS = 30.0
@@ -149,7 +149,7 @@ class Asking(WorkerGroupCallback):
         self.policy = policy
 
 
-class _ElasticGroup(WorkerGroup):
+class _ElasticGroup(LeanWorkerGroup):
     """A group of workers that does not wait long for room that another has taken."""
 
     def __init__(self, train_run_context: TrainRunContext, *arguments: Any, **named: Any) -> None:

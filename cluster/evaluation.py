@@ -12,9 +12,12 @@ from colorgan.data.dataset import Row
 from colorgan.errors import ColorganError
 from colorgan.evaluation.evaluate import Evaluator
 from colorgan.evaluation.results import Report, open_report
+from colorgan.evaluation.segmentation import SegmentationConfig
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.packages.embedded import with_embedded
 from colorgan.storage import open_storage
+
+Options = tuple[RouterConfig, SegmentationConfig]
 
 
 def evaluate_blocks(
@@ -23,6 +26,7 @@ def evaluate_blocks(
     router: RouterConfig,
     plan: Plan,
     retries: int,
+    segmentation: SegmentationConfig,
 ) -> Iterator[int]:
     """Colour and measure blocks on the cluster.
 
@@ -33,6 +37,7 @@ def evaluate_blocks(
         router: router of the assembled model.
         plan: number of concurrent processes, and the resources of each.
         retries: how often a process that died is restarted.
+        segmentation: the options of the report's FCN score.
 
     Yields:
         The number of photographs in each finished block.
@@ -45,8 +50,9 @@ def evaluate_blocks(
     )
     running: dict[ray.ObjectRef, int] = {}
     for number, rows in blocks:
+        options = (router, segmentation)
         reference = task.remote(
-            report.storage.uri, report.evaluation.name, number, rows, router, plan
+            report.storage.uri, report.evaluation.name, number, rows, options, plan
         )
         running[reference] = len(rows)
         if len(running) >= 2 * plan.at_once:
@@ -68,18 +74,20 @@ def _next_done(running: dict[ray.ObjectRef, int]) -> int:
 
 @ray.remote
 def _evaluate_block(
-    storage: str, report: str, number: int, rows: Sequence[Row], router: RouterConfig, plan: Plan
+    storage: str, report: str, number: int, rows: Sequence[Row], options: Options, plan: Plan
 ) -> ColorganError | None:
     try:
         plan.apply_to_process()
-        _evaluator(storage, report, router, plan.on_gpu).evaluate(rows, number)
+        _evaluator(storage, report, options, plan.on_gpu).evaluate(rows, number)
     except ColorganError as error:
         return error
     return None
 
 
 @lru_cache(maxsize=1)
-def _evaluator(storage: str, report: str, router: RouterConfig, on_gpu: bool) -> Evaluator:
+def _evaluator(storage: str, report: str, options: Options, on_gpu: bool) -> Evaluator:
     """The evaluator of this process, which all its tasks share."""
     device = torch.device("cuda" if on_gpu else "cpu")
-    return Evaluator(open_report(with_embedded(open_storage(storage)), report), router, device)
+    router, segmentation = options
+    opened = open_report(with_embedded(open_storage(storage)), report)
+    return Evaluator(opened, router, device, segmentation)

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import json
 import os
 import secrets
 import signal
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import psutil
 
@@ -149,18 +151,24 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait(process: subprocess.Popen[bytes], address: str, token: str, log: Path) -> None:
-    request = urllib.request.Request(
-        f"{address}/api/jobs/", headers={"Authorization": f"Bearer {token}"}
-    )
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(request, timeout=5):
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            _ask(address, token, "jobs/")
+            # Ray takes jobs before it has a node, and ends if the node does not start in time.
+            if _ask(address, token, "v0/nodes")["data"]["result"]["total"]:
                 return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
+        time.sleep(0.5)
     last_words = "\n".join(log.read_text().splitlines()[-10:])
     raise ColorganError(f"Ray did not start within {_START_SECONDS} s:\n{last_words}")
+
+
+def _ask(address: str, token: str, path: str) -> Any:
+    request = urllib.request.Request(
+        f"{address}/api/{path}", headers={"Authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return json.load(answer)
 
 
 def free_ports(count: int) -> list[int]:

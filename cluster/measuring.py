@@ -11,12 +11,19 @@ from cluster.waiting import wait_for_place
 from colorgan.data.dataset import open_dataset
 from colorgan.evaluation.evaluate import BLOCK, blocks_left, choose_rows
 from colorgan.evaluation.results import Report
+from colorgan.evaluation.segmentation import SegmentationConfig
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.storage.lease import Lease
 from colorgan.training.progress import format_seconds
 
 
-def measure(report: Report, args: argparse.Namespace, router: RouterConfig, lease: Lease) -> None:
+def measure(
+    report: Report,
+    args: argparse.Namespace,
+    router: RouterConfig,
+    segmentation: SegmentationConfig,
+    lease: Lease,
+) -> None:
     """Colour and measure the photographs that are not measured yet, with the options of the job."""
     evaluation = report.evaluation
     dataset = open_dataset(report.storage, evaluation.dataset["name"])
@@ -37,7 +44,7 @@ def measure(report: Report, args: argparse.Namespace, router: RouterConfig, leas
         wait_for_place(plan.cpus, plan.gpus, say, lease.wait_for)
         started = time.time()
         left = chain([first], blocks)
-        for count in evaluate_blocks(report, left, router, plan, args.retries):
+        for count in evaluate_blocks(report, left, router, plan, args.retries, segmentation):
             done += count
             lease.report("photographs", before + done, total)
             each = (time.time() - started) / done

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from colorgan.data.masks import IGNORED
 from colorgan.errors import ColorganError
 from colorgan.images.colorfulness import colorfulness as colorfulness
 from colorgan.images.lab import lab_to_rgb, rgb_to_lab
+
+Counts = npt.NDArray[np.float64]
 
 # torchvision's file name for the AlexNet weights that LPIPS uses.
 _LPIPS_WEIGHTS = "alexnet-owt-7be5be79.pth"
@@ -157,6 +161,83 @@ def colorfulness_ratio(colored: npt.ArrayLike, originals: npt.ArrayLike) -> floa
     """
     ours, theirs = (np.asarray(each, dtype=np.float64) for each in (colored, originals))
     return float(ours.mean() / theirs.mean()) if theirs.size and theirs.mean() > 0 else math.nan
+
+
+@dataclass(frozen=True)
+class SegmentationScores:
+    """The four metrics of Long, Shelhamer and Darrell 2015, section 5, each in [0, 1].
+
+    Each is an array with one value per confusion matrix, and NaN where no pixel counts.
+
+    Attributes:
+        pixel_accuracy: the share of the pixels whose class is right.
+        class_accuracy: the mean over the true classes of the share of their pixels that is right.
+        mean_iou: the mean over the classes of intersection over union.
+        weighted_iou: the same, weighted with the share of the pixels that are of the class.
+    """
+
+    pixel_accuracy: Counts
+    class_accuracy: Counts
+    mean_iou: Counts
+    weighted_iou: Counts
+
+
+def segmentation_confusion(
+    predicted: npt.ArrayLike, truth: npt.ArrayLike, classes: int
+) -> npt.NDArray[np.int64]:
+    """Count the pixels of each true class that are taken for each class.
+
+    Args:
+        predicted: integers below `classes`, of any shape.
+        truth: integers below `classes`, or IGNORED, of the same shape.
+        classes: the number of classes.
+
+    Returns:
+        (classes, classes): n_ij of Long et al., the true class i by the predicted class j.
+    """
+    seen, true = (np.asarray(each).astype(np.int64).ravel() for each in (predicted, truth))
+    counted = true != IGNORED
+    pairs = classes * true[counted] + seen[counted]
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def segmentation_scores(confusions: npt.ArrayLike) -> SegmentationScores:
+    """Compute the metrics of confusion matrices.
+
+    A class that occurs neither in the truth nor in the prediction does not count; one that is only
+    predicted has an intersection over union of 0, but no accuracy.
+
+    Args:
+        confusions: (..., classes, classes), as `segmentation_confusion` returns them.
+    """
+    counts = np.asarray(confusions, dtype=np.float64)
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    true, pixels = counts.sum(axis=-1), counts.sum(axis=(-2, -1))
+    iou = class_iou(counts)
+    return SegmentationScores(
+        pixel_accuracy=_ratio(right.sum(axis=-1), pixels),
+        class_accuracy=_mean_of_known(_ratio(right, true)),
+        mean_iou=_mean_of_known(iou),
+        weighted_iou=_ratio((true * np.nan_to_num(iou)).sum(axis=-1), pixels),
+    )
+
+
+def class_iou(confusions: npt.ArrayLike) -> Counts:
+    """Intersection over union of each class, (..., classes); NaN for a class that is nowhere."""
+    counts = np.asarray(confusions, dtype=np.float64)
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    return _ratio(right, counts.sum(axis=-1) + counts.sum(axis=-2) - right)
+
+
+def _ratio(part: Counts, whole: Counts) -> Counts:
+    with np.errstate(invalid="ignore"):
+        ratio: Counts = np.divide(part, whole)
+    return ratio
+
+
+def _mean_of_known(values: Counts) -> Counts:
+    known = np.isfinite(values)
+    return _ratio(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1).astype(np.float64))
 
 
 def frechet_distance(

@@ -5,12 +5,17 @@ import re
 from colorgan.errors import ConfigError
 
 GENERAL = "general"  # the model that trains on every class
-HYPERCOLUMN = "hypercolumn"  # the baseline, which also trains on every class
+HYPERCOLUMN = "hypercolumn"  # a baseline, which also trains on every class
+CIC = "cic"  # another one, which classifies colours
+BASELINES = (HYPERCOLUMN, CIC)
+OF_ALL_CLASSES = (GENERAL, *BASELINES)
 ROUTER = "router"  # the model that sends photographs to the class models
+SEGMENTER = "segmenter"  # the model that says what each pixel of a photograph shows
+OF_NO_CLASS = (*OF_ALL_CLASSES, ROUTER, SEGMENTER)
 # Keys that a class cannot have, in upper or lower case: other models, and files beside the folders
 # of the models or classes.
 RESERVED_NAMES = (
-    *(GENERAL, ROUTER, HYPERCOLUMN, "assembled", "auto", "gray", "original", "unsure"),
+    *(*OF_NO_CLASS, "assembled", "auto", "gray", "original", "unsure"),
     *("run.json", "summary.json", "manifest.json", "dropped.csv"),
 )
 

@@ -24,7 +24,8 @@ from colorgan.evaluation.evaluate import (
 )
 from colorgan.evaluation.plan import Sample, plan_evaluation
 from colorgan.evaluation.report import write_report
-from colorgan.evaluation.results import Evaluation, no_labels
+from colorgan.evaluation.results import METRICS, Evaluation, no_labels
+from colorgan.evaluation.segmentation import SegmentationConfig
 from colorgan.inference.router_choice import RouterChoice, RouterConfig
 from colorgan.options import add_options, parse
 from colorgan.packages.embedded import with_embedded
@@ -50,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         "--models",
         metavar="[NAME=]MODEL[@VERSION]",
         nargs="+",
-        help="assembled, general, hypercolumn, classes (default: those three, if they are there); "
+        help="assembled, general, hypercolumn, cic, classes (default: the first four, as far as "
+        "they are there); "
         "embedded, the models that come with colorgan; NAME= gives it another name, "
         "NAME=MODEL@VERSION,MODEL@VERSION,… is another assembled model",
     )
@@ -64,27 +66,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
     add_process_options(parser)
     add_options(parser.add_argument_group("router"), RouterConfig)
+    add_options(parser.add_argument_group("FCN score"), SegmentationConfig)
     return parser
 
 
 def _run(args: argparse.Namespace) -> int:
     check_at_least(0, args, "photographs", "retries")
     storage = with_embedded(open_storage(storage_uri(args.storage)))
-    router = parse(RouterConfig, args)
+    router, segmentation = parse(RouterConfig, args), parse(SegmentationConfig, args)
     manifests = list_datasets(storage)
     if not args.dataset and not manifests:
         raise NotInStorage(f"no dataset in {storage.uri}: create one with colorgan stage")
     dataset = open_dataset(storage, args.dataset or manifests[-1].name)
     sample = Sample(args.split, args.photographs, args.seed)
-    evaluation, choice = plan_evaluation(dataset, sample, args.models, router, args.report)
+    evaluation, choice = plan_evaluation(
+        dataset, sample, args.models, router, args.report, segmentation
+    )
     with working_on(storage, "report", evaluation.name) as lease:
-        return _report(args, storage, router, evaluation, choice, lease)
+        return _report(args, storage, (router, segmentation), evaluation, choice, lease)
 
 
 def _report(
     args: argparse.Namespace,
     storage: Storage,
-    router: RouterConfig,
+    options: tuple[RouterConfig, SegmentationConfig],
     evaluation: Evaluation,
     choice: RouterChoice | None,
     lease: Lease,
@@ -100,16 +105,21 @@ def _report(
     if choice and choice.note:
         say(f"note: {choice.note}")
     try:
-        measure(report, args, router, lease)
+        measure(report, args, *options, lease)
         results, distances = collect(report)
         write_report(report, results, distances, survey=survey_frames(report))
     except KeyboardInterrupt:
         say(f"\nstopped; run the same command with --report {evaluation.name} to continue")
         raise
-    means = results.groupby("model", sort=False)[["l1", "semantic"]].mean()
+    shown = [name for name in ("l1", "semantic", "fcn_accuracy") if name in results]
+    means = results.groupby("model", sort=False)[shown].mean()
     for name, row in means.iterrows():
-        semantic = "" if isnan(row["semantic"]) else f", semantic score {row['semantic']:.3f}"
-        say(f"{name}: L1 in ab {row['l1']:.2f}{semantic}")
+        others = [
+            f", {METRICS[each].title.replace('Semantic', 'semantic')} {row[each]:.3f}"
+            for each in shown[1:]
+            if not isnan(row[each])
+        ]
+        say(f"{name}: L1 in ab {row['l1']:.2f}{''.join(others)}")
     if means["semantic"].isna().all():
         say(f"no semantic score: {no_labels(evaluation.classes)}")
     say(f"report: {storage.location(report.key('index.html'))}")

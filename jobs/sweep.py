@@ -28,7 +28,7 @@ from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.publishing import add_tag_option, given_tag
 from colorgan.commands.tracking import add_tracking_option
 from colorgan.errors import ConfigError
-from colorgan.names import GENERAL, HYPERCOLUMN, check_name
+from colorgan.names import CIC, GENERAL, HYPERCOLUMN, check_name
 from colorgan.options import add_options, given
 from colorgan.storage import Storage, open_storage
 from colorgan.storage.lease import Lease
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         metavar="MODEL",
-        help=f"a class of the dataset, {GENERAL} or {HYPERCOLUMN} (default: the preset's)",
+        help=f"a class of the dataset, {GENERAL}, {HYPERCOLUMN} or {CIC} (default: the preset's)",
     )
     parser.add_argument("--sweep", metavar="NAME", help="name of the sweep to continue or start")
     parser.add_argument(

@@ -29,7 +29,7 @@ from colorgan.commands.publishing import add_publishing_options, given_publishin
 from colorgan.commands.tracking import add_tracking_option
 from colorgan.data.dataset import Dataset
 from colorgan.inference.router_choice import AUTO, ROUTERS
-from colorgan.names import GENERAL, HYPERCOLUMN
+from colorgan.names import CIC, GENERAL, HYPERCOLUMN
 from colorgan.options import add_options, given
 from colorgan.storage import Storage, open_storage
 from colorgan.storage.lease import Lease
@@ -60,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
         "--models",
         metavar="MODEL",
         nargs="+",
-        help=f"classes of the dataset, {GENERAL} and {HYPERCOLUMN} (default: every class); what "
-        "they start from is trained as well",
+        help=f"classes of the dataset, {GENERAL}, {HYPERCOLUMN} and {CIC} (default: every class); "
+        "what they start from is trained as well",
     )
     parser.add_argument(
         "--run", metavar="NAME", help="name of the run to continue or start (default: new)"

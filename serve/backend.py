@@ -16,7 +16,7 @@ from colorgan.inference.networks import (
 )
 from colorgan.inference.router import Route
 from colorgan.inference.router_choice import RouterConfig, choose_router
-from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER
+from colorgan.names import GENERAL, OF_ALL_CLASSES, ROUTER
 from colorgan.packages.card import ModelCard, find, list_models, unreleased
 from colorgan.packages.embedded import embedded_note, first_release_command, with_embedded
 from colorgan.storage import Storage, open_storage
@@ -41,7 +41,7 @@ class Backend(Networks, Protocol):
 def find_cards(storage: Storage, pins: tuple[str, ...]) -> dict[str, ModelCard]:
     """The packages to serve, by model: pinned versions, and the released ones of all other models.
 
-    The models general and hypercolumn come last.
+    The models of all classes come last.
 
     Raises:
         NotInStorage: no model that colours is released or pinned.
@@ -59,8 +59,7 @@ def find_cards(storage: Storage, pins: tuple[str, ...]) -> dict[str, ModelCard]:
         raise NotInStorage(
             f"no model in {storage.uri} to serve: make demo or python jobs/train_all.py makes some"
         )
-    last = (GENERAL, HYPERCOLUMN)
-    return dict(sorted(colouring.items(), key=lambda item: (item[0] in last, item[0])))
+    return dict(sorted(colouring.items(), key=lambda item: (item[0] in OF_ALL_CLASSES, item[0])))
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def find_parts(config: ServeConfig) -> Parts:
     """Choose the models to serve and a router that fits them, at every start of the service.
 
     If storage has no model of a class, the model included in colorgan is served. If there are only
-    general or hypercolumn models, they are served without an assembled model.
+    general models or baselines, they are served without an assembled model.
 
     Raises:
         NotInStorage: there is no model, or no router fits the class models.
@@ -117,7 +116,7 @@ def find_parts(config: ServeConfig) -> Parts:
     pinned = [pin for pin in config.models if pin.partition("@")[0] == ROUTER]
     if pinned and not wanted.head:
         wanted = replace(wanted, head=pinned[-1])
-    classes = {name: card for name, card in cards.items() if name not in (GENERAL, HYPERCOLUMN)}
+    classes = {name: card for name, card in cards.items() if name not in OF_ALL_CLASSES}
     choice = choose_router(wanted, storage, classes or None)
     cards = _needed(cards, choice.classes, config.models)
     used = embedded_note(storage, cards.values(), routed=False)

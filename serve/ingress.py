@@ -16,8 +16,9 @@ from colorgan.errors import ConfigError, ImageRejected
 from colorgan.images.decoding import Photograph, Pixels
 from colorgan.images.encoding import check_size, is_writable
 from colorgan.images.metadata import Metadata, read_metadata
+from colorgan.images.prints import Restored, restore
 from colorgan.images.writing import Original, OutputOptions, Written, write_colored
-from colorgan.inference.hints import check_hints
+from colorgan.inference.finishing import place_hints
 from colorgan.inference.networks import ModelInfo
 from colorgan.inference.prediction import AssembledModel, NoModel, Prediction
 from colorgan.inference.router import Route
@@ -126,10 +127,11 @@ class PhotographIngress:
             infos = await self._backend.models()
             known = (await self._backend.router()).classes
             _check_names(chosen, infos, known)
-            photograph = await self._decode(upload, chosen, formats[0] == "tiff")
-            _check_hints(chosen, photograph.rgb)
+            restored = await self._decode(upload, chosen, formats[0] == "tiff")
+            photograph = restored.photograph
+            _check_hints(chosen, restored)
             picture_format = _fitting(formats, photograph.rgb)
-            predicted = await self._predict(photograph.rgb, chosen, infos, labels)
+            predicted = await self._predict(restored, chosen, infos, labels)
             with self.metrics.stage("encode"):
                 written = await self._threads.run(
                     _encoded, upload.data, photograph, picture_format, predicted, chosen
@@ -151,10 +153,10 @@ class PhotographIngress:
         read_parameters(Parameters, query)
         async with self._uploaded(request) as upload:
             chosen = read_parameters(Parameters, query, upload.fields)
-            photograph = await self._decode(upload, chosen)
+            restored = await self._decode(upload, chosen)
             router = await self._backend.router()
             with self.metrics.stage("route"):
-                square = await self._threads.run(lambda: router.view(photograph.rgb).numpy())
+                square = await self._threads.run(lambda: router.view(restored.seen).numpy())
                 route = await self._backend.classify(square)
         labels.photo_class = route.photo_class
         content = {
@@ -164,7 +166,7 @@ class PhotographIngress:
             "label": route.label,
             "router": router.name,
         }
-        return JSONResponse(content, headers=_notes(photograph.notes))
+        return JSONResponse(content, headers=_notes(restored.photograph.notes))
 
     async def models(self) -> dict[str, Any]:
         """The models and the router that are served, as JSON; raises Problem 503."""
@@ -211,15 +213,19 @@ class PhotographIngress:
                 async with asyncio.timeout(limits.timeout_s):
                     yield upload
 
-    async def _decode(self, upload: Upload, chosen: Parameters, deep: bool = False) -> Photograph:
+    async def _decode(self, upload: Upload, chosen: Parameters, deep: bool = False) -> Restored:
+        """Decode a photograph, and mend it if the client wants that."""
+
+        def decoded() -> Restored:
+            limit = self._limits.max_pixels
+            return restore(decode_photograph(upload.data, limit, chosen.page, deep), chosen.restore)
+
         with self.metrics.stage("decode"):
-            return await self._threads.run(
-                decode_photograph, upload.data, self._limits.max_pixels, chosen.page, deep
-            )
+            return await self._threads.run(decoded)
 
     async def _predict(
         self,
-        rgb: Pixels,
+        restored: Restored,
         chosen: ColorizeParameters,
         infos: Mapping[str, ModelInfo],
         labels: Labels,
@@ -233,14 +239,14 @@ class PhotographIngress:
             labels.photo_class = chosen.photo_class
             labels.model = chosen.photo_class if chosen.model == ASSEMBLED else chosen.model
         try:
-            (predicted,) = await self._model.predict([rgb], labels.model, note)
+            (predicted,) = await self._model.predict([restored.seen], labels.model, note)
         except NoModel:
             served = " or ".join(f"model={name}" for name in infos)
             raise Problem(
                 422, f"no model of the class {labels.model} is served here: ask for {served}"
             ) from None
         self.metrics.batches.labels(labels.model).observe(predicted.color.batch)
-        return predicted
+        return predicted.onto(restored)
 
 
 class _Room:
@@ -314,10 +320,10 @@ def _check_names(
         )
 
 
-def _check_hints(chosen: ColorizeParameters, rgb: Pixels) -> None:
-    """Reject hints outside of the photograph; raises Problem 422."""
+def _check_hints(chosen: ColorizeParameters, restored: Restored) -> None:
+    """Reject hints outside of the photograph, or on its border; raises Problem 422."""
     try:
-        check_hints(chosen.hints, rgb.shape[:2])
+        place_hints(chosen.hints, restored.photograph.rgb, restored.box)
     except ConfigError as error:
         raise Problem(422, f"hints: {error}") from None
 

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from colorgan.images.encoding import is_writable
+from colorgan.images.prints import Restoring
 from colorgan.inference.colorizer import VIVID
 from colorgan.inference.hints import MOST_HINTS, Hint, parse_hints
 from colorgan.web.problems import Problem
@@ -37,12 +38,17 @@ class Parameters(BaseModel):
     page: int | None = Field(
         None, ge=1, description="page of a multi-page TIFF file, counted from 1"
     )
+    restore: Restoring = Field(
+        "off",
+        description="colors: an old print (faded, noisy, scratched) is mended for the networks, "
+        "and its border stays gray; full: its lightness is mended in the result, too",
+    )
 
 
 class ColorizeParameters(Parameters):
     """The parameters of a request to colour a photograph."""
 
-    model: str = Field(ASSEMBLED, description="assembled, general, hypercolumn or a class")
+    model: str = Field(ASSEMBLED, description="assembled, general, hypercolumn, cic or a class")
     photo_class: str = Field(AUTO, alias="class", description="auto, or the class for `assembled`")
     format: Format | None = Field(
         None,

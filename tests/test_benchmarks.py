@@ -329,6 +329,18 @@ def test_the_staging_benchmark_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("embedded")
+def test_the_benchmark_of_old_prints_runs(tmp_path: Path) -> None:
+    rows = run_quick("old_prints", tmp_path)
+    found = {(row["case"], row["variant"]): row for row in rows}
+    assert len({row["case"] for row in rows}) == 15
+    assert found["clean", "--restore"]["facts"]["mended"] == 0
+    assert found["clean", "--restore"]["value"] == found["clean", "without"]["value"]
+    for wear in ("border", "faded", "worn"):
+        assert found[wear, "--restore"]["facts"]["mended"] == 3
+
+
+@pytest.mark.slow
 def test_the_pipeline_benchmark_runs(tmp_path: Path) -> None:
     rows = run_quick("pipeline", tmp_path)
     check_contenders(rows, "ms", "colorgan, whole")

@@ -228,8 +228,8 @@ def test_a_text_that_is_no_number_is_refused_in_words(
 
 
 def test_the_help_shows_what_each_preset_sets() -> None:
-    assert preset_values("size") == "best: 224, report: 256, small: 128"
-    assert preset_values("beta1") == "default: 0.5"
+    assert preset_values("size") == "best: 224, and 256 for cic; report: 256; small: 128"
+    assert preset_values("beta1") == "default: 0.5, and 0.9 for cic"
     assert preset_values("perceptual") == ""
     assert preset_values("start_from") == "best: general, report and small: none"
     assert (
@@ -238,7 +238,8 @@ def test_the_help_shows_what_each_preset_sets() -> None:
     assert preset_values("epochs", {"small": {"epochs": 12}}).endswith("small: 12")
     for command in (train_all, sweep):
         helped = " ".join(command._parser().format_help().split())
-        assert "for encoder_unet (best: 224, report: 256, small: 128) --width" in helped
+        sizes = "(best: 224, and 256 for cic; report: 256; small: 128)"
+        assert f"for encoder_unet {sizes} --width" in helped
     fields = {field.name for field in dataclasses.fields(TrainingConfig)}
     assert all(set(preset.fine_tuning) <= fields for preset in PRESETS.values())
 

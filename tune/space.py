@@ -38,6 +38,7 @@ CHANGEABLE = (
 )
 SCHEDULERS = ("none", "asha", "pbt")
 _TRIALS = "trials"  # key of the trials listed in a file
+_TRUTHS = {"true": True, "false": False}
 
 Distribution = Callable[[np.random.Generator], Any]
 _DISTRIBUTIONS: Mapping[str, Callable[..., Distribution]] = {
@@ -289,8 +290,8 @@ def _check_name(name: Any, where: str) -> None:
 def _value(name: str, text: str) -> Any:
     kind: Any = next(type(each.default) for each in fields(TrainingConfig) if each.name == name)
     try:
-        value = kind(text)
-    except ValueError:
+        value = _TRUTHS[text.lower()] if kind is bool else kind(text)
+    except (ValueError, KeyError):
         raise ConfigError(f"{name}: {text!r} is not of type {kind.__name__}") from None
     return check_value(TrainingConfig, name, value)
 

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import torch
 
 from colorgan.errors import ConfigError
+from colorgan.images.borders import Box
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.images.decoding import Levels, Pixels
 from colorgan.inference.assembled import AssembledColorizer, Assembly, assemble
 from colorgan.inference.colorizer import Colorizer, prepare
-from colorgan.inference.finishing import Choices, finished_strips
+from colorgan.inference.finishing import Choices, finished_print
 from colorgan.inference.networks import (
     GeneratorNetwork,
     PredictedColor,
@@ -102,12 +103,11 @@ class Predicted:
     seconds: float = 0.0
 
     def strips(
-        self, photograph: Pixels, choices: Choices, deep: Levels | None = None
+        self, photograph: Pixels, choices: Choices, box: Box | None, deep: Levels | None = None
     ) -> Iterator[Pixels | Levels]:
-        """The coloured photograph in strips of rows; see `finished_strips`."""
+        """The coloured photograph in strips of rows; see `finished_print`."""
         color = torch.from_numpy(np.array(self.color)).float()
-        wanted = choices.vividness, choices.hints, choices.like
-        return finished_strips(photograph, color, self.color_space, *wanted, deep)
+        return finished_print(photograph, box, color, self.color_space, choices, deep)
 
 
 class Networks(ABC):

@@ -7,7 +7,7 @@ a `Failure`, so that it stops no other one.
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from colorgan.archives.destination import Destination
@@ -16,6 +16,8 @@ from colorgan.archives.networks import Inputs, Predicted, Squares
 from colorgan.archives.reading import Reader
 from colorgan.errors import ColorganError, ConfigError, ImageRejected, NotInStorage
 from colorgan.files import NotWritten
+from colorgan.images.borders import Box
+from colorgan.images.prints import restore
 from colorgan.images.writing import Original, OutputOptions, read_original, write_colored
 from colorgan.inference.finishing import Choices
 
@@ -110,11 +112,13 @@ class Loaded:
         item: the photograph and its output.
         original: its pixels, and what its file says.
         seconds: time of each step so far.
+        box: the picture within its border; None if it has no border, or restores nothing.
     """
 
     item: Item
     original: Original
     seconds: Mapping[str, float]
+    box: Box | None = None
 
 
 def load(item: Item, settings: Settings, inputs: Inputs) -> tuple[Loaded, Squares] | Outcome:
@@ -128,10 +132,12 @@ def load(item: Item, settings: Settings, inputs: Inputs) -> tuple[Loaded, Square
             original = read_original(data, settings.options, settings.page, target)
             del data
         with _timed(seconds, "prepare"):
-            squares = inputs(original.photograph.rgb)
+            restored = restore(original.photograph, settings.choices.restore)
+            squares = inputs(restored.seen)
+            original = replace(original, photograph=restored.photograph)
     except Exception as error:
         return Outcome(item, failure_of(item.photo.address, error), seconds=seconds)
-    return Loaded(item, original, seconds), squares
+    return Loaded(item, original, seconds, restored.box), squares
 
 
 def finish(loaded: Loaded, predicted: Predicted, settings: Settings) -> Outcome:
@@ -145,7 +151,7 @@ def finish(loaded: Loaded, predicted: Predicted, settings: Settings) -> Outcome:
     outcome = Outcome(item, notes=photograph.notes, seconds=seconds)
     try:
         times = file_times(item.photo.address) if settings.keep_times else None
-        coloring = partial(predicted.strips, photograph.rgb, settings.choices)
+        coloring = partial(predicted.strips, photograph.rgb, settings.choices, loaded.box)
         with _timed(seconds, "encode"):
             written = write_colored(coloring, loaded.original, settings.options)
         outcome.notes += written.notes

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from colorgan.errors import ConfigError, ImageRejected
 from colorgan.images.decoding import decode
+from colorgan.images.prints import RESTORING, Restoring, check_restoring
 from colorgan.inference.colorizer import VIVID
 from colorgan.inference.finishing import Choices
 from colorgan.inference.hints import MOST_HINTS, Hint, check_hints, parse_hint
@@ -33,6 +34,33 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--like", type=Path, metavar="FILE", help="a photograph whose palette is taken over"
     )
+    add_restore(parser)
+
+
+def add_restore(parser: argparse.ArgumentParser) -> None:
+    """Add the option --restore."""
+    off, colors, full = RESTORING
+    parser.add_argument(
+        "--restore",
+        nargs="?",
+        type=_restoring,
+        default=off,
+        const=colors,
+        metavar="MODE",
+        help=f"mend old prints (faded, noisy, scratched) for the networks, and leave their borders "
+        f"gray; {colors}: the lightness stays the print's own (the default of the option); {full}: "
+        f"the mended lightness is written; {off}",
+    )
+
+
+def _restoring(text: str) -> Restoring:
+    try:
+        return check_restoring(text)
+    except ConfigError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is none of {', '.join(RESTORING)}: give --restore after the photographs, or "
+            "as --restore=colors"
+        ) from None
 
 
 def read_choices(args: argparse.Namespace, photographs: int) -> Choices:
@@ -54,7 +82,7 @@ def read_choices(args: argparse.Namespace, photographs: int) -> Choices:
             "by itself"
         )
     like = _read_palette(args.like) if args.like else None
-    return Choices(args.vividness, hints, like)
+    return Choices(args.vividness, hints, like, args.restore)
 
 
 def _read_hints(given: Sequence[str]) -> tuple[Hint, ...]:

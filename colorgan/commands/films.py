@@ -101,7 +101,7 @@ def check_film_options(args: argparse.Namespace) -> None:
         )
     if args.hints:
         raise ConfigError("--hint is a point of one photograph, and things move in a film")
-    if getattr(args, "restore", "off") != "off":
+    if args.restore != "off":
         raise ConfigError("--restore mends prints, and not films")
     if args.page is not None:
         raise ConfigError("--page is for TIFF files of several pages")

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from colorgan.commands.hub import add_hub_actions
+from colorgan.commands.importing import add_import_action
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.publishing import add_tag_option, given_tag
 from colorgan.commands.text import print_errors, print_table
 from colorgan.errors import ColorganError
-from colorgan.models.architectures import HeadConfig
+from colorgan.models.architectures import HeadConfig, SegmenterConfig
 from colorgan.packages.card import (
     ModelCard,
     find,
@@ -75,6 +76,7 @@ def prepare_models(parser: argparse.ArgumentParser) -> None:
     publish.add_argument("--trial", metavar="NAME", required=True, help="as 01")
     publish.add_argument("--epoch", metavar="N", required=True, type=int, help="an evaluated epoch")
     add_tag_option(publish)
+    add_import_action(action)
     add_hub_actions(action)
 
 
@@ -281,10 +283,14 @@ def _architecture(card: ModelCard) -> str:
     config = card.architecture
     if isinstance(config, HeadConfig):
         return f"head on {config.classifier} for {', '.join(config.classes)}"
+    if isinstance(config, SegmenterConfig):
+        return f"{config.size} px, FCN-8s on {config.encoder}, {len(config.classes)} classes"
     return f"{config.size} px, width {config.width}, {config.color_space}"
 
 
 def _quality(card: ModelCard) -> str:
     if isinstance(card.architecture, HeadConfig):
         return f"accuracy {card.metrics['val_accuracy']:.1%}"
+    if isinstance(card.architecture, SegmenterConfig):
+        return f"mean IoU {card.metrics['val_mean_iou']:.1%}"
     return f"L1 {card.metrics['val_l1']:.2f}, PSNR {card.metrics['val_psnr']:.1f} dB"

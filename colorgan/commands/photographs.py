@@ -15,7 +15,7 @@ from colorgan.archives.listing import STANDARD, Photo
 from colorgan.archives.networks import ModelChoice, Networks, choose_models
 from colorgan.archives.steps import Failure, Outcome, Settings, failure_of
 from colorgan.archives.tally import FAILED, Tally
-from colorgan.commands.choices import add_choices, read_choices
+from colorgan.commands.choices import add_choices, add_restore, read_choices
 from colorgan.commands.coloring import add_models, given_models
 from colorgan.commands.counting import Counting
 from colorgan.commands.films import color_films
@@ -34,7 +34,8 @@ from colorgan.commands.text import print_note, print_notes, print_table, printab
 from colorgan.data.mapping import batched
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.film.kinds import find_films
-from colorgan.images.decoding import MAX_PIXELS, Photograph, decode
+from colorgan.images.decoding import MAX_PIXELS, Pixels, decode
+from colorgan.images.prints import restore
 from colorgan.inference.router import Route, open_router
 from colorgan.inference.router_choice import RouterConfig, choose_lone_router
 from colorgan.options import add_options, parse
@@ -49,6 +50,7 @@ def prepare_classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     _add_batch_size(parser, 16)
+    add_restore(parser)
     add_options(parser, RouterConfig)
     parser.set_defaults(command=_classify)
 
@@ -63,7 +65,7 @@ def _classify(args: argparse.Namespace) -> int:
     photos = find_photos(args)
     routes: list[tuple[str, Route]] = []
     failed = 0
-    for batch in _prepared(photos, args, lambda photograph: router.prepare(photograph.rgb)):
+    for batch in _prepared(photos, args, router.prepare):
         usable = [each for each in batch if not isinstance(each, Failure)]
         failed += len(batch) - len(usable)
         if usable:
@@ -215,7 +217,7 @@ def _check_batch_size(batch_size: int) -> None:
 
 
 def _prepared(
-    photos: Sequence[Photo], args: argparse.Namespace, prepare: Callable[[Photograph], Tensor]
+    photos: Sequence[Photo], args: argparse.Namespace, prepare: Callable[[Pixels], Tensor]
 ) -> Iterator[list[tuple[Photo, Tensor] | Failure]]:
     """Yield batches of photographs, which are read and prepared in threads."""
     reader = reader_of(photos, args.storage)
@@ -223,7 +225,8 @@ def _prepared(
     def load(photo: Photo) -> tuple[Photo, Tensor, tuple[str, ...]] | Failure:
         try:
             photograph = decode(reader.read(photo.address), args.max_pixels, args.page)
-            return photo, prepare(photograph), photograph.notes
+            restored = restore(photograph, args.restore)
+            return photo, prepare(restored.seen), restored.photograph.notes
         except (ColorganError, OSError) as error:
             return failure_of(photo.address, error, "classified")
 

@@ -43,7 +43,10 @@ def prepare_train(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan train`."""
     parser.add_argument("--dataset", metavar="NAME", required=True, help="dataset to train on")
     parser.add_argument(
-        "--model", metavar="MODEL", required=True, help="a class of the dataset, or general"
+        "--model",
+        metavar="MODEL",
+        required=True,
+        help="a class of the dataset, general, hypercolumn or cic",
     )
     parser.add_argument("--run", metavar="NAME", help="name of the run to continue or start")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")

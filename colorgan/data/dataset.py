@@ -21,7 +21,7 @@ from colorgan.data.cache import open_shards
 from colorgan.data.downloads import StoredShard
 from colorgan.data.splits import nothing_in, way_out
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
-from colorgan.names import GENERAL, HYPERCOLUMN, check_name
+from colorgan.names import OF_ALL_CLASSES, check_name
 from colorgan.storage import Storage
 from colorgan.storage.documents import read_all, read_document
 
@@ -215,15 +215,15 @@ class Dataset:
         self.manifest = manifest
 
     def model_classes(self, model: str) -> tuple[str, ...]:
-        """The classes that a model trains on: its own, or all for `general` and `hypercolumn`.
+        """The classes that a model trains on: its own, or all for OF_ALL_CLASSES.
 
         Raises:
             ConfigError: the dataset has no such class.
         """
-        if model in (GENERAL, HYPERCOLUMN):
+        if model in OF_ALL_CLASSES:
             return self.manifest.classes
         if model not in self.manifest.classes:
-            known = ", ".join((*self.manifest.classes, GENERAL, HYPERCOLUMN))
+            known = ", ".join((*self.manifest.classes, *OF_ALL_CLASSES))
             raise ConfigError(
                 f"no model {model!r}: dataset {self.manifest.name} has classes for {known}"
             )

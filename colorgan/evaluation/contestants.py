@@ -8,7 +8,7 @@ from colorgan.evaluation.results import ASSEMBLED, GRAY, ORIGINAL, Contestant
 from colorgan.inference.assembled import find_class_models
 from colorgan.inference.router_choice import RouterChoice, RouterConfig, choose_router
 from colorgan.models.architectures import HypercolumnConfig
-from colorgan.names import GENERAL, HYPERCOLUMN, check_name
+from colorgan.names import GENERAL, OF_ALL_CLASSES, check_name
 from colorgan.packages.card import (
     ModelCard,
     find,
@@ -27,7 +27,7 @@ from colorgan.training.config import stored_objective
 
 
 def default_models(storage: Storage, classes: Sequence[str]) -> tuple[str, ...]:
-    """The models to compare by default: assembled, general and hypercolumn, if storage has them.
+    """The models to compare by default: assembled, general and the baselines, if storage has them.
 
     If storage has none of them, the models that come with colorgan are compared.
 
@@ -36,7 +36,7 @@ def default_models(storage: Storage, classes: Sequence[str]) -> tuple[str, ...]:
     """
     there = set(released_models(own_storage(storage)))
     models = [ASSEMBLED] if there >= set(classes) else []
-    models += [name for name in (GENERAL, HYPERCOLUMN) if name in there]
+    models += [name for name in OF_ALL_CLASSES if name in there]
     if not models and EmbeddedStorage().folders("models"):
         models = [EMBEDDED_MODELS]
         models += [GENERAL] if set(classes) <= set(storage.folders("models")) else []
@@ -103,7 +103,7 @@ def _contestant(storage: Storage, model: str, classes: Sequence[str]) -> Contest
 def _embedded_cards(classes: Sequence[str]) -> list[ModelCard]:
     """The embedded models of the classes, or the general one if they have other classes."""
     embedded = open_embedded()
-    there = set(embedded.folders("models")) - {GENERAL, HYPERCOLUMN}
+    there = set(embedded.folders("models")) - {*OF_ALL_CLASSES}
     names = classes if there and set(classes) == there else (GENERAL,)
     return [find(embedded, name) for name in names]
 

@@ -26,6 +26,7 @@ from colorgan.evaluation.results import (
     Evaluation,
     Report,
 )
+from colorgan.evaluation.segmentation import CONFUSIONS, SegmentationConfig, open_score
 from colorgan.evaluation.sets import FEATURES, describe_sets
 from colorgan.images.decoding import Pixels, decode, encode_webp
 from colorgan.inference.colorizer import Colorizer
@@ -102,7 +103,11 @@ class Evaluator:
     """Colours and measures photographs, with networks that are loaded once."""
 
     def __init__(
-        self, report: Report, router: RouterConfig, device: torch.device | None = None
+        self,
+        report: Report,
+        router: RouterConfig,
+        device: torch.device | None = None,
+        segmentation: SegmentationConfig | None = None,
     ) -> None:
         """Load the contestants.
 
@@ -111,6 +116,7 @@ class Evaluator:
                 router of the assembled models, whose classifier also gives the semantic score.
             router: the other options of that router; without one, only the classifier is used.
             device: the device that the networks run on.
+            segmentation: the other options of the report's segmenter; None if it has none.
 
         Raises:
             ColorganError: a package, or a classifier's weights, cannot be read.
@@ -129,6 +135,10 @@ class Evaluator:
             self._classifier = load_classifier(router.classifier, weights, device)
         rule = PhotoClasses.load(Path(router.classes) if router.classes else None)
         self._semantic = SemanticScore(rule.synsets)
+        self._fcn = None
+        if name := evaluation.segmenter:
+            files = segmentation or SegmentationConfig()
+            self._fcn = open_score(name, report.storage, rule.synsets, files, device)
         self._judge = self._load_judge(report.evaluation.judge, device)
         references = {
             reference
@@ -166,6 +176,8 @@ class Evaluator:
             for name, rgb in made.items():
                 self._report.storage.put(self._report.picture_key(photo, name), encode_webp(rgb))
             measured = self._measure(made, row.label)
+            if self._fcn:
+                measured |= self._fcn(made, row)
             for number, name in enumerate(made):
                 lines.append(
                     {
@@ -322,7 +334,9 @@ def collect(report: Report) -> tuple[pd.DataFrame, pd.DataFrame]:
         [pd.read_parquet(io.BytesIO(report.storage.get(key))) for key in keys], ignore_index=True
     )
     # Earlier versions stored `features`, those of the router's classifier.
-    results = table.drop(columns=["features", *FEATURES.values()], errors="ignore")
+    results = table.drop(
+        columns=["features", *FEATURES.values(), *CONFUSIONS.values()], errors="ignore"
+    )
     file = io.BytesIO()
     results.to_parquet(file, index=False)
     report.storage.put(report.key("results.parquet"), file.getvalue())

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import torch
 
 import colorgan
+from colorgan.classes import PhotoClasses
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError
 from colorgan.evaluation.contestants import (
@@ -16,6 +18,7 @@ from colorgan.evaluation.contestants import (
 )
 from colorgan.evaluation.evaluate import missing_metrics
 from colorgan.evaluation.results import Evaluation
+from colorgan.evaluation.segmentation import SegmentationConfig, open_score
 from colorgan.inference.router_choice import RouterChoice, RouterConfig
 from colorgan.names import check_name
 
@@ -41,6 +44,7 @@ def plan_evaluation(
     models: Sequence[str] | None,
     router: RouterConfig,
     name: str | None,
+    segmentation: SegmentationConfig | None = None,
 ) -> tuple[Evaluation, RouterChoice | None]:
     """Resolve the models, the router and the photographs of an evaluation.
 
@@ -50,6 +54,7 @@ def plan_evaluation(
         models: as `find_contestants` takes them; None takes `default_models`.
         router: the options for the choice of the assembled models' router.
         name: the report's name; None derives one from the time.
+        segmentation: the options of the FCN score; it is not measured without a segmenter.
 
     Returns:
         The evaluation, and the router of the assembled models; None if there is no such model.
@@ -57,6 +62,7 @@ def plan_evaluation(
     Raises:
         ConfigError: the split has no photograph, or a name or a model is invalid.
         NotInStorage: a model is missing.
+        ColorganError: the segmenter cannot be loaded.
     """
     manifest, storage = dataset.manifest, dataset.storage
     available = photographs = dataset.count(manifest.classes, sample.split)
@@ -68,6 +74,7 @@ def plan_evaluation(
     models = models or default_models(storage, manifest.classes)
     contestants = find_contestants(storage, models, manifest.classes)
     choice = choose_evaluated_router(router, storage, dataset, contestants)
+    segmenter, segments = _segmenter(segmentation, dataset, router)
     evaluation = Evaluation(
         name=check_name("report", name or f"evaluation-{now:%Y%m%d-%H%M%S}"),
         created=now.isoformat(timespec="seconds"),
@@ -83,5 +90,19 @@ def plan_evaluation(
         classifier=choice.classifier if choice else router.classifier,
         missing=missing_metrics(),
         versions={"colorgan": colorgan.__version__, "torch": str(torch.__version__)},
+        segmenter=segmenter,
+        segments=segments,
     )
     return evaluation, choice
+
+
+def _segmenter(
+    segmentation: SegmentationConfig | None, dataset: Dataset, router: RouterConfig
+) -> tuple[str, tuple[str, ...]]:
+    """The segmenter's name and classes. It is loaded, so that what is missing is said at once."""
+    if segmentation is None or not segmentation.segmenter:
+        return "", ()
+    rule = PhotoClasses.load(Path(router.classes) if router.classes else None)
+    name = segmentation.resolve(dataset.storage)
+    score = open_score(name, dataset.storage, rule.synsets, segmentation)
+    return name, score.segmenter.classes

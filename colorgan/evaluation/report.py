@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from colorgan.errors import ColorganError
-from colorgan.evaluation.figures import color_of, draw_figures, draw_votes
+from colorgan.evaluation.figures import Figure, color_of, draw_figures, draw_votes
 from colorgan.evaluation.gallery import GALLERY, choose_samples, describe_gallery
 from colorgan.evaluation.page import data_uri, enumerated, photograph_count, render
 from colorgan.evaluation.results import (
@@ -18,6 +18,7 @@ from colorgan.evaluation.results import (
     Report,
     no_labels,
 )
+from colorgan.evaluation.segmentation import read_segmentation
 from colorgan.evaluation.sets import MEANINGS
 from colorgan.evaluation.statistics import (
     ALL_CLASSES,
@@ -42,6 +43,7 @@ from colorgan.evaluation.tables import (
     number,
     photographs_by_class,
     probability,
+    segmentation_tables,
     survey_tables,
     to_csv,
     to_markdown,
@@ -55,6 +57,7 @@ _KINDS: Mapping[str, str] = {
     "embedded": "The models that come with colorgan, each for its class.",
     "general": "One model that was trained on the photographs of all classes.",
     "hypercolumn": "A colouriser on the features of an ImageNet network (Dahl 2016).",
+    "cic": "A network that classifies the colour of each place (Zhang et al. 2016).",
 }
 _TITLES: Mapping[str, str] = {"fid": "FID"}
 
@@ -108,6 +111,8 @@ def write_report(
     results = _ordered(report, results)
     analysis = analyze(results)
     tables = make_tables(results, analysis, sets, report.evaluation.judge)
+    if segmentation := read_segmentation(report):
+        tables += segmentation_tables(*segmentation, report.evaluation.segmenter)
     answers = survey_tables(survey or {})
     photos = describe_gallery(report, results, gallery)
     figures = draw_figures(results, analysis)
@@ -148,14 +153,18 @@ def write_report(
         _put_table(report, table)
     report.storage.put(report.key("report.json"), _to_json(report, written))
     for figure in figures + votes:
-        report.storage.put(report.key(f"figures/{figure.name}.png"), figure.png)
-        report.storage.put(report.key(f"figures/{figure.name}.svg"), figure.svg)
+        _put_figure(report, figure)
     report.storage.put(report.key("index.html"), page.encode())
 
 
 def _put_table(report: Report, table: Table) -> None:
     report.storage.put(report.key(f"tables/{table.name}.csv"), to_csv(table.data))
     report.storage.put(report.key(f"tables/{table.name}.md"), to_markdown(table))
+
+
+def _put_figure(report: Report, figure: Figure) -> None:
+    report.storage.put(report.key(f"figures/{figure.name}.png"), figure.png)
+    report.storage.put(report.key(f"figures/{figure.name}.svg"), figure.svg)
 
 
 def _to_json(report: Report, tables: Sequence[Table]) -> bytes:

@@ -89,6 +89,36 @@ METRICS: Mapping[str, Metric] = {
         "How different picture and original look to a network that was fitted to people's eyes.",
         3,
     ),
+    "fcn_accuracy": Metric(
+        "FCN pixel accuracy",
+        "",
+        "highest",
+        "On which share of a photograph a segmentation network sees in the colouring what it sees "
+        "in the original.",
+        3,
+    ),
+    "fcn_iou": Metric(
+        "FCN mean IoU",
+        "",
+        "highest",
+        "The same as intersection over union, on average over what either picture shows, so that "
+        "small things count as much as large ones.",
+        3,
+    ),
+    "mask_accuracy": Metric(
+        "FCN pixel accuracy on masks",
+        "",
+        "highest",
+        "On which share of a photograph that network sees what the photograph's mask says.",
+        3,
+    ),
+    "mask_iou": Metric(
+        "FCN mean IoU on masks",
+        "",
+        "highest",
+        "The same as intersection over union, on average over what picture or mask shows.",
+        3,
+    ),
 }
 
 
@@ -97,8 +127,8 @@ class Contestant:
     """A colouriser, or one of the identities `gray` and `original` to compare it with.
 
     Attributes:
-        name: `assembled`, `general`, `hypercolumn`, a class, `gray` or `original`, or the name that
-            the user gave it.
+        name: `assembled`, `general`, `hypercolumn`, `cic`, a class, `gray` or `original`, or the
+            name that the user gave it.
         reference: its package, `model@version`; an assembled model's are joined by commas; empty
             for the identities.
         note: what a reader must know: the objective of the models, or the backbone of the
@@ -143,6 +173,8 @@ class Evaluation:
         versions: the versions of colorgan, torch and python.
         router_package: the head's package, `router@version`; empty for another router, and in
             reports of versions of colorgan that did not record it.
+        segmenter: the segmentation network of the FCN score; empty if it is not measured.
+        segments: what that network's pixels can show.
     """
 
     name: str
@@ -161,6 +193,8 @@ class Evaluation:
     schema_version: int = SCHEMA_VERSION
     router_package: str = ""
     available: int = 0
+    segmenter: str = ""
+    segments: tuple[str, ...] = ()
 
     @property
     def routing(self) -> str:
@@ -178,6 +212,7 @@ class Evaluation:
 
         def build(fields: dict[str, Any]) -> "Evaluation":
             fields["classes"] = tuple(fields["classes"])
+            fields["segments"] = tuple(fields.get("segments", ()))
             fields["contestants"] = tuple(Contestant(**each) for each in fields["contestants"])
             return cls(**fields)
 

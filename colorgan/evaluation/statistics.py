@@ -14,9 +14,9 @@ ALL_CLASSES = "all classes"  # cannot be the name of a class, which has no space
 ALPHA = 0.05
 RESAMPLES = 2000
 
-# These judge the picture alone. All others compare it with the original, whose own value is then
-# perfect by definition and says nothing.
-ABSOLUTE = ("colorfulness", "semantic")
+# These judge the picture alone, or by a mask that people drew. All others compare it with the
+# original, whose own value is then perfect by definition and says nothing.
+ABSOLUTE = ("colorfulness", "semantic", "mask_accuracy", "mask_iou")
 
 # Higher values of these are neither better nor worse.
 DESCRIPTIVE = ("colorfulness",)

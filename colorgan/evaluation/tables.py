@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from colorgan.evaluation.results import METRICS, Evaluation
+from colorgan.evaluation.segmentation import SCORES
 from colorgan.evaluation.sets import MEANINGS
 from colorgan.evaluation.statistics import (
     ALL_CLASSES,
@@ -92,6 +93,8 @@ def contestants_table(evaluation: Evaluation) -> Table:
     note = f"The semantic score is by {evaluation.classifier}"
     if evaluation.judge:
         note += f", the Fréchet distances are by {evaluation.judge}"
+    if evaluation.segmenter:
+        note += f", the FCN score is by {evaluation.segmenter}"
     note += "."
     return Table("contestants", "The models", note, data, shown, 3)
 
@@ -263,6 +266,42 @@ def sets_table(sets: pd.DataFrame, judge: str) -> Table:
         "overlap may differ all the same: each interval is of one model alone."
     )
     return Table("frechet", "Colourings as a set", note, sets, _frame(shown), 2)
+
+
+def segmentation_tables(scores: pd.DataFrame, per_class: pd.DataFrame, name: str) -> list[Table]:
+    """The FCN score in the form of Long et al. 2015, and each class's intersection over union.
+
+    Args:
+        scores: as `describe_segmentation` returns them.
+        per_class: as `describe_segmentation` returns them.
+        name: the segmenter.
+    """
+    note = (
+        f"What {name} sees in the pictures, pixel by pixel, against what it sees in the originals "
+        "and, where there are masks, against these: one confusion matrix of all photographs (Long "
+        "et al. 2015), in brackets 95 % confidence intervals from drawing the photographs anew."
+    )
+    frames = (
+        ("fcn", "FCN score", "Class", scores, SCORES),
+        ("fcn-classes", "FCN score by what is shown", "Shown", per_class, {"iou": "IoU"}),
+    )
+    tables = []
+    for key, title, head, frame, named in frames:
+        shown = [
+            {
+                "Against": row["against"],
+                head: row["class"],
+                "Model": row["model"],
+                "Photographs": str(row["n"]),
+                **{
+                    words: interval(Estimate(row[each], row[f"{each}_low"], row[f"{each}_high"]), 3)
+                    for each, words in named.items()
+                },
+            }
+            for _, row in frame.iterrows()
+        ]
+        tables.append(Table(key, title, note, frame, _frame(shown), 3))
+    return tables
 
 
 def judged_by(judge: str) -> str:

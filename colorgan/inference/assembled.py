@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import torch
 
 from colorgan.errors import ConfigError, NotInStorage
-from colorgan.images.decoding import Pixels
+from colorgan.images.decoding import Photograph, Pixels
+from colorgan.images.prints import Restoring, restore
 from colorgan.inference.colorizer import Colorizer
 from colorgan.inference.hints import Hint
 from colorgan.inference.networks import (
@@ -81,6 +82,7 @@ class AssembledColorizer:
         vividness: float = 1.0,
         hints: Sequence[Hint] = (),
         like: Palette | None = None,
+        restoring: Restoring = "off",
     ) -> list[Colored]:
         """Route photographs as one batch, then colour them class by class; see `AssembledModel`.
 
@@ -90,14 +92,18 @@ class AssembledColorizer:
             vividness: the factor that multiplies the chroma; see `finish`.
             hints: colours of points, which every photograph must have; see `finish`.
             like: the palette of a reference photograph; see `finish`.
+            restoring: whether old prints are mended for the networks; see `restore`.
 
         Raises:
             ConfigError: a hint lies outside of a photograph, or there are too many.
         """
+        prints = [restore(Photograph(rgb), restoring) for rgb in photographs]
         colored = []
-        for each in self.predict(photographs):
+        for restored, each in zip(
+            prints, self.predict([print_.seen for print_ in prints]), strict=True
+        ):
             assert each.route is not None  # the router is asked unless a model is given
-            rgb = each.picture(vividness, hints, like)
+            rgb = each.onto(restored).picture(vividness, hints, like)
             colored.append(Colored(rgb, each.color.model.name, each.route))
         return colored
 

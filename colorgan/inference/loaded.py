@@ -10,13 +10,15 @@ from PIL import Image
 
 from colorgan.errors import ConfigError
 from colorgan.images.decoding import Photograph, Pixels, decode, decode_image
+from colorgan.images.prints import Restoring, check_restoring
+from colorgan.images.prints import restore as restored
 from colorgan.inference.assembled import AssembledColorizer, assemble
 from colorgan.inference.colorizer import VIVID, Colorizer
-from colorgan.inference.finishing import finish
+from colorgan.inference.finishing import Choices, finish
 from colorgan.inference.hints import Hint
 from colorgan.inference.palette import Palette
 from colorgan.inference.router_choice import RouterConfig
-from colorgan.names import ROUTER
+from colorgan.names import ROUTER, SEGMENTER
 from colorgan.packages.card import find, released_models
 from colorgan.packages.embedded import EMBEDDED_MODELS, open_embedded, with_embedded
 from colorgan.packages.weights import load_generator
@@ -49,6 +51,7 @@ class LoadedModels:
         vividness: float = 1.0,
         hints: Sequence[Hint | tuple[int, int, str]] = (),
         like: File | Image.Image | Pixels | None = None,
+        restore: Restoring = "off",
     ) -> Pixels: ...
 
     @overload
@@ -58,6 +61,7 @@ class LoadedModels:
         vividness: float = 1.0,
         hints: Sequence[Hint | tuple[int, int, str]] = (),
         like: File | Image.Image | Pixels | None = None,
+        restore: Restoring = "off",
     ) -> Image.Image: ...
 
     def __call__(
@@ -66,6 +70,7 @@ class LoadedModels:
         vividness: float = 1.0,
         hints: Sequence[Hint | tuple[int, int, str]] = (),
         like: File | Image.Image | Pixels | None = None,
+        restore: Restoring = "off",
     ) -> Image.Image | Pixels:
         """Colour a photograph; any colour in it is ignored.
 
@@ -76,6 +81,8 @@ class LoadedModels:
             hints: colours of points, as (120, 80, "#2a52be"): column and row in pixels of the
                 upright photograph, and sRGB. Each spreads to what is as light around it.
             like: a photograph whose palette is taken over.
+            restore: `colors` mends an old print for the networks, and leaves its border gray; its
+                lightness stays as it is. With `full`, the colouring has the mended lightness.
 
         Returns:
             The colouring, upright and at the photograph's own size: for an array, (height, width,
@@ -84,7 +91,8 @@ class LoadedModels:
 
         Raises:
             ConfigError: the array has another shape or type, the vividness is out of range, a hint
-                is no colour or lies outside of the photograph, or `like` is gray.
+                is no colour or lies outside of the photograph, `like` is gray, or `restore` has
+                another value.
             ImageRejected: the photograph is not an image that can be read.
             OSError: the file cannot be read.
         """
@@ -92,22 +100,23 @@ class LoadedModels:
             raise ConfigError(f"vividness {vividness} is not between 0 and {VIVID:g}")
         points = [each if isinstance(each, Hint) else Hint(*each) for each in hints]
         palette = None if like is None else Palette.of(_rgb(like))
+        choices = Choices(vividness, tuple(points), palette, check_restoring(restore))
         if isinstance(photograph, np.ndarray):
-            return self._color(_pixels(photograph), vividness, points, palette)
+            return self._color(_pixels(photograph), choices)
         opened = _open(photograph)
-        picture = Image.fromarray(self._color(opened.rgb, vividness, points, palette))
+        picture = Image.fromarray(self._color(opened.rgb, choices))
         if opened.alpha is not None:
             picture.putalpha(Image.fromarray(opened.alpha))
         return picture
 
-    def _color(
-        self, rgb: Pixels, vividness: float, hints: Sequence[Hint], like: Palette | None
-    ) -> Pixels:
+    def _color(self, rgb: Pixels, choices: Choices) -> Pixels:
+        wanted = choices.vividness, choices.hints, choices.like
         if isinstance(self._colorizer, Colorizer):
-            (color,) = self._colorizer.look([rgb])
+            print_ = restored(Photograph(rgb), choices.restore)
+            (color,) = self._colorizer.look([print_.seen])
             space = self._colorizer.config.color_space
-            return finish(rgb, color, space, vividness, hints, like)
-        return self._colorizer([rgb], vividness, hints, like)[0].rgb
+            return finish(print_.photograph.rgb, color, space, *wanted, print_.box)
+        return self._colorizer([rgb], *wanted, choices.restore)[0].rgb
 
 
 def load_models(
@@ -121,7 +130,7 @@ def load_models(
     chosen: Storage = open_embedded() if models == EMBEDDED_MODELS else with_embedded(own)
     if isinstance(own, HubStorage) and models != EMBEDDED_MODELS:
         chosen = own  # what a repository lacks, the user has not asked for
-        colouring = [name for name in released_models(own) if name != ROUTER]
+        colouring = [name for name in released_models(own) if name not in (ROUTER, SEGMENTER)]
         models = colouring[0] if models is None and len(colouring) == 1 else models
     place = choose_device(device)
     if isinstance(models, str) and models != EMBEDDED_MODELS:

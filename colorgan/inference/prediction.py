@@ -6,16 +6,18 @@ them is done: in the calling thread (`assembled.py`), or in threads of a service
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from colorgan.errors import ColorganError
+from colorgan.images.borders import Box
 from colorgan.images.decoding import Levels, Pixels
+from colorgan.images.prints import Restored
 from colorgan.inference.colorizer import prepare
-from colorgan.inference.finishing import finish, finished_strips
+from colorgan.inference.finishing import Choices, finish, finished_print
 from colorgan.inference.hints import Hint
 from colorgan.inference.networks import (
     Networks,
@@ -42,11 +44,17 @@ class Prediction:
         photograph: (height, width, 3) uint8 sRGB.
         route: the router's decision; None if the model was given.
         color: the predicted colours.
+        box: the part of the photograph that has colours; None if that is all of it.
     """
 
     photograph: Pixels
     route: Route | None
     color: PredictedColor
+    box: Box | None = None
+
+    def onto(self, restored: Restored) -> "Prediction":
+        """The same colours, predicted from what is `seen` of a print, for the print itself."""
+        return replace(self, photograph=restored.photograph.rgb, box=restored.box)
 
     def picture(
         self, vividness: float = 1.0, hints: Sequence[Hint] = (), like: Palette | None = None
@@ -54,7 +62,7 @@ class Prediction:
         """The coloured photograph, (height, width, 3) uint8 sRGB; see `finish`."""
         color = torch.from_numpy(np.array(self.color.color)).float()
         space = self.color.model.color_space
-        return finish(self.photograph, color, space, vividness, hints, like)
+        return finish(self.photograph, color, space, vividness, hints, like, self.box)
 
     def strips(
         self,
@@ -63,10 +71,11 @@ class Prediction:
         like: Palette | None = None,
         deep: Levels | None = None,
     ) -> Iterator[Pixels | Levels]:
-        """The coloured photograph in strips of rows; see `finished_strips`."""
+        """The coloured photograph in strips of rows; see `finished_print`."""
         color = torch.from_numpy(np.array(self.color.color)).float()
         space = self.color.model.color_space
-        return finished_strips(self.photograph, color, space, vividness, hints, like, deep)
+        choices = Choices(vividness, tuple(hints), like)
+        return finished_print(self.photograph, self.box, color, space, choices, deep)
 
 
 class Steps(Protocol):

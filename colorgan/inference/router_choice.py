@@ -10,7 +10,7 @@ from colorgan.classes import PhotoClasses
 from colorgan.errors import ConfigError, Corrupt, NotInStorage
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import HeadConfig
-from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER
+from colorgan.names import OF_NO_CLASS, ROUTER
 from colorgan.options import Configuration, option
 from colorgan.packages.card import (
     ModelCard,
@@ -94,12 +94,11 @@ class StoredModels(Mapping[str, ModelCard]):
             NotInStorage: there is no such package.
             StorageUnavailable: the storage does not answer.
         """
-        others = (GENERAL, HYPERCOLUMN, ROUTER)
         self._storage = storage
         self._pinned = {card.model: card for card in (find(storage, pin) for pin in pins)}
-        if wrong := [card for card in self._pinned.values() if card.model in others]:
+        if wrong := [card for card in self._pinned.values() if card.model in OF_NO_CLASS]:
             raise ConfigError(f"{wrong[0].reference} is not the model of a class")
-        self._names = [name for name in released_models(storage) if name not in others]
+        self._names = [name for name in released_models(storage) if name not in OF_NO_CLASS]
         self._names += [name for name in self._pinned if name not in self._names]
 
     def __getitem__(self, name: str) -> ModelCard:

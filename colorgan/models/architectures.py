@@ -10,7 +10,8 @@ from colorgan.options import Configuration, Count, option
 Norm = Literal["batch", "instance"]
 BackboneName = Literal["vgg16", "efficientnet_lite0", "efficientnet_lite1"]
 BACKBONES: tuple[str, ...] = get_args(BackboneName)  # classifiers whose features networks use
-DISCRIMINATORS = ("patches", "features", "semantic")
+SegmenterEncoder = Literal["efficientnet_lite0", "efficientnet_lite1"]  # strides down to 32
+DISCRIMINATORS = ("patches", "features", "semantic", "projection")
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,29 @@ class HypercolumnConfig(Configuration):
 
 
 @dataclass(frozen=True)
+class CicConfig(Configuration):
+    """Everything that determines the architecture of `CicNetwork`.
+
+    Attributes:
+        size: side of its square input, in pixels; a multiple of 8.
+        width: channels of the first block; the original has 64.
+    """
+
+    size: int
+    width: Count
+
+    def check(self) -> None:
+        """Check the size; raises ConfigError."""
+        if self.size < 8 or self.size % 8:
+            raise ConfigError(f"--size {self.size} is not a multiple of 8")
+
+    @property
+    def color_space(self) -> ColorSpace:
+        """The colour space that the network writes."""
+        return "lab"
+
+
+@dataclass(frozen=True)
 class HeadConfig(Configuration):
     """Everything that determines the router's head, and the classifier below it.
 
@@ -113,12 +137,43 @@ class HeadConfig(Configuration):
     temperature: float = 1.0
 
 
-Architecture = GeneratorConfig | EncoderUNetConfig | HypercolumnConfig | HeadConfig
+@dataclass(frozen=True)
+class SegmenterConfig(Configuration):
+    """Everything that determines the architecture of `FCN8s`.
+
+    Attributes:
+        size: side of its square input, in pixels; a multiple of 32.
+        width: channels of the layer on the encoder's coarsest features.
+        encoder: the classifier that is the encoder; one of SEGMENTER_ENCODERS.
+        classes: what a pixel can show, in the order of its outputs.
+    """
+
+    size: int
+    width: Count
+    encoder: SegmenterEncoder
+    classes: tuple[str, ...]
+
+    def check(self) -> None:
+        """Check the size; raises ConfigError."""
+        if self.size < 32 or self.size % 32:
+            raise ConfigError(f"--size {self.size} is not a multiple of 32")
+
+
+Architecture = (
+    GeneratorConfig
+    | EncoderUNetConfig
+    | HypercolumnConfig
+    | CicConfig
+    | HeadConfig
+    | SegmenterConfig
+)
 
 # The type of configuration by the kind of a package.
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "generator": GeneratorConfig,
     "encoder_unet": EncoderUNetConfig,
     "hypercolumn": HypercolumnConfig,
+    "cic": CicConfig,
     "router": HeadConfig,
+    "segmenter": SegmenterConfig,
 }

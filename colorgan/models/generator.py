@@ -6,11 +6,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.models.backbones import Features
+from colorgan.models.cic import CicNetwork
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.hypercolumn import HypercolumnNetwork
 from colorgan.models.unet import UNetGenerator
 
-Generator = UNetGenerator | EncoderUNetGenerator | HypercolumnNetwork
+Generator = UNetGenerator | EncoderUNetGenerator | HypercolumnNetwork | CicNetwork
 
 
 class Look(nn.Module):

@@ -21,6 +21,8 @@ class Colored:
             if no discriminator uses them.
         seen_gray: by classifier, its features of the gray photographs, restricted to those that are
             judged.
+        labels: (batch,) int64, the number of each photograph's class; None if no discriminator is
+            given the class.
     """
 
     lightness: Tensor
@@ -28,6 +30,7 @@ class Colored:
     gray: Sequence[Tensor] = ()
     seen: Sequence[Sequence[Tensor]] = ()
     seen_gray: Sequence[Sequence[Tensor]] = ()
+    labels: Tensor | None = None
 
 
 def scaled(x: Tensor, like: Tensor) -> Tensor:

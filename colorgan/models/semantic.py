@@ -18,16 +18,24 @@ class SemanticDiscriminator(nn.Module):
     frozen encoder's features of that side with its own, and judges both. The discriminator thus
     recognises objects, but judges their colours with its own weights only: there is no fixed
     network in between whose blind spots the generator could exploit. Spectral normalisation follows
-    Miyato et al. 2018.
+    Miyato et al. 2018. By default, the projections of the encoder's features do without it: they do
+    not depend on the picture that is judged.
     """
 
-    def __init__(self, color_channels: int, beside: Sequence[int], width: int = 48) -> None:
+    def __init__(
+        self,
+        color_channels: int,
+        beside: Sequence[int],
+        width: int = 48,
+        spectral: bool = False,
+    ) -> None:
         """Build the network.
 
         Args:
             color_channels: number of channels that the generator writes.
             beside: channels of the encoder's features at each level, from fine to coarse.
             width: channels of the first layer, and to which the encoder's features are projected.
+            spectral: whether those projections have spectral normalisation, too.
         """
         super().__init__()
         self.first = _convolution(1 + color_channels, width, stride=1)
@@ -38,6 +46,9 @@ class SemanticDiscriminator(nn.Module):
             for coming, going in zip(before, after, strict=True)
         )
         self.project = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in beside)
+        if spectral:
+            for projection in self.project:
+                spectral_norm(projection)
         self.heads = nn.ModuleList(
             nn.Sequential(
                 _convolution(channels + width, width, stride=1),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from colorgan.errors import ColorganError, Corrupt, NotInStorage
-from colorgan.models.architectures import ARCHITECTURES, Architecture, HeadConfig
+from colorgan.models.architectures import ARCHITECTURES, Architecture, HeadConfig, SegmenterConfig
 from colorgan.names import check_name
 from colorgan.storage import Storage
 from colorgan.storage.documents import read_all, read_document
@@ -56,12 +56,14 @@ class ModelCard:
     """The description of a package: its model.json.
 
     Attributes:
-        model: the model's name: a class, `general`, `hypercolumn` or `router`.
-        kind: the kind of network: `generator`, `encoder_unet`, `hypercolumn` or `router`.
+        model: the model's name: a class, `general`, `hypercolumn`, `cic`, `router` or `segmenter`.
+        kind: the kind of network: `generator`, `encoder_unet`, `hypercolumn`, `cic`, `router` or
+            `segmenter`.
         version: unique within the model; later versions sort after earlier ones by
             `version_order`.
         created: time of publication, UTC, ISO 8601.
-        classes: the classes whose photographs it was trained on.
+        classes: the classes whose photographs it was trained on; of a segmenter, what its pixels
+            can show.
         architecture: the network's configuration.
         dataset: name and fingerprint of the dataset.
         photographs: number of photographs that it was trained on.
@@ -113,7 +115,7 @@ class ModelCard:
     @property
     def colors(self) -> bool:
         """Whether the model colours photographs."""
-        return not isinstance(self.architecture, HeadConfig)
+        return not isinstance(self.architecture, HeadConfig | SegmenterConfig)
 
     def to_json(self) -> bytes:
         """The contents of model.json."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from colorgan.errors import Corrupt, NotInStorage
-from colorgan.names import GENERAL, HYPERCOLUMN, ROUTER
+from colorgan.names import GENERAL, OF_NO_CLASS
 from colorgan.packages.card import (
     EMBEDDED_VERSION,
     ModelCard,
@@ -212,7 +212,7 @@ def embedded_note(storage: Storage, cards: Iterable[ModelCard], routed: bool = T
         )
     else:
         note += f"; {storage.uri} has none of {'these names' if len(used) > 1 else 'this name'}"
-    others = {GENERAL, HYPERCOLUMN, ROUTER, *(card.model for card in cards)}
+    others = {*OF_NO_CLASS, *(card.model for card in cards)}
     idle = [name for name in storage.own.folders("models") if name not in others]
     if routed and idle:
         note += (

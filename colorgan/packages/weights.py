@@ -26,10 +26,12 @@ from torch import Tensor, nn
 
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ColorganError, ConfigError, Corrupt
-from colorgan.models.architectures import HeadConfig
+from colorgan.models.architectures import HeadConfig, SegmenterConfig
 from colorgan.models.backbones import Features
+from colorgan.models.cic import CicNetwork
 from colorgan.models.classifiers import installed, load_classifier, package_of
 from colorgan.models.encoder_unet import EncoderUNetGenerator
+from colorgan.models.fcn import FCN8s
 from colorgan.models.generator import Generator
 from colorgan.models.head import RouterHead
 from colorgan.models.hypercolumn import HypercolumnNetwork
@@ -41,7 +43,15 @@ from colorgan.packages.releases import release_published
 from colorgan.storage import Storage
 from colorgan.version import __version__
 
-Network = TypeVar("Network", UNetGenerator, EncoderUNetGenerator, HypercolumnNetwork, RouterHead)
+Network = TypeVar(
+    "Network",
+    UNetGenerator,
+    EncoderUNetGenerator,
+    HypercolumnNetwork,
+    CicNetwork,
+    RouterHead,
+    FCN8s,
+)
 
 # The time in a version; the earliest versions have no fraction of a second.
 _STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d{6})-)?")
@@ -51,8 +61,25 @@ _NETWORKS: dict[str, type[Any]] = {
     "generator": UNetGenerator,
     "encoder_unet": EncoderUNetGenerator,
     "hypercolumn": HypercolumnNetwork,
+    "cic": CicNetwork,
     "router": RouterHead,
+    "segmenter": FCN8s,
 }
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a network was trained on, if that is not a dataset in storage.
+
+    Attributes:
+        name: its name.
+        fingerprint: a hash of its content, which equal photographs share.
+        photographs: number of photographs that the network was trained on.
+    """
+
+    name: str
+    fingerprint: str
+    photographs: int
 
 
 @dataclass(frozen=True)
@@ -74,7 +101,7 @@ class Trained:
         tag: a name such as `candidate`, with which the package is not released on publishing.
     """
 
-    network: Generator | RouterHead
+    network: Generator | RouterHead | FCN8s
     classes: tuple[str, ...]
     training: Mapping[str, Any]
     metrics: Mapping[str, float]
@@ -88,7 +115,7 @@ class Trained:
     tag: str = ""
 
 
-def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) -> ModelCard:
+def publish(storage: Storage, model: str, dataset: Dataset | Origin, trained: Trained) -> ModelCard:
     """Write a package, and release it if the rule of `packages.releases` allows that.
 
     Publishing can be repeated after a failure. A second call with the same folder or, without a
@@ -99,17 +126,18 @@ def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) ->
     Args:
         storage: where the package goes.
         model: the model's name.
-        dataset: the dataset that the network was trained on.
+        dataset: what the network was trained on.
         trained: the network and the record of its training.
 
     Returns:
         The card of the package; that of the earlier one if it was complete already.
     """
     network = trained.network
+    origin = dataset if isinstance(dataset, Origin) else _origin(dataset, trained)
     kind = next(name for name, made in _NETWORKS.items() if isinstance(network, made))
     weights, encoder = pack(network)
     contents = {f"{kind}.safetensors": weights, **trained.extra}
-    version = _version(storage, model, dataset, trained, contents[f"{kind}.safetensors"])
+    version = _version(storage, model, origin, trained, contents[f"{kind}.safetensors"])
     folder = f"models/{model}/{version}"
     contents = {
         name: _written_first(storage, f"{folder}/{name}", data) for name, data in contents.items()
@@ -121,11 +149,8 @@ def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) ->
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         classes=trained.classes,
         architecture=network.config,
-        dataset={"name": dataset.manifest.name, "fingerprint": dataset.manifest.fingerprint},
-        photographs=min(
-            dataset.count(trained.classes, "train"),
-            trained.training.get("photographs") or sys.maxsize,
-        ),
+        dataset={"name": origin.name, "fingerprint": origin.fingerprint},
+        photographs=origin.photographs,
         training=dict(trained.training),
         epochs=trained.epochs,
         metrics=dict(trained.metrics),
@@ -151,7 +176,13 @@ def publish(storage: Storage, model: str, dataset: Dataset, trained: Trained) ->
     return card
 
 
-def pack(network: Generator | RouterHead) -> tuple[bytes, NamedEncoder | None]:
+def _origin(dataset: Dataset, trained: Trained) -> Origin:
+    limit = trained.training.get("photographs") or sys.maxsize
+    photographs = min(dataset.count(trained.classes, "train"), limit)
+    return Origin(dataset.manifest.name, dataset.manifest.fingerprint, photographs)
+
+
+def pack(network: Generator | RouterHead | FCN8s) -> tuple[bytes, NamedEncoder | None]:
     """Pack a network's weights for a package: safetensors, and the encoder that it names."""
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
@@ -200,9 +231,7 @@ def _written_first(storage: Storage, key: str, data: bytes) -> bytes:
     return data if storage.create(key, data) else storage.get(key)
 
 
-def _version(
-    storage: Storage, model: str, dataset: Dataset, trained: Trained, weights: bytes
-) -> str:
+def _version(storage: Storage, model: str, origin: Origin, trained: Trained, weights: bytes) -> str:
     """The version to publish a network under: a new one, or the one that its run has recorded.
 
     The run's folder records the version before the package is begun.
@@ -210,7 +239,7 @@ def _version(
     version = _new_version(storage, model)
     if not (trained.folder or trained.run):
         return version
-    what = [model, dataset.manifest.fingerprint, trained.epochs, dict(trained.training)]
+    what = [model, origin.fingerprint, trained.epochs, dict(trained.training)]
     if not trained.folder:
         what.append(hashlib.sha256(weights).hexdigest())
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
@@ -263,6 +292,14 @@ def load_head(storage: Storage, card: ModelCard) -> RouterHead:
     if not isinstance(card.architecture, HeadConfig):
         raise ConfigError(f"{card.reference} is a {card.kind}, not a router")
     return _load(storage, card, RouterHead(card.architecture))
+
+
+def load_fcn(storage: Storage, card: ModelCard) -> FCN8s:
+    """Load the network of a segmenter's package on the CPU; raises as `load_generator`."""
+    if not isinstance(card.architecture, SegmenterConfig):
+        raise ConfigError(f"{card.reference} is a {card.kind}, not a segmenter")
+    encoder = _encoder_network(card) if card.encoder else None
+    return _load(storage, card, FCN8s(card.architecture, encoder))
 
 
 def _encoder_network(card: ModelCard) -> nn.Module:

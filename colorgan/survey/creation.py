@@ -9,10 +9,10 @@ import pandas as pd
 
 from colorgan.errors import ConfigError, NotInStorage
 from colorgan.evaluation.results import ASSEMBLED, Report
-from colorgan.names import GENERAL, check_name
+from colorgan.names import OF_ALL_CLASSES, check_name
 from colorgan.survey.documents import THREADS, Question, Survey, now, survey_key
 
-MODELS = (ASSEMBLED, GENERAL, "hypercolumn")  # compared by default, if a report has them
+MODELS = (ASSEMBLED, *OF_ALL_CLASSES)  # compared by default, if a report has them
 MAX_QUESTIONS = 200
 MAX_MODELS = 9  # each is chosen by a digit of the keyboard
 

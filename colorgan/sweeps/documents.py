@@ -71,7 +71,7 @@ class Sweep:
         name: the sweep's name.
         created: time of creation, UTC, ISO 8601.
         dataset: name and fingerprint of the dataset.
-        model: a class, `general` or `hypercolumn`.
+        model: a class, `general`, `hypercolumn` or `cic`.
         training: the hyper-parameters that no trial varies, and the defaults of the others.
         trials: the trials.
         eval_every: epochs between evaluations; the last epoch is always evaluated.

@@ -8,8 +8,9 @@ from torch import nn
 
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
-from colorgan.models.hypercolumn import HypercolumnNetwork
 from colorgan.models.sharing import share_statistics
+from colorgan.models.unet import UNetGenerator
+from colorgan.names import BASELINES
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.networks import (
     Autocast,
@@ -60,6 +61,7 @@ def assemble(
     speed: SpeedConfig,
     autocast: Autocast,
     part: Part,
+    classes: int = 0,
 ) -> Assembly:
     """Create the networks of a training, with weights drawn from its seed, and what they need.
 
@@ -70,6 +72,7 @@ def assemble(
         speed: how to use it.
         autocast: the precision of the networks' arithmetic.
         part: this worker's part of every batch.
+        classes: the number of classes of the photographs; 0 if no discriminator is given them.
 
     Raises:
         ColorganError: the weights of a classifier are not available.
@@ -81,16 +84,16 @@ def assemble(
         learner = create_generator(config, model, loaded)
         if isinstance(learner, EncoderUNetGenerator):
             learner.encoder.requires_grad_(config.encoder_rate > 0)
-        if config.sees_colors and not isinstance(learner, HypercolumnNetwork):
+        if config.sees_colors and model not in BASELINES:
             networks = [loaded.features(name).to(device) for name in config.perceptual_names]
         # Created last, so that the generator's initial weights do not depend on them.
         if any(phase.has_adversary for phase in phases):
-            discriminators = create_discriminators(config, learner, networks)
+            discriminators = create_discriminators(config, learner, networks, classes)
     ruler = find_ruler(config, phases[-1], learner, loaded, device)
     if shared:
         for network in filter(None, (learner, discriminators)):
             share_statistics(network, shared)
-        if not isinstance(learner, HypercolumnNetwork):
+        if isinstance(learner, UNetGenerator | EncoderUNetGenerator):
             learner.part = shared
     layout = torch.contiguous_format
     if speed.channels_last_on(device, config.fixes_encoder(model)):

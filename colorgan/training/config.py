@@ -16,11 +16,12 @@ from colorgan.models.architectures import (
     BACKBONES,
     DISCRIMINATORS,
     BackboneName,
+    CicConfig,
     EncoderUNetConfig,
     GeneratorConfig,
     HypercolumnConfig,
 )
-from colorgan.names import HYPERCOLUMN
+from colorgan.names import BASELINES, CIC, HYPERCOLUMN
 from colorgan.options import Configuration, Count, NaturalNumber, Share, Weight, option
 from colorgan.packages.card import ModelCard
 from colorgan.system import cpu_has_bfloat16
@@ -69,8 +70,13 @@ class TrainingConfig(GeneratorConfig):
         "patches",
         "one or more, joined by +, each with an optional weight, such as features:2+semantic: "
         "patches judges patches of the picture (pix2pix's PatchGAN), features judges frozen "
-        "classifiers' features of it, and semantic its colors with the encoder's features of the "
-        "gray picture",
+        "classifiers' features of it, semantic its colors with the encoder's features of the gray "
+        "picture, and projection its patches, given the photograph's class",
+    )
+    spectral_norm: bool = option(
+        False,
+        "spectral normalisation of every layer of the discriminators; in patches and projection it "
+        "takes the place of --norm, and features and semantic have it in most layers anyway",
     )
     discriminator_width: Count = option(64, "channels of a discriminator's first layer (ndf)")
     epochs: Count = option(200, "passes over the training photographs")
@@ -207,11 +213,16 @@ class TrainingConfig(GeneratorConfig):
 
     def fixes_encoder(self, model: str) -> bool:
         """Whether a model's generator has a frozen encoder."""
-        return self.has_fixed_encoder and model != HYPERCOLUMN
+        return self.has_fixed_encoder and model not in BASELINES
 
     def phases_of(self, model: str) -> tuple[Phase, ...]:
-        """The phases of a model's training; the hypercolumn network has a single one."""
-        return (Phase("regression", 1.0),) if model == HYPERCOLUMN else self.phase_list
+        """The phases of a model's training; a baseline has a single one."""
+        return (Phase("regression", 1.0),) if model in BASELINES else self.phase_list
+
+    def uses_labels(self, model: str) -> bool:
+        """Whether a discriminator of a model is given the class of each photograph."""
+        opposed = any(phase.has_adversary for phase in self.phases_of(model))
+        return opposed and "projection" in dict(self.discriminator_weights)
 
     def objective(self, model: str, epochs: int | None = None) -> str:
         """The objective of a model's generator, as text for people.
@@ -222,6 +233,8 @@ class TrainingConfig(GeneratorConfig):
         """
         if model == HYPERCOLUMN:
             return "distance of U and V, as they are and blurred"
+        if model == CIC:
+            return "cross-entropy of the bins of a and b, rebalanced for rare colours"
         progress = 1.0 if epochs is None else min(1.0, epochs / self.epochs)
         phases = reached(self.phase_list, progress)
         terms = {"L1": self.lambda_l1}
@@ -238,10 +251,14 @@ class TrainingConfig(GeneratorConfig):
         ]
         return f"{', '.join(words)}; {describe_phases(phases, progress)}"
 
-    def architecture(self, model: str) -> GeneratorConfig | EncoderUNetConfig | HypercolumnConfig:
+    def architecture(
+        self, model: str
+    ) -> GeneratorConfig | EncoderUNetConfig | HypercolumnConfig | CicConfig:
         """The architecture of a model's network."""
         if model == HYPERCOLUMN:
             return HypercolumnConfig(self.size, self.width, self.backbone)
+        if model == CIC:
+            return CicConfig(self.size, self.width)
         if self.generator == "encoder_unet":
             return EncoderUNetConfig(
                 self.size,

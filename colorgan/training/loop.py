@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import repeat
 
@@ -34,6 +34,7 @@ from colorgan.data.squares import Keeping, read_squares
 from colorgan.data.streams import deaths_in_words
 from colorgan.errors import ConfigError
 from colorgan.images import lab
+from colorgan.models.cic import CicNetwork
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.pictures import scaled
@@ -42,9 +43,11 @@ from colorgan.training.assembly import assemble
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.continuation import check_continues
 from colorgan.training.interpolation import Interpolation
+from colorgan.training.labels import Labels
 from colorgan.training.networks import seeded, update_average
 from colorgan.training.phases import Schedule
 from colorgan.training.position import Position, read_position
+from colorgan.training.prior import measured_prior
 from colorgan.training.records import EpochRecord, check_finite, is_nearest
 from colorgan.training.samples import Sample, Sampler
 from colorgan.training.selection import training_selection, validation_selection
@@ -88,11 +91,12 @@ class Training:
             val: validation photographs, of the crops' size.
             device: the device to train on.
             speed: how to use the device; None means the defaults.
-            model: the model's name, which decides between a GAN and the hypercolumn network.
+            model: the model's name, which decides between a GAN and a baseline.
             workers: the workers that train it together; all must do so with the same arguments.
 
         Raises:
-            ColorganError: the backbone's weights are not available.
+            ColorganError: the backbone's weights are not available, or a discriminator needs the
+                classes of the photographs, and they are not known.
         """
         self._speed = speed = speed or SpeedConfig()
         self.config = config
@@ -112,7 +116,9 @@ class Training:
         self._phases = config.phases_of(model)
         self._space = config.architecture(model).color_space
         self._has_fixed_encoder = config.fixes_encoder(model)
-        made = assemble(config, model, device, speed, self._autocast, self._part)
+        self._labels = Labels(config, model, train, device, workers)
+        classes = len(self._labels.classes)
+        made = assemble(config, model, device, speed, self._autocast, self._part, classes)
         self.generator, self._learner, self._adam_g = made.generator, made.learner, made.adam_g
         self._discriminators, self._adam_d = made.discriminators, made.adam_d
         self._sampler, self._steps, self._validation = made.sampler, made.steps, made.validation
@@ -165,8 +171,16 @@ class Training:
             yield record
 
     def _look_once(self, prepare: Callable[[float], None]) -> None:
-        """Compute a frozen encoder's features of all photographs, if there is room to keep them."""
+        """Look at the photographs before the first epoch, as far as the network needs that.
+
+        For CIC, the prior of the bins is measured once. For a frozen encoder, the features of all
+        photographs are computed, if there is room to keep them.
+        """
         train, val, speed = self._train, self._val, self._speed
+        if isinstance(self.generator, CicNetwork) and self.position == (0, 0):
+            prior = measured_prior(self.generator, train, self.config, self._workers, prepare)
+            for network in (self.generator, self._learner):
+                network.get_buffer("prior").copy_(prior)
         keeps = self._has_fixed_encoder and speed.keeps_features_on(self._device)
         if keeps and isinstance(train, PhotoBank) and isinstance(val, PhotoBank):
             half = torch.bfloat16 if speed.bfloat16_on(self._device) else torch.float16
@@ -180,6 +194,7 @@ class Training:
         rng = np.random.default_rng([config.seed, epoch])
         schedule = Schedule(self._phases, steps * config.epochs, config.decay_share)
         self._learner.train()
+        self._labels.begin(epoch)
         photographs = self._rows[0] if self._rows else self._train
         crops = photographs.batches(
             config.batch_size, config.size, rng, position.step, self._workers
@@ -200,7 +215,8 @@ class Training:
                 moment = schedule.at(done - 1)
                 if moment.has_adversary:
                     self._interpolation.begin(self.generator)
-                totals += self._steps.take(moment, self._sample(batch)) * count
+                sample = replace(self._sample(batch), labels=self._labels.of(step))
+                totals += self._steps.take(moment, sample) * count
                 if config.average and moment.objective != "critic":
                     update_average(self.generator, self._learner, config.average, done)
                 position.step, position.seconds = step, time.perf_counter() - started

@@ -9,14 +9,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from colorgan.models.architectures import EncoderUNetConfig, HypercolumnConfig
+from colorgan.models.architectures import CicConfig, EncoderUNetConfig, HypercolumnConfig
 from colorgan.models.backbones import Features
+from colorgan.models.cic import CicNetwork
 from colorgan.models.classifiers import Classifier, load_classifier
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.hypercolumn import HypercolumnNetwork
 from colorgan.models.patchgan import PatchDiscriminator
 from colorgan.models.projected import FeatureDiscriminator
+from colorgan.models.projection import ProjectionDiscriminator
 from colorgan.models.semantic import SemanticDiscriminator
 from colorgan.models.unet import UNetGenerator
 from colorgan.training.config import TrainingConfig
@@ -67,13 +69,18 @@ def create_generator(
     architecture = config.architecture(model)
     if isinstance(architecture, HypercolumnConfig):
         return HypercolumnNetwork(architecture, network(architecture.backbone))
+    if isinstance(architecture, CicConfig):
+        return CicNetwork(architecture)
     if isinstance(architecture, EncoderUNetConfig):
         return EncoderUNetGenerator(architecture, network(architecture.encoder))
     return UNetGenerator(architecture)
 
 
 def create_discriminators(
-    config: TrainingConfig, generator: Generator, classifiers: Sequence[Features]
+    config: TrainingConfig,
+    generator: Generator,
+    classifiers: Sequence[Features],
+    classes: int = 0,
 ) -> nn.ModuleDict:
     """Create the discriminators of a training, by name.
 
@@ -81,18 +88,22 @@ def create_discriminators(
         config: the training's configuration.
         generator: the generator whose pictures they judge.
         classifiers: the classifiers whose features the discriminator `features` judges.
+        classes: the number of classes of the photographs, for the discriminator `projection`.
     """
     channels, width = config.color_channels, config.discriminator_width
+    norm, spectral = config.norm, config.spectral_norm
     found: dict[str, nn.Module] = {}
     for name, _ in config.discriminator_weights:
         if name == "patches":
-            found[name] = PatchDiscriminator(channels, width, config.norm)
+            found[name] = PatchDiscriminator(channels, width, norm, spectral)
+        elif name == "projection":
+            found[name] = ProjectionDiscriminator(channels, classes, width, norm, spectral)
         elif name == "features":
             found[name] = FeatureDiscriminator(classifiers, width)
         else:
             assert isinstance(generator, EncoderUNetGenerator)
             beside = generator.encoder.channels[2:]
-            found[name] = SemanticDiscriminator(channels, beside, width)
+            found[name] = SemanticDiscriminator(channels, beside, width, spectral)
     return nn.ModuleDict(found)
 
 
@@ -161,7 +172,9 @@ def discriminators_adam(
                 "params": list(network.parameters()),
                 "share": config.discriminator_rate,
                 # As in pix2pix, or as in Projected GANs (Sauer et al. 2021).
-                "betas": (config.beta1, 0.999) if name == "patches" else (0.0, 0.99),
+                "betas": (config.beta1, 0.999)
+                if isinstance(network, PatchDiscriminator)
+                else (0.0, 0.99),
             }
             for name, network in networks.items()
         ],

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.models.backbones import Features
+from colorgan.models.gamut import soft_encode
 from colorgan.models.projected import judged_places
 from colorgan.training.networks import Autocast
 from colorgan.workers import Part
@@ -94,6 +95,23 @@ def chroma_distance(fake: Tensor, real: Tensor) -> Tensor:
     difference = fake - real
     distances = [_blurred(difference, size).square().sum(dim=1) for size in (1, 3, 5)]
     return torch.stack([(each + 1e-6).sqrt().mean() for each in distances]).mean()
+
+
+def rebalanced_cross_entropy(logits: Tensor, ab: Tensor, bins: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy of quantised colours, rebalanced (Zhang et al. 2016, section 2.1, equation 2).
+
+        L = - mean over places of  v(Z) * sum over q of Z_q log(Z'_q),   v(Z) = w of Z's nearest bin
+
+    Args:
+        logits: (batch, bins, height, width), of which the softmax is Z'.
+        ab: the photographs' colours in Lab units, (batch, 2, height, width), encoded softly as Z;
+            see `gamut.soft_encode`.
+        bins: (bins, 2) in Lab units.
+        weights: (bins,) the weights w; see `gamut.class_weights`.
+    """
+    numbers, shares = soft_encode(ab, bins)
+    likely = logits.float().log_softmax(dim=1).gather(1, numbers)
+    return -(weights[numbers[:, 0]] * (shares * likely).sum(dim=1)).mean()
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class RunRequest:
 
     Attributes:
         run: the run's name.
-        models: classes of the dataset, `general` or `hypercolumn`.
+        models: classes of the dataset, `general`, `hypercolumn` or `cic`.
         preset: the preset's hyper-parameters.
         overrides: the user's own hyper-parameters, which replace the preset's.
         trains_bases: whether every base model is trained in this run. Otherwise the run takes the

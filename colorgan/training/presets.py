@@ -8,7 +8,7 @@ from typing import Any
 
 from colorgan.errors import ConfigError
 from colorgan.models import EMBEDDED
-from colorgan.names import GENERAL, HYPERCOLUMN
+from colorgan.names import BASELINES, CIC, GENERAL
 from colorgan.options import default_in_words, value_in_words
 from colorgan.training.config import TrainingConfig
 
@@ -21,33 +21,37 @@ class Preset:
         description: what the preset is for.
         training: the hyper-parameters that all models share.
         epochs: epochs by model, where they differ from those of `training`.
+        models: further hyper-parameters by model that differ from those of `training`.
         fine_tuning: overrides for a model that starts from a base model.
     """
 
     description: str
     training: TrainingConfig
     epochs: Mapping[str, int] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
     def config(self, model: str, overrides: Mapping[str, Any]) -> TrainingConfig:
         """A model's hyper-parameters: the preset's, overridden by the user's.
 
         Args:
-            model: a class, `general` or `hypercolumn`.
+            model: a class, `general`, `hypercolumn` or `cic`.
             overrides: the user's own hyper-parameters, by their names in TrainingConfig.
 
         Returns:
             The configuration. Its `start_from` is empty if the model cannot start from the base
-            that the preset or the user names: no model starts from itself, nor a hypercolumn
-            network from a generator. If it is not empty, `fine_tuning` applies.
+            that the preset or the user names: no model starts from itself, nor a baseline from a
+            generator. If it is not empty, `fine_tuning` applies.
 
         Raises:
             ConfigError: a value is invalid.
         """
         base = overrides.get("start_from", self.training.start_from)
-        if model == base or (model == HYPERCOLUMN and not base.startswith(f"{HYPERCOLUMN}@")):
+        if model == base or (model in BASELINES and not base.startswith(f"{model}@")):
             base = ""
-        own = {"epochs": self.epochs[model]} if model in self.epochs else {}
+        own = dict(self.models.get(model, {}))
+        if model in self.epochs:
+            own["epochs"] = self.epochs[model]
         tuning = self.fine_tuning if base else {}
         return replace(self.training, **{**own, **tuning, **overrides, "start_from": base})
 
@@ -58,6 +62,8 @@ PRESETS: Mapping[str, Preset] = {
         "epochs",
         TrainingConfig(epochs=300),
         {"animals": 350, "vehicles": 200, "people": 300, GENERAL: 120},
+        # As the authors trained it, though without weight decay.
+        {CIC: {"batch_size": 40, "learning_rate": 3e-5, "beta1": 0.9}},
     ),
     "best": Preset(
         "conditional GANs on a pretrained encoder: general first, by L1 and a perceptual term, "
@@ -85,6 +91,7 @@ PRESETS: Mapping[str, Preset] = {
             backbone=EMBEDDED,
             start_from=GENERAL,
         ),
+        models={CIC: {"size": 256, "width": 64, "beta1": 0.9}},  # their architecture
         fine_tuning={
             "phases": "critic:0.2+adversarial:2.8",
             "epochs": 3,
@@ -104,6 +111,7 @@ PRESETS: Mapping[str, Preset] = {
             decay_share=0.5,
             backbone=EMBEDDED,
         ),
+        models={CIC: {"batch_size": 16, "learning_rate": 1e-3, "beta1": 0.9}},
     ),
 }
 
@@ -158,7 +166,10 @@ def _value_in_words(preset: Preset, field: str, overrides: Mapping[str, Any]) ->
     if field == "epochs" and preset.epochs:
         by_model = (value, *preset.epochs.values())
         return f"{min(by_model)} to {max(by_model)}"
+    words = value_in_words(value)
     if field in preset.fine_tuning:
-        tuned = value_in_words(preset.fine_tuning[field])
-        return f"{value_in_words(value)}, or {tuned} from a base model"
-    return value_in_words(value)
+        words += f", or {value_in_words(preset.fine_tuning[field])} from a base model"
+    for model, own in preset.models.items():
+        if field in own:
+            words += f", and {value_in_words(own[field])} for {model}"
+    return words

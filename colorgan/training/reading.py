@@ -11,6 +11,7 @@ from colorgan.data.batches import LaterBank, PhotoBank, PhotoSource
 from colorgan.data.dataset import Dataset
 from colorgan.data.squares import Keeping, Selection, read_squares
 from colorgan.data.streams import PhotoStream, default_processes
+from colorgan.errors import ConfigError
 from colorgan.system import memory_bytes
 from colorgan.training.config import MEMORY_SHARE, SpeedConfig, TrainingConfig
 from colorgan.training.loop import load_banks
@@ -48,20 +49,29 @@ def choose_data(
         memory: the machine's memory in bytes.
 
     Raises:
-        ConfigError: the dataset has no photographs for the model.
+        ConfigError: the dataset has no photographs for the model, or the user's choice is a stream,
+            and a discriminator needs the classes, which a stream does not give.
     """
     wanted = training_selection(dataset, model, config)
     count = dataset.count(wanted.classes, "train")
     count = min(count, config.photographs or count)
     size = count * wanted.side**2 * 3
     takes = f"{count:,} photographs, {_gib(size)} when decoded"
+    if config.uses_labels(model) and speed.data == "stream":
+        raise ConfigError(
+            "--data stream does not give the class of each photograph, which --discriminators "
+            "projection needs: leave out --data, or say --data memory"
+        )
     if speed.data != "auto":
         where = "as a stream" if speed.data == "stream" else "into memory"
         return Choice(speed.data == "stream", f"reading {takes}, {where}: --data {speed.data}")
-    streams = size > MEMORY_SHARE * memory
+    streams = size > MEMORY_SHARE * memory and not config.uses_labels(model)
     share = f"{MEMORY_SHARE:.0%} of this machine's {_gib(memory)} of memory"
     if streams:
         return Choice(True, f"reading {takes}, as a stream: they are more than {share}")
+    if size > MEMORY_SHARE * memory:
+        share += ", and a discriminator needs their classes"
+        return Choice(False, f"reading {takes}, into memory: they are more than {share}")
     return Choice(False, f"reading {takes}, into memory: they are at most {share}")
 
 

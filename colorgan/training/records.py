@@ -19,7 +19,8 @@ class EpochRecord:
             adversary count as 0.
         loss_gan: the generator's adversarial loss before lambda, averaged likewise.
         loss_l1: the generator's L1 loss before lambda, on channels in [-1, 1] at the resolution
-            that it writes; for hypercolumns, the mean distance of U and V, unblurred and blurred.
+            that it writes; for hypercolumns, the mean distance of U and V, unblurred and blurred,
+            and for cic the cross-entropy of the bins, rebalanced.
         val_l1: mean absolute error in a and b of Lab on the validation split.
         val_psnr: PSNR in sRGB on the validation split, in dB.
         images_per_second: training photographs per second, without the validation.

@@ -32,6 +32,7 @@ class Sample:
             that the generator writes in training.
         seen: features of the photographs by the losses' classifiers; None if not computed yet.
         seen_gray: those features of the lightness that discriminators judge; None likewise.
+        labels: (batch,) int64, the number of each photograph's class; see `Labels`.
     """
 
     gray: Tensor | list[Tensor]
@@ -39,6 +40,7 @@ class Sample:
     color: Tensor
     seen: Seen | None = None
     seen_gray: Seen | None = None
+    labels: Tensor | None = None
 
     @property
     def features(self) -> list[Tensor]:

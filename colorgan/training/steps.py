@@ -7,13 +7,14 @@ colour y:
 
 A perceptual term can be added, the distance of G(x) and y in the features of classifiers (Johnson
 et al. 2016, section 3.2), and a penalty for colours that differ where y has a single one. Other
-discriminators can replace D; they use a hinge loss. A `regression` phase trains the generator by L1
+discriminators can replace D; they use a hinge loss, except `projection`, which is D given the class
+of the photograph. A `regression` phase trains the generator by L1
 alone, and a `perceptual` phase by both distances. A `critic` phase trains the discriminators alone
 on the generator's pictures, so that the adversarial phase begins with discriminators that know them
 (NoGAN, J. Antic 2019).
 
-The hypercolumn baseline (Dahl 2016) has one objective: the distance of U and V, unblurred and
-blurred.
+The baselines have one objective each: the hypercolumn network (Dahl 2016) the distance of U and V,
+unblurred and blurred, and CIC (Zhang et al. 2016) the cross-entropy of quantised colours.
 """
 
 import inspect
@@ -25,8 +26,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils.parametrize import is_parametrized
 
 from colorgan.images.color_spaces import ColorSpace
+from colorgan.models.cic import CicNetwork
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.hypercolumn import HypercolumnNetwork
@@ -41,6 +44,7 @@ from colorgan.training.objectives import (
     chroma_distance,
     incoherence,
     perceptual_distance,
+    rebalanced_cross_entropy,
 )
 from colorgan.training.phases import Moment
 from colorgan.training.samples import Sample, picture
@@ -93,7 +97,11 @@ class Steps:
         self.discriminators: nn.ModuleDict | None = None
         self._compile: Callable[[Callable[..., Any]], Callable[..., Any]]
         self._compile = torch.compile if compiled else _as_it_is
-        learns = generator.decode if isinstance(generator, EncoderUNetGenerator) else generator
+        learns: Callable[..., Any] = generator
+        if isinstance(generator, EncoderUNetGenerator):
+            learns = generator.decode
+        elif isinstance(generator, CicNetwork):
+            learns = generator.logits
         self._generate = self._compile(learns)
         self.part: Part | None = None
 
@@ -102,7 +110,7 @@ class Steps:
         self.discriminators, self.adam_d = discriminators, adam
         # Not for spectral normalisation: compiled, it overwrites what a later gradient needs.
         self._judges: dict[str, Callable[[Colored], list[Tensor]]] = {
-            name: self._compile(each) if name == "patches" else each
+            name: self._compile(each) if _is_compilable(each) else each
             for name, each in discriminators.items()
         }
         self._compare: nn.Module
@@ -139,6 +147,8 @@ class Steps:
             self._set_rate(self.adam_d, moment.rate)
         if isinstance(self.generator, HypercolumnNetwork):
             return self.hypercolumn(sample)
+        if isinstance(self.generator, CicNetwork):
+            return self.classification(self.generator, sample)
         if moment.objective == "critic":
             return self.critic(sample)
         if adversarial:
@@ -154,6 +164,15 @@ class Steps:
         with self._autocast():
             fake = self._generate(sample.gray)
         loss = chroma_distance(fake.float(), sample.color)
+        self._learn(loss)
+        return _losses(l1=loss)
+
+    def classification(self, network: CicNetwork, sample: Sample) -> Tensor:
+        """One step of CIC, the network that classifies colours."""
+        with self._autocast():
+            logits = self._generate(sample.gray)
+        wanted = network.targets(sample.color)
+        loss = rebalanced_cross_entropy(logits, wanted, network.bins, network.class_weights)
         self._learn(loss)
         return _losses(l1=loss)
 
@@ -257,8 +276,8 @@ class Steps:
             gray_seen = self.see_gray(sample)
         gray = sample.features
         return (
-            Colored(sample.lightness, sample.color, gray, real_seen, gray_seen),
-            Colored(sample.lightness, fake, gray, fake_seen, gray_seen),
+            Colored(sample.lightness, sample.color, gray, real_seen, gray_seen, sample.labels),
+            Colored(sample.lightness, fake, gray, fake_seen, gray_seen, sample.labels),
         )
 
     @torch.no_grad()
@@ -315,7 +334,14 @@ def _synchronized(module: nn.Module) -> nn.Module:
     return DistributedDataParallel(module, **options)
 
 
-_LOSSES = {"patches": CROSS_ENTROPY, "features": HINGE, "semantic": HINGE}
+# Miyato and Koyama derive the projection from the cross-entropy, and use a hinge loss in their
+# experiments. With the cross-entropy, `projection` differs from `patches` in the class alone.
+_LOSSES = {
+    "patches": CROSS_ENTROPY,
+    "projection": CROSS_ENTROPY,
+    "features": HINGE,
+    "semantic": HINGE,
+}
 
 
 def _losses(judge: Tensor | None = None, deceive: Tensor | None = None, *, l1: Tensor) -> Tensor:
@@ -328,6 +354,11 @@ def _detached(picture: Colored) -> Colored:
     """The picture without gradients to the generator."""
     seen = [[each.detach() for each in features] for features in picture.seen]
     return replace(picture, color=picture.color.detach(), seen=seen)
+
+
+def _is_compilable(discriminator: nn.Module) -> bool:
+    """Whether a discriminator has no spectral normalisation; see `Steps.oppose`."""
+    return not any(map(is_parametrized, discriminator.modules()))
 
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:

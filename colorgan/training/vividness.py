@@ -22,7 +22,7 @@ from colorgan.metrics import ab_l1
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
 from colorgan.models.unet import UNetGenerator
-from colorgan.names import HYPERCOLUMN
+from colorgan.names import BASELINES
 from colorgan.training.config import TrainingConfig
 from colorgan.training.records import EpochRecord
 from colorgan.training.validation import Validation
@@ -88,18 +88,18 @@ def as_published(
     """The generator that a training publishes, and its metrics.
 
     With `--colorfulness` it is the `enlivened` copy, and the factor is the metric `vividness`.
-    Hypercolumn networks stay as they are.
+    Baselines stay as they are.
 
     Args:
         generator: the trained generator.
         record: the record of its epoch.
-        model: a class, `general` or `hypercolumn`.
+        model: a class, `general`, `hypercolumn` or `cic`.
         config: the hyper-parameters of its training.
         photographs: loads the validation photographs, of the size that the generator takes; called
             only if they are needed.
     """
     more: dict[str, float] = {}
-    if config.colorfulness and model != HYPERCOLUMN:
+    if config.colorfulness and model not in BASELINES:
         generator, record, factor = enlivened(generator, record, photographs(), config.colorfulness)
         more["vividness"] = factor
     measured = {name: value for name, value in asdict(record).items() if value is not None}

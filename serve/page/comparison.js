@@ -6,6 +6,7 @@ const KINDS = {
   assembled: ["Assembled", "the model of its class"],
   general: ["General", "one model for everything"],
   hypercolumn: ["Hypercolumn", "from a classifier’s features"],
+  cic: ["CIC", "by classifying colours"],
 };
 
 // A photograph by each kind of model, side by side.

@@ -3,24 +3,24 @@
 The autoscaler, the machines' Ray processes and the jobs are real; the machines are all this one.
 """
 
+import contextlib
+import io
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster.local import LocalRay, free_ports
+from colorgan.cli import main
 from colorgan.packages.card import list_models
 from colorgan.storage import Storage, open_storage
 from colorgan.training.checkpoints import Checkpoints
-from tests.conftest import CHECKOUT, SMALL, patient_ray, stage_scenes, summary
-from tests.waiting import PATIENCE_S, wait_until
+from tests.cluster.job_server import alive, submit
+from tests.conftest import SMALL, patient_ray, stage_scenes, summary
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -35,53 +35,35 @@ class Growing:
     ray: LocalRay
     storage: Storage
 
-    def type(self, program: str, *arguments: str) -> str:
-        """Type a command; returns its standard output, not its warnings."""
-        done = subprocess.run(
-            [Path(sys.executable).parent / program, *arguments],
-            cwd=CHECKOUT,
-            env={
-                **os.environ,
-                **self.ray.environment,
-                "RAY_ADDRESS": self.ray.jobs_address,
-                "COLORGAN_STORAGE": self.storage.uri,
-            },
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    def submit(self, run: str, *options: str) -> None:
+        """Submit a job."""
+        command = ("python", "jobs/train_all.py", "--storage", self.storage.uri, "--run", run)
+        submit(self.ray, (*command, *SMALL, "--dataset", "scenes", *options))
 
-    def submit(self, run: str, *options: str) -> str:
-        """Submit a job; returns its name."""
-        output = self.type(
-            *("ray", "job", "submit", "--no-wait", "--", "python", "jobs/train_all.py"),
-            *("--storage", self.storage.uri, "--run", run, *SMALL, "--dataset", "scenes", *options),
-        )
-        found = re.search(r"raysubmit_\w+", output)
-        assert found, output
-        return found.group()
+    def jobs(self, *arguments: str) -> str:
+        """What `colorgan jobs` prints."""
+        variables = {
+            **self.ray.environment,
+            "RAY_ADDRESS": self.ray.jobs_address,
+            "COLORGAN_STORAGE": self.storage.uri,
+        }
+        printed = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            assert main(["jobs", *arguments]) == 0
+        return printed.getvalue()
 
     def runs(self) -> dict[str, dict[str, Any]]:
         """What `colorgan jobs` says of the jobs that have begun to work on a run, by run."""
-        jobs = json.loads(self.type("colorgan", "jobs", "--all", "--json"))
+        jobs = json.loads(self.jobs("--all", "--json"))
         for job in jobs:
-            assert job["status"] != "FAILED", self.type("colorgan", "jobs", "logs", job["name"])
+            assert job["status"] != "FAILED", self.jobs("logs", job["name"])
         return {job["run"]["run"]: job for job in jobs if job["run"]}
-
-    def nodes(self) -> list[str]:
-        """Ray's nodes that are alive."""
-        output = self.type("ray", "list", "nodes", "--filter", "state=ALIVE", "--format", "json")
-        if output.startswith("No resource"):  # instead of an empty list
-            return []
-        return [node["node_id"] for node in json.loads(output)]
 
     def wait_for(self, condition: Callable[[dict[str, dict[str, Any]]], Any]) -> Any:
         """Wait until something is so with the runs."""
-        return wait_until(
-            lambda: condition(self.runs()), lambda: self.type("colorgan", "jobs", "--all"), 1
-        )
+        return wait_until(lambda: condition(self.runs()), lambda: self.jobs("--all"), 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +129,7 @@ def growing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Growing]:
 @pytest.fixture(scope="module")
 def four_jobs(growing: Growing) -> dict[str, list[dict[str, Any]]]:
     """The results of four jobs that were submitted one right after the other, by run."""
-    growing.wait_for(lambda _: growing.nodes())  # Ray takes jobs before its head is listed
-    assert len(growing.nodes()) == 1
+    assert len(alive(growing.ray)) == 1
     # It trains until the others are seen to wait.
     growing.submit("a", "--models", "animals", "people", "--epochs", "100000")
     growing.wait_for(lambda runs: "a" in runs)  # or b's process might be quicker to ask
@@ -162,8 +143,8 @@ def four_jobs(growing: Growing) -> dict[str, list[dict[str, Any]]]:
     )
     # The others may well wait before a's workers have started: a stop then would leave no start.
     growing.wait_for(lambda runs: all(model["epoch"] for model in runs["a"]["run"]["models"]))
-    print("\n" + growing.type("colorgan", "jobs"))
-    growing.type("colorgan", "jobs", "stop", "a")
+    print("\n" + growing.jobs())
+    growing.jobs("stop", "a")
     growing.wait_for(lambda runs: all(job["status"] not in RUNNING for job in runs.values()))
     return {run: summary(growing.storage, run)["models"] for run in "abcd"}
 
@@ -187,7 +168,7 @@ def test_a_model_that_waits_starts_on_a_machine_that_joins_late(
     growing: Growing, four_jobs: dict[str, list[dict[str, Any]]]
 ) -> None:
     # When the jobs were submitted there was the head alone, which has no CPU to train on.
-    assert len(growing.nodes()) == 3
+    assert len(alive(growing.ray)) == 3
 
 
 def test_a_stopped_job_keeps_its_last_epoch(growing: Growing) -> None:
@@ -195,9 +176,9 @@ def test_a_stopped_job_keeps_its_last_epoch(growing: Growing) -> None:
     growing.submit("long", *options, "--epochs", "1000")
     growing.wait_for(lambda runs: "long" in runs and runs["long"]["run"]["models"][0]["epoch"] > 2)
     assert growing.runs()["long"]["run"]["models"][1]["state"] == "waiting"
-    output = growing.type("colorgan", "jobs", "stop", "long")
+    output = growing.jobs("stop", "long")
     assert "stopped" in output
-    log = growing.type("colorgan", "jobs", "logs", "long")
+    log = growing.jobs("logs", "long")
     assert "run the same command with --run long to continue" in log
     animals, people = summary(growing.storage, "long")["models"]
     assert (animals["status"], people["status"]) == ("stopped", "stopped")

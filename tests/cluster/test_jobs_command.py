@@ -1,11 +1,6 @@
 """colorgan jobs on a real job server; tests/cluster/test_autoscaling.py has it on trainings."""
 
 import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +8,8 @@ from cluster.local import LocalRay
 from colorgan.cli import main
 from colorgan.storage import Storage
 from colorgan.training.progress import ModelProgress, RunProgress, read_progress, write_progress
-from tests.conftest import CHECKOUT
-from tests.waiting import PATIENCE_S
+from tests.cluster.job_server import ask, submit
+from tests.waiting import wait_until
 
 WORDS = "colours ü"
 
@@ -22,19 +17,9 @@ WORDS = "colours ü"
 @pytest.fixture(scope="module")
 def finished(ray_cluster: LocalRay) -> str:
     """The name of a job that printed WORDS and ended."""
-    submit = ("job", "submit", "--")
-    done = subprocess.run(
-        [Path(sys.executable).parent / "ray", *submit, "python", "-c", f"print('{WORDS}')"],
-        cwd=CHECKOUT,
-        env={**os.environ, **ray_cluster.environment, "RAY_ADDRESS": ray_cluster.jobs_address},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = re.search(r"raysubmit_\w+", done.stdout + done.stderr)
-    assert found
-    return found.group()
+    name = submit(ray_cluster, ("python", "-c", f"print('{WORDS}')"))
+    wait_until(lambda: ask(ray_cluster, "GET", f"jobs/{name}")["status"] == "SUCCEEDED")
+    return name
 
 
 @pytest.fixture
@@ -71,18 +56,7 @@ def test_following_a_log_ends_with_the_jobs_exit_status(
     inside: None, ray_cluster: LocalRay, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = "import time; print('one', flush=True); time.sleep(2); print('two'); raise SystemExit(3)"
-    submitted = subprocess.run(
-        [
-            *(sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--no-wait"),
-            *("--submission-id", "fails", "--", "python", "-c", code),
-        ],
-        cwd=CHECKOUT,
-        env={**os.environ, **ray_cluster.environment},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    submit(ray_cluster, ("python", "-c", code), submission_id="fails")
     assert main(["jobs", "logs", "-f", "fails"]) == 3
     lines = capsys.readouterr().out.splitlines()
     assert (lines.count("one"), lines.count("two")) == (1, 1)

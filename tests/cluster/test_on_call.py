@@ -113,13 +113,20 @@ with connected():
     print(client.ask(["animals"], [NodeResources(2, 0)]), flush=True)
     sys.stdin.read()
 """
-ACTORS = """
+WATCHES = """
+import time
 from cluster.connection import connected
 with connected():
     import ray
-    # Ray Data's own, which other tests have begun, stay as long as Ray.
-    named = ray.util.list_named_actors(all_namespaces=True)
-    print([a["name"] for a in named if a["name"].startswith("colorgan")], flush=True)
+
+    def queues():
+        # Ray Data's own actors, which other tests have begun, stay as long as Ray.
+        named = ray.util.list_named_actors(all_namespaces=True)
+        return [a["name"] for a in named if a["name"].startswith("colorgan")]
+
+    while queues():
+        time.sleep(0.1)
+    print("ended", flush=True)
 """
 
 
@@ -128,7 +135,7 @@ def test_the_queue_ends_when_its_last_job_was_killed(start: Callable[..., Driver
     driver = start(QUEUES)
     assert driver.line() == "{'animals': ''}"
     driver.process.kill()
-    wait_for(lambda: start(ACTORS).line() == "[]")
+    assert start(WATCHES).line() == "ended"
 
 
 PRIVATE = """

@@ -38,7 +38,12 @@ def test_an_epoch_through_ray_data_has_every_photograph_once(
             "damaged",
         ],
         cwd=CHECKOUT,
-        env={**os.environ, **ray_cluster.environment, "RAY_ADDRESS": ray_cluster.address},
+        env={
+            **os.environ,
+            **ray_cluster.environment,
+            "RAY_ADDRESS": ray_cluster.address,
+            "COLORGAN_WARM_COMMANDS": "1",
+        },
         capture_output=True,
         text=True,
     )

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from colorgan.data.scenes import CLASSES, draw_scene
+from colorgan.data.scenes import CLASSES, REGIONS, draw_both, draw_mask, draw_scene
+from colorgan.data.scenes.canvas import PICTURE, Finish, Scene
+from colorgan.data.scenes.shapes import box
 
 HEIGHT, WIDTH = 72, 96
 SEEDS = range(24)
@@ -137,3 +139,56 @@ def test_colour_follows_luminance_and_place(label: str, scenes: dict[str, np.nda
         guess[index] = np.median(colour[:half][cell[:half] == index], axis=0)
     error = np.abs(colour[half:] - guess[cell[half:]]).mean()
     assert error < 0.9 * np.abs(colour[half:]).mean()
+
+
+SUBJECTS = {"animals": "animal", "people": "person", "vehicles": "vehicle"}
+
+
+@pytest.mark.parametrize("label", CLASSES)
+def test_a_scenes_mask_shows_its_subject_and_no_other(label: str) -> None:
+    for seed in SEEDS:
+        pixels, mask = draw_both(label, seed, HEIGHT, WIDTH)
+        assert np.array_equal(pixels, draw_scene(label, seed, HEIGHT, WIDTH))
+        assert np.array_equal(mask, draw_mask(label, seed, HEIGHT, WIDTH))
+        assert (mask.shape, mask.dtype) == ((HEIGHT, WIDTH), np.uint8)
+        shown = {REGIONS[place] for place in np.unique(mask)}
+        assert shown & {*SUBJECTS.values()} == {SUBJECTS[label]}
+        assert 0.01 < (mask == REGIONS.index(SUBJECTS[label])).mean() < 0.9
+
+
+def test_the_sky_is_above_and_the_ground_or_the_water_below() -> None:
+    for seed in SEEDS:
+        for label in ("animals", "vehicles"):
+            mask = draw_mask(label, seed, HEIGHT, WIDTH)
+            assert (mask[0] == REGIONS.index("sky")).mean() > 0.5
+            below = [REGIONS.index(name) for name in ("ground", "water")]
+            assert np.isin(mask[-1], below).mean() > 0.5
+            assert not (mask[-1] == REGIONS.index("sky")).any()
+
+
+@pytest.mark.parametrize("label", CLASSES)
+def test_a_mask_is_the_same_composition_at_every_size(label: str) -> None:
+    for seed in range(4):
+        small = draw_mask(label, seed, HEIGHT, WIDTH)
+        large = draw_mask(label, seed, 2 * HEIGHT, 2 * WIDTH)[::2, ::2]
+        assert (small == large).mean() > 0.95
+
+
+def test_opaque_paint_and_filled_bands_are_the_region_that_is_drawn() -> None:
+    scene = Scene(0, 0, 40, 40)
+    shade = np.ones((40, 40), np.float32)
+    with scene.drawing("ground"):
+        scene.fill(0.5, 1.0, (90, 90, 90), shade)
+    with scene.drawing("animal"):
+        scene.paint(PICTURE, [box(0.25, 0.25, 0.75, 0.75)], (200, 100, 50))
+        scene.paint(PICTURE, [box(0, 0, 1, 1)], (0, 0, 0), finish=Finish(opacity=0.7))
+        scene.darken(PICTURE, [box(0, 0, 1, 1)], 0.5, 0.02)
+    expected = np.zeros((40, 40), np.uint8)
+    expected[20:] = REGIONS.index("ground")
+    expected[10:30, 10:30] = REGIONS.index("animal")
+    # Outlines end on the middle of a pixel's rim, which the pen includes.
+    assert (scene.regions != expected).sum() <= 4 * 20
+    assert np.array_equal(scene.regions[11:29, 11:29], expected[11:29, 11:29])
+    outside = np.ones((40, 40), bool)
+    outside[9:31, 9:31] = False
+    assert np.array_equal(scene.regions[outside], expected[outside])

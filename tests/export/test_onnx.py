@@ -25,11 +25,13 @@ from colorgan.inference.colorizer import Colorizer, prepare
 from colorgan.inference.router import HeadRouter, LabelRouter, open_router
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.models.architectures import (
+    CicConfig,
     EncoderUNetConfig,
     GeneratorConfig,
     HeadConfig,
     HypercolumnConfig,
 )
+from colorgan.models.cic import CicNetwork
 from colorgan.models.classifiers import Classifier, load_classifier
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
@@ -156,8 +158,12 @@ def _hypercolumn() -> Generator:
     return HypercolumnNetwork(config)
 
 
+def _cic() -> Generator:
+    return CicNetwork(CicConfig(size=64, width=4))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("build", [_unet, _hypercolumn])
+@pytest.mark.parametrize("build", [_unet, _hypercolumn, _cic])
 def test_every_kind_of_generator_in_every_colour_space(build: object) -> None:
     torch.manual_seed(0)
     generator = build().eval()  # type: ignore[operator]

@@ -131,6 +131,16 @@ def seen(path: Path) -> list[Pixels]:
     return [picture(frame, film) for frame in frames(film)]
 
 
+def apart(one: Path, other: Path) -> float:
+    """The greatest mean difference of two films' frames, of 255.
+
+    FFmpeg rounds differently where memory happens to be aligned, so equal films are some hundredths
+    apart.
+    """
+    pairs = zip(seen(one), seen(other), strict=True)
+    return max(float(np.abs(a.astype(int) - b.astype(int)).mean()) for a, b in pairs)
+
+
 def times(path: Path) -> list[float]:
     """The times of the frames in seconds."""
     film = open_film(path)

@@ -10,7 +10,7 @@ import torch
 
 from colorgan.data.batches import JITTER, PhotoBank
 from colorgan.models import EMBEDDED
-from colorgan.names import HYPERCOLUMN
+from colorgan.names import CIC, HYPERCOLUMN
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.loop import Training
 from colorgan.training.records import EpochRecord
@@ -47,6 +47,7 @@ MODELS = {
         "animals",
     ),
     "hypercolumn": (HYPERCOLUMNS, HYPERCOLUMN),
+    "cic": (UNET, CIC),
 }
 every_model = pytest.mark.parametrize(("config", "model"), MODELS.values(), ids=MODELS)
 

@@ -20,6 +20,7 @@ from colorgan.packages.weights import Trained, publish
 from colorgan.survey import create_survey, new_participant, record_answer
 from jobs import evaluate
 from tests.conftest import Jobs
+from tests.evaluation.test_segmentation import publish_segmenter
 from tests.serve.conftest import publish_untrained
 
 
@@ -40,7 +41,9 @@ def test_an_interrupted_evaluation_goes_on_and_ends_in_a_report(
     jobs: Jobs, compared: Dataset, tmp_path: Path
 ) -> None:
     storage = compared.storage
+    publish_segmenter(storage)
     options = ("--storage", storage.uri, "--report", "r", "--split", "train")
+    options += ("--segmenter", "trained")
     job = jobs.start_script("evaluate", *options)
     parts = Path(storage.uri) / "reports/r/parts"
     job.wait_for(lambda: list(parts.glob("*.parquet")))
@@ -68,6 +71,7 @@ def test_an_interrupted_evaluation_goes_on_and_ends_in_a_report(
     text = html.unescape((Path(storage.uri) / "reports/r/index.html").read_text())
     for name in names:
         assert name in text
+    assert {"fcn_accuracy", "mask_iou"} <= set(results.columns)
     for metric in set(results.columns) & set(METRICS):
         assert METRICS[metric].title in text
     assert "LPIPS needs torchvision's AlexNet weights" in text
@@ -82,6 +86,8 @@ def test_an_interrupted_evaluation_goes_on_and_ends_in_a_report(
         (["--dataset", "moon"], 1, "moon"),
         (["--models", "dogs"], 1, "no model 'dogs'"),
         (["--router", "labels", "--unsure-below", "2"], 2, "is not a probability"),
+        (["--segmenter", "unet"], 2, "no segmenter 'unet': choose trained"),
+        (["--masks", "folder"], 2, "--masks needs --segmenter NAME"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence_before_ray_is_started(

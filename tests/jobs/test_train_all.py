@@ -27,6 +27,7 @@ from colorgan.packages.card import find, list_models
 from colorgan.packages.weights import load_generator, load_head
 from colorgan.storage import Storage, open_storage
 from jobs import train_all
+from tests.cluster.job_server import ask
 from tests.conftest import CHECKOUT, SMALL, Job, Jobs, actors, history_epochs, stage_scenes, summary
 from tests.s3_server import S3Server
 
@@ -41,7 +42,12 @@ def submit(ray: LocalRay, folder: Path, *arguments: str) -> Job:
         process = subprocess.Popen(
             [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", *arguments],
             cwd=CHECKOUT,
-            env={**os.environ, **ray.environment, "RAY_ADDRESS": ray.jobs_address},
+            env={
+                **os.environ,
+                **ray.environment,
+                "RAY_ADDRESS": ray.jobs_address,
+                "COLORGAN_WARM_COMMANDS": "1",
+            },
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
@@ -112,6 +118,17 @@ def test_no_process_only_waits_that_the_trainings_can_do_without(
     others = ("JobSupervisor", "_Actor", "DashboardAgent", "RuntimeEnvAgent")
     started = finished_job.actors - Counter(others)
     assert started == {"TrainingHost": 1, "SynchronizationActor": 3, "RayTrainWorker": 3}
+
+
+@pytest.mark.slow
+def test_training_processes_are_workers_like_others(
+    ray_cluster: LocalRay, finished_job: FinishedJob
+) -> None:
+    # Environment variables of its own would make each of them import Ray twice.
+    actors = ask(ray_cluster, "GET", "v0/actors?detail=1")["data"]["result"]["result"]
+    found = [each for each in actors if each["class_name"] == "RayTrainWorker"]
+    assert len(found) >= len(CLASSES)
+    assert not any("env_vars" in each["serialized_runtime_env"] for each in found)
 
 
 @pytest.mark.slow

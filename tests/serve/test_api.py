@@ -308,7 +308,9 @@ def test_openapi_describes_the_photograph_and_the_problems(client: httpx.Client)
     assert {"multipart/form-data", "image/jpeg"} <= operation["requestBody"]["content"].keys()
     assert {"200", "400", "413", "415", "422", "503"} <= operation["responses"].keys()
     parameters = {each["name"] for each in operation["parameters"]}
-    assert parameters == {"model", "class", "format", "vividness", "hints", "metadata", "page"}
+    assert parameters == {
+        *("model", "class", "format", "vividness", "hints", "metadata", "page", "restore"),
+    }
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["properties"].keys() == {"file", *parameters}
 

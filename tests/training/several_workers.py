@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.features import look_once
+from colorgan.names import BASELINES
 from colorgan.storage import open_storage
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.loop import Training
@@ -53,7 +54,7 @@ def perceptual() -> TrainingConfig:
         phases="perceptual+adversarial",
         encoder_rate=0.1,
         attention="on",
-        discriminators="patches+features",
+        discriminators="patches+features+projection",
         learning_rate=1e-6,
         epochs=1,
     )
@@ -64,16 +65,22 @@ def hypercolumn() -> TrainingConfig:
     return replace(report(), backbone="efficientnet_lite0", size=64, epochs=1)
 
 
+def cic() -> TrainingConfig:
+    """The baseline that measures its prior first; its steps are short, as those of `perceptual`."""
+    return replace(report(), size=64, epochs=1, learning_rate=1e-5)
+
+
 CONFIGS: dict[str, Callable[[], TrainingConfig]] = {
-    each.__name__: each for each in (report, best, perceptual, hypercolumn)
+    each.__name__: each for each in (report, best, perceptual, hypercolumn, cic)
 }
 
 
 def create(name: str, workers: Workers = ALONE, count: int = TRAIN) -> Training:
     """One of the trainings above, on smooth random photographs."""
-    config, model = CONFIGS[name](), "hypercolumn" if name == "hypercolumn" else "animals"
+    config, model = CONFIGS[name](), name if name in BASELINES else "animals"
     side = config.size if config.fixes_encoder(model) else round(config.size * 286 / 256)
-    photographs = bank(count, 0, side), bank(VAL, 1, config.size)
+    train = bank(count, 0, side, groups=config.uses_labels(model))
+    photographs = train, bank(VAL, 1, config.size)
     return Training(config, *photographs, CPU, FLOAT32, model, workers)
 
 

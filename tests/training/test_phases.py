@@ -35,11 +35,13 @@ SMALL = TrainingConfig(
 )
 
 
-def bank(count: int, seed: int, side: int = 64) -> PhotoBank:
-    """Smooth random pictures: noise would leave nothing to learn."""
+def bank(count: int, seed: int, side: int = 64, groups: bool = False) -> PhotoBank:
+    """Smooth random pictures, maybe of known classes: noise would leave nothing to learn."""
     coarse = torch.from_numpy(np.random.default_rng(seed).uniform(0, 255, (count, 3, 4, 4))).float()
     fine = torch.nn.functional.interpolate(coarse, (side, side), mode="bilinear")
-    return PhotoBank(fine.permute(0, 2, 3, 1).to(torch.uint8).contiguous().numpy())
+    classes = [(("animals", "people", "vehicles")[at % 3], 0) for at in range(count)]
+    pixels = fine.permute(0, 2, 3, 1).to(torch.uint8).contiguous().numpy()
+    return PhotoBank(pixels, classes if groups else ())
 
 
 def train(config: TrainingConfig = SMALL, val: int = 3) -> Training:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from colorgan.errors import ConfigError
-from colorgan.names import GENERAL, HYPERCOLUMN
+from colorgan.names import CIC, GENERAL, HYPERCOLUMN
 from colorgan.training.presets import PRESETS, find_preset
 
-MODELS = ("animals", "people", GENERAL, HYPERCOLUMN)
+MODELS = ("animals", "people", GENERAL, HYPERCOLUMN, CIC)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -39,7 +39,7 @@ def test_what_starts_from_another_model_has_a_schedule_of_its_own() -> None:
 def test_what_others_start_from_starts_from_nothing() -> None:
     best = find_preset("best")
     assert best.config("animals", {}).start_from == GENERAL
-    for model in (GENERAL, HYPERCOLUMN):
+    for model in (GENERAL, HYPERCOLUMN, CIC):
         assert best.config(model, {}).start_from == ""
     given = {"start_from": "people"}
     assert find_preset("small").config("people", given).start_from == ""
@@ -79,6 +79,7 @@ def test_a_preset_that_is_none_is_named() -> None:
             "L1 (weight 0.5), adversary on patches (weight 1); regression 50 %, adversarial 50 %",
         ),
         ("best", HYPERCOLUMN, {}, "distance of U and V, as they are and blurred"),
+        ("best", CIC, {}, "cross-entropy of the bins of a and b, rebalanced for rare colours"),
     ],
 )
 def test_what_is_trained_is_said(

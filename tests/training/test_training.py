@@ -23,11 +23,14 @@ SMALL = TrainingConfig(size=32, width=4, discriminator_width=4, epochs=4)
 SCHEDULED = dataclasses.replace(SMALL, phases="regression+adversarial", average=0.9)
 
 
-def banks(size: int = 32) -> tuple[PhotoBank, PhotoBank]:
+def banks(size: int = 32, groups: bool = False) -> tuple[PhotoBank, PhotoBank]:
+    """Random pictures, and maybe their classes."""
+    classes = [(name, 0) for name in ("animals", "people", "vehicles")]
     rng = np.random.default_rng(0)
     side = round(size * JITTER)
     train = rng.integers(0, 256, (7, side, side, 3), dtype=np.uint8)
-    return PhotoBank(train), PhotoBank(rng.integers(0, 256, (3, size, size, 3), dtype=np.uint8))
+    val = PhotoBank(rng.integers(0, 256, (3, size, size, 3), dtype=np.uint8))
+    return PhotoBank(train, [classes[at % 3] for at in range(7)] if groups else ()), val
 
 
 def train(config: TrainingConfig = SMALL, speed: SpeedConfig | None = None) -> Training:

@@ -24,6 +24,19 @@ def test_a_grid_is_every_combination_in_order() -> None:
     ]
 
 
+def test_an_option_without_a_value_is_true_or_false_in_a_grid_and_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text("spectral_norm: [false, true]")
+    for space in (read_space(["spectral-norm=false,true"], None), read_space([], file)):
+        trials = space.trials(1, CONFIG)
+        assert [trial.values for trial in trials] == [
+            {"spectral_norm": False},
+            {"spectral_norm": True},
+        ]
+    with pytest.raises(ConfigError, match="spectral_norm: 'on' is not of type bool"):
+        read_space(["spectral-norm=on"], None)
+
+
 def test_trials_that_are_listed_change_only_what_they_say(tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
     file.write_text("""

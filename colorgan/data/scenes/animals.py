@@ -106,6 +106,12 @@ def paint_animals(scene: Scene) -> None:
     else:
         draw_snow(scene, horizon)
     scene.defocus(0.002 + 0.014 * close)
+    with scene.drawing("animal"):
+        _animals(scene, horizon, close)
+
+
+def _animals(scene: Scene, horizon: float, close: float) -> None:
+    """Draw a bird, or one or two four-legged animals."""
     if scene.happens(0.24):
         bird = scene.pick(_BIRDS)
         size = (0.3 + 0.4 * close) / (0.6 + 0.5 * (bird.leg + bird.neck))

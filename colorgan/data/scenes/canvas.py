@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,13 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from colorgan.data.scenes.shapes import Colour, Field, Shape, T
+
+# What a pixel of a scene can show; a mask holds indices into this. Hills, houses and furniture are
+# background.
+REGIONS: tuple[str, ...] = (
+    *("background", "sky", "ground", "water"),
+    *("animal", "person", "vehicle"),
+)
 
 # A bulge radius in pixels below which an edge is not shaded.
 _FLAT = 1.6
@@ -88,7 +96,7 @@ MATT = Finish()
 
 
 class Scene:
-    """A picture being drawn: its colour planes, light and random generators.
+    """A picture being drawn: its colour planes, regions, light and random generators.
 
     Composition and texture use separate random generators, so that a seed gives the same
     composition at every size. Pixels are computed with basic arithmetic only, so that they are the
@@ -103,6 +111,8 @@ class Scene:
         self.height, self.width = height, width
         self.aspect = width / height
         self.planes: Field = np.zeros((3, height, width), dtype=np.float32)
+        self.regions = np.zeros((height, width), dtype=np.uint8)
+        self._region = 0
         side = self.pick((-1.0, 1.0)) * self.uniform(0.35, 0.8)
         self.light = (side, -math.sqrt(1 - side * side))
         self.contrast = self.uniform(0.3, 0.45)
@@ -165,10 +175,24 @@ class Scene:
         rows = linear_ramp(as_field(np.arange(self.height) / self.height), top, bottom)
         return np.broadcast_to(rows[:, None], (self.height, self.width))
 
+    @contextmanager
+    def drawing(self, region: str) -> Iterator[None]:
+        """Mark everything that is painted within a `with` block as one of REGIONS."""
+        outer, self._region = self._region, REGIONS.index(region)
+        try:
+            yield
+        finally:
+            self._region = outer
+
+    def mark(self, rows: slice) -> None:
+        """Mark rows over the picture's whole width as the current region."""
+        self.regions[rows] = self._region
+
     def fill(self, top: float, bottom: float, colour: Colour, shade: Field) -> None:
         """Cover a band over the picture's whole width with a shaded colour."""
         rows = self._rows(top, bottom)
         np.multiply(shade[rows], channels(colour), out=self.planes[:, rows])
+        self.mark(rows)
 
     def wash(self, top: float, colour: Colour, shade: Field, where: Field) -> None:
         """Blend a shaded colour over the picture, from height `top` to the bottom."""
@@ -187,7 +211,10 @@ class Scene:
         finish: Finish = MATT,
         blend: Blend | None = None,
     ) -> None:
-        """Paint a union of shapes, shaded as if its edge were rounded with radius `bulge`."""
+        """Paint a union of shapes, shaded as if its edge were rounded with radius `bulge`.
+
+        Opaque paint becomes the current region; what other paint covers stays what it was.
+        """
         radius = bulge * frame.size * self.height
         found = self._silhouette(frame, shapes, int(radius * 1.6) + 1 if radius >= _FLAT else 0)
         if found is None:
@@ -213,6 +240,8 @@ class Scene:
         region = self.planes[:, rows, columns]
         alpha = np.asarray(mask) * np.float32(finish.opacity / 255)
         region += (coat - region) * alpha
+        if finish.opacity == 1:
+            self.regions[rows, columns][np.asarray(mask) > 127] = self._region
 
     def darken(self, frame: Frame, shapes: Sequence[Shape], strength: float, blur: float) -> None:
         """Draw a soft shadow over the picture, or a glow if `strength` is negative."""

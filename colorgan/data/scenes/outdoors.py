@@ -34,6 +34,8 @@ def draw_sky(scene: Scene, horizon: float) -> None:
     lit = channels(cloud) * (1 + veil[rows] * np.float32(0.06))
     cover_field = linear_ramp(veil[rows], cover - 0.2, cover + 0.4) * np.float32(0.85)
     scene.planes[:, rows] = base + (lit - base) * cover_field
+    with scene.drawing("sky"):
+        scene.mark(rows)
 
 
 def _ridge(scene: Scene, base: float, rise: float, bumps: int) -> Shape:
@@ -72,7 +74,8 @@ def draw_grass(scene: Scene, top: float, bottom: float = 1.0) -> None:
     near, far = scene.noise(0.006, 0.03), scene.noise(0.004, 0.004)
     blades = far + (near - far) * scene.descent(top, 1.0)
     shade = as_field(1 + 0.36 * blades + 0.2 * scene.clouds() + 0.1 * scene.noise(0.02, 0.02))
-    scene.fill(top, bottom, scene.vary((98, 128, 52), 0.12), shade)
+    with scene.drawing("ground"):
+        scene.fill(top, bottom, scene.vary((98, 128, 52), 0.12), shade)
     dry = linear_ramp(scene.noise(0.13, 0.1), -0.1, 0.7) * np.float32(0.35)
     scene.wash(top, (176, 162, 92), shade, dry)
 
@@ -82,14 +85,16 @@ def draw_sand(scene: Scene, top: float) -> None:
     near, far = scene.noise(0.2, 0.025), scene.noise(0.12, 0.01)
     ripples = far + (near - far) * scene.descent(top, 1.0)
     shade = 1 + 0.12 * ripples + 0.05 * scene.noise(0.004, 0.004) + 0.08 * scene.clouds()
-    scene.fill(top, 1.0, scene.vary((206, 174, 124), 0.08), as_field(shade))
+    with scene.drawing("ground"):
+        scene.fill(top, 1.0, scene.vary((206, 174, 124), 0.08), as_field(shade))
 
 
 def draw_snow(scene: Scene, top: float) -> None:
     """Draw snow: bright, with blue hollows."""
     drifts = as_field(0.7 * scene.noise(0.4, 0.04) + 0.3 * scene.noise(0.13, 0.025))
     shade = as_field(1 + 0.06 * drifts + 0.03 * scene.noise(0.004, 0.004))
-    scene.fill(top, 1.0, scene.vary((226, 233, 244), 0.03), shade)
+    with scene.drawing("ground"):
+        scene.fill(top, 1.0, scene.vary((226, 233, 244), 0.03), shade)
     scene.wash(top, (168, 194, 236), shade, linear_ramp(-drifts, -0.2, 0.8) * np.float32(0.8))
 
 
@@ -98,4 +103,5 @@ def draw_water(scene: Scene, top: float) -> None:
     depth, near, far = scene.descent(top, 1.0), scene.noise(0.12, 0.02), scene.noise(0.05, 0.008)
     waves = far + (near - far) * depth
     shade = (1 + 0.24 * waves + 0.12 * scene.noise(0.02, 0.006)) * (1.2 - 0.35 * depth)
-    scene.fill(top, 1.0, scene.vary((58, 120, 164), 0.1), as_field(shade))
+    with scene.drawing("water"):
+        scene.fill(top, 1.0, scene.vary((58, 120, 164), 0.1), as_field(shade))

@@ -75,11 +75,19 @@ def paint_people(scene: Scene) -> None:
         draw_street(scene, 0.95 if portrait else scene.uniform(0.62, 0.72))
     if portrait:
         scene.defocus(scene.uniform(0.004, 0.022))
+    else:
+        scene.defocus(scene.uniform(0.002, 0.006))
+    with scene.drawing("person"):
+        _people(scene, portrait)
+
+
+def _people(scene: Scene, portrait: bool) -> None:
+    """Draw one person at close range, or one or two as a whole."""
+    if portrait:
         size, x = scene.uniform(1.5, 2.6), scene.aspect * scene.uniform(0.36, 0.64)
         eyes = scene.uniform(0.26, 0.32) + 0.06 * size
         _person(scene, Frame(x, eyes + 0.93 * size, size))
         return
-    scene.defocus(scene.uniform(0.002, 0.006))
     count = 1 + int(scene.happens(0.35))
     for number in range(count):
         size = scene.uniform(0.66, 0.9)

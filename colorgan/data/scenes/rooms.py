@@ -66,7 +66,8 @@ def _planks(scene: Scene, floor: float) -> None:
     """Draw a wooden floor whose boards run towards the viewer."""
     grain = 0.18 * scene.noise(0.02, 0.13) + 0.1 * scene.noise(0.006, 0.05)
     shade = (1 + grain) * (0.8 + 0.3 * scene.descent(floor, 1.0))
-    scene.fill(floor, 1.0, scene.vary((156, 104, 60), 0.15), as_field(shade))
+    with scene.drawing("ground"):
+        scene.fill(floor, 1.0, scene.vary((156, 104, 60), 0.15), as_field(shade))
     scene.paint(PICTURE, _seams(scene, floor, 0.1, 0.2), (74, 48, 30), finish=Finish(opacity=0.7))
     scene.paint(PICTURE, [box(0, floor - 0.03, scene.aspect, floor)], (224, 208, 180), "wall")
     scene.darken(PICTURE, [box(0, floor, scene.aspect, floor + 0.015)], 0.5, 0.01)
@@ -164,7 +165,8 @@ def draw_street(scene: Scene, kerb: float) -> None:
         _facade(scene, left, right, kerb)
         left = right
     shade = (1 + scene.texture("stone")) * (0.85 + 0.2 * scene.descent(kerb, 1.0))
-    scene.fill(kerb, 1.0, scene.vary((170, 158, 142)), as_field(shade))
+    with scene.drawing("ground"):
+        scene.fill(kerb, 1.0, scene.vary((170, 158, 142)), as_field(shade))
     rows = [kerb + (1 - kerb) * t for t in (0.0, 0.12, 0.3, 0.55, 0.85)]
     lines = [box(0, y, scene.aspect, y + 0.005) for y in rows] + _seams(scene, kerb, 0.16, 0.3)
     scene.paint(PICTURE, lines, (108, 98, 88), finish=Finish(opacity=0.6))

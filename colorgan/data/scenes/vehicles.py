@@ -68,7 +68,8 @@ def _roadside(scene: Scene) -> None:
     horizon, kerb, place = scene.uniform(0.3, 0.45), scene.uniform(0.58, 0.66), scene.uniform(0, 1)
     draw_sky(scene, horizon + 0.02)
     if place < 0.25:
-        scene.fill(horizon, 1.0, (176, 166, 152), as_field(1 + scene.texture("stone")))
+        with scene.drawing("ground"):
+            scene.fill(horizon, 1.0, (176, 166, 152), as_field(1 + scene.texture("stone")))
         _town(scene, kerb - 0.03)
     elif place < 0.85:
         draw_distance(scene, horizon, lush=True)
@@ -79,13 +80,15 @@ def _roadside(scene: Scene) -> None:
         posts = int(scene.aspect / 0.2) + 1
         rail += [box(0.2 * i, kerb - 0.08, 0.2 * i + 0.015, kerb) for i in range(posts)]
         scene.paint(PICTURE, rail, (206, 204, 198), bulge=0.01)
-    _asphalt(scene, kerb)
+    with scene.drawing("ground"):
+        _asphalt(scene, kerb)
     scene.defocus(scene.uniform(0.003, 0.012))
     x, size = scene.aspect * scene.uniform(0.4, 0.6), scene.uniform(0.6, 1.1)
     frame = Frame(x, scene.uniform(0.78, 0.9), size, scene.pick((-1.0, 1.0)))
     scene.darken(frame, [ellipse(scene.light[0] * -0.1, 0.0, 0.56, 0.05)], 0.5, 0.03)
     scene.darken(frame, [box(-0.5, -0.01, 0.5, 0.04)], 0.75, 0.015)
-    scene.pick((_car, _car, _car, _car, _bus, _truck))(scene, frame)
+    with scene.drawing("vehicle"):
+        scene.pick((_car, _car, _car, _car, _bus, _truck))(scene, frame)
 
 
 def _asphalt(scene: Scene, kerb: float) -> None:
@@ -221,7 +224,8 @@ def _harbour(scene: Scene) -> None:
     scene.defocus(scene.uniform(0.002, 0.006))
     x, size = scene.aspect * scene.uniform(0.36, 0.64), scene.uniform(0.5, 0.9)
     frame = Frame(x, scene.uniform(0.72, 0.85), size, scene.pick((-1.0, 1.0)))
-    scene.pick((_yacht, _trawler))(scene, frame)
+    with scene.drawing("vehicle"):
+        scene.pick((_yacht, _trawler))(scene, frame)
 
 
 def _hull(scene: Scene, frame: Frame, colour: Colour, boot: Colour) -> None:

@@ -56,7 +56,7 @@ export class Api {
     const { models, router } = await (await this.#request("/models")).json();
     const names = models.map((model) => model.name);
     const classes = router.classes.map((name) => ({ name, served: names.includes(name) }));
-    const kinds = ["general", "hypercolumn"].filter((name) => names.includes(name));
+    const kinds = ["general", "hypercolumn", "cic"].filter((name) => names.includes(name));
     if (classes.some((each) => each.served)) kinds.unshift("assembled");
     return { classes, kinds, names };
   }
