@@ -33,6 +33,7 @@ _COMMANDS = {
         ("train-router", "routing", "train the router's head on a dataset's own classes"),
         ("evaluate-router", "routing", "count where the router sends photographs"),
         ("misrouting", "routing", "measure what misrouting costs"),
+        ("robustness", "robustness", "measure whether colours change what a classifier says"),
         ("train-segmenter", "segmenting", "train a segmenter on pictures and their masks"),
         ("scenes", "scenes", "draw scenes with their masks into a folder"),
         ("survey", "survey", "ask people which colouring looks most natural"),

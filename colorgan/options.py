@@ -10,7 +10,7 @@ The command line shows and parses it; `Configuration` checks the value, wherever
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -68,6 +68,7 @@ def add_options(
     parser: argparse._ActionsContainer,
     config: type[Any],
     defaults: Callable[[str], str] | None = None,
+    without: Container[str] = (),
 ) -> None:
     """Add a command-line option for every field of a configuration declared by `option`.
 
@@ -79,9 +80,10 @@ def add_options(
         config: the configuration.
         defaults: the words in which a field's help text gives its default, by the field's name,
             where the default depends on other options; empty words are left out.
+        without: names of fields that get no option, because the caller adds its own.
     """
     for field in dataclasses.fields(config):
-        if not field.metadata:
+        if not field.metadata or field.name in without:
             continue
         name = _shown_name(config, field.name)
         if isinstance(field.default, bool):

@@ -4,20 +4,23 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from colorgan.commands.holding import working_on
 from colorgan.commands.publishing import add_tag_option, given_tag
-from colorgan.commands.text import print_note, print_table
+from colorgan.commands.text import print_note, print_table, printable
 from colorgan.data.dataset import SPLITS, Dataset, open_dataset
-from colorgan.errors import ConfigError
+from colorgan.errors import ColorganError, ConfigError
 from colorgan.evaluation.routing import (
     PEOPLE,
     REPORT,
     Confusion,
+    classifiers_table,
     color_by_every_model,
     confusions_csv,
     confusions_json,
@@ -27,13 +30,21 @@ from colorgan.evaluation.routing import (
     plot_confusions,
     turns_table,
 )
+from colorgan.evaluation.tables import to_csv
 from colorgan.images.decoding import encode_png
 from colorgan.inference.assembled import assemble
-from colorgan.inference.router import open_router
-from colorgan.inference.router_choice import RouterChoice, RouterConfig, choose_router
+from colorgan.inference.router import Router, open_router
+from colorgan.inference.router_choice import (
+    AUTO,
+    HEAD,
+    LABELS,
+    RouterChoice,
+    RouterConfig,
+    choose_router,
+)
 from colorgan.models.classifiers import load_classifier
 from colorgan.names import ROUTER, check_name
-from colorgan.options import add_options, parse
+from colorgan.options import add_options, given, parse
 from colorgan.packages.embedded import embedded_note, with_embedded
 from colorgan.packages.releases import release_sentence
 from colorgan.storage import open_storage
@@ -71,7 +82,7 @@ def _train_router(args: argparse.Namespace) -> int:
 
         def observe(split: str, done: int) -> None:
             progress(split, done)
-            lease.report(f"photographs ({split})", done, counts[split])
+            lease.report(f"photographs ({split})", done, counts[split] * (1 + config.worn))
 
         card = train_router(
             dataset, classifier, config, device_name(device), tag=tag, observe=observe
@@ -86,7 +97,16 @@ def _train_router(args: argparse.Namespace) -> int:
 
 def prepare_evaluate_router(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan evaluate-router`."""
-    _add_evaluation_options(parser, "router")
+    _add_evaluation_options(parser, "router", without=("classifier",))
+    parser.add_argument(
+        "--classifier",
+        dest="classifiers",
+        metavar="NAME",
+        nargs="+",
+        default=[],
+        help="router labels: the classifier, which may be any of torchvision's, such as vgg16 "
+        f"(default: {RouterConfig.classifier}); several are compared in one table",
+    )
     parser.set_defaults(command=_evaluate_router)
 
 
@@ -94,34 +114,93 @@ def _evaluate_router(args: argparse.Namespace) -> int:
     report = check_name("report", args.report)
     storage = open_storage(args.storage)
     dataset = open_dataset(storage, args.dataset)
-    config = parse(RouterConfig, args)
-    choice = choose_router(config, storage, wanted=dataset.manifest.classes)
-    _check_classes(dataset, choice)
-    print_note(choice.note)
-    router = open_router(choice.config, storage, choose_device(args.device), exact=True)
-    confusions = evaluate_router(router, dataset, args.split, _progress("classified"))
-    described = {
-        "dataset": dataset.manifest.name,
-        "split": args.split,
-        "router": router.name,
-        "package": router.package or None,
-        "classifier": router.classifier.name,
-        "confusions": confusions_json(confusions),
-    }
-    compared = list(confusions)
+    configs = _router_configs(args)
+    choices = [choose_router(each, storage, wanted=dataset.manifest.classes) for each in configs]
+    for choice in choices:
+        _check_classes(dataset, choice)
+        print_note(choice.note)
+    found: list[tuple[Router, list[Confusion]]] = []
+    missing: dict[str, str] = {}
+    for choice in choices:
+        try:
+            router = open_router(choice.config, storage, choose_device(args.device), exact=True)
+        except ColorganError as error:
+            if len(choices) == 1:
+                raise
+            missing[choice.classifier] = str(error)
+            continue
+        progress = _progress("classified")
+        found.append((router, evaluate_router(router, dataset, args.split, progress)))
+    if not found:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        raise ColorganError(f"none of the classifiers can be used ({reasons})")
+    described = {"dataset": dataset.manifest.name, "split": args.split}
+    several = len(choices) > 1
+    described |= (
+        {"classifiers": [_described(*each) for each in found], "missing": missing}
+        if several
+        else _described(*found[0])
+    )
+    compared = [
+        replace(each, name=f"{router.classifier.name}: {each.name}") if several else each
+        for router, confusions in found
+        for each in confusions
+    ]
+    folder = f"reports/{report}"
+    storage.put(f"{folder}/confusion.csv", confusions_csv(compared))
     if set(dataset.manifest.classes) == set(REPORT.classes):
         compared.append(REPORT)
-    folder = f"reports/{report}"
     storage.put(f"{folder}/confusion.json", (json.dumps(described, indent=2) + "\n").encode())
-    storage.put(f"{folder}/confusion.csv", confusions_csv(confusions))
     storage.put(f"{folder}/confusion.png", plot_confusions(compared))
+    table = classifiers_table({router.classifier.name: matrices for router, matrices in found})
+    if several:
+        storage.put(f"{folder}/classifiers.csv", to_csv(table))
     if args.json:
         print(json.dumps(described))
+        return 0
+    if several:
+        _print_classifiers(table)
+        for name, reason in missing.items():
+            print(f"{name} is not in the table: {printable(reason)}")
+        print(f"classifiers.csv and confusion.png are in {storage.location(folder)}")
         return 0
     for confusion in compared:
         _print_confusion(confusion)
     print(f"confusion.json, confusion.csv and confusion.png are in {storage.location(folder)}")
     return 0
+
+
+def _router_configs(args: argparse.Namespace) -> list[RouterConfig]:
+    """The options of the router of each classifier, or of the only router."""
+    values = given(RouterConfig, args)
+    names = list(dict.fromkeys(args.classifiers)) or [RouterConfig.classifier]
+    if len(names) == 1:
+        return [RouterConfig(**values, classifier=names[0])]
+    if values.pop("router", AUTO) == HEAD:
+        raise ConfigError("--router head has a classifier of its own: leave out --classifier")
+    if values.get("weights"):
+        raise ConfigError(
+            "--weights is the file of one classifier: give only one as --classifier, or put the "
+            "files of the others into torchvision's cache"
+        )
+    return [RouterConfig(**values, router=LABELS, classifier=name) for name in names]
+
+
+def _described(router: Router, confusions: Sequence[Confusion]) -> dict[str, object]:
+    return {
+        "router": router.name,
+        "package": router.package or None,
+        "classifier": router.classifier.name,
+        "confusions": confusions_json(confusions),
+    }
+
+
+def _print_classifiers(table: pd.DataFrame) -> None:
+    rows = [
+        [f"{cell:.1%}" if isinstance(cell, float) else str(cell) for cell in row]
+        for row in table.itertuples(index=False)
+    ]
+    print_table(list(table.columns), rows)
 
 
 def _print_confusion(confusion: Confusion) -> None:
@@ -195,7 +274,9 @@ def _misrouting(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_evaluation_options(parser: argparse.ArgumentParser, report: str) -> None:
+def _add_evaluation_options(
+    parser: argparse.ArgumentParser, report: str, without: Sequence[str] = ()
+) -> None:
     parser.add_argument("--dataset", metavar="NAME", required=True, help="the photographs")
     parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument(
@@ -206,7 +287,7 @@ def _add_evaluation_options(parser: argparse.ArgumentParser, report: str) -> Non
     )
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
-    add_options(parser.add_argument_group("router"), RouterConfig)
+    add_options(parser.add_argument_group("router"), RouterConfig, without=without)
 
 
 def _check_classes(dataset: Dataset, choice: RouterChoice) -> None:

@@ -19,8 +19,8 @@ from colorgan.data.dataset import (
     even_shares,
 )
 from colorgan.errors import ColorganError, ConfigError
+from colorgan.evaluation.coloring import color_by_contestants
 from colorgan.evaluation.results import (
-    GRAY,
     IDENTITIES,
     ORIGINAL,
     Evaluation,
@@ -29,7 +29,7 @@ from colorgan.evaluation.results import (
 from colorgan.evaluation.segmentation import CONFUSIONS, SegmentationConfig, open_score
 from colorgan.evaluation.sets import FEATURES, describe_sets
 from colorgan.images.decoding import Pixels, decode, encode_webp
-from colorgan.inference.colorizer import Colorizer, grayscale
+from colorgan.inference.colorizer import Colorizer
 from colorgan.inference.router import Router, open_router
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.metrics import (
@@ -166,7 +166,9 @@ class Evaluator:
         """
         originals = [decode(row.image).rgb for row in rows]
         sent_to = self._route(originals)
-        pictures = self._color(originals, sent_to)
+        pictures = color_by_contestants(
+            self._report.evaluation.contestants, self._colorizers, originals, sent_to
+        )
         lines = []
         for place, row in enumerate(rows):
             made = {name: each[place] for name, each in pictures.items()}
@@ -197,30 +199,6 @@ class Evaluator:
             return [""] * len(originals)
         prepared = torch.stack([self._router.prepare(rgb) for rgb in originals])
         return [route.best_class for route in self._router(prepared)]
-
-    def _color(self, originals: list[Pixels], sent_to: Sequence[str]) -> dict[str, list[Pixels]]:
-        """Every contestant's pictures of the photographs, in the contestants' order."""
-        made: dict[tuple[str, int], Pixels] = {}  # by package, which contestants may share
-
-        def color(reference: str, places: Sequence[int]) -> None:
-            places = [place for place in places if (reference, place) not in made]
-            pictures = self._colorizers[reference]([originals[place] for place in places])
-            made.update(zip([(reference, place) for place in places], pictures, strict=True))
-
-        done: dict[str, list[Pixels]] = {}
-        for contestant in self._report.evaluation.contestants:
-            if contestant.name in IDENTITIES:
-                gray = contestant.name == GRAY
-                done[contestant.name] = [grayscale(rgb) for rgb in originals] if gray else originals
-                continue
-            by_class = {each.partition("@")[0]: each for each in contestant.packages}
-            chosen = [
-                by_class[sent] if contestant.routed else contestant.reference for sent in sent_to
-            ]
-            for reference in set(chosen):
-                color(reference, [n for n, each in enumerate(chosen) if each == reference])
-            done[contestant.name] = [made[each, place] for place, each in enumerate(chosen)]
-        return done
 
     def _measure(self, made: Mapping[str, Pixels], photo_class: str) -> dict[str, list[object]]:
         """Every metric of the pictures of one photograph, and the judge's features of them."""

@@ -162,6 +162,42 @@ def confusions_csv(confusions: Sequence[Confusion]) -> bytes:
     return text.getvalue().encode()
 
 
+def classifiers_table(confusions: Mapping[str, Sequence[Confusion]]) -> pd.DataFrame:
+    """The matrices of several classifiers as one table.
+
+    Args:
+        confusions: by classifier, its matrices.
+
+    Returns:
+        One line per classifier, matrix and class: classifier, seen (the matrix's name), class,
+        photographs, a column `-> answer` of counts for every answer, recall, type 1 error, and the
+        matrix's accuracy.
+    """
+    lines = []
+    for classifier, matrices in confusions.items():
+        for each in matrices:
+            for label, row in zip(each.classes, each.counts.tolist(), strict=True):
+                sent = {f"-> {name}": n for name, n in zip(each.answers, row, strict=True)}
+                lines.append(
+                    {
+                        "classifier": classifier,
+                        "seen": each.name,
+                        "class": label,
+                        "photographs": sum(row),
+                        **sent,
+                        "recall": each.recall[label],
+                        "type 1 error": each.type_1_error(label),
+                        "accuracy": each.accuracy,
+                    }
+                )
+    frame = pd.DataFrame(lines)
+    answers = [name for name in frame.columns if name.startswith("-> ")]
+    others = ["recall", "type 1 error", "accuracy"]
+    frame[answers] = frame[answers].fillna(0).astype(int)
+    heads = [name for name in frame.columns if name not in (*answers, *others)]
+    return frame[[*heads, *answers, *others]]
+
+
 def plot_confusions(confusions: Sequence[Confusion]) -> bytes:
     """A PNG of the matrices side by side, coloured by the share of each class."""
     from matplotlib.figure import Figure

@@ -87,11 +87,29 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     Returns:
         The same shape and dtype.
     """
+    return _to_srgb(_lab_to_light(lab).clamp(0, 1)).clamp(0, 1)
+
+
+def in_gamut(lab: Tensor) -> Tensor:
+    """Whether sRGB has a colour, so that `lab_to_rgb` keeps its lightness.
+
+    Args:
+        lab: (..., 3, height, width), floating point, as `rgb_to_lab` returns it.
+
+    Returns:
+        (..., 1, height, width) bool.
+    """
+    light = _lab_to_light(lab)
+    return ((light >= 0) & (light <= 1)).all(dim=-3, keepdim=True)
+
+
+def _lab_to_light(lab: Tensor) -> Tensor:
+    """Convert Lab to linear sRGB, which lies in [0, 1] within the gamut."""
     lightness, a, b = lab.unbind(dim=-3)
     y = (lightness + 16) / 116
     f = torch.stack([y + a / 500, y, y - b / 200], dim=-3)
     xyz = torch.where(f > _DELTA, f**3, 3 * _DELTA**2 * (f - 4 / 29))
-    return _to_srgb(_mix(_matrix(True, lab.device, lab.dtype), xyz).clamp(0, 1)).clamp(0, 1)
+    return _mix(_matrix(True, lab.device, lab.dtype), xyz)
 
 
 def encode(rgb: Tensor, color_space: ColorSpace) -> tuple[Tensor, Tensor]:

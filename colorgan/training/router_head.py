@@ -5,21 +5,22 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from colorgan.data.dataset import Dataset
+from colorgan.data.dataset import Dataset, Row
 from colorgan.data.mapping import batched
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.images.decoding import decode
+from colorgan.images.wear import worn
 from colorgan.models.architectures import HeadConfig
 from colorgan.models.classifiers import Classifier
 from colorgan.models.head import RouterHead
 from colorgan.names import ROUTER
-from colorgan.options import Configuration, Count, option
+from colorgan.options import Configuration, Count, NaturalNumber, option
 from colorgan.packages.card import ModelCard
 from colorgan.packages.weights import Trained, publish
 
@@ -34,6 +35,9 @@ class HeadTrainingConfig(Configuration):
         "1e-4,1e-3,1e-2,1e-1", "weights of the L2 penalty to try; the validation split chooses"
     )
     steps: Count = option(200, "maximum number of L-BFGS steps per penalty")
+    worn: NaturalNumber = option(
+        0, "worn copies of every photograph to learn from, too: noise, blur, fading, scratches"
+    )
 
     def check(self) -> None:
         """Check the penalties; raises ConfigError."""
@@ -72,6 +76,7 @@ def embed(
     split: str,
     gray: bool = True,
     observe: Callable[[int], None] = lambda done: None,
+    copy: int = 0,
 ) -> Embedded:
     """Run a classifier on the photographs of a split.
 
@@ -82,23 +87,26 @@ def embed(
         split: train, val or test.
         gray: whether the classifier sees the photographs without colour.
         observe: called with the number of photographs done.
+        copy: 0 for the photographs as they are; another number for worn copies of them, which are
+            the same at every call.
 
     Raises:
         ColorganError: the split has no photograph of the classes, or one cannot be read.
     """
     rows = dataset.rows(classes, split)
 
-    def prepare(image: bytes) -> Tensor:
-        return classifier.view(decode(image).rgb, gray)
+    def prepare(row: Row) -> Tensor:
+        rgb = decode(row.image).rgb
+        if copy:
+            rgb = worn(rgb, np.random.default_rng([copy, int(row.sha256[:16], 16)]))
+        return classifier.view(rgb, gray)
 
     features: list[Tensor] = []
     probabilities: list[Tensor] = []
     targets: list[int] = []
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for batch in batched(rows, BATCH):
-            seen, likely = classifier(
-                torch.stack(list(pool.map(prepare, [r.image for r in batch])))
-            )
+            seen, likely = classifier(torch.stack(list(pool.map(prepare, batch))))
             features.append(seen)
             probabilities.append(likely)
             targets += [classes.index(row.label) for row in batch]
@@ -148,6 +156,8 @@ def train_head(
 
     The head is multinomial logistic regression on standardised features with an L2 penalty, and a
     temperature on its logits (Guo et al. 2017, "On Calibration of Modern Neural Networks", 4.2).
+    With `worn` copies, both splits have these besides the photographs; the metrics without the
+    word are those of the photographs alone.
 
     Args:
         classifier: the classifier whose features to use; its weights stay as they are.
@@ -165,8 +175,9 @@ def train_head(
     for label in classes:
         if not dataset.count((label,), "train"):
             raise ColorganError(f"class {label!r} has no photograph in the split train")
-    train = embed(classifier, dataset, classes, "train", observe=partial(observe, "train"))
-    val = embed(classifier, dataset, classes, "val", observe=partial(observe, "val"))
+    train, val = (
+        _with_copies(classifier, dataset, split, config.worn, observe) for split in ("train", "val")
+    )
     mean, std = train.features.mean(dim=0), train.features.std(dim=0).clamp(min=1e-6)
     inputs, held_out = (train.features - mean) / std, (val.features - mean) / std
     best_loss, penalty = float("inf"), 0.0
@@ -184,16 +195,43 @@ def train_head(
     with torch.no_grad():  # the standardisation becomes part of the layer
         head.linear.weight.copy_(weight / std)
         head.linear.bias.copy_(bias - weight @ (mean / std))
+    clean = len(val.targets) // (1 + config.worn)
+    rights = (logits.argmax(dim=1) == val.targets).float()
+    entropy = F.cross_entropy(logits[:clean] / temperature, val.targets[:clean])
+    metrics = {"val_accuracy": float(rights[:clean].mean()), "val_cross_entropy": float(entropy)}
+    if config.worn:
+        metrics["val_accuracy_worn"] = float(rights[clean:].mean())
     return Trained(
         head,
         classes=classes,
         training={**asdict(config), "penalty": penalty},
-        metrics={
-            "val_accuracy": float((logits.argmax(dim=1) == val.targets).float().mean()),
-            "val_cross_entropy": float(F.cross_entropy(logits / temperature, val.targets)),
-        },
+        metrics=metrics,
         seconds=time.monotonic() - started,
         device=device,
+    )
+
+
+def _with_copies(
+    classifier: Classifier,
+    dataset: Dataset,
+    split: str,
+    copies: int,
+    observe: Callable[[str, int], None],
+) -> Embedded:
+    """A split's photographs, followed by their worn copies."""
+    classes = dataset.manifest.classes
+    parts: list[Embedded] = []
+    for copy in range(1 + copies):
+        before = sum(len(part.targets) for part in parts)
+
+        def count(done: int, before: int = before) -> None:
+            observe(split, before + done)
+
+        parts.append(embed(classifier, dataset, classes, split, observe=count, copy=copy))
+    return Embedded(
+        torch.cat([part.features for part in parts]),
+        torch.cat([part.probabilities for part in parts]),
+        torch.cat([part.targets for part in parts]),
     )
 
 

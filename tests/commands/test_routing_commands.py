@@ -118,6 +118,32 @@ def test_evaluate_router_prints_the_reports_matrix_beside(
         assert words in printed
 
 
+def test_classifiers_are_compared_in_one_table_and_those_without_weights_are_named(
+    scenes: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = scenes.storage
+    names = ("efficientnet_lite0", "nobody", "efficientnet_lite2")
+    evaluate = ("evaluate-router", "--dataset", "scenes", "--split", "val")
+    assert run(storage.uri, *evaluate, "--classifier", *names) == 0
+    printed = capsys.readouterr().out
+    assert "nobody is not in the table: no classifier 'nobody'" in printed
+    rows = list(csv.DictReader(storage.get("reports/router/classifiers.csv").decode().splitlines()))
+    assert {row["classifier"] for row in rows} == {names[0], names[2]}
+    assert len(rows) == 2 * 4 * 3  # classifiers, matrices and classes
+    for row in rows:
+        answers = [int(value) for name, value in row.items() if name.startswith("-> ")]
+        assert sum(answers) == int(row["photographs"]) == scenes.count((row["class"],), "val")
+        assert float(row["recall"]) == pytest.approx(int(row[f"-> {row['class']}"]) / sum(answers))
+
+    # The first one's matrices are those that it has alone.
+    assert run(storage.uri, *evaluate, "--classifier", names[0], "--json") == 0
+    alone = json.loads(capsys.readouterr().out)["confusions"]
+    assert run(storage.uri, *evaluate, "--classifier", *names, "--json") == 0
+    together = json.loads(capsys.readouterr().out)
+    assert together["classifiers"][0]["confusions"] == alone
+    assert list(together["missing"]) == ["nobody"]
+
+
 def test_a_fourth_class_by_a_file_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Staged, trained, routed and coloured, with no change of the code."""
     puzzle = next(each.synset for each in imagenet_labels() if each.name == "crossword puzzle")
@@ -187,6 +213,18 @@ BAD = [
     (("train-router", "--dataset", "none"), 1, "no dataset 'none'"),
     (("train-router", "--dataset", "scenes", "--penalties", "a"), 2, "--penalties a are not"),
     (("evaluate-router", "--dataset", "scenes", "--report", "../x"), 2, "is not a name"),
+    (
+        ("evaluate-router", "--dataset", "scenes", "--classifier", "nobody", "nothing"),
+        *(1, "none of the classifiers can be used .nobody: no classifier 'nobody'"),
+    ),
+    (
+        ("evaluate-router", "--dataset", "scenes", "--classifier", "a", "b", "--router", "head"),
+        *(2, "--router head has a classifier of its own"),
+    ),
+    (
+        ("evaluate-router", "--dataset", "scenes", "--classifier", "a", "b", "--weights", "w.pth"),
+        *(2, "--weights is the file of one classifier"),
+    ),
     (("misrouting", "--dataset", "scenes"), 1, "needs a model of every class"),
 ]
 

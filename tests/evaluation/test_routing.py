@@ -12,6 +12,7 @@ from colorgan.evaluation.routing import (
     REPORT,
     Confusion,
     RoutedPhotograph,
+    classifiers_table,
     color_by_every_model,
     confusions_csv,
     confusions_json,
@@ -77,6 +78,22 @@ def test_the_table_and_the_plot_hold_every_matrix() -> None:
     with Image.open(io.BytesIO(plot_confusions([REPORT, unsure, REPORT, unsure]))) as image:
         assert image.size[0] > 800
         assert len(image.convert("RGB").getcolors(1 << 20) or []) > 50
+
+
+def test_the_matrices_of_several_classifiers_are_one_table() -> None:
+    one = Confusion("gray", ("a", "b"), ("a", "b"), np.array([[3, 1], [2, 4]]))
+    unsure = Confusion("gray", ("a", "b"), ("a", "b", "unsure"), np.array([[1, 0, 3], [0, 2, 0]]))
+    table = classifiers_table({"first": [one], "second": [unsure]})
+    assert list(table.columns) == [
+        *("classifier", "seen", "class", "photographs", "-> a", "-> b", "-> unsure"),
+        *("recall", "type 1 error", "accuracy"),
+    ]
+    assert table.to_numpy().tolist() == [
+        ["first", "gray", "a", 4, 3, 1, 0, 3 / 4, 2 / 6, 7 / 10],
+        ["first", "gray", "b", 6, 2, 4, 0, 4 / 6, 1 / 4, 7 / 10],
+        ["second", "gray", "a", 4, 1, 0, 3, 1 / 4, 0, 3 / 6],
+        ["second", "gray", "b", 2, 0, 2, 0, 1, 0, 3 / 6],
+    ]
 
 
 def turn(photo_class: str, sent_to: str, hybrid: bool, **errors: float) -> RoutedPhotograph:

@@ -18,9 +18,9 @@ from colorgan.models.classifiers import Classifier, load_classifier
 from colorgan.models.head import RouterHead
 from colorgan.models.unet import UNetGenerator
 from colorgan.models.view import View
-from colorgan.packages.card import find
+from colorgan.packages.card import ModelCard, find
 from colorgan.packages.weights import Trained, load_generator, load_head, publish
-from colorgan.training.router_head import HeadTrainingConfig, train_router
+from colorgan.training.router_head import HeadTrainingConfig, embed, train_router
 
 PLACES = {label.name: place for place, label in enumerate(imagenet_labels())}
 HALF = (0.5, 0.5, 0.5)
@@ -124,6 +124,45 @@ def test_a_trained_head_learns_the_datasets_classes_and_is_a_package(
     assert np.mean(right) > 0.85
     assert all(sum(each.scores.values()) == pytest.approx(1, abs=1e-5) for each in routes)
     assert all(each.label is None for each in routes)
+
+
+def test_a_head_that_learned_from_worn_copies_is_right_about_more_of_them(
+    scenes: Dataset, classifier: Classifier
+) -> None:
+    classes = scenes.manifest.classes
+    clean, hardened = (
+        train_router(scenes, classifier, HeadTrainingConfig(worn=copies), "cpu")
+        for copies in (0, 1)
+    )
+    assert hardened.training["worn"] == 1
+    assert clean.metrics.keys() == {"val_accuracy", "val_cross_entropy"}
+    assert hardened.metrics["val_accuracy"] > 0.9
+    assert hardened.metrics.keys() - clean.metrics.keys() == {"val_accuracy_worn"}
+    # Copies of other numbers than those that it learned from.
+    prints = [embed(classifier, scenes, classes, "test", copy=number) for number in (7, 8)]
+
+    def rights(card: ModelCard) -> int:
+        router = open_router(RouterConfig(head=card.reference), scenes.storage)
+        return sum(
+            route.photo_class == classes[target]
+            for part in prints
+            for route, target in zip(
+                router.decide(part.features, part.probabilities), part.targets.tolist(), strict=True
+            )
+        )
+
+    assert rights(hardened) > rights(clean)
+
+
+def test_worn_copies_are_the_same_at_every_call_and_differ_from_each_other(
+    scenes: Dataset, classifier: Classifier
+) -> None:
+    classes = scenes.manifest.classes
+    plain, first, again, second = (
+        embed(classifier, scenes, classes, "val", copy=copy).features for copy in (0, 1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, second) and not torch.allclose(first, plain)
 
 
 def head(classifier: Classifier, *biases: float, temperature: float = 1.0) -> RouterHead:
