@@ -3,7 +3,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from scripts.pretrained import embed
 from tests.browser import browser, shoot  # noqa: F401 - fixtures of every test
 from tests.s3_server import S3Server, s3_server
 from tests.waiting import PATIENCE_S, Found, wait_until
+from tests.warm.client import WarmProcess, WarmStart, warm_start
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -175,20 +175,27 @@ PATIENT_RAY = {
 OWN_PORTS = ("--min-worker-port=0", "--max-worker-port=0")
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmStart]:
+    """Starts processes that have imported the large libraries already, also for Ray."""
+    with warm_start() as server:
+        yield server
+
+
 @contextlib.contextmanager
 def patient_ray(
+    warm: WarmStart,
     cpus: int,
     port: int | None = None,
     options: Sequence[str] = (),
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[LocalRay]:
     """`local_ray` in the checkout, which is started again where Ray's own time limit has passed."""
+    variables = {**PATIENT_RAY, **warm.ray_variables, **variables}
     with contextlib.ExitStack() as stack:
         for attempts_left in (2, 1, 0):
             try:
-                started = local_ray(
-                    *(CHECKOUT, cpus, port, (*OWN_PORTS, *options)), {**PATIENT_RAY, **variables}
-                )
+                started = local_ray(CHECKOUT, cpus, port, (*OWN_PORTS, *options), variables)
                 ray = stack.enter_context(started)
                 break
             except ColorganError:
@@ -198,7 +205,7 @@ def patient_ray(
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(s3: S3Server) -> Iterator[LocalRay]:
+def ray_cluster(warm: WarmStart, s3: S3Server) -> Iterator[LocalRay]:
     """The test session's one Ray, started from the checkout as a user would.
 
     Its processes have the object store's credentials, as machines have by an instance profile.
@@ -207,7 +214,7 @@ def ray_cluster(s3: S3Server) -> Iterator[LocalRay]:
         patch.delenv("COLORGAN_STORAGE", raising=False)
         for name, value in s3.environment().items():
             patch.setenv(name, value)
-        with patient_ray(cpus=2) as ray:
+        with patient_ray(warm, cpus=2) as ray:
             yield ray
 
 
@@ -226,7 +233,7 @@ def actors() -> dict[int, str]:
 class Job:
     """A running job, connected to the session's Ray."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | WarmProcess
     log: Path
 
     def finish(self) -> int:
@@ -251,7 +258,7 @@ class Job:
 class Jobs:
     """Starts jobs."""
 
-    ray: LocalRay
+    warm: WarmStart
     folder: Path
     environment: dict[str, str]
 
@@ -261,15 +268,12 @@ class Jobs:
 
     def start_script(self, script: str, *options: str) -> Job:
         log = self.folder / "job.log"
-        command = [sys.executable, f"jobs/{script}.py", *options]
-        with log.open("a") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=CHECKOUT,
-                env=self.environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                text=True,
+        with log.open("a") as output, Path(os.devnull).open() as nothing:
+            process = self.warm.start(
+                (f"jobs/{script}.py", *options),
+                self.environment,
+                CHECKOUT,
+                (nothing, output, output),
             )
         return Job(process, log)
 
@@ -280,9 +284,9 @@ class Jobs:
 
 
 @pytest.fixture
-def jobs(ray_cluster: LocalRay, tmp_path: Path) -> Jobs:
+def jobs(warm: WarmStart, ray_cluster: LocalRay, tmp_path: Path) -> Jobs:
     environment = {**os.environ, **ray_cluster.environment, "RAY_ADDRESS": ray_cluster.address}
-    return Jobs(ray_cluster, tmp_path, environment)
+    return Jobs(warm, tmp_path, environment)
 
 
 def summary(storage: Storage, run: str) -> dict[str, Any]:
