@@ -4,8 +4,6 @@ A process of its own imports what colorgan stands on, takes away the modules and
 exist on POSIX alone, and then says that it is Windows or a Mac.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from colorgan.errors import ConfigError
 from colorgan.storage import open_storage
 from colorgan.system import choose_device
 from tests.conftest import CHECKOUT
+from tests.warm.client import WarmStart
 
 _MODULES = ("fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios")
 _MAC_LACKS = ("os.sched_getaffinity", "os.posix_fallocate")
@@ -77,17 +76,12 @@ assert main(["colorize", *storage, "photo.png", "-o", "new.png", "--model", "ani
     ("platform", "functions"), [("win32", _WINDOWS_LACKS), ("darwin", _MAC_LACKS)]
 )
 def test_everything_is_imported_staged_trained_and_coloured_without_posix(
-    platform: str, functions: tuple[str, ...], tmp_path: Path, photo: Path
+    platform: str, functions: tuple[str, ...], warm: WarmStart, tmp_path: Path, photo: Path
 ) -> None:
     modules = _MODULES if platform == "win32" else ()
     facts = f"MODULES, FUNCTIONS, PLATFORM = {modules}, {functions}, {platform!r}"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{facts}\n{_PROGRAM}"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(CHECKOUT), "COLORGAN_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+    environment = {"PYTHONPATH": str(CHECKOUT), "COLORGAN_CACHE": str(tmp_path)}
+    done = warm.run(["-c", f"{facts}\n{_PROGRAM}"], environment, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "new.png").exists()
 

@@ -214,9 +214,8 @@ def test_one_command_stages_trains_evaluates_and_embeds(jobs: Jobs, tmp_path: Pa
     command = [sys.executable, "scripts/pretrained.py", "train", str(tmp_path / "photos")]
     command += ["--storage", str(storage), "--into", str(into), "--options"]
     command += ["--epochs 1 --size 64 --width 8 --phases regression --device cpu"]
-    done = subprocess.run(
-        command, cwd=CHECKOUT, env=jobs.environment, capture_output=True, text=True
-    )
+    environment = {**jobs.environment, "COLORGAN_WARM_COMMANDS": "1"}
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(open_storage(str(storage)).folders("models/general")) == 1, "it is trained once"
     target = open_storage(str(into))

@@ -25,6 +25,7 @@ def test_every_question_is_answered_and_a_stopped_reproduction_goes_on(
 ) -> None:
     storage = scenes.storage
     options = ("--storage", storage.uri, "--preset", "smoke", "--name", "r")
+    jobs.environment["COLORGAN_WARM_COMMANDS"] = "1"  # its steps start warm as well
 
     running = jobs.start_script("reproduce", *options)
     running.wait_for(lambda: storage.exists("reproductions/r/steps/sizes.json"))

@@ -150,7 +150,7 @@ def service(
     file = folder / "production.yaml"
     file.write_text(yaml.safe_dump(config))
     address = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, **ray_cluster.environment}
+    environment = {**os.environ, **ray_cluster.environment, "COLORGAN_WARM_COMMANDS": "1"}
 
     def command(*arguments: str) -> None:
         address = ("--address", ray_cluster.jobs_address)
@@ -163,7 +163,7 @@ def service(
     def deploy_from(checkout: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "serve.deploy", file, "--address", ray_cluster.jobs_address],
-            env={**environment, "PYTHONPATH": str(checkout)},
+            env={**environment, "PYTHONPATH": f"{checkout}{os.pathsep}{environment['PYTHONPATH']}"},
             cwd=checkout,
             capture_output=True,
             text=True,
@@ -246,6 +246,7 @@ def test_an_address_that_serve_would_not_listen_on_is_refused(
     service: Service, ray_cluster: LocalRay, tmp_path: Path
 ) -> None:
     environment = {**os.environ, **ray_cluster.environment, "RAY_ADDRESS": ray_cluster.address}
+    environment |= {"COLORGAN_WARM_COMMANDS": "1"}
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     classes = tmp_path / "classes.toml"

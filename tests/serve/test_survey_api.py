@@ -24,6 +24,7 @@ from tests.serve.conftest import local_server
 from tests.serve.exchange import problem
 from tests.serve.participants import Person, results
 from tests.survey.reports import MODELS
+from tests.warm.client import WarmStart
 
 
 def test_what_a_participant_is_given_says_nothing_of_the_model(server: str, report: Report) -> None:
@@ -197,7 +198,7 @@ def process_at(address: str) -> psutil.Process:
 
 @pytest.mark.slow
 def test_a_server_that_is_killed_midway_loses_no_answer_and_its_successor_goes_on(
-    models: Storage, report: Report
+    warm: WarmStart, models: Storage, report: Report
 ) -> None:
     survey = create_survey(report, 18)
     acknowledged: dict[tuple[str, int], str] = {}
@@ -215,7 +216,7 @@ def test_a_server_that_is_killed_midway_loses_no_answer_and_its_successor_goes_o
             if len(acknowledged) >= 20:
                 enough.set()
 
-    with local_server(models) as address:
+    with local_server(models, **warm.variables) as address:
         for _ in range(4):
             person = Person(address, report, survey)
             questions = person.asked()["questions"]
@@ -230,7 +231,7 @@ def test_a_server_that_is_killed_midway_loses_no_answer_and_its_successor_goes_o
     stored = {(each.participant, each.question) for each in read_answers(models, survey)}
     assert stored >= set(acknowledged)
 
-    with local_server(models, COLORGAN_API_KEY="sesame") as address:
+    with local_server(models, **warm.variables, COLORGAN_API_KEY="sesame") as address:
         for before, tokens in people:
             person = Person(address, report, survey, before.token)
             remaining = person.asked()["questions"]

@@ -26,13 +26,14 @@ from tests.conftest import CHECKOUT, SMALL, Job, history_epochs
 from tests.data.test_features import Eyes, numbered
 from tests.training.several_workers import CONFIGS, published, trained
 from tests.training.test_phases import bank
+from tests.warm.client import WarmStart
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
-def start(log: Path, *arguments: str) -> Job:
+def start(warm: WarmStart, log: Path, *arguments: str) -> Job:
     """A module and its arguments, run by two workers."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **warm.variables, "OMP_NUM_THREADS": "1"}
     with log.open("w") as output:
         process = subprocess.Popen(
             [*TORCHRUN, "-m", "--", *arguments],
@@ -46,11 +47,11 @@ def start(log: Path, *arguments: str) -> Job:
 
 
 @pytest.fixture(scope="module")
-def of_two(staged_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def of_two(warm: WarmStart, staged_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workers")
     shutil.copytree(staged_scenes, folder / "storage")
     module = "tests.training.several_workers"
-    job = start(folder / "log", module, ",".join(CONFIGS), str(folder))
+    job = start(warm, folder / "log", module, ",".join(CONFIGS), str(folder))
     assert job.finish() == 0, job.output
     return folder
 
@@ -120,11 +121,11 @@ def test_two_workers_publish_the_package_of_one(of_two: Path, name: str) -> None
 
 @pytest.mark.slow
 def test_ctrl_c_stops_two_workers_at_the_same_step_and_one_goes_on(
-    scenes: Dataset, tmp_path: Path
+    warm: WarmStart, scenes: Dataset, tmp_path: Path
 ) -> None:
     command = ["train", "--storage", scenes.storage.uri, "--dataset", "scenes", "--run", "r"]
     command += ["--model", "animals", *SMALL, "--epochs", "30", "--photographs", "4"]
-    job = start(tmp_path / "log", "colorgan", *command)
+    job = start(warm, tmp_path / "log", "colorgan", *command)
     job.wait_for(lambda: "animals: epoch 2/30" in job.output)
     job.process.send_signal(signal.SIGINT)
     job.finish()
