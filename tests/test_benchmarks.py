@@ -37,6 +37,7 @@ from colorgan.models.precision import fastest_dtype
 from colorgan.system import about_machine
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.loop import Training
+from tests.warm.client import WarmStart
 
 ONCE = Rounds(1, 1, turn=0.0)
 
@@ -367,7 +368,15 @@ def test_the_router_benchmark_runs_by_its_own_face_on_files(tmp_path: Path) -> N
     check_contenders(json.loads(path.read_text())["results"], "images/s", "colorgan classify")
 
 
+@pytest.fixture
+def starts_warm(warm: WarmStart, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of a benchmark and the workers of its Ray start warm."""
+    for name, value in warm.variables.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("starts_warm")
 def test_the_train_all_benchmark_runs(tmp_path: Path) -> None:
     rows = run_quick("train_all", tmp_path)
     cases = {row["case"].split(",")[0] for row in rows}
@@ -377,6 +386,7 @@ def test_the_train_all_benchmark_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("starts_warm")
 def test_the_service_is_measured_with_untrained_generators(tmp_path: Path) -> None:
     rows = run_quick("serve_load", tmp_path, "--untrained")
     found = {(row["case"].split(",")[0], row["variant"]): row for row in rows}
