@@ -36,15 +36,19 @@ CHECKOUT = Path(__file__).parents[1]
 # so that the processes of `make test` end at about the same time.
 LONGEST = (
     "jobs/test_reproduce.py",
-    "jobs/test_sweep_job.py",
-    "jobs/test_train_all_faults.py",
     "jobs/test_train_all.py",
-    "cluster/test_autoscaling.py",
-    "test_benchmarks.py",
-    "test_pretrained_script.py",
-    "jobs/test_stage_job.py",
     "inference/test_compilation.py",
+    "cluster/test_autoscaling.py",
+    "jobs/test_train_all_faults.py",
+    "jobs/test_sweep_job.py",
+    "test_benchmarks.py",
     "jobs/test_evaluate_job.py",
+    "export/test_onnx.py",
+    "test_gpu_script.py",
+    "serve/test_app.py",
+    "test_pretrained_script.py",
+    "data/test_bad_web.py",
+    "jobs/test_stage_job.py",
     "commands/test_own_classes.py",
 )
 
