@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from serve.deploy import main as deploy
 from tests.conftest import CHECKOUT, Jobs, summary
 from tests.serve.conftest import local_server, publish_untrained
 from tests.waiting import PATIENCE_S
+from tests.warm.client import WarmStart
 
 OWN = {"cats": "animals", "dogs": "vehicles"}  # and the scenes that stand in for them
 
@@ -83,11 +85,15 @@ def test_without_a_head_every_command_says_how_to_make_one(
     assert not staged.list("reports")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("local", [True, False])
-def test_a_service_that_cannot_colour_does_not_start(staged: Storage, local: bool) -> None:
+def test_a_service_that_cannot_colour_does_not_start(
+    warm: WarmStart, staged: Storage, local: bool
+) -> None:
     command = [sys.executable, "-m", "serve", "--storage", staged.uri, "--port", "1"]
     done = subprocess.run(
         [*command, *(["--local"] if local else [])],
+        env={**os.environ, **warm.variables},
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
@@ -99,9 +105,10 @@ def test_a_service_that_cannot_colour_does_not_start(staged: Storage, local: boo
     assert "--router head" in line and "train-router" in line and "Traceback" not in line
 
 
-def test_a_service_with_a_head_colours(with_head: Storage, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_service_with_a_head_colours(warm: WarmStart, with_head: Storage, tmp_path: Path) -> None:
     data = picture(tmp_path / "one.png", "dogs", 100).read_bytes()
-    with local_server(with_head) as address:
+    with local_server(with_head, **warm.variables) as address:
         answer = httpx.post(f"{address}/colorize", content=data, timeout=PATIENCE_S)
         assert answer.status_code == 200
         assert answer.headers["X-Colorgan-Model"] == find(with_head, "dogs").reference
@@ -115,8 +122,9 @@ def test_a_service_with_a_head_colours(with_head: Storage, tmp_path: Path) -> No
             assert answer.headers["X-Colorgan-Model"] == find(with_head, model).reference
 
 
+@pytest.mark.slow
 def test_a_service_of_general_alone_asks_for_it_and_never_to_come_back(
-    staged: Storage, tmp_path: Path
+    warm: WarmStart, staged: Storage, tmp_path: Path
 ) -> None:
     root = tmp_path / "storage"
     shutil.copytree(staged.uri, root)
@@ -124,7 +132,7 @@ def test_a_service_of_general_alone_asks_for_it_and_never_to_come_back(
     for model in OWN:
         storage.delete(f"models/{model}")
     data = picture(tmp_path / "one.png", "dogs", 100).read_bytes()
-    with local_server(storage) as address:
+    with local_server(storage, **warm.variables) as address:
         answer = httpx.post(f"{address}/colorize", content=data, timeout=PATIENCE_S)
         assert answer.status_code == 422 and "Retry-After" not in answer.headers
         assert "ask for model=general" in answer.json()["detail"]

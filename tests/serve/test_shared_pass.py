@@ -19,12 +19,11 @@ from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.packages.card import ModelCard, find
 from colorgan.packages.weights import Trained, publish
 from colorgan.storage import Storage, open_storage
-from serve.backend import find_cards, find_parts, loading_of
+from serve.backend import LocalBackend, find_cards, find_parts, loading_of
 from serve.config import ServeConfig
 from serve.workers import GeneratorWorker, RouterWorker, load_workers
-from tests.serve.conftest import local_server
+from tests.serve.conftest import served
 from tests.serve.exchange import encoded, opened, picture
-from tests.waiting import PATIENCE_S
 
 ON_THE_CLASSIFIER = ("animals", "people")
 
@@ -52,10 +51,7 @@ def mixed(models: Storage, tmp_path_factory: pytest.TempPathFactory) -> Storage:
 
 @pytest.fixture(scope="module")
 def client(mixed: Storage) -> Iterator[httpx.Client]:
-    with (
-        local_server(mixed) as address,
-        httpx.Client(base_url=address, timeout=PATIENCE_S) as client,
-    ):
+    with served(LocalBackend(ServeConfig(storage=mixed.uri)), mixed) as client:
         yield client
 
 
