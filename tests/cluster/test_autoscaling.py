@@ -21,6 +21,7 @@ from colorgan.training.checkpoints import Checkpoints
 from tests.cluster.job_server import alive, submit
 from tests.conftest import SMALL, patient_ray, stage_scenes, summary
 from tests.waiting import wait_until
+from tests.warm.client import WarmStart
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +68,7 @@ class Growing:
 
 
 @pytest.fixture(scope="module")
-def growing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Growing]:
+def growing(warm: WarmStart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Growing]:
     folder = tmp_path_factory.mktemp("growing")
     storage = open_storage(str(folder / "storage"))
     stage_scenes(storage)
@@ -122,7 +123,7 @@ def growing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Growing]:
         "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD,
     }
     options = (f"--autoscaling-config={config}",)
-    with patient_ray(0, port, options, variables) as ray:
+    with patient_ray(warm, 0, port, options, variables) as ray:
         yield Growing(ray, storage)
 
 

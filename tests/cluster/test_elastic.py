@@ -15,6 +15,7 @@ import pytest
 from cluster.local import LocalRay, free_ports
 from colorgan.data.dataset import Dataset
 from tests.conftest import CHECKOUT, OWN_PORTS, PATIENT_RAY, Jobs, patient_ray, summary
+from tests.warm.client import WarmStart
 
 
 @contextlib.contextmanager
@@ -23,11 +24,13 @@ def second_machine(ray: LocalRay, log: Path) -> Iterator[subprocess.Popen[bytes]
     (agent_port,) = free_ports(1)
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
     command += [f"--address={ray.address}", f"--dashboard-agent-listen-port={agent_port}"]
+    environment = {**os.environ, **PATIENT_RAY, **ray.environment}
+    del environment["COLORGAN_WARM"]  # its workers are its own children, which die with it
     with log.open("w") as output:
         process = subprocess.Popen(
             [*command, *OWN_PORTS],
             cwd=CHECKOUT,
-            env={**os.environ, **PATIENT_RAY, **ray.environment},
+            env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -48,13 +51,13 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.slow
 def test_a_training_grows_with_a_machine_that_joins_and_goes_on_without_one_that_dies(
-    scenes: Dataset, tmp_path: Path
+    scenes: Dataset, warm: WarmStart, tmp_path: Path
 ) -> None:
     options = ("--storage", scenes.storage.uri, "--dataset", "scenes", "--run", "r")
     options = (*options, "--models", "animals", "--epochs", "100000", "--checkpoint-every", "2")
-    with patient_ray(cpus=1) as ray:
+    with patient_ray(warm, cpus=1) as ray:
         environment = {**os.environ, **ray.environment, "RAY_ADDRESS": ray.address}
-        jobs = Jobs(ray, tmp_path, environment)
+        jobs = Jobs(warm, tmp_path, environment)
         job = jobs.start(*options, "--workers-per-model", "1-2", "--resize-every", "1")
 
         def of_its_end(pattern: str) -> str:
