@@ -1,6 +1,7 @@
 """Trainings whose photographs are streamed: which do so, what they learn, and how they go on."""
 
 import dataclasses
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -179,9 +180,10 @@ def test_a_reading_process_that_is_killed_is_told_in_one_sentence(
 
     def kill(fraction: float) -> None:
         for process in this.children():
-            # A DataLoader's is forked.
-            if process not in before and process.cmdline() == this.cmdline():
-                process.kill()
+            with suppress(psutil.Error):  # it has already been killed
+                # A DataLoader's is forked.
+                if process not in before and process.cmdline() == this.cmdline():
+                    process.kill()
 
     # It dies wherever the training is: also where it does not wait for photographs.
     assert guarded(lambda: len(list(streamed(scenes).run(kill)))) == 1

@@ -212,7 +212,8 @@ def test_a_run_that_was_begun_by_the_version_before_goes_on(scenes: Dataset) -> 
     open_run(storage, "best", found.fingerprint, found.configs)
     written = json.loads(storage.get("runs/best/run.json"))
     for model in written["models"].values():  # what is newer has its default, which changes nothing
-        assert (model.pop("attention"), model.pop("lambda_coherence")) == ("off", 0.0)
+        newer = ("attention", "lambda_coherence", "spectral_norm")
+        assert [model.pop(name) for name in newer] == ["off", 0.0, False]
     assert written == document
 
 
