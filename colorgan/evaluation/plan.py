@@ -11,11 +11,7 @@ import colorgan
 from colorgan.classes import PhotoClasses
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError
-from colorgan.evaluation.contestants import (
-    choose_evaluated_router,
-    default_models,
-    find_contestants,
-)
+from colorgan.evaluation.contestants import choose_contestants, default_models
 from colorgan.evaluation.evaluate import missing_metrics
 from colorgan.evaluation.results import Evaluation
 from colorgan.evaluation.segmentation import SegmentationConfig, open_score
@@ -72,8 +68,7 @@ def plan_evaluation(
         raise ConfigError(f"dataset {manifest.name} has no photograph in the split {sample.split}")
     now = datetime.now(UTC)
     models = models or default_models(storage, manifest.classes)
-    contestants = find_contestants(storage, models, manifest.classes)
-    choice = choose_evaluated_router(router, storage, dataset, contestants)
+    contestants, choice = choose_contestants(router, storage, dataset, models)
     segmenter, segments = _segmenter(segmentation, dataset, router)
     evaluation = Evaluation(
         name=check_name("report", name or f"evaluation-{now:%Y%m%d-%H%M%S}"),

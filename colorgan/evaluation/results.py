@@ -133,16 +133,23 @@ class Contestant:
             for the identities.
         note: what a reader must know: the objective of the models, or the backbone of the
             hypercolumns; or an empty string.
+        caveat: a sentence on the classes for which it has no model of their own, if there are any.
     """
 
     name: str
     reference: str
     note: str = ""
+    caveat: str = ""
 
     @property
     def packages(self) -> tuple[str, ...]:
         """The references of its packages, one per class if it is an assembled model."""
         return tuple(self.reference.split(",")) if self.reference else ()
+
+    @property
+    def by_model(self) -> dict[str, str]:
+        """Its packages by the names of their models."""
+        return {each.partition("@")[0]: each for each in self.packages}
 
     @property
     def routed(self) -> bool:
