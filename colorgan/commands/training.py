@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 
@@ -15,7 +15,7 @@ from colorgan.commands.publishing import add_publishing_options, given_publishin
 from colorgan.commands.stopping import stops_when_asked
 from colorgan.commands.tracking import add_tracking_option
 from colorgan.data.dataset import open_dataset
-from colorgan.errors import ColorganError, ConfigError
+from colorgan.errors import ColorganError, ConfigError, WorkerLost
 from colorgan.options import add_options, given, parse
 from colorgan.packages.releases import release_sentence
 from colorgan.storage import Storage, open_storage
@@ -68,6 +68,8 @@ def _train(args: argparse.Namespace) -> int:
             return 0
         try:
             _lead(args, device, workers)
+        except WorkerLost:
+            raise  # the others do not wait to be dismissed, and end because this one does
         except ColorganError:
             _dismiss(workers)
             raise
@@ -105,8 +107,12 @@ def _assist(device: torch.device, workers: Workers) -> None:
     """Train the models that the first worker names, without a word, until it dismisses this one."""
     with stops_when_asked(quiet=True) as asked:
         while spec := _next_model(workers):
-            with suppress(ColorganError):  # which the first worker has, too, and reports
+            try:
                 train_model(spec, device, observe=lambda fraction: "stop" if asked() else None)
+            except WorkerLost:
+                raise
+            except ColorganError:
+                pass  # the first worker has it, too, and reports it
 
 
 def _next_model(workers: Workers, spec: ModelRun | None = None) -> ModelRun | None:
