@@ -34,7 +34,14 @@ from colorgan.training.plan import (
 from colorgan.training.presets import add_preset_option, find_preset, preset_values
 from colorgan.training.progress import Progress, format_seconds
 from colorgan.training.records import EpochRecord
-from colorgan.training.runs import ModelResult, ModelRun, StopRequest, new_run_name, open_run
+from colorgan.training.runs import (
+    ModelResult,
+    ModelRun,
+    StopRequest,
+    epochs_begun_with,
+    new_run_name,
+    open_run,
+)
 from colorgan.training.tracking import Tracking, open_tracking
 from colorgan.workers import Workers
 
@@ -181,7 +188,9 @@ def _train_one(
         lease.report("epochs", epoch.epoch, spec.training.epochs)
 
     try:
-        with stops_when_asked() as asked, Progress({model: spec.training.epochs}) as progress:
+        begun = epochs_begun_with(open_storage(spec.storage), spec.run, [model])
+        epochs = {model: spec.training.epochs}
+        with stops_when_asked() as asked, Progress(epochs, begun) as progress:
 
             def observe(fraction: float) -> StopRequest | None:
                 progress.step(model, fraction)
