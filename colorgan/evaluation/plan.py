@@ -87,8 +87,21 @@ def plan_evaluation(
         versions={"colorgan": colorgan.__version__, "torch": str(torch.__version__)},
         segmenter=segmenter,
         segments=segments,
+        options=_further_options(router, segmentation or SegmentationConfig()),
     )
     return evaluation, choice
+
+
+def _further_options(router: RouterConfig, segmentation: SegmentationConfig) -> dict[str, str]:
+    """The options that are given and that no other field of an evaluation has, by name."""
+    found: dict[str, str] = {}
+    for config, names in (
+        (router, ("weights", "classes", "unsure_below")),
+        (segmentation, ("masks", "segmenter_weights")),
+    ):
+        given = {name.replace("_", "-"): getattr(config, name) for name in names}
+        found |= {name: str(value) for name, value in given.items() if value}
+    return found
 
 
 def _segmenter(

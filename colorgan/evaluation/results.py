@@ -182,6 +182,9 @@ class Evaluation:
             reports of versions of colorgan that did not record it.
         segmenter: the segmentation network of the FCN score; empty if it is not measured.
         segments: what that network's pixels can show.
+        options: the further options of the job that decide results and are not the default, such as
+            `masks`, as they were given; None in reports of versions of colorgan that did not record
+            them.
     """
 
     name: str
@@ -202,6 +205,7 @@ class Evaluation:
     available: int = 0
     segmenter: str = ""
     segments: tuple[str, ...] = ()
+    options: dict[str, str] | None = None
 
     @property
     def routing(self) -> str:
