@@ -11,7 +11,7 @@ from textwrap import shorten
 from cluster.job_list import Job, find_jobs
 from cluster.job_server import DEFAULT_ADDRESS, JobServer, RayJob, default_address
 from colorgan.commands.process import EXIT_FAULT, EXIT_INTERRUPTED, add_storage_option
-from colorgan.commands.text import print_note, print_table
+from colorgan.commands.text import add_wide_option, print_note, print_table
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.storage import Storage, open_storage
 from colorgan.storage.lease import find_lease, request_stop, stop_is_heard
@@ -33,6 +33,7 @@ def prepare_jobs(parser: argparse.ArgumentParser) -> None:
     _add_address(parser, None)
     parser.add_argument("--all", action="store_true", help="also list jobs that have ended")
     parser.add_argument("--json", action="store_true", help="print them as JSON")
+    add_wide_option(parser)
     parser.set_defaults(command=_list)
     actions = parser.add_subparsers(title="actions", metavar="logs|stop")
     logs = actions.add_parser("logs", help="print what a job has printed")
@@ -90,7 +91,8 @@ def _list(args: argparse.Namespace) -> int:
         "done",
         "to go",
     )
-    print_table(headings, rows)
+    spare = () if args.wide else ("started (UTC)", "works on", "for", "state")
+    print_table(headings, rows, spare)
     for job in jobs:
         if job.left_behind:
             print(f"{_name_of(job)} {job.death}: {_AGAIN}")

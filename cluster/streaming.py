@@ -162,8 +162,8 @@ class _Decode:
     def __call__(self, piece: Piece) -> Pixels:
         opened = self.dataset.rows_of([piece.shard], ahead=0, scratch=self.scratch)
         with closing(opened) as rows:
-            images = [row.image for row in islice(rows, piece.begin, piece.end)]
-        return self.recipe.batch(piece.number, images)
+            own = list(islice(rows, piece.begin, piece.end))
+        return self.recipe.batch(piece.number, own)
 
 
 def _do(row: dict[str, Any]) -> dict[str, bytes]:

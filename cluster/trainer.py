@@ -27,7 +27,7 @@ from colorgan.training.progress import (
     run_seconds_left,
     write_progress,
 )
-from colorgan.training.runs import ModelResult, ModelRun
+from colorgan.training.runs import ModelResult, ModelRun, epochs_begun_with
 from colorgan.training.summary import RunSummary
 from colorgan.training.tracking import Tracking
 
@@ -143,7 +143,7 @@ class Trainer:
 
         submitted = psutil.Process().create_time()
         self._record = _ProgressRecord(storage, run, submitted)
-        self._specs, self._plans = specs, plans
+        self._run, self._specs, self._plans = run, specs, plans
         self._storage, self._tracking = storage, tracking or Tracking()
         self._waiting = list(specs)
         self._running: dict[str, Any] = {}  # Ray's references to the results
@@ -159,7 +159,8 @@ class Trainer:
         import ray
 
         epochs = {model: spec.training.epochs for model, spec in self._specs.items()}
-        with Progress(epochs) as self._progress:
+        begun = epochs_begun_with(self._storage, self._run, epochs)
+        with Progress(epochs, begun) as self._progress:
             try:
                 while len(self._results) < len(self._specs):
                     self._start(retries, max_parallel or len(self._specs))

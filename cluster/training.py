@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from cluster.connection import AUTOSCALING
 from cluster.errors import cause
 from cluster.planning import Plan
-from colorgan.errors import ColorganError
+from colorgan.errors import ColorganError, WorkerLost
 from colorgan.temporary import temporary_folder
 from colorgan.training.records import EpochRecord
 from colorgan.training.runs import ModelResult, ModelRun, StopRequest
@@ -233,6 +233,8 @@ def _train_loop(spec: ModelRun, plan: Plan, host: Any) -> ModelResult:
     try:
         with decoding_on_cluster(plan):
             return train_model(spec, device, node, observe, record, saved, say)
+    except WorkerLost:
+        raise  # the others wait for this worker until Ray Train restarts them all
     except ColorganError as error:
         # A restart would meet the same error, so it is returned and not raised: Ray Train restarts
         # whatever raises or dies.

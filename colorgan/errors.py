@@ -52,3 +52,10 @@ class ProcessDied(RuntimeError):  # noqa: N818
 
     The command line prints the message as that of a ColorganError; a cluster tries again.
     """
+
+
+class WorkerLost(ColorganError):  # noqa: N818
+    """A training's worker cannot go on, and the others may wait for it: its process must end.
+
+    The others, whose connection to it breaks, then end as well.
+    """

@@ -8,6 +8,7 @@ Train's TorchTrainer do.
 """
 
 import pickle
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,12 @@ import torch.distributed as dist
 import torch.distributed.nn.functional
 from torch import Tensor
 
+from colorgan.errors import ColorganError, WorkerLost
+
 Value = TypeVar("Value")
+
+_KNOWN = "colorgan_known_to_all"  # attribute of an exception that all workers have raised
+_GONE = re.compile("gloo|NCCL|Connection (closed|reset) by peer")  # in messages of PyTorch
 
 
 @dataclass(frozen=True)
@@ -113,18 +119,24 @@ class Workers:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Run a block that does not communicate; what one worker raises, all raise at its end."""
+        """Run a block that does not communicate; what one worker raises, all raise at its end.
+
+        After such an error they can still work together; see `in_step`.
+        """
         if self.alone:
             yield
             return
+        own: Exception | None = None
         try:
             yield
         except Exception as error:
-            self.of_all(_picklable(error))
-            raise
-        left = next(filter(None, self.of_all(None)), None)
-        if left is not None:
-            raise left
+            own = error
+        if not self.greatest(own is not None):
+            return
+        errors = self.of_all(own and _picklable(own))
+        first = own or next(each for each in errors if each is not None)
+        first.__dict__[_KNOWN] = True
+        raise first
 
 
 ALONE = Workers()
@@ -135,6 +147,40 @@ def current_workers() -> Workers:
     if not (dist.is_available() and dist.is_initialized()):
         return ALONE
     return Workers(dist.get_rank(), dist.get_world_size())
+
+
+@contextmanager
+def in_step() -> Iterator[None]:
+    """Enclose what the workers of the process group do together.
+
+    Raises:
+        WorkerLost: instead of a ColorganError that this worker has met outside of `together`, so
+            that the others wait for it in another place, and instead of PyTorch's error if another
+            worker has gone.
+    """
+    alone = current_workers().alone
+    try:
+        with losses_in_words():
+            yield
+    except ColorganError as error:
+        if alone or _KNOWN in error.__dict__ or isinstance(error, WorkerLost):
+            raise
+        raise WorkerLost(str(error)) from error
+
+
+@contextmanager
+def losses_in_words() -> Iterator[None]:
+    """Say in words that another worker has gone; raises WorkerLost."""
+    try:
+        yield
+    except RuntimeError as error:
+        told = isinstance(error, dist.DistError) or _GONE.search(str(error))
+        if current_workers().alone or not told:
+            raise
+        raise WorkerLost(
+            "another worker of this training has ended, and its own message says why: run the same "
+            "command again with --run NAME to continue"
+        ) from error
 
 
 class Part:

@@ -16,8 +16,10 @@ from cluster.connection import storage_uri
 from cluster.job import add_process_options, check_at_least, run_job, say, working_on
 from cluster.measuring import measure
 from colorgan.commands.process import add_storage_option
+from colorgan.commands.text import print_note
 from colorgan.data.dataset import SPLITS, list_datasets, open_dataset
 from colorgan.errors import NotInStorage
+from colorgan.evaluation.contestants import caveats
 from colorgan.evaluation.evaluate import (
     collect,
     open_evaluation,
@@ -104,6 +106,8 @@ def _report(
         say(f"router of the assembled models: {report.evaluation.routing}")
     if choice and choice.note:
         say(f"note: {choice.note}")
+    for caveat in caveats(report.evaluation.contestants):
+        print_note(caveat)
     try:
         measure(report, args, *options, lease)
         results, distances = collect(report)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
-from colorgan.commands.text import print_errors, print_table, printable
+from colorgan.commands.text import add_wide_option, print_errors, print_table, printable
 from colorgan.data.dataset import SPLITS, Dataset, Manifest, Shard, list_datasets, open_dataset
 from colorgan.data.verification import manifest_key, verify
 from colorgan.errors import ColorganError, ConfigError, Corrupt, ImageRejected
@@ -40,6 +40,7 @@ SHOWN_HEIGHT = 144  # height of a shown photograph, in pixels
 def prepare_datasets(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan datasets`."""
     parser.add_argument("--json", action="store_true", help="print the manifests as JSON")
+    add_wide_option(parser)
     parser.set_defaults(command=_list)
     actions = parser.add_subparsers(title="actions", metavar="verify|show")
     check = actions.add_parser("verify", help="read every shard and compare it with its manifest")
@@ -74,7 +75,8 @@ def _list(args: argparse.Namespace) -> int:
     else:
         rows = read_all(manifests, _row, faults.append)
         if rows:
-            print_table(("dataset", "created (UTC)", "photographs", "source"), rows)
+            spare = () if args.wide else ("source", "created (UTC)")
+            print_table(("dataset", "created (UTC)", "photographs", "source"), rows, spare)
         elif not faults:
             print(
                 f"no dataset in {storage.uri}: create one with colorgan stage SOURCE --dataset NAME"

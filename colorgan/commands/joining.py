@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from colorgan.errors import ConfigError
-from colorgan.workers import ALONE, Workers, current_workers
+from colorgan.workers import ALONE, Workers, current_workers, losses_in_words
 
 # Longer than a worker waits for a storage that does not respond, several times over.
 PATIENCE = timedelta(hours=2)
@@ -28,6 +28,7 @@ def joined(device: torch.device) -> Iterator[tuple[torch.device, Workers]]:
 
     Raises:
         ConfigError: the machine has fewer GPUs than processes.
+        WorkerLost: another process has ended meanwhile.
     """
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield device, ALONE
@@ -45,7 +46,8 @@ def joined(device: torch.device) -> Iterator[tuple[torch.device, Workers]]:
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=PATIENCE)
     try:
-        yield device, current_workers()
+        with losses_in_words():
+            yield device, current_workers()
     finally:
         dist.destroy_process_group()
         gc.collect()  # a network in a cycle of references holds the group, and so its threads

@@ -9,7 +9,7 @@ from colorgan.commands.hub import add_hub_actions
 from colorgan.commands.importing import add_import_action
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.publishing import add_tag_option, given_tag
-from colorgan.commands.text import print_errors, print_table
+from colorgan.commands.text import add_wide_option, print_errors, print_table
 from colorgan.errors import ColorganError
 from colorgan.models.architectures import HeadConfig, SegmenterConfig
 from colorgan.packages.card import (
@@ -42,6 +42,7 @@ _PACKAGE = "MODEL@VERSION"
 def prepare_models(parser: argparse.ArgumentParser) -> None:
     """Add the options and the actions of `colorgan models`."""
     parser.add_argument("--json", action="store_true", help="print the model cards as JSON")
+    add_wide_option(parser)
     parser.set_defaults(command=_list, all=False)
     actions = parser.add_subparsers(title="actions", metavar="ACTION")
 
@@ -56,6 +57,7 @@ def prepare_models(parser: argparse.ArgumentParser) -> None:
     listing = action("list", _list, "list the released models, as without an action")
     listing.add_argument("--all", action="store_true", help="every version, released or not")
     listing.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+    add_wide_option(listing, argparse.SUPPRESS)
     history = action("history", _history, "show what was released when, by whom and why")
     history.add_argument("model", metavar="MODEL")
     releasing = action(
@@ -133,7 +135,7 @@ def _list(args: argparse.Namespace) -> int:
         ]
         print(json.dumps(documents))
     else:
-        _print_versions(listed, faults, args.all)
+        _print_versions(listed, faults, args)
         if not args.all:
             waiting += _newer(storage, released)
         if waiting and not args.all:
@@ -182,17 +184,18 @@ def _newer(storage: Storage, released: Sequence[ModelCard]) -> list[str]:
 
 
 def _print_versions(
-    listed: Sequence[_Listed], faults: list[ColorganError], with_state: bool
+    listed: Sequence[_Listed], faults: list[ColorganError], args: argparse.Namespace
 ) -> None:
     def row(each: _Listed) -> tuple[str, ...]:
         reference, *rest = _row(each.card)
-        return (reference, *([each.state] if with_state else []), *rest)
+        return (reference, *([each.state] if args.all else []), *rest)
 
     rows = read_all(listed, row, faults.append)
     if rows:
         headings = ("architecture", "dataset", "photographs", "epochs", "learned by")
-        state = ["state"] if with_state else []
-        print_table(("model", *state, *headings, "on validation"), rows)
+        state = ["state"] if args.all else []
+        spare = () if args.wide else ("learned by", "architecture", "photographs", "dataset")
+        print_table(("model", *state, *headings, "on validation"), rows, spare)
 
 
 def _row(card: ModelCard) -> tuple[str, ...]:

@@ -12,11 +12,7 @@ from colorgan.commands.holding import working_on
 from colorgan.commands.text import print_note, print_table
 from colorgan.data.dataset import SPLITS, open_dataset
 from colorgan.errors import ConfigError
-from colorgan.evaluation.contestants import (
-    choose_evaluated_router,
-    default_models,
-    find_contestants,
-)
+from colorgan.evaluation.contestants import caveats, choose_contestants, default_models
 from colorgan.evaluation.evaluate import choose_rows
 from colorgan.evaluation.robustness import (
     ATTACK,
@@ -70,16 +66,16 @@ def _robustness(args: argparse.Namespace) -> int:
     config, router_config = parse(RobustnessConfig, args), parse(RouterConfig, args)
     storage, device = with_embedded(open_storage(args.storage)), choose_device(args.device)
     dataset = open_dataset(storage, args.dataset)
-    classes = dataset.manifest.classes
-    models = args.models or default_models(storage, classes)
-    contestants = find_contestants(storage, models, classes)
-    choice = choose_evaluated_router(router_config, storage, dataset, contestants)
+    models = args.models or default_models(storage, dataset.manifest.classes)
+    contestants, choice = choose_contestants(router_config, storage, dataset, models)
     rows = list(choose_rows(dataset, args.split, config.photographs, config.seed))
     if not rows:
         raise ConfigError(f"dataset {args.dataset} has no photograph in the split {args.split}")
     with working_on(storage, "report", args.report) as lease:
         if choice:
             print_note(choice.note)
+        for caveat in caveats(contestants):
+            print_note(caveat)
         router = open_router(choice.config if choice else router_config, storage, device, True)
         references = sorted({each for one in contestants for each in one.packages})
         colorizers = {

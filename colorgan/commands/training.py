@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 
@@ -15,7 +15,7 @@ from colorgan.commands.publishing import add_publishing_options, given_publishin
 from colorgan.commands.stopping import stops_when_asked
 from colorgan.commands.tracking import add_tracking_option
 from colorgan.data.dataset import open_dataset
-from colorgan.errors import ColorganError, ConfigError
+from colorgan.errors import ColorganError, ConfigError, WorkerLost
 from colorgan.options import add_options, given, parse
 from colorgan.packages.releases import release_sentence
 from colorgan.storage import Storage, open_storage
@@ -34,7 +34,14 @@ from colorgan.training.plan import (
 from colorgan.training.presets import add_preset_option, find_preset, preset_values
 from colorgan.training.progress import Progress, format_seconds
 from colorgan.training.records import EpochRecord
-from colorgan.training.runs import ModelResult, ModelRun, StopRequest, new_run_name, open_run
+from colorgan.training.runs import (
+    ModelResult,
+    ModelRun,
+    StopRequest,
+    epochs_begun_with,
+    new_run_name,
+    open_run,
+)
 from colorgan.training.tracking import Tracking, open_tracking
 from colorgan.workers import Workers
 
@@ -68,6 +75,8 @@ def _train(args: argparse.Namespace) -> int:
             return 0
         try:
             _lead(args, device, workers)
+        except WorkerLost:
+            raise  # the others do not wait to be dismissed, and end because this one does
         except ColorganError:
             _dismiss(workers)
             raise
@@ -105,8 +114,12 @@ def _assist(device: torch.device, workers: Workers) -> None:
     """Train the models that the first worker names, without a word, until it dismisses this one."""
     with stops_when_asked(quiet=True) as asked:
         while spec := _next_model(workers):
-            with suppress(ColorganError):  # which the first worker has, too, and reports
+            try:
                 train_model(spec, device, observe=lambda fraction: "stop" if asked() else None)
+            except WorkerLost:
+                raise
+            except ColorganError:
+                pass  # the first worker has it, too, and reports it
 
 
 def _next_model(workers: Workers, spec: ModelRun | None = None) -> ModelRun | None:
@@ -175,7 +188,9 @@ def _train_one(
         lease.report("epochs", epoch.epoch, spec.training.epochs)
 
     try:
-        with stops_when_asked() as asked, Progress({model: spec.training.epochs}) as progress:
+        begun = epochs_begun_with(open_storage(spec.storage), spec.run, [model])
+        epochs = {model: spec.training.epochs}
+        with stops_when_asked() as asked, Progress(epochs, begun) as progress:
 
             def observe(fraction: float) -> StopRequest | None:
                 progress.step(model, fraction)

@@ -77,6 +77,9 @@ class PhotoBank:
         self.groups = tuple(groups)
         self.weights = sampling_weights(groups, balance)
 
+    def read(self) -> None:
+        """Read what has not been read yet: nothing here; see `LaterBank`."""
+
     def __len__(self) -> int:
         """The number of photographs."""
         return len(self.pixels)
@@ -175,9 +178,13 @@ class LaterBank(PhotoBank):
         """Read the photographs for `pixels` and `groups`, which are then ordinary attributes."""
         if name not in ("pixels", "groups"):
             raise AttributeError(name)
-        self.pixels, groups = self._read_them()
-        self.groups = tuple(groups)
+        pixels, groups = self._read_them()
+        self.pixels, self.groups = pixels, tuple(groups)
         return getattr(self, name)
+
+    def read(self) -> None:
+        """Read the photographs now, unless they are; raises ColorganError if that fails."""
+        _ = self.pixels
 
 
 class DevicePhotographs:
@@ -191,13 +198,16 @@ class DevicePhotographs:
     """
 
     def __init__(self, bank: PhotoBank, device: torch.device) -> None:
-        """Copy a bank's photographs to a device."""
+        """Copy a bank's photographs, which are read, to a device."""
         self.pixels = torch.empty(bank.pixels.shape, dtype=torch.uint8, device=device)
         # Some at a time, since an array of several files would be copied as a whole.
         for start in range(0, len(bank), _COPIED):
             some = np.array(bank.pixels[start : start + _COPIED])
             self.pixels[start : start + len(some)] = torch.from_numpy(some)
         self.weights = bank.weights
+
+    def read(self) -> None:
+        """Read what has not been read yet: nothing."""
 
     def __len__(self) -> int:
         """The number of photographs."""

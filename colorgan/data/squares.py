@@ -27,9 +27,9 @@ import PIL
 import torch
 
 from colorgan.data.cache import Cache, find_cache
-from colorgan.data.dataset import Dataset, Shard, even_shares
+from colorgan.data.dataset import Dataset, Row, Shard, even_shares
 from colorgan.data.mapping import batched
-from colorgan.errors import ColorganError
+from colorgan.errors import ColorganError, Corrupt, ImageRejected
 from colorgan.images.decoding import Pixels, decode, resize_square
 from colorgan.system import reserve_space
 
@@ -173,6 +173,24 @@ def selected_shards(wanted: Selection) -> list[tuple[Shard, int]]:
     return found
 
 
+def square_of(row: Row, side: int) -> Pixels:
+    """Decode a staged photograph, and resize it as a whole to a square.
+
+    Returns:
+        (side, side, 3) uint8 sRGB.
+
+    Raises:
+        Corrupt: it cannot be decoded; the message names it.
+    """
+    try:
+        return resize_square(decode(row.image).rgb, side)
+    except ImageRejected as error:
+        raise Corrupt(
+            f"the photograph {row.source} of class {row.label} cannot be read from the dataset: "
+            f"{error}: stage it again"
+        ) from error
+
+
 @dataclass(frozen=True)
 class _Part:
     """The first `count` photographs of some shards, of one class and source."""
@@ -200,13 +218,12 @@ class _Part:
         said = f"squares {_FORMAT} {PIL.__version__} {self.shape} "
         return hashlib.sha256((said + " ".join(s.sha256 for s in self.shards)).encode()).hexdigest()
 
-    def images(self, poll: Callable[[], None]) -> Generator[bytes, None, None]:
+    def rows(self, poll: Callable[[], None]) -> Generator[Row, None, None]:
         with closing(self.dataset.rows_of(self.shards, poll)) as rows:
-            for row in islice(rows, self.count):
-                yield row.image
+            yield from islice(rows, self.count)
 
-    def square(self, image: bytes) -> Pixels:
-        return resize_square(decode(image).rgb, self.side)
+    def square(self, row: Row) -> Pixels:
+        return square_of(row, self.side)
 
 
 def _parts(wanted: Selection) -> list[_Part]:
@@ -253,9 +270,9 @@ def _decoded(parts: Sequence[_Part], observe: Callable[[int], None]) -> Iterator
     workers = torch.get_num_threads()
     with ThreadPoolExecutor(workers) as pool:
         for part in parts:
-            with closing(part.images(poll)) as images:
+            with closing(part.rows(poll)) as rows:
                 # Work in bounded strides, so that the encoded photographs are never all in memory.
-                for stride in batched(images, 16 * workers):
+                for stride in batched(rows, 16 * workers):
                     poll()
                     yield np.stack(list(pool.map(part.square, stride)))
                     done += len(stride)

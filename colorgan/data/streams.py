@@ -22,10 +22,10 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from colorgan.data.batches import Batches
 from colorgan.data.dataset import Balance, Dataset, Row
-from colorgan.data.squares import Selection, selected_shards
+from colorgan.data.squares import Selection, selected_shards, square_of
 from colorgan.data.stream_order import Piece, epoch, portion, size
 from colorgan.errors import ColorganError, ProcessDied
-from colorgan.images.decoding import Pixels, decode, resize_square
+from colorgan.images.decoding import Pixels
 from colorgan.workers import ALONE, Workers
 
 AHEAD = 2  # batches that a process prepares before they are asked for
@@ -153,25 +153,25 @@ class Recipe:
     seed: int
     workers: Workers = ALONE
 
-    def batch(self, number: int, images: Sequence[bytes]) -> Pixels:
+    def batch(self, number: int, rows: Sequence[Row]) -> Pixels:
         """Decode, crop and flip the photographs of a batch.
 
         Args:
             number: the batch's number in the epoch, which determines the crops and flips.
-            images: the encoded photographs.
+            rows: the photographs.
 
         Returns:
             (photographs, crop, crop, 3) uint8 sRGB.
 
         Raises:
-            ImageRejected: a photograph cannot be decoded.
+            Corrupt: a photograph cannot be decoded.
         """
         rng = np.random.default_rng([self.seed, self.workers.rank, number])
-        corners = rng.integers(0, self.side - self.crop + 1, (len(images), 2))
-        flips = rng.integers(0, 2, len(images))
-        batch = np.empty((len(images), self.crop, self.crop, 3), np.uint8)
-        for place, image in enumerate(images):
-            square = resize_square(decode(image).rgb, self.side)
+        corners = rng.integers(0, self.side - self.crop + 1, (len(rows), 2))
+        flips = rng.integers(0, 2, len(rows))
+        batch = np.empty((len(rows), self.crop, self.crop, 3), np.uint8)
+        for place, row in enumerate(rows):
+            square = square_of(row, self.side)
             top, left = corners[place]
             cut = square[top : top + self.crop, left : left + self.crop]
             batch[place] = cut[:, ::-1] if flips[place] else cut
@@ -243,7 +243,7 @@ class _Batches(IterableDataset[Any]):
         try:
             for batch, some in enumerate(reading.batches()):
                 if batch >= self._skip and (batch - self._skip) % processes == number:
-                    yield reading.recipe.batch(batch, [row.image for row in some])
+                    yield reading.recipe.batch(batch, some)
         except ColorganError as error:
             yield error
 

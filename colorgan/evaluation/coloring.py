@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from colorgan.evaluation.results import GRAY, IDENTITIES, Contestant
 from colorgan.images.decoding import Pixels
 from colorgan.inference.colorizer import Colorizer, grayscale
+from colorgan.names import GENERAL
 
 
 def color_by_contestants(
@@ -19,7 +20,8 @@ def color_by_contestants(
         contestants: the contestants.
         colorizers: the colorizers by the references of the contestants' packages.
         originals: the photographs, (height, width, 3) uint8 sRGB each.
-        sent_to: the class of each photograph by the router, for the assembled contestants.
+        sent_to: the class of each photograph by the router, for the assembled contestants. The
+            general model colours for a contestant without a model of the class.
 
     Returns:
         By contestant, in their order, its pictures, of the photographs' sizes.
@@ -37,8 +39,11 @@ def color_by_contestants(
             gray = contestant.name == GRAY
             done[contestant.name] = [grayscale(rgb) for rgb in originals] if gray else originals
             continue
-        by_class = {each.partition("@")[0]: each for each in contestant.packages}
-        chosen = [by_class[sent] if contestant.routed else contestant.reference for sent in sent_to]
+        packages = contestant.by_model
+        chosen = [
+            packages.get(sent) or packages[GENERAL] if contestant.routed else contestant.reference
+            for sent in sent_to
+        ]
         for reference in set(chosen):
             color(reference, [n for n, each in enumerate(chosen) if each == reference])
         done[contestant.name] = [made[each, place] for place, each in enumerate(chosen)]

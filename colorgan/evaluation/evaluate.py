@@ -288,20 +288,8 @@ def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, b
         return Report(storage, evaluation), False
     before = Evaluation.from_json(storage.get(key), key)
     evaluation = _as_recorded(evaluation, before)
-    known, now = (
-        {
-            **asdict(each),
-            "missing": {*each.missing},
-            # Notes are text, which other versions may word differently.
-            "contestants": [(one.name, one.reference) for one in each.contestants],
-        }
-        for each in (before, evaluation)
-    )
-    differing = [
-        name
-        for name in now
-        if name not in ("created", "versions", "judge", "available") and now[name] != known[name]
-    ]
+    known, now = _compared(before), _compared(evaluation)
+    differing = [name for name in {**now, **known} if now.get(name) != known.get(name)]
     if differing:
         raise ConfigError(
             f"report {evaluation.name!r} was started with another {', another '.join(differing)}: "
@@ -310,12 +298,29 @@ def open_evaluation(storage: Storage, evaluation: Evaluation) -> tuple[Report, b
     return Report(storage, before), True
 
 
-def _as_recorded(evaluation: Evaluation, before: Evaluation) -> Evaluation:
-    """An evaluation with its router as an earlier version recorded it, if one wrote `before`.
+def _compared(evaluation: Evaluation) -> dict[str, object]:
+    """What two evaluations of the same name must have in common, by name."""
+    fields = asdict(evaluation)
+    options = fields.pop("options") or {}
+    for name in ("created", "versions", "judge", "available"):
+        del fields[name]
+    return {
+        **fields,
+        **{f"--{name}": value for name, value in options.items()},
+        "missing": {*evaluation.missing},
+        # Notes are text, which other versions may word differently.
+        "contestants": [(one.name, one.reference) for one in evaluation.contestants],
+    }
 
-    Earlier versions recorded `labels` where no router was used, and neither the package nor the
-    classifier of a head.
+
+def _as_recorded(evaluation: Evaluation, before: Evaluation) -> Evaluation:
+    """An evaluation with its router and options as an earlier version recorded them in `before`.
+
+    Earlier versions recorded `labels` where no router was used, neither the package nor the
+    classifier of a head, and no further options.
     """
+    if before.options is None:
+        evaluation = replace(evaluation, options=None)
     if before.router and not evaluation.router:
         return replace(evaluation, router=before.router, router_package=before.router_package)
     if before.router == evaluation.router == "head" and not before.router_package:

@@ -11,11 +11,7 @@ import colorgan
 from colorgan.classes import PhotoClasses
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError
-from colorgan.evaluation.contestants import (
-    choose_evaluated_router,
-    default_models,
-    find_contestants,
-)
+from colorgan.evaluation.contestants import choose_contestants, default_models
 from colorgan.evaluation.evaluate import missing_metrics
 from colorgan.evaluation.results import Evaluation
 from colorgan.evaluation.segmentation import SegmentationConfig, open_score
@@ -72,8 +68,7 @@ def plan_evaluation(
         raise ConfigError(f"dataset {manifest.name} has no photograph in the split {sample.split}")
     now = datetime.now(UTC)
     models = models or default_models(storage, manifest.classes)
-    contestants = find_contestants(storage, models, manifest.classes)
-    choice = choose_evaluated_router(router, storage, dataset, contestants)
+    contestants, choice = choose_contestants(router, storage, dataset, models)
     segmenter, segments = _segmenter(segmentation, dataset, router)
     evaluation = Evaluation(
         name=check_name("report", name or f"evaluation-{now:%Y%m%d-%H%M%S}"),
@@ -92,8 +87,21 @@ def plan_evaluation(
         versions={"colorgan": colorgan.__version__, "torch": str(torch.__version__)},
         segmenter=segmenter,
         segments=segments,
+        options=_further_options(router, segmentation or SegmentationConfig()),
     )
     return evaluation, choice
+
+
+def _further_options(router: RouterConfig, segmentation: SegmentationConfig) -> dict[str, str]:
+    """The options that are given and that no other field of an evaluation has, by name."""
+    found: dict[str, str] = {}
+    for config, names in (
+        (router, ("weights", "classes", "unsure_below")),
+        (segmentation, ("masks", "segmenter_weights")),
+    ):
+        given = {name.replace("_", "-"): getattr(config, name) for name in names}
+        found |= {name: str(value) for name, value in given.items() if value}
+    return found
 
 
 def _segmenter(

@@ -14,7 +14,9 @@ from colorgan.evaluation.page import data_uri, enumerated, photograph_count, ren
 from colorgan.evaluation.results import (
     ASSEMBLED,
     GRAY,
+    IDENTITIES,
     METRICS,
+    Contestant,
     Report,
     no_labels,
 )
@@ -49,6 +51,7 @@ from colorgan.evaluation.tables import (
     to_markdown,
 )
 from colorgan.metrics import FEWEST_PHOTOGRAPHS
+from colorgan.packages.embedded import EMBEDDED_MODELS
 
 _KINDS: Mapping[str, str] = {
     "gray": "The photograph without colour: what doing nothing scores.",
@@ -126,7 +129,7 @@ def write_report(
         all_classes=ALL_CLASSES,
         left_gray=_left_gray(analysis),
         samples=choose_samples(photos, report.evaluation.seed),
-        kinds={each: _kind(each) for each in contestants_of(results)},
+        kinds=_kinds(report.evaluation.contestants, contestants_of(results)),
         duels=_duels(analysis, colorers(results)),
         against_gray=_against_gray(analysis, colorers(results)),
         findings=_findings(analysis),
@@ -202,8 +205,24 @@ def _ordered(report: Report, results: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _kind(contestant: str) -> str:
-    return _KINDS.get(contestant, f"The model of the class {contestant}, on every photograph.")
+def _kinds(contestants: Sequence[Contestant], measured: Sequence[str]) -> dict[str, str]:
+    """What each contestant with results is, in sentences."""
+    return {each.name: _kind(each) for each in contestants if each.name in measured}
+
+
+def _kind(contestant: Contestant) -> str:
+    """What a contestant is, whatever its name: that is the user's choice."""
+    if contestant.name in IDENTITIES:
+        return _KINDS[contestant.name]
+    models = [*contestant.by_model]
+    embedded = contestant.name == EMBEDDED_MODELS or contestant.caveat
+    if embedded and contestant.routed:
+        kind = _KINDS[EMBEDDED_MODELS]
+    elif contestant.routed:
+        kind = _KINDS[ASSEMBLED]
+    else:
+        kind = _KINDS.get(models[0], f"The model of the class {models[0]}, on every photograph.")
+    return f"{kind} {contestant.caveat}".strip()
 
 
 def _duels(analysis: Analysis, models: Sequence[str]) -> list[_Duel]:

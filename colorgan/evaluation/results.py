@@ -133,16 +133,23 @@ class Contestant:
             for the identities.
         note: what a reader must know: the objective of the models, or the backbone of the
             hypercolumns; or an empty string.
+        caveat: a sentence on the classes for which it has no model of their own, if there are any.
     """
 
     name: str
     reference: str
     note: str = ""
+    caveat: str = ""
 
     @property
     def packages(self) -> tuple[str, ...]:
         """The references of its packages, one per class if it is an assembled model."""
         return tuple(self.reference.split(",")) if self.reference else ()
+
+    @property
+    def by_model(self) -> dict[str, str]:
+        """Its packages by the names of their models."""
+        return {each.partition("@")[0]: each for each in self.packages}
 
     @property
     def routed(self) -> bool:
@@ -175,6 +182,9 @@ class Evaluation:
             reports of versions of colorgan that did not record it.
         segmenter: the segmentation network of the FCN score; empty if it is not measured.
         segments: what that network's pixels can show.
+        options: the further options of the job that decide results and are not the default, such as
+            `masks`, as they were given; None in reports of versions of colorgan that did not record
+            them.
     """
 
     name: str
@@ -195,6 +205,7 @@ class Evaluation:
     available: int = 0
     segmenter: str = ""
     segments: tuple[str, ...] = ()
+    options: dict[str, str] | None = None
 
     @property
     def routing(self) -> str:

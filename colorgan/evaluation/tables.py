@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from colorgan.evaluation.contestants import caveats
 from colorgan.evaluation.results import METRICS, Evaluation
 from colorgan.evaluation.segmentation import SCORES
 from colorgan.evaluation.sets import MEANINGS
@@ -95,7 +96,7 @@ def contestants_table(evaluation: Evaluation) -> Table:
         note += f", the Fréchet distances are by {evaluation.judge}"
     if evaluation.segmenter:
         note += f", the FCN score is by {evaluation.segmenter}"
-    note += "."
+    note = " ".join([f"{note}.", *caveats(evaluation.contestants)])
     return Table("contestants", "The models", note, data, shown, 3)
 
 

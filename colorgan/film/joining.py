@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,28 +94,9 @@ def join(
         ColorganError: FFmpeg cannot write what the film holds.
         OSError: the disk is full, ….
     """
-    try:
-        _join(film, plan, kept, read, output, container)
-    except av.FFmpegError as error:
-        if isinstance(error, OSError):
-            raise
-        raise ColorganError(
-            f"{film.path}: its parts cannot be joined as {container} ({error.strerror}): name the "
-            "output .mkv"
-        ) from None
-
-
-def _join(
-    film: Film,
-    plan: Plan,
-    kept: Kept,
-    read: Callable[[int], bytes],
-    output: Path,
-    container: str,
-) -> None:
     numbers = range(len(plan.segments))
-    delay = max(_reordering(read(number)) for number in numbers)
     with (
+        _faults_in_words(film, container),
         opened(film.path) as source,
         av.open(io.BytesIO(read(0)), "r") as first,
         av.open(
@@ -125,6 +107,7 @@ def _join(
             metadata_errors="replace",
         ) as target,
     ):
+        delay = max(_reordering(read(number)) for number in numbers)
         # The numbers of the streams stay, as players choose by them.
         streams: dict[int, av.stream.Stream] = {}
         for stream in source.streams:
@@ -146,6 +129,20 @@ def _join(
                 packet.time_base = film.time_base
                 target.mux(packet)
         others.copy_until(float("inf"))
+
+
+@contextmanager
+def _faults_in_words(film: Film, container: str) -> Iterator[None]:
+    """Say in words what FFmpeg cannot write; an error of the disk stays one."""
+    try:
+        yield
+    except av.FFmpegError as error:
+        if isinstance(error, OSError):
+            raise
+        raise ColorganError(
+            f"{film.path}: its parts cannot be joined as {container} ({error.strerror}): name the "
+            "output .mkv"
+        ) from None
 
 
 def _options(container: str, metadata: dict[str, str]) -> dict[str, str]:

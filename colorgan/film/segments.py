@@ -46,7 +46,11 @@ def color_segment(
     settings: FilmSettings,
     tell: Callable[[int], None] = lambda frames: None,
 ) -> bytes:
-    """Colour a segment; its content is the same wherever and whenever this is done.
+    """Colour a segment, whose content follows from the arguments alone.
+
+    It is the same in batches of any size, and so whenever a film is continued. On a processor of
+    another kind, the networks may compute in another type of numbers (see `fastest_dtype`): colours
+    then differ by less than a level of 255 on average, and the encoder's choices with them.
 
     Args:
         film: the film.

@@ -53,14 +53,7 @@ class Wanted:
     touches: Sequence[Touch] = ()
 
 
-def want(
-    photograph: Pixels,
-    color: Tensor,
-    color_space: ColorSpace,
-    vividness: float = 1.0,
-    hints: Sequence[Hint] = (),
-    like: Palette | None = None,
-) -> Wanted:
+def want(photograph: Pixels, color: Tensor, color_space: ColorSpace, choices: Choices) -> Wanted:
     """Change the generated colours of a photograph as the user wants them.
 
     The chroma is multiplied first, then the palette is taken over, and hints have the last word.
@@ -71,13 +64,12 @@ def want(
         photograph: as for `recombine`.
         color: as for `recombine`.
         color_space: as for `recombine`.
-        vividness: as for `recombine`.
-        hints: colours of points of the photograph; see `apply_hints`.
-        like: the palette of a reference photograph.
+        choices: the user's choices; hints in pixels of the photograph, see `apply_hints`.
 
     Raises:
         ConfigError: a hint lies outside of the photograph, or there are too many.
     """
+    vividness, hints, like = choices.vividness, choices.hints, choices.like
     if not hints and like is None:
         return Wanted(color, color_space, vividness)
     ab = (_ab(photograph, color, color_space) * vividness).clamp(-1, 1)
@@ -104,19 +96,19 @@ def finish(
         photograph: as for `want`.
         color: as for `want`.
         color_space: as for `want`.
-        vividness: as for `want`.
-        hints: as for `want`.
-        like: as for `want`.
+        vividness: see `Choices`.
+        hints: see `Choices`.
+        like: see `Choices`.
         box: as for `finished_print`.
 
     Returns:
         (height, width, 3) uint8 sRGB.
     """
+    choices = Choices(vividness, tuple(hints), like)
     if box is not None:
-        choices = Choices(vividness, tuple(hints), like)
         strips = finished_print(photograph, box, color, color_space, choices)
         return np.concatenate(list(strips))
-    wanted = want(photograph, color, color_space, vividness, hints, like)
+    wanted = want(photograph, color, color_space, choices)
     return recombine(photograph, wanted.color, wanted.color_space, wanted.vividness, wanted.touches)
 
 
@@ -124,20 +116,16 @@ def finished_strips(
     photograph: Pixels,
     color: Tensor,
     color_space: ColorSpace,
-    vividness: float = 1.0,
-    hints: Sequence[Hint] = (),
-    like: Palette | None = None,
+    choices: Choices,
     deep: Levels | None = None,
 ) -> Iterator[Pixels | Levels]:
     """`finish` for one strip of rows after the other, from the top, to bound memory.
 
     Args:
-        photograph: as for `finish`.
-        color: as for `finish`.
-        color_space: as for `finish`.
-        vividness: as for `finish`.
-        hints: as for `finish`.
-        like: as for `finish`.
+        photograph: as for `want`.
+        color: as for `want`.
+        color_space: as for `want`.
+        choices: as for `want`.
         deep: see `recombined_strips`.
 
     Yields:
@@ -146,7 +134,7 @@ def finished_strips(
     Raises:
         ConfigError: as `want`.
     """
-    wanted = want(photograph, color, color_space, vividness, hints, like)
+    wanted = want(photograph, color, color_space, choices)
     changes = wanted.vividness, wanted.touches
     return recombined_strips(photograph, wanted.color, wanted.color_space, *changes, deep)
 
@@ -166,7 +154,7 @@ def finished_print(
         box: the picture within the border; None if there is no border.
         color: the colours of the picture, without the border.
         color_space: as for `finish`.
-        choices: as for `finish`, with hints in pixels of the whole photograph.
+        choices: as for `want`, with hints in pixels of the whole photograph.
         deep: as for `finished_strips`.
 
     Yields:
@@ -176,17 +164,10 @@ def finished_print(
         ConfigError: as `want`, or a hint lies on the border.
     """
     if box is None:
-        wanted = choices.vividness, choices.hints, choices.like
-        return finished_strips(photograph, color, color_space, *wanted, deep)
-    strips = finished_strips(
-        box.of(photograph),
-        color,
-        color_space,
-        choices.vividness,
-        place_hints(choices.hints, photograph, box),
-        choices.like,
-        None if deep is None else box.of(deep),
-    )
+        return finished_strips(photograph, color, color_space, choices, deep)
+    within = replace(choices, hints=place_hints(choices.hints, photograph, box))
+    inner = None if deep is None else box.of(deep)
+    strips = finished_strips(box.of(photograph), color, color_space, within, inner)
     return _bordered(photograph, box, strips, deep)
 
 

@@ -8,8 +8,9 @@ models/<model>/latest.json          names the version that was pushed last
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from colorgan.errors import ColorganError, ConfigError, Corrupt, NotInStorage
@@ -20,6 +21,27 @@ from colorgan.storage.hub import HubAddress, HubStorage, hub_client, hub_errors
 from colorgan.version import __version__
 
 _SAFE = re.compile(r"[A-Za-z0-9][\w-]*\.(safetensors|csv|png|md)", re.ASCII)
+
+# The Hub's tasks of the kinds of packages that do not colour.
+_TASKS: Mapping[str, str] = {"router": "image-classification", "segmenter": "image-segmentation"}
+
+
+@dataclass(frozen=True)
+class _Metric:
+    """A metric of a card: its key there, its name for people, and the Hub's name of its type."""
+
+    key: str
+    name: str
+    type: str
+
+
+_METRICS = (
+    _Metric("val_l1", "L1 in Lab", "l1"),
+    _Metric("val_psnr", "PSNR in dB", "psnr"),
+    _Metric("val_accuracy", "accuracy", "accuracy"),
+    _Metric("val_pixel_accuracy", "pixel accuracy", "accuracy"),
+    _Metric("val_mean_iou", "mean IoU", "mean_iou"),
+)
 
 
 def push(
@@ -162,7 +184,7 @@ Models that colour black-and-white photographs, by [colorgan](https://pypi.org/p
 
 
 def _row(card: ModelCard) -> tuple[str, ...]:
-    quality = ", ".join(f"{name} {value:.2f}" for name, value in _measured(card))
+    quality = ", ".join(f"{metric.name} {value:.2f}" for metric, value in _measured(card))
     return (
         f"`{card.reference}`",
         card.kind,
@@ -173,20 +195,19 @@ def _row(card: ModelCard) -> tuple[str, ...]:
     )
 
 
-def _measured(card: ModelCard) -> list[tuple[str, float]]:
-    names = {"val_l1": "L1 in Lab", "val_psnr": "PSNR in dB", "val_accuracy": "accuracy"}
-    return [(words, card.metrics[name]) for name, words in names.items() if name in card.metrics]
+def _measured(card: ModelCard) -> list[tuple[_Metric, float]]:
+    return [(each, card.metrics[each.key]) for each in _METRICS if each.key in card.metrics]
 
 
 def _results(hub: Any, card: ModelCard) -> list[Any]:
     return [
         hub.EvalResult(
-            task_type="image-to-image" if card.colors else "image-classification",
+            task_type=_TASKS.get(card.kind, "image-to-image"),
             dataset_type=card.dataset["name"],
             dataset_name=f"{card.dataset['name']}, validation split",
-            metric_type=name.split()[0].lower(),
-            metric_name=f"{name}, {card.model}",
+            metric_type=metric.type,
+            metric_name=f"{metric.name}, {card.model}",
             metric_value=round(value, 4),
         )
-        for name, value in _measured(card)
+        for metric, value in _measured(card)
     ]

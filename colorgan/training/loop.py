@@ -10,7 +10,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import repeat
@@ -206,9 +206,11 @@ class Training:
         ):
             # Losses stay on the device until the epoch ends: reading one would wait for it.
             totals = position.begin(self._device, self._train.order(self._workers))
+            together = self._workers.together if self.depends_on_workers else nullcontext
             for step in range(position.step + 1, steps + 1):
                 asked = time.perf_counter()
-                batch = next(batches)
+                with together():  # a stream may fail in one worker alone
+                    batch = next(batches)
                 position.waited += time.perf_counter() - asked
                 done, count = (epoch - 1) * steps + step, self._photographs_of(step)
                 self._part.take(count)
@@ -223,7 +225,8 @@ class Training:
                 observe(step / steps)
         loss_d, loss_gan, loss_l1 = (totals / len(self._train)).tolist()
         trained = time.perf_counter() - started  # the losses were waited for
-        check_finite(epoch, (loss_d, loss_gan, loss_l1), config.learning_rate)
+        with self._workers.together():
+            check_finite(epoch, (loss_d, loss_gan, loss_l1), config.learning_rate)
         last = schedule.at(epoch * steps - 1)
         validated = self.validate(last.objective == "adversarial", lambda: observe(1.0))
         return EpochRecord(
@@ -267,6 +270,8 @@ class Training:
         if self._device.type == "cuda":  # without gradients there is room for more
             size = max(size, _VALIDATION_BATCH)
         workers = self._workers
+        with workers.together():
+            self._val.read()
         rows = self._rows[1].in_order(size, workers) if self._rows else repeat(None)
         most = -(-len(self._val) // workers.count)  # photographs of a worker
 

@@ -28,7 +28,7 @@ from colorgan.training.reading import Reading, least_memory, load_photographs
 from colorgan.training.records import EpochRecord, history_csv
 from colorgan.training.runs import ModelResult, ModelRun, StopRequest, find_base
 from colorgan.training.vividness import as_published
-from colorgan.workers import Workers, current_workers
+from colorgan.workers import Workers, current_workers, in_step
 
 SAMPLES = 8
 _SAY_SECONDS = 10.0
@@ -41,6 +41,7 @@ _STOP_PATIENCE_S = 60.0  # how long a training that is asked to stop waits for t
 Result = TypeVar("Result")
 
 
+@in_step()
 def train_model(
     spec: ModelRun,
     device: torch.device,
@@ -72,7 +73,8 @@ def train_model(
         The result; its status is "stopped" if `observe` asked for that.
 
     Raises:
-        ColorganError: the dataset cannot be read, or the training diverged.
+        WorkerLost: this worker alone has met an error, or another one has gone.
+        ColorganError: the dataset cannot be read, or the training diverged; all workers raise it.
     """
     workers = current_workers()
     with workers.together():

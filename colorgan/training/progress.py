@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 
@@ -84,16 +84,16 @@ def read_progress(storage: Storage) -> list[RunProgress]:
 def run_seconds_left(models: Sequence[ModelProgress]) -> float | None:
     """The estimated time to the end of a run; None before the first estimate of a model.
 
-    Models that wait are assumed to need as long for an epoch as the others do on average, and as
-    many as now to train at the same time.
+    Models without an estimate are assumed to need as long for an epoch as the others do on average,
+    and as many as now to train, or start, at the same time.
     """
     paces = [
         model.seconds_left / (model.epochs - model.epoch)
         for model in models
         if model.seconds_left and model.epochs > model.epoch
     ]
-    training = [model for model in models if model.state in ("training", "restarting")]
-    if not paces or not training:
+    placed = [model for model in models if model.state in UNDERWAY and model.state != "waiting"]
+    if not paces or not placed:
         return None
     pace = sum(paces) / len(paces)
     left = [
@@ -103,12 +103,13 @@ def run_seconds_left(models: Sequence[ModelProgress]) -> float | None:
         for model in models
         if model.state in UNDERWAY
     ]
-    return max(max(left), sum(left) / len(training))
+    return max(max(left), sum(left) / len(placed))
 
 
 @dataclass
 class _Row:
     epochs: int
+    begun: int  # number of epochs done before
     state: str = "waiting"
     detail: str = ""
     fraction: float = 0.0
@@ -118,7 +119,7 @@ class _Row:
 
     @property
     def done(self) -> int:
-        return self.record.epoch if self.record else 0
+        return self.record.epoch if self.record else self.begun
 
     def seconds_left(self) -> float | None:
         """Estimated time to the end, from the durations of the last five epochs.
@@ -144,15 +145,21 @@ class _Row:
 class Progress:
     """Shows the progress of several trainings; use it as a context manager."""
 
-    def __init__(self, epochs: dict[str, int], console: Console | None = None) -> None:
+    def __init__(
+        self,
+        epochs: Mapping[str, int],
+        begun: Mapping[str, int],
+        console: Console | None = None,
+    ) -> None:
         """Set up a row for each training.
 
         Args:
             epochs: number of epochs to do, by model.
+            begun: number of epochs that a continuing model has done; see `epochs_begun_with`.
             console: where to show the progress; standard output by default.
         """
         self._console = console or Console()
-        self._rows = {model: _Row(count) for model, count in epochs.items()}
+        self._rows = {model: _Row(count, begun[model]) for model, count in epochs.items()}
         self._live = (
             Live(console=self._console, get_renderable=self._table, refresh_per_second=2)
             if self._console.is_terminal

@@ -8,12 +8,13 @@ runs/<run>/progress.json           its progress, while a job on a cluster works 
 
 import json
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from colorgan.errors import ConfigError, Corrupt
+from colorgan.errors import ConfigError, Corrupt, NotInStorage, StorageUnavailable
 from colorgan.names import check_name
 from colorgan.packages.card import ModelCard, find
 from colorgan.packages.embedded import with_embedded
@@ -231,6 +232,21 @@ def finished_result(storage: Storage, run: str, model: str) -> ModelResult | Non
         return ModelResult(**json.loads(storage.get(key)))
     except (ValueError, TypeError):
         raise Corrupt(f"{key} cannot be read: choose another --run") from None
+
+
+def epochs_begun_with(storage: Storage, run: str, models: Iterable[str]) -> dict[str, int]:
+    """The number of epochs that each model continues after; 0 for one that begins.
+
+    It is for progress alone: it is read from the history that is stored with every checkpoint, and
+    a storage that does not respond counts as empty.
+    """
+    done = {}
+    for model in models:
+        history = b""
+        with suppress(NotInStorage, StorageUnavailable):
+            history = storage.get(f"runs/{run}/{model}/history.csv")
+        done[model] = max(0, len(history.splitlines()) - 1)
+    return done
 
 
 def find_base(storage: Storage, run: str, reference: str) -> ModelCard:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -13,10 +14,13 @@ from colorgan.storage import Storage, lease
 from colorgan.storage.lease import find_lease
 from colorgan.training.progress import (
     ModelProgress,
+    Progress,
     RunProgress,
     run_seconds_left,
     write_progress,
 )
+from colorgan.training.records import EpochRecord, history_csv
+from colorgan.training.runs import epochs_begun_with
 from tests.lease_holder import MONDAY, Holder
 from tests.waiting import wait_until
 
@@ -161,8 +165,33 @@ def progress(state: str, epoch: int, seconds_left: float | None) -> ModelProgres
         ([progress("training", 5, 50), progress("training", 0, 100)], 100),
         # A model that waits needs as long for an epoch, and has to wait for the one that trains.
         ([progress("training", 5, 50), progress("waiting", 0, None)], 150),
+        # Models that are starting are going to train at the same time.
+        ([progress("training", 5, 50)] + [progress("starting", 0, None)] * 2, 100),
+        (
+            [
+                progress("training", 5, 50),
+                progress("starting", 8, None),
+                progress("waiting", 0, None),
+            ],
+            100,
+        ),
+        ([progress("starting", 0, None)] * 2, None),
         ([progress("done", 10, 0), progress("training", 9, 10)], 10),
     ],
 )
 def test_the_time_to_the_end_of_a_run(models: list[ModelProgress], seconds: float | None) -> None:
     assert run_seconds_left(models) == seconds
+
+
+def test_a_model_that_continues_counts_the_epochs_before(storage: Storage) -> None:
+    records = [EpochRecord(n, 0, 0, 0, 9, 20, 1, 2, 0, 2) for n in range(1, 5)]
+    storage.put("runs/monday/animals/history.csv", history_csv(records))
+    epochs = {"animals": 9, "people": 9}
+    begun = epochs_begun_with(storage, "monday", epochs)
+    assert begun == {"animals": 4, "people": 0}
+    progress = Progress(epochs, begun)
+    progress.state("animals", "training")
+    assert [row.epoch for row in progress.rows()] == [4, 0]
+    progress.epoch("animals", replace(records[0], epoch=5))
+    assert progress.rows()[0].epoch == 5
+    assert progress.rows()[0].seconds_left == 4 * 2

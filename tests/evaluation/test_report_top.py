@@ -17,7 +17,7 @@ from colorgan.evaluation.figures import (
 )
 from colorgan.evaluation.gallery import choose_samples, describe_gallery
 from colorgan.evaluation.report import write_report
-from colorgan.evaluation.results import METRICS, Report
+from colorgan.evaluation.results import METRICS, Contestant, Report
 from colorgan.evaluation.statistics import analyze
 from colorgan.storage import Storage, open_storage
 from tests.evaluation.test_report import CLASSES, CONTESTANTS, made_up, text_of
@@ -110,3 +110,30 @@ def test_what_is_counted_has_whole_numbers_on_its_axis_and_no_numbers_overlap(
             ]
             if axes.get_xticklabels()[0].get_rotation() == 0:
                 assert all(one.x1 < other.x0 for one, other in pairwise(labels)), canvas
+
+
+def test_the_page_says_what_a_contestant_is_whatever_its_name(
+    storage: Storage, no_figures: None
+) -> None:
+    names = ("gray", "original", "before", "mine", "embedded")
+    report, results = made_up(storage, 2, contestants=names)
+    caveat = "Its general model colours what the router sends to scenery."
+    changed = {
+        "before": Contestant("before", "animals@1,people@1,vehicles@1"),
+        "mine": Contestant("mine", "general@1"),
+        "embedded": Contestant("embedded", "animals@e,general@e", "", caveat),
+    }
+    contestants = tuple(changed.get(each.name, each) for each in report.evaluation.contestants)
+    evaluation = dataclasses.replace(report.evaluation, contestants=contestants)
+    write_report(Report(storage, evaluation), results)
+    text = html.unescape(" ".join(text_of(report).split()))
+    legend = re.findall(r'<th scope="row">(\w+)</th> <td class="wrap">([^<]*)</td>', text)
+    said = dict(legend)
+    assert said["before"].strip() == "A router sends each photograph to the model of its class."
+    assert said["mine"].startswith("One model that was trained on the photographs of all classes.")
+    assert said["embedded"].strip() == (
+        f"The models that come with colorgan, each for its class. {caveat}"
+    )
+    assert f"embedded: {caveat}" in text
+    table = storage.get(report.key("tables/contestants.md")).decode()
+    assert f"embedded: {caveat}" in table

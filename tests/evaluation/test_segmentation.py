@@ -22,6 +22,7 @@ from colorgan.evaluation.evaluate import (
 )
 from colorgan.evaluation.plan import Sample, plan_evaluation
 from colorgan.evaluation.report import write_report
+from colorgan.evaluation.results import Evaluation
 from colorgan.evaluation.segmentation import (
     CONFUSIONS,
     FCNScore,
@@ -37,6 +38,7 @@ from colorgan.models.fcn import FCN8s
 from colorgan.models.segmenters import Segmenter
 from colorgan.packages.weights import Origin, Trained, publish
 from colorgan.storage import Storage
+from tests.conftest import CHECKOUT
 from tests.evaluation.test_evaluate import served as served
 from tests.evaluation.test_evaluate import start
 
@@ -239,3 +241,33 @@ def test_files_without_a_segmenter_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} needs --segmenter NAME"):
         SegmentationConfig(**{name: "file"})
     assert dataclasses.replace(SegmentationConfig(segmenter="trained"), **{name: "file"})
+
+
+def test_the_options_that_decide_results_are_recorded_and_kept(
+    served: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "SegmentationClass").mkdir()
+    (tmp_path / "labels.txt").write_text("other\nanimals\npeople\nvehicles\n")
+    table = CHECKOUT / "colorgan" / "classes.toml"
+    router = RouterConfig(classes=str(table), weights="w.pth")
+    options = SegmentationConfig(segmenter="efficientnet_lite0", masks=str(tmp_path))
+
+    def planned(router: RouterConfig, options: SegmentationConfig) -> Evaluation:
+        sample = Sample("test", 1)
+        return plan_evaluation(served, sample, ["general"], router, "r", options)[0]
+
+    evaluation = planned(router, options)
+    recorded = {"classes": str(table), "weights": "w.pth", "masks": str(tmp_path)}
+    report, _ = open_evaluation(served.storage, evaluation)
+    document = json.loads(served.storage.get(report.key("evaluation.json")))
+    assert document["options"] == recorded
+    assert open_evaluation(served.storage, planned(router, options))[1]
+    with pytest.raises(ConfigError, match="another --weights: give the same"):
+        open_evaluation(served.storage, planned(dataclasses.replace(router, weights=""), options))
+    with pytest.raises(ConfigError, match="another --masks: give the same"):
+        open_evaluation(served.storage, planned(router, dataclasses.replace(options, masks="")))
+
+    # A report of before, which has none, is gone on with.
+    del document["options"]
+    served.storage.put(report.key("evaluation.json"), json.dumps(document).encode())
+    assert open_evaluation(served.storage, evaluation)[1]

@@ -49,7 +49,7 @@ def test_sixteen_bits_stay_sixteen_bits() -> None:
     finished = np.concatenate(list(strips))
     assert finished.dtype == np.uint16
     np.testing.assert_array_equal(outside(finished)[:, 1], outside(deep[..., None])[:, 0])
-    inner = finished_strips(scene(), generated(), "lab", deep=BOX.of(deep))
+    inner = finished_strips(scene(), generated(), "lab", Choices(), BOX.of(deep))
     np.testing.assert_array_equal(BOX.of(finished), np.concatenate(list(inner)))
 
 

@@ -251,10 +251,6 @@ def test_embedded_is_a_contestant(
     assert found["embedded"].packages == found["e2"].packages == references
     assert found["embedded"].routed
     assert not any("embedded" in each for each in found["assembled"].packages)
-    # Of other classes the general one colours.
-    (single,) = find_contestants(both, ["embedded"], ["dogs"])[2:]
-    assert (single.name, single.reference) == ("embedded", version(embedded, "general"))
-    assert not single.routed
     monkeypatch.setenv("COLORGAN_PRETRAINED", str(tmp_path / "nothing"))
     with pytest.raises(NotInStorage, match="no models come with this colorgan"):
         find_contestants(own, ["embedded"], classes)

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,17 @@ from colorgan.data.dataset import Dataset
 from colorgan.data.scenes import draw_scene
 from colorgan.errors import ConfigError
 from colorgan.inference.colorizer import Colorizer
+from colorgan.models.architectures import Architecture, HeadConfig, SegmenterConfig
 from colorgan.packages.card import find
+from colorgan.packages.hub import describe
 from colorgan.packages.weights import Trained, load_generator, publish
-from colorgan.storage import open_storage
+from colorgan.storage import Storage, open_storage
 from colorgan.storage.hub import HubAddress
 from colorgan.training.config import TrainingConfig
 from colorgan.training.networks import create_generator
 from tests.conftest import CHECKOUT
 from tests.hub_server import Hub, hub_server
+from tests.inference.test_router_choice import put_card
 
 SMALL = TrainingConfig(size=32, width=4, epochs=1)
 
@@ -181,3 +184,42 @@ def test_addresses_are_read_with_their_revision() -> None:
     for wrong in ("hf://you", "hf://you/a/b", "hf://you/a@", "hf://you/../a", "you/a"):
         with pytest.raises(ConfigError):
             HubAddress.parse(wrong)
+
+
+@pytest.mark.parametrize(
+    ("kind", "metrics", "task", "shown", "types"),
+    [
+        (
+            "segmenter",
+            {"val_pixel_accuracy": 0.8125, "val_mean_iou": 0.5625, "val_majority": 0.25},
+            "image-segmentation",
+            "pixel accuracy 0.81, mean IoU 0.56",
+            {"accuracy": 0.8125, "mean_iou": 0.5625},
+        ),
+        (
+            "router",
+            {"val_accuracy": 0.9375},
+            "image-classification",
+            "accuracy 0.94",
+            {"accuracy": 0.9375},
+        ),
+    ],
+)
+def test_the_metrics_of_packages_that_do_not_colour_are_shown(
+    storage: Storage,
+    kind: str,
+    metrics: dict[str, float],
+    task: str,
+    shown: str,
+    types: dict[str, float],
+) -> None:
+    put_card(storage, "router", 1, ("animals", "people"))
+    made: Architecture = HeadConfig("stub", "0" * 64, 4, ("animals", "people"), 1.0)
+    if kind == "segmenter":
+        made = SegmenterConfig(64, 8, "efficientnet_lite0", ("sky", "grass"))
+    card = replace(find(storage, "router"), kind=kind, architecture=made, metrics=metrics)
+    _, metadata, text = describe(HubAddress("you/a"), [card]).split("---\n", 2)
+    (result,) = yaml.safe_load(metadata)["model-index"][0]["results"]
+    assert result["task"]["type"] == task
+    assert {each["type"]: each["value"] for each in result["metrics"]} == types
+    assert f"| {shown} |" in text

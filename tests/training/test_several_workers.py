@@ -1,21 +1,26 @@
 """Several workers take the steps of one."""
 
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from colorgan import cli
 from colorgan.data.batches import PhotoBank
-from colorgan.data.dataset import Dataset, open_dataset
+from colorgan.data.dataset import SCHEMA, Dataset, open_dataset
 from colorgan.data.features import look_once
 from colorgan.packages.card import find
 from colorgan.packages.weights import load_generator
@@ -153,3 +158,51 @@ def test_the_workers_parts_make_up_every_batch(count: int, size: int) -> None:
         assert torch.equal(torch.cat(taken), batch)
     in_order = torch.cat([each for w in workers for each in photographs.in_order(2, w)])
     assert torch.equal(in_order, torch.cat([*photographs.in_order(2)]))
+
+
+def break_photograph(dataset: Dataset, label: str, place: int) -> None:
+    """Replace a staged training photograph of a class by other bytes; checksums are right."""
+    (shard,) = dataset.shards([label], "train")
+    key = f"datasets/{dataset.manifest.name}/{shard.key}"
+    rows = pq.read_table(io.BytesIO(dataset.storage.get(key))).to_pylist()
+    rows[place]["image"]["bytes"] = b"not a photograph"
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file, compression="none")
+    data = file.getvalue()
+    dataset.storage.put(key, data)
+    path = f"datasets/{dataset.manifest.name}/manifest.json"
+    document = json.loads(dataset.storage.get(path))
+    for each in document["shards"]:
+        if each["key"] == shard.key:
+            each |= {"sha256": sha256(data).hexdigest(), "bytes": len(data)}
+    dataset.storage.put(path, json.dumps(document).encode())
+
+
+@pytest.mark.slow
+def test_what_one_worker_cannot_read_ends_both_with_one_sentence(
+    warm: WarmStart, scenes: Dataset, tmp_path: Path
+) -> None:
+    break_photograph(scenes, "animals", 0)
+    command = ["train", "--storage", scenes.storage.uri, "--dataset", "scenes", "--run", "r"]
+    command += ["--model", "animals", *SMALL, "--epochs", "2", "--data", "stream"]
+    job = start(warm, tmp_path / "log", "colorgan", *command)
+    assert job.finish() == 1, job.output
+    (said,) = re.findall("^error: (.*)", job.output, re.MULTILINE)
+    assert said.startswith("the photograph scenes:animals/") and "not an image" in said
+    assert job.output.count("Traceback") == 1, "that of torchrun alone, which tells of the status"
+
+
+@pytest.mark.slow
+def test_a_worker_that_fails_alone_ends_and_so_do_the_others(
+    warm: WarmStart, tmp_path: Path
+) -> None:
+    logs = [tmp_path / f"log-{rank}" for rank in (0, 1)]
+    jobs = []
+    for rank, log in enumerate(logs):
+        command = ("-m", "tests.training.lost_worker", str(rank), str(tmp_path / "store"))
+        with log.open("w") as output, Path(os.devnull).open() as nothing:
+            process = warm.start(command, dict(os.environ), CHECKOUT, (nothing, output, output))
+        jobs.append(Job(process, log))
+    assert [job.finish() for job in jobs] == [1, 1], [log.read_text() for log in logs]
+    assert logs[0].read_text().startswith("error: another worker of this training has ended")
+    assert logs[1].read_text() == "known to all\nerror: met by one alone\n"
