@@ -58,9 +58,10 @@ SMALL = ("--preset", "small", *SIZES)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the tests by `LONGEST`."""
+    """Order the tests by `LONGEST`; then come the other files with slow tests, then the rest."""
     places = {CHECKOUT / "tests" / name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (places.get(item.path, len(LONGEST)), item.path not in slow))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -165,8 +166,11 @@ def embedded(stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     return EmbeddedStorage()
 
 
-# Ray's own time limits, which a loaded machine does not keep.
+# Ray's own time limits, which a loaded machine does not keep; and statistics of its processes that
+# no test reads, every minute in place of every few seconds.
 PATIENT_RAY = {
+    "METRICS_RECORD_INTERVAL_S": "60",
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
     "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "300",
     "RAY_gcs_server_port_wait_time_s": "300",
