@@ -218,12 +218,13 @@ def ray_cluster(warm: WarmStart, s3: S3Server) -> Iterator[LocalRay]:
 
     Its processes have the object store's credentials, as machines have by an instance profile.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("COLORGAN_STORAGE", raising=False)
-        for name, value in s3.environment().items():
-            patch.setenv(name, value)
-        with patient_ray(warm, cpus=2) as ray:
-            yield ray
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("COLORGAN_STORAGE", raising=False)
+            # Not by this process's environment, which the tests that follow would have, too.
+            started = patient_ray(warm, cpus=2, variables=s3.environment())
+            ray = stack.enter_context(started)
+        yield ray
 
 
 def actors() -> dict[int, str]:
