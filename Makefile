@@ -1,7 +1,10 @@
 # Every target sets itself up: a virtual environment in .venv, then the packages.
 PYTHON ?= python3
 BIN := .venv/bin
-SLOW_PROCESSES ?= 3
+TEST_PROCESSES ?= 3
+
+# Hundreds of processes of the tests would compile the modules of colorgan, each of them again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo serve pretrained test test-machines test-fast bench lint format clean
 
@@ -17,18 +20,19 @@ pretrained: .venv/installed
 	$(BIN)/python scripts/pretrained.py train $(PHOTOS) $(if $(OPTIONS),--options="$(OPTIONS)") \
 		$(foreach table,$(PROVENANCE),--provenance "$(table)")
 
-# The quick tests side by side, then the slow ones by three processes, each with a Ray of its own:
-# they wait for a third of their time. The tests of a file stay in one process, the longest first.
-test: test-fast
-	$(BIN)/python -m pytest -m "slow and not machines" \
-		-n $(SLOW_PROCESSES) --dist loadfile --no-loadscope-reorder
+# Each process imports the libraries and has a Ray of its own. The tests of a file stay in one process,
+# with the fixtures that they share; the longest files come first.
+PYTEST = $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+test: .venv/installed-dev
+	$(PYTEST) -m "not machines"
 
 # Machines of the tests' own, a quarter of an hour; as root, with iproute2, openssh-server and rsync.
 test-machines: .venv/installed-dev
 	$(BIN)/python -m pytest -s -m machines
 
 test-fast: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow" -n 4
+	$(PYTEST) -m "not slow"
 
 # Contenders beside their references, in turns; PHOTOS=folder measures on photographs.
 bench: .venv/installed-dev

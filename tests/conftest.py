@@ -58,9 +58,10 @@ SMALL = ("--preset", "small", *SIZES)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the tests by `LONGEST`."""
+    """Order the tests by `LONGEST`; then come the other files with slow tests, then the rest."""
     places = {CHECKOUT / "tests" / name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (places.get(item.path, len(LONGEST)), item.path not in slow))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -165,8 +166,11 @@ def embedded(stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     return EmbeddedStorage()
 
 
-# Ray's own time limits, which a loaded machine does not keep.
+# Ray's own time limits, which a loaded machine does not keep; and statistics of its processes that
+# no test reads, every minute in place of every few seconds.
 PATIENT_RAY = {
+    "METRICS_RECORD_INTERVAL_S": "60",
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
     "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "300",
     "RAY_gcs_server_port_wait_time_s": "300",
@@ -214,12 +218,13 @@ def ray_cluster(warm: WarmStart, s3: S3Server) -> Iterator[LocalRay]:
 
     Its processes have the object store's credentials, as machines have by an instance profile.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("COLORGAN_STORAGE", raising=False)
-        for name, value in s3.environment().items():
-            patch.setenv(name, value)
-        with patient_ray(warm, cpus=2) as ray:
-            yield ray
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("COLORGAN_STORAGE", raising=False)
+            # Not by this process's environment, which the tests that follow would have, too.
+            started = patient_ray(warm, cpus=2, variables=s3.environment())
+            ray = stack.enter_context(started)
+        yield ray
 
 
 def actors() -> dict[int, str]:

@@ -64,7 +64,7 @@ class Growing:
 
     def wait_for(self, condition: Callable[[dict[str, dict[str, Any]]], Any]) -> Any:
         """Wait until something is so with the runs."""
-        return wait_until(lambda: condition(self.runs()), lambda: self.jobs("--all"), 0.5)
+        return wait_until(lambda: condition(self.runs()), lambda: self.jobs("--all"), 1.0)
 
 
 @pytest.fixture(scope="module")

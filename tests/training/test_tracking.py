@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from colorgan.cli import main
@@ -42,8 +41,14 @@ def train(scenes: Dataset) -> Train:
     return run
 
 
+def client_of(uri: str) -> Any:
+    from mlflow import MlflowClient  # its import takes a second, in each process of the tests
+
+    return MlflowClient(tracking_uri=uri)
+
+
 def run_of(uri: str, name: str) -> Any:
-    client = MlflowClient(tracking_uri=uri)
+    client = client_of(uri)
     experiment = client.get_experiment_by_name("colorgan")
     (found,) = [
         each
@@ -61,7 +66,7 @@ def test_a_training_is_in_mlflow_and_tensorboard_with_its_package(
     card = find(scenes.storage, "animals")
     weights = scenes.storage.get(f"models/animals/{card.version}/generator.safetensors")
 
-    client, run = MlflowClient(tracking_uri=mlruns), run_of(mlruns, "r/animals")
+    client, run = client_of(mlruns), run_of(mlruns, "r/animals")
     assert run.info.status == "FINISHED"
     assert (run.data.params["size"], run.data.params["epochs"]) == ("32", "2")
     history = client.get_metric_history(run.info.run_id, "val_l1")
@@ -96,7 +101,7 @@ def test_a_training_that_goes_on_continues_its_run(
     again.close()
     run = run_of(mlruns, "r/animals")
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"val_l1": 8.0})
-    history = MlflowClient(tracking_uri=mlruns).get_metric_history(run.info.run_id, "val_l1")
+    history = client_of(mlruns).get_metric_history(run.info.run_id, "val_l1")
     assert [(each.step, each.value) for each in history] == [(1, 9.0), (2, 8.0)]
 
 

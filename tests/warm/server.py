@@ -32,6 +32,10 @@ MODULES = (
     *("PIL.Image", "imagecodecs", "imagehash", "matplotlib.pyplot"),
     *("aiohttp", "boto3", "fastapi", "grpc", "jsonschema", "jinja2", "prometheus_client"),
     *("psutil", "pydantic", "requests", "rich.progress", "uvicorn", "yaml"),
+    # What Ray and colorgan import beside these, so that a process has their own modules left.
+    *("filelock", "fsspec", "google.protobuf.json_format", "google.protobuf.timestamp_pb2"),
+    *("msgpack", "pdb", "pyarrow.parquet", "pydantic.dataclasses", "rich.layout"),
+    *("PIL.ImageCms", "PIL.TiffImagePlugin", "ijson", "safetensors.torch", "tenacity", "tomllib"),
 )
 _STOP_SECONDS = 5.0
 
