@@ -327,9 +327,11 @@ class _Range:
                 )
             return self._table[values]
         number = np.dtype(np.float64 if values.dtype.itemsize == 8 else np.float32)
-        scaled: npt.NDArray[np.floating[Any]] = np.clip(values, 0, white).astype(number)
+        scaled: npt.NDArray[np.floating[Any]] = np.clip(values, 0, white).astype(number, copy=False)
         scaled *= 65_535 / white
-        levels: Samples = np.nan_to_num(scaled + 0.5, nan=0).clip(0, 65_535).astype(np.uint16)
+        scaled += 0.5
+        np.nan_to_num(scaled, copy=False, nan=0)
+        levels: Samples = np.clip(scaled, 0, 65_535, out=scaled).astype(np.uint16)
         return levels
 
     def notes(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from PIL import Image, features
 from colorgan.errors import ImageRejected
 from colorgan.images.decoding import decode
 from tests.images.tiffs import one
+from tests.peak import PEAK
 
 
 def picture(height: int = 120, width: int = 160) -> Image.Image:
@@ -160,15 +161,15 @@ def test_no_damage_to_a_deep_tiff_goes_unnamed(dtype: str) -> None:
     assert not escaped
 
 
-PEAK = """
-import io, resource, sys
+DECODE = f"""{PEAK}
+import io, sys
 import numpy as np
 from PIL import Image
 from colorgan.images.decoding import decode
 data = open(sys.argv[1], "rb").read()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 assert decode(data).rgb.shape == (2000, 2500, 3)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print((peak() - before) / 1024)
 """
 
 
@@ -191,6 +192,6 @@ def test_a_large_picture_needs_little_memory(kind: str, tmp_path: Any) -> None:
     path = tmp_path / "large"
     path.write_bytes(data)
     found = subprocess.run(
-        [sys.executable, "-c", PEAK, path], capture_output=True, text=True, check=True
+        [sys.executable, "-c", DECODE, path], capture_output=True, text=True, check=True
     )
     assert float(found.stdout) * 2**20 <= 20 * 5e6 + len(data)

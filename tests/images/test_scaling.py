@@ -8,6 +8,7 @@ from PIL import Image
 
 from colorgan.images.scaling import scale
 from colorgan.models.view import View
+from tests.peak import PEAK
 
 VIEWS = {
     "whole": View(224, None, Image.Resampling.BICUBIC),
@@ -58,19 +59,18 @@ def test_a_side_beyond_the_longest_keeps_its_means() -> None:
 # Scaled as it is, 1 x 60,000 would take 4 GB as the middle alone, and 1 x 20,000,000 18 GB.
 @pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000), (20_000_000, 1)])
 def test_an_extreme_photograph_takes_little_memory(size: tuple[int, int]) -> None:
-    program = f"""
-import resource
+    program = f"""{PEAK}
 import numpy as np
 from PIL import Image
 from colorgan.images.decoding import is_grayscale, resize_square
 from colorgan.models.view import View
 photograph = np.full(({size[0]}, {size[1]}, 3), 90, np.uint8)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 for resize in (None, 256):
     assert (View(224, resize, Image.Resampling.BICUBIC)(photograph) == 90).all()
 assert (resize_square(photograph, 256) == 90).all()
 assert is_grayscale(photograph)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
     limit = 3 * 1024**3
 

@@ -16,6 +16,7 @@ from colorgan.inference.colorizer import Colorizer, grayscale, recombine
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import GeneratorConfig, HypercolumnConfig, Norm
 from colorgan.models.unet import UNetGenerator
+from tests.peak import PEAK
 
 SIZES = [(32, 32), (33, 64), (7, 301), (301, 7), (1, 1), (1, 50), (200, 131)]
 
@@ -216,18 +217,17 @@ def test_a_single_line_has_the_colours_of_the_generator_along_it(size: tuple[int
 
 @pytest.mark.parametrize("size", [(4000, 5000), (1, 5_000_000), (5_000_000, 1)])
 def test_the_memory_to_colour_is_bounded_by_the_photographs_size(size: tuple[int, int]) -> None:
-    program = f"""
-import resource
+    program = f"""{PEAK}
 import numpy as np
 import torch
 from colorgan.inference.colorizer import grayscale, recombine
 torch.set_num_threads(1)
 photograph = np.full(({size[0]}, {size[1]}, 3), 90, np.uint8)
 recombine(photograph[:300, :300], torch.zeros(2, 32, 32), "lab")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 color = torch.zeros(2, 256, 256)
 assert grayscale(photograph).shape == recombine(photograph, color, "lab").shape
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
