@@ -36,10 +36,11 @@ from colorgan.survey import survey_frames
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job; returns its exit status."""
-    return run_job(_parser(), _run, argv)
+    return run_job(make_parser(), _run, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the job's command line."""
     parser = argparse.ArgumentParser(
         prog="evaluate.py", description="Compare models on a dataset, as Ray tasks."
     )

@@ -21,11 +21,11 @@ from colorgan.storage import Storage, open_storage
 from colorgan.storage.lease import Lease
 from colorgan.system import about_machine
 from jobs.reproduction.plan import (
-    SCALES,
     Reproduction,
     new_reproduction,
     open_reproduction,
 )
+from jobs.reproduction.scales import SCALES
 from jobs.reproduction.steps import do_all
 
 
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     storage = open_storage(storage_uri(args.storage))
-    dataset = choose_dataset(storage, args.dataset)
+    dataset = choose_dataset(storage, args.dataset, scenes=SCALES[args.preset].scenes)
     wanted = new_reproduction(
         args.name or args.preset,
         datetime.now(UTC).isoformat(timespec="seconds"),

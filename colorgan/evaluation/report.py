@@ -59,6 +59,7 @@ _KINDS: Mapping[str, str] = {
     "hypercolumn": "A colouriser on the features of an ImageNet network (Dahl 2016).",
     "cic": "A network that classifies the colour of each place (Zhang et al. 2016).",
 }
+_WORDS = ("name", "title", "caption", "alt", "size")  # of a figure, beside its pictures
 _TITLES: Mapping[str, str] = {"fid": "FID"}
 
 
@@ -163,8 +164,25 @@ def _put_table(report: Report, table: Table) -> None:
 
 
 def _put_figure(report: Report, figure: Figure) -> None:
-    report.storage.put(report.key(f"figures/{figure.name}.png"), figure.png)
-    report.storage.put(report.key(f"figures/{figure.name}.svg"), figure.svg)
+    words = {name: getattr(figure, name) for name in _WORDS}
+    for suffix, content in (
+        ("png", figure.png),
+        ("svg", figure.svg),
+        ("json", (json.dumps(words, indent=2) + "\n").encode()),
+    ):
+        report.storage.put(report.key(f"figures/{figure.name}.{suffix}"), content)
+
+
+def read_figure(report: Report, name: str) -> Figure | None:
+    """A figure that `write_report` has drawn; None if it has not, or was an earlier version's."""
+    png, svg, words = (report.key(f"figures/{name}.{each}") for each in ("png", "svg", "json"))
+    storage = report.storage
+    if not storage.exists(words):
+        return None
+    known = json.loads(storage.get(words))
+    fields = {each: known[each] for each in _WORDS}
+    fields["size"] = tuple(fields["size"])
+    return Figure(**fields, png=storage.get(png), svg=storage.get(svg))
 
 
 def _to_json(report: Report, tables: Sequence[Table]) -> bytes:

@@ -9,6 +9,13 @@ from jobs.reproduction.sections.analyses import (
     realizations_section,
     routing_section,
 )
+from jobs.reproduction.sections.baselines import (
+    cic_section,
+    conditional_section,
+    fcn_section,
+    landscapes_section,
+)
+from jobs.reproduction.sections.classifiers import classifiers_section, robustness_section
 from jobs.reproduction.sections.epochs import epochs_section
 from jobs.reproduction.sections.models import models_section, time_section
 from jobs.reproduction.sections.section import Section
@@ -31,5 +38,11 @@ def make_sections(storage: Storage, reproduction: Reproduction) -> list[Section]
         routing_section,
         realizations_section,
         failures_section,
+        cic_section,
+        classifiers_section,
+        fcn_section,
+        conditional_section,
+        robustness_section,
+        landscapes_section,
     ]
     return [make(storage, reproduction) for make in makers]

@@ -1,0 +1,125 @@
+"""Plans what else the 2018 report names: the systems that it compares with or leaves for later."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from colorgan.classes import PhotoClasses
+from colorgan.data.dataset import Dataset
+from colorgan.evaluation.results import ASSEMBLED
+from colorgan.models import EMBEDDED, JUDGE
+from colorgan.models.classifiers import installed
+from colorgan.names import CIC, GENERAL, HYPERCOLUMN
+from jobs.reproduction.plan import (
+    BEST,
+    BEST_GENERAL,
+    COMMAND,
+    Reproduction,
+    Step,
+    evaluation_step,
+    options_of,
+    training_step,
+)
+from jobs.reproduction.scales import SCALES
+
+# Reports and steps.
+FURTHER, CONDITIONAL = "further", "conditional"
+CLASSIFIERS, ROBUSTNESS = "classifiers", "robustness"
+CLASS_ROBUSTNESS = "class-robustness"
+
+BEST_CONDITIONAL = "best-conditional"
+
+# General models that train as `general` does, but for these options.
+ARMS: Mapping[str, Mapping[str, Any]] = {
+    CONDITIONAL: {"discriminators": "projection"},
+    "general-sn": {"spectral-norm": True},
+    "conditional-sn": {"discriminators": "projection", "spectral-norm": True},
+}
+
+
+def is_drawn(dataset: Dataset) -> bool:
+    """Whether a dataset has drawn scenes alone, whose masks are known."""
+    manifest = dataset.manifest
+    sources = [each.source for each in manifest.sources] or [manifest.source]
+    return all(source.partition(",")[0] == "scenes" for source in sources)
+
+
+def known_to_labels(reproduction: Reproduction) -> bool:
+    """Whether ImageNet's labels know every class, so that any classifier can be the router."""
+    return {*reproduction.classes} <= {*PhotoClasses.load().names}
+
+
+def segmenter_of_photographs() -> str:
+    """The network of the FCN score where no segmenter is trained."""
+    return JUDGE if installed(JUDGE) else EMBEDDED
+
+
+def further_trainings(reproduction: Reproduction, general: str) -> list[Step]:
+    """The steps that train the further models.
+
+    Args:
+        reproduction: the reproduction.
+        general: package from which the class models of the preset `best` started.
+    """
+    scale = SCALES[reproduction.scale]
+    plain = {"preset": scale.preset, **scale.plain}
+    best = {
+        "preset": BEST,
+        **scale.best,
+        "start-from": general,
+        "discriminators": "semantic:4+features:6+projection:1",
+        "tag": CONDITIONAL,
+    }
+    return [
+        training_step(reproduction, CIC, (CIC,), {**plain, **scale.cic}),
+        *(
+            training_step(reproduction, name, (GENERAL,), {**plain, **arm, "tag": name})
+            for name, arm in ARMS.items()
+        ),
+        training_step(reproduction, BEST_CONDITIONAL, (GENERAL,), best),
+    ]
+
+
+def measuring_steps(
+    reproduction: Reproduction, models: Mapping[str, str], segmenter: str
+) -> list[Step]:
+    """The steps that measure the further models.
+
+    Args:
+        reproduction: the reproduction.
+        models: the packages of all models, by their names in the tables.
+        segmenter: the network of the FCN score.
+    """
+    scale = SCALES[reproduction.scale]
+    first = (ASSEMBLED, GENERAL, HYPERCOLUMN, CIC)
+    second = (ASSEMBLED, GENERAL, *ARMS, BEST, BEST_GENERAL, BEST_CONDITIONAL)
+
+    def evaluation(part: str, names: tuple[str, ...], fcn: str = "") -> Step:
+        chosen = {name: models[name] for name in names}
+        return evaluation_step(reproduction, part, chosen, scale.photographs, fcn)
+
+    steps = [evaluation(FURTHER, first, segmenter), evaluation(CONDITIONAL, second)]
+    if known_to_labels(reproduction) and len(scale.classifiers) > 1:
+        steps.append(_classifiers(reproduction, scale.classifiers))
+    pair = [f"{name}={models[name]}" for name in (BEST, BEST_GENERAL)]
+    steps.append(_robustness(reproduction, ROBUSTNESS, pair))
+    steps.append(_robustness(reproduction, CLASS_ROBUSTNESS, pair[:1], against="class"))
+    return steps
+
+
+def _classifiers(reproduction: Reproduction, names: tuple[str, ...]) -> Step:
+    options = {
+        "dataset": reproduction.dataset["name"],
+        "report": reproduction.run(CLASSIFIERS),
+    }
+    listed = ("--classifier", *names)
+    return Step(CLASSIFIERS, COMMAND, ("evaluate-router", *options_of(options), *listed))
+
+
+def _robustness(reproduction: Reproduction, part: str, models: list[str], **more: str) -> Step:
+    options = {
+        "dataset": reproduction.dataset["name"],
+        "report": reproduction.run(part),
+        **SCALES[reproduction.scale].robustness,
+        **more,
+    }
+    return Step(part, COMMAND, ("robustness", *options_of(options), "--models", *models))
