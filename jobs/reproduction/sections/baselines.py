@@ -60,7 +60,6 @@ def fcn_section(storage: Storage, reproduction: Reproduction) -> Section:
         [(ASSEMBLED, GRAY), (GENERAL, GRAY), (ASSEMBLED, GENERAL)],
         ("fcn_iou", "mask_iou"),
     )
-    masked = "mask_iou" in results and results["mask_iou"].notna().any()
     without = (
         "The photographs have no masks, so the score compares colourings with originals alone, and "
         f"{report.evaluation.segmenter} tells only the classes' own subjects from everything else."
@@ -70,7 +69,7 @@ def fcn_section(storage: Storage, reproduction: Reproduction) -> Section:
         name,
         question,
         asked,
-        follows if masked else [*follows, without],
+        follows if "masks" in {*scores["against"]} else [*follows, without],
         segmentation_tables(scores, per_class, report.evaluation.segmenter),
         steps=("segmenter", f"evaluate-{FURTHER}"),
     )

@@ -1,6 +1,7 @@
 """The sections on classifiers: as routers, and as judges of what colours change."""
 
 import io
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -107,8 +108,7 @@ def _worn_sentences(worn: pd.DataFrame) -> list[str]:
     kinds = "a copy" if copies == 1 else f"{copies} copies"
     lines = [f"Of {kinds} of each photograph with simulated wear, sent right: {', '.join(words)}."]
     names = list(shares)
-    pairs = [(name, names[0]) for name in names[1:]] + [(names[-1], names[1])] * (len(names) > 2)
-    for first, second in pairs:
+    for second, first in combinations(names, 2):
         gain = bootstrap_mean(shares[first]["worn"] - shares[second]["worn"])
         lines.append(f"{first} minus {second}: {_percent(gain)}: {_shown(gain)}.")
     return lines
