@@ -7,7 +7,7 @@ from typing import Any
 from colorgan.names import HYPERCOLUMN
 
 # Routers' heads: one learned from the photographs alone, the other from worn copies of them, too.
-HEAD, WORN_HEAD = "head", "head, worn copies"
+HEAD, WORN_HEAD = "head", "head with worn copies"
 
 # EfficientNet-Lite, and those of torchvision that the 2018 report tried or names.
 CLASSIFIERS = (

@@ -173,7 +173,7 @@ def test_classifiers_are_ranked_and_those_without_weights_named(storage: Storage
                 lines.append(head | sent | shares)
     storage.put("reports/r-classifiers/classifiers.csv", to_csv(pd.DataFrame(lines)))
     found = reproduction()
-    storage.put(found.key(WORN), worn_csv({"labels": (3, 0), "head, worn copies": (3, 2)}))
+    storage.put(found.key(WORN), worn_csv({"labels": (3, 0), "head with worn copies": (3, 2)}))
     section = classifiers_section(storage, found)
     assert section.report == "VGG-16 sent 90.7% of the photographs to their class."
     assert section.follows[0].startswith(
@@ -182,15 +182,17 @@ def test_classifiers_are_ranked_and_those_without_weights_named(storage: Storage
     )
     assert section.follows[1] == "The weights of efficientnet_lite2 were not at hand."
     assert section.follows[2].startswith("Of 2 copies of each photograph with simulated wear")
-    assert "head, worn copies minus labels: 66.7 [" in section.follows[3]
+    assert "head with worn copies minus labels: 66.7 [" in section.follows[3]
     assert section.follows[3].endswith("shown to be more.")
+    assert set(section.tables[0].shown["Classifier"]) == {"efficientnet_lite0", "vgg16"}
+    assert len(section.tables[0].shown) == 2 * len(CLASSES)  # gray, by the rule
     worn = section.tables[1].data.set_index(["router", "photographs"])["right"]
     assert worn["labels", "clean"] == 1 and worn["labels", "worn"] == 0
 
 
 def test_classifiers_cannot_route_classes_that_their_labels_do_not_know(storage: Storage) -> None:
     found = reproduction((*CLASSES, "landscapes"))
-    storage.put(found.key(WORN), worn_csv({"head, worn copies": (3, 2)}))
+    storage.put(found.key(WORN), worn_csv({"head with worn copies": (3, 2)}))
     section = classifiers_section(storage, found)
     assert section.follows[0].startswith("ImageNet's labels do not know all of animals, people")
     assert len(section.tables) == 1

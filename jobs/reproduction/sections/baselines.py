@@ -1,6 +1,7 @@
 """The sections on CIC, on the FCN score, on class-conditional models and on landscapes."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 
@@ -70,7 +71,12 @@ def fcn_section(storage: Storage, reproduction: Reproduction) -> Section:
         question,
         asked,
         follows if "masks" in {*scores["against"]} else [*follows, without],
-        segmentation_tables(scores, per_class, report.evaluation.segmenter),
+        [
+            replace(each, shown=each.shown[~each.shown["Class"].isin(reproduction.classes)])
+            if "Class" in each.shown
+            else each
+            for each in segmentation_tables(scores, per_class, report.evaluation.segmenter)
+        ],
         steps=("segmenter", f"evaluate-{FURTHER}"),
     )
 

@@ -60,10 +60,8 @@ def classifiers_section(storage: Storage, reproduction: Reproduction) -> Section
 
 def _accuracies(found: pd.DataFrame, asked: tuple[str, ...]) -> list[str]:
     """A sentence on the accuracies, the best first, and one on classifiers that are missing."""
-    gray = found[found["seen"].str.startswith("gray")]
-    seen = gray[gray["seen"] == gray["seen"].iloc[0]]  # by the rule with its threshold
     shares = {}
-    for name, part in seen.groupby("classifier", sort=False):
+    for name, part in _by_the_rule(found).groupby("classifier", sort=False):
         right = sum(row[f"-> {row['class']}"] for _, row in part.iterrows())
         count = int(part["photographs"].sum())
         values = np.repeat([1.0, 0.0], [right, count - right])
@@ -78,15 +76,21 @@ def _accuracies(found: pd.DataFrame, asked: tuple[str, ...]) -> list[str]:
 
 
 def _matrices(found: pd.DataFrame) -> Table:
-    shown = found.astype(str)
+    shown = _by_the_rule(found).astype(str).drop(columns="seen")
     for name in ("recall", "type 1 error", "accuracy"):
-        shown[name] = [f"{value:.1%}" for value in found[name]]
+        shown[name] = [f"{float(value):.1%}" for value in shown[name]]
     shown.columns = [str(name)[:1].upper() + str(name)[1:] for name in shown.columns]
     note = (
-        "Rows are true classes, columns with an arrow where their photographs are sent. The rule "
-        "sends a photograph whose best label is unlikelier than its threshold to the fallback."
+        "Rows are true classes, columns with an arrow where their gray photographs are sent. The "
+        "file with the unrounded numbers also has those of photographs in colour, and of the "
+        "rule without its threshold."
     )
-    return Table(CLASSIFIERS, "Confusion matrices of all classifiers", note, found, shown, 3)
+    return Table(CLASSIFIERS, "Confusion matrices of all classifiers", note, found, shown, 2)
+
+
+def _by_the_rule(found: pd.DataFrame) -> pd.DataFrame:
+    """The matrices of gray photographs by the rule with its threshold."""
+    return found[found["seen"] == found["seen"].iloc[0]]
 
 
 def _shares(worn: pd.DataFrame) -> dict[str, dict[str, pd.Series]]:
