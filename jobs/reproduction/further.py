@@ -1,11 +1,13 @@
 """Plans what else the 2018 report names: the systems that it compares with or leaves for later."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from colorgan.classes import PhotoClasses
 from colorgan.data.dataset import Dataset
 from colorgan.evaluation.results import ASSEMBLED
+from colorgan.inference.router_choice import LABELS
 from colorgan.models import EMBEDDED, JUDGE
 from colorgan.models.classifiers import installed
 from colorgan.names import CIC, GENERAL, HYPERCOLUMN
@@ -24,7 +26,7 @@ from jobs.reproduction.scales import SCALES
 # Reports and steps.
 FURTHER, CONDITIONAL = "further", "conditional"
 CLASSIFIERS, ROBUSTNESS = "classifiers", "robustness"
-CLASS_ROBUSTNESS = "class-robustness"
+CLASS_ROBUSTNESS, HYBRIDS = "class-robustness", "hybrids"
 
 BEST_CONDITIONAL = "best-conditional"
 
@@ -34,6 +36,19 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "general-sn": {"spectral-norm": True},
     "conditional-sn": {"discriminators": "projection", "spectral-norm": True},
 }
+
+
+@dataclass(frozen=True)
+class Seeing:
+    """The networks that say what a picture shows.
+
+    Attributes:
+        segmenter: the segmentation network of the FCN score.
+        detector: the detector of `objects`.
+    """
+
+    segmenter: str
+    detector: str
 
 
 def is_drawn(dataset: Dataset) -> bool:
@@ -46,6 +61,11 @@ def is_drawn(dataset: Dataset) -> bool:
 def known_to_labels(reproduction: Reproduction) -> bool:
     """Whether ImageNet's labels know every class, so that any classifier can be the router."""
     return {*reproduction.classes} <= {*PhotoClasses.load().names}
+
+
+def knows_labels(reproduction: Reproduction) -> bool:
+    """Whether there is a model for every class that ImageNet's labels know, as objects need."""
+    return {*PhotoClasses.load().names} <= {*reproduction.classes}
 
 
 def segmenter_of_photographs() -> str:
@@ -80,14 +100,15 @@ def further_trainings(reproduction: Reproduction, general: str) -> list[Step]:
 
 
 def measuring_steps(
-    reproduction: Reproduction, models: Mapping[str, str], segmenter: str
+    reproduction: Reproduction, models: Mapping[str, str], seeing: Seeing, drawn: bool
 ) -> list[Step]:
     """The steps that measure the further models.
 
     Args:
         reproduction: the reproduction.
         models: the packages of all models, by their names in the tables.
-        segmenter: the network of the FCN score.
+        seeing: the networks that say what a picture shows.
+        drawn: whether the dataset has drawn scenes alone.
     """
     scale = SCALES[reproduction.scale]
     first = (ASSEMBLED, GENERAL, HYPERCOLUMN, CIC)
@@ -97,13 +118,27 @@ def measuring_steps(
         chosen = {name: models[name] for name in names}
         return evaluation_step(reproduction, part, chosen, scale.photographs, fcn)
 
-    steps = [evaluation(FURTHER, first, segmenter), evaluation(CONDITIONAL, second)]
+    steps = [evaluation(FURTHER, first, seeing.segmenter), evaluation(CONDITIONAL, second)]
     if known_to_labels(reproduction) and len(scale.classifiers) > 1:
         steps.append(_classifiers(reproduction, scale.classifiers))
     pair = [f"{name}={models[name]}" for name in (BEST, BEST_GENERAL)]
     steps.append(_robustness(reproduction, ROBUSTNESS, pair))
     steps.append(_robustness(reproduction, CLASS_ROBUSTNESS, pair[:1], against="class"))
+    if knows_labels(reproduction):
+        steps.append(_hybrids(reproduction, seeing.detector, drawn))
     return steps
+
+
+def _hybrids(reproduction: Reproduction, detector: str, drawn: bool) -> Step:
+    scenes = {"kind": "scenes"}
+    options = {
+        "report": reproduction.run(HYBRIDS),
+        **(scenes if drawn else {"dataset": reproduction.dataset["name"], "kind": "beside"}),
+        "detector": detector,
+        "router": LABELS,
+        **SCALES[reproduction.scale].hybrids,
+    }
+    return Step(HYBRIDS, COMMAND, ("hybrids", *options_of(options)))
 
 
 def _classifiers(reproduction: Reproduction, names: tuple[str, ...]) -> Step:

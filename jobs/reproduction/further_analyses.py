@@ -1,16 +1,18 @@
 """The measurements for the further sections that no command makes."""
 
 import json
-from typing import Any
+from dataclasses import asdict
 
 import pandas as pd
 import torch
 
 from cluster.job import say
 from colorgan.classes import PhotoClasses
+from colorgan.data.boxes import BoxedFolder
 from colorgan.data.dataset import Dataset
 from colorgan.data.masks import MaskedFolder, write_scenes
 from colorgan.evaluation.tables import to_csv
+from colorgan.inference import object_choice
 from colorgan.inference.router import HeadRouter, LabelRouter, Router
 from colorgan.inference.router_choice import LABELS
 from colorgan.models.classifiers import Classifier, load_classifier
@@ -18,10 +20,16 @@ from colorgan.models.head import RouterHead
 from colorgan.storage import Storage
 from colorgan.system import device_name
 from colorgan.temporary import temporary_folder
+from colorgan.training.detector import DetectorTrainingConfig, train_detector
 from colorgan.training.router_head import HeadTrainingConfig, embed, train_head
 from colorgan.training.segmenter import SegmenterTrainingConfig, train_segmenter
-from jobs.reproduction.files import SEGMENTER, WORN
-from jobs.reproduction.further import is_drawn, known_to_labels, segmenter_of_photographs
+from jobs.reproduction.files import SEEING, WORN
+from jobs.reproduction.further import (
+    Seeing,
+    is_drawn,
+    known_to_labels,
+    segmenter_of_photographs,
+)
 from jobs.reproduction.plan import Reproduction, options_of
 from jobs.reproduction.scales import HEAD, SCALES, WORN_HEAD
 
@@ -31,42 +39,45 @@ _SEED = 1  # of the scenes that a segmenter learns from; a dataset's have 0 by d
 _FIRST_COPY = 1_000_001
 
 
-def segmenter_command(reproduction: Reproduction, dataset: Dataset) -> str:
-    """The commands that make the segmenter of `make_segmenter`; empty if there are none."""
+def seeing_command(reproduction: Reproduction, dataset: Dataset) -> str:
+    """The commands that make the networks of `make_seeing`; empty if they are there already."""
     if not is_drawn(dataset):
         return ""
-    drawing, training = _segmenter_options(reproduction)
-    draw = " ".join(("colorgan scenes masks", *options_of(drawing)))
-    return f"{draw} && {' '.join(('colorgan train-segmenter masks', *options_of(training)))}"
+    scale = SCALES[reproduction.scale]
+    commands = {"scenes": scale.masks, "train-segmenter": scale.segmenter}
+    commands["train-detector"] = scale.detector
+    return " && ".join(
+        " ".join((f"colorgan {name} masks", *options_of(options)))
+        for name, options in commands.items()
+    )
 
 
-def make_segmenter(
+def make_seeing(
     storage: Storage, reproduction: Reproduction, dataset: Dataset, device: torch.device
 ) -> None:
-    """Write the name of the FCN score's network, which is trained first if the dataset is drawn."""
-    if not is_drawn(dataset):
-        name = segmenter_of_photographs()
-    else:
-        drawing, training = _segmenter_options(reproduction)
-        config = SegmenterTrainingConfig(**training)
+    """Choose the networks that see, which are trained if the dataset has drawn scenes alone."""
+    seeing = Seeing(segmenter_of_photographs(), object_choice.LABELS)
+    if is_drawn(dataset):
+        scale, tag = SCALES[reproduction.scale], reproduction.name
+        segmenter_config = SegmenterTrainingConfig(**scale.segmenter)
+        detector_config = DetectorTrainingConfig(**scale.detector)
         with temporary_folder("scenes") as folder:
-            write_scenes(folder / "masks", seed=_SEED, **drawing)
-            masks = MaskedFolder(folder / "masks")
-            card = train_segmenter(storage, masks, config, device, reproduction.name, say)
-        name = card.reference
-    storage.put(reproduction.key(SEGMENTER), (json.dumps({"segmenter": name}) + "\n").encode())
+            masks = folder / "masks"
+            write_scenes(masks, seed=_SEED, **scale.masks)
+            segmenter = train_segmenter(
+                storage, MaskedFolder(masks), segmenter_config, device, tag, say
+            )
+            rule = PhotoClasses.load()
+            detector = train_detector(
+                storage, BoxedFolder(masks), detector_config, device, rule, tag, say
+            )
+        seeing = Seeing(segmenter.reference, detector.reference)
+    storage.put(reproduction.key(SEEING), (json.dumps(asdict(seeing), indent=2) + "\n").encode())
 
 
-def chosen_segmenter(storage: Storage, reproduction: Reproduction) -> str:
-    """The name that `make_segmenter` wrote; raises NotInStorage."""
-    return str(json.loads(storage.get(reproduction.key(SEGMENTER)))["segmenter"])
-
-
-def _segmenter_options(reproduction: Reproduction) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options that draw the scenes, and those of the training."""
-    options = dict(SCALES[reproduction.scale].segmenter)
-    drawing = {"per_class": options.pop("per_class"), "size": options.get("size", 128)}
-    return drawing, options
+def read_seeing(storage: Storage, reproduction: Reproduction) -> Seeing:
+    """What `make_seeing` wrote; raises NotInStorage."""
+    return Seeing(**json.loads(storage.get(reproduction.key(SEEING))))
 
 
 def analyze_worn(

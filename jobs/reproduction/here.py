@@ -25,6 +25,7 @@ from colorgan.evaluation.evaluate import (
 )
 from colorgan.evaluation.plan import Sample, plan_evaluation
 from colorgan.evaluation.segmentation import SegmentationConfig
+from colorgan.inference.object_choice import ObjectConfig
 from colorgan.inference.router_choice import LABELS, RouterConfig
 from colorgan.options import parse
 from colorgan.packages.embedded import with_embedded
@@ -122,6 +123,7 @@ def evaluate_here(argv: Sequence[str]) -> None:
     args = evaluate.make_parser().parse_args(argv)
     storage = with_embedded(open_storage(storage_uri(args.storage)))
     router, segmentation = parse(RouterConfig, args), parse(SegmentationConfig, args)
+    objects = parse(ObjectConfig, args)
     dataset = open_dataset(storage, args.dataset)
     sample = Sample(args.split, args.photographs, args.seed)
     evaluation, _ = plan_evaluation(dataset, sample, args.models, router, args.report, segmentation)
@@ -131,7 +133,7 @@ def evaluate_here(argv: Sequence[str]) -> None:
         chosen = choose_rows(dataset, args.split, args.photographs, args.seed)
         for block, rows in blocks_left(report, chosen):
             evaluator = evaluator or Evaluator(
-                report, router, choose_device(args.device), segmentation
+                report, router, choose_device(args.device), segmentation, objects
             )
             evaluator.evaluate(rows, block)
         collect(report)

@@ -38,7 +38,11 @@ class Scale:
         classifiers: the classifiers that are compared as routers.
         worn: number of worn copies of each test photograph that are routed.
         heads: the routers' heads that are trained for these: HEAD, WORN_HEAD.
-        segmenter: options of `colorgan scenes` and `colorgan train-segmenter`, for scenes.
+        masks: options of `colorgan scenes`, from whose masks the networks below learn if the
+            dataset has drawn scenes.
+        segmenter: options of `colorgan train-segmenter`.
+        detector: options of `colorgan train-detector`.
+        hybrids: options of `colorgan hybrids`.
         robustness: options of `colorgan robustness`.
         here: whether only the first job of each kind runs on Ray, and all others in this process,
             which saves the start of their processes.
@@ -63,7 +67,10 @@ class Scale:
     classifiers: tuple[str, ...] = CLASSIFIERS
     worn: int = 5
     heads: tuple[str, ...] = (HEAD, WORN_HEAD)
+    masks: Mapping[str, Any] = field(default_factory=dict)
     segmenter: Mapping[str, Any] = field(default_factory=dict)
+    detector: Mapping[str, Any] = field(default_factory=dict)
+    hybrids: Mapping[str, Any] = field(default_factory=dict)
     robustness: Mapping[str, Any] = field(default_factory=dict)
     here: bool = False
     scenes: tuple[int, int] | None = None
@@ -93,7 +100,10 @@ SCALES: Mapping[str, Scale] = {
         classifiers=("efficientnet_lite0", "efficientnet_lite2"),
         worn=1,
         heads=(WORN_HEAD,),
-        segmenter={"per_class": 10, "size": 64, "width": 16, "epochs": 2},
+        masks={"per_class": 8, "size": 64, "hybrids": 5},
+        segmenter={"size": 64, "width": 16, "epochs": 2},
+        detector={"size": 64, "width": 16, "epochs": 1},
+        hybrids={"pictures": 3, "size": 64},
         robustness={"photographs": 3, "epsilons": "8", "steps": 2, "examples": 1},
         here=True,
         scenes=(40, 64),
@@ -120,7 +130,8 @@ SCALES: Mapping[str, Scale] = {
             "average": 0.998,
             "channels_last": "on",
         },
-        segmenter={"per_class": 200, "size": 64},
+        masks={"per_class": 200, "size": 64, "hybrids": 200},
+        segmenter={"size": 64},
         robustness={"photographs": 60, "epsilons": "0.5,2,8"},
     ),
     "report": Scale(
@@ -137,7 +148,7 @@ SCALES: Mapping[str, Scale] = {
         eval_every=10,
         photographs=0,
         realizations=8,
-        segmenter={"per_class": 200},
+        masks={"per_class": 200, "size": 128, "hybrids": 200},
         robustness={"epsilons": "0.5,2,8"},
     ),
 }

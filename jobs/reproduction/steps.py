@@ -13,14 +13,12 @@ from jobs.reproduction.analyses import ANALYSES, class_packages, package_of, pub
 from jobs.reproduction.further import (
     ARMS,
     BEST_CONDITIONAL,
+    Seeing,
     further_trainings,
+    is_drawn,
     measuring_steps,
 )
-from jobs.reproduction.further_analyses import (
-    chosen_segmenter,
-    make_segmenter,
-    segmenter_command,
-)
+from jobs.reproduction.further_analyses import make_seeing, read_seeing, seeing_command
 from jobs.reproduction.page import write_page
 from jobs.reproduction.plan import (
     BEST,
@@ -69,11 +67,10 @@ def do_all(
         itself = (
             f"python jobs/reproduce.py --preset {reproduction.scale} --name {reproduction.name}"
         )
-        segmenter = segmenter_command(reproduction, dataset) or itself
-        made = partial(make_segmenter, storage, reproduction, dataset, device)
-        runner.once("segmenter", segmenter, made)
-        segmenter = chosen_segmenter(storage, reproduction)
-        for step in measuring_steps(reproduction, models, segmenter):
+        made = partial(make_seeing, storage, reproduction, dataset, device)
+        runner.once("seeing", seeing_command(reproduction, dataset) or itself, made)
+        seeing = read_seeing(storage, reproduction)
+        for step in measuring_steps(reproduction, models, seeing, is_drawn(dataset)):
             runner.run(step)
     for name, analyze in ANALYSES.items():
         runner.once(name, itself, partial(analyze, storage, reproduction, dataset, device))
@@ -84,8 +81,8 @@ def _count(reproduction: Reproduction) -> int:
     """The number of all steps."""
     trainings = [*training_steps(reproduction), *further_trainings(reproduction, "")]
     placeholders = dict.fromkeys((*_COMPARED, *_FURTHER), "")
-    measured = measuring_steps(reproduction, placeholders, "")
-    # The later general model, two evaluations and the segmenter are steps, too.
+    measured = measuring_steps(reproduction, placeholders, Seeing("", ""), False)
+    # The later general model, two evaluations and the networks that see are steps, too.
     return len([*sweep_steps(reproduction), *trainings, *measured, *ANALYSES]) + 4
 
 

@@ -12,7 +12,7 @@ from colorgan.evaluation.results import Contestant, Evaluation
 from colorgan.evaluation.tables import to_csv
 from colorgan.storage import Storage
 from jobs.reproduction.files import ROUTING, WORN
-from jobs.reproduction.further import ARMS, BEST_CONDITIONAL, measuring_steps
+from jobs.reproduction.further import ARMS, BEST_CONDITIONAL, Seeing, measuring_steps
 from jobs.reproduction.plan import Reproduction
 from jobs.reproduction.sections.baselines import (
     cic_section,
@@ -21,6 +21,7 @@ from jobs.reproduction.sections.baselines import (
     landscapes_section,
 )
 from jobs.reproduction.sections.classifiers import classifiers_section, robustness_section
+from jobs.reproduction.sections.objects import objects_section
 
 CLASSES = ("animals", "people", "vehicles")
 ONES = (0.9, 1.0, 1.1)  # mean 1; the bootstrap of three has an interval
@@ -85,7 +86,7 @@ def test_the_comparisons_of_conditional_models_are_corrected_together(storage: S
     section = conditional_section(storage, reproduction())
     said = text_of(section)
     # conditional beats general, assembled and, of those with spectral normalisation, its own.
-    assert section.follows[0] == "Of 12 comparisons below, 3 show a difference."
+    assert section.follows[0] == "Of the 12 comparisons, 3 show a difference."
     assert "L1 in ab: conditional is better than general and assembled." in said
     assert "best-conditional is not shown to differ from best-general or best." in said
 
@@ -144,6 +145,7 @@ def test_landscapes_are_a_sentence_until_the_dataset_has_them(storage: Storage) 
         "The router sends 2 of 3 landscapes to their model, and 92% of all photographs to theirs."
     )
     assert section.tables[0].data["n"].tolist() == [3] * 6  # landscapes alone
+    assert section.tables[1].data["n"].tolist() == [3] * len(section.tables[1].data)
 
 
 def worn_csv(routers: Mapping[str, tuple[float, float]]) -> bytes:
@@ -198,8 +200,11 @@ def test_classifiers_cannot_route_classes_that_their_labels_do_not_know(storage:
     assert len(section.tables) == 1
     names = ("assembled", "general", "hypercolumn", "cic", "best", "best-general")
     models = dict.fromkeys((*names, *ARMS, BEST_CONDITIONAL), "m@1")
-    assert "classifiers" not in [step.name for step in measuring_steps(found, models, "")]
-    assert "classifiers" in [step.name for step in measuring_steps(reproduction(), models, "")]
+    seen = Seeing("a segmenter", "a detector")
+    assert "classifiers" not in [step.name for step in measuring_steps(found, models, seen, True)]
+    assert "classifiers" in [
+        step.name for step in measuring_steps(reproduction(), models, seen, True)
+    ]
 
 
 def robustness_csv(word: str, difference: float) -> bytes:
@@ -234,10 +239,49 @@ def test_robustness_says_what_colours_change_and_whether_an_attack_beats_noise(
     assert section.follows[0] == (
         "The colours of best change the label of 25.0 [15.0 to 35.0] % of the photographs."
     )
-    assert "at most 8 change the label of more pictures" in said
+    assert "Within 8 Lab units, chosen changes of a and b change the label of more pictures" in said
     assert "best 50.0 [40.0 to 60.0] % (shown to be more)" in said
     assert "best 5.0 [\N{MINUS SIGN}5.0 to 15.0] % (no difference shown)" in said
     assert storage.get(found.key(section.pictures[0].file)) == b"a sheet"
     attacks = section.tables[1].shown
     assert attacks["Change"].tolist() == ["noise", "attack", "attack minus noise"]
     assert attacks["best"].tolist()[1] == "0.600 [0.500 to 0.700]"
+
+
+def hybrids_csv(differences: Mapping[str, float]) -> bytes:
+    lines = []
+    for region in ("second object", "first object", "picture"):
+        for model, minus, mean in (
+            *((name, "", 9.0) for name in ("gray", "assembled", "general", *differences)),
+            *((name, "assembled", value) for name, value in differences.items()),
+        ):
+            head = {"region": region, "model": model, "minus": minus, "pictures": 6}
+            lines.append(head | {"mean": mean, "low": mean - 0.1, "high": mean + 0.1})
+    return to_csv(pd.DataFrame(lines))
+
+
+def test_objects_are_compared_with_assembled_inside_the_second_object(storage: Storage) -> None:
+    found = reproduction()
+    gains = {"objects": 0.05, "objects, true places": -0.5}
+    storage.put("reports/r-hybrids/hybrids.csv", hybrids_csv(gains))
+    pictures = [{"model": "objects", "found": share} for share in (0.5, 0.25)]
+    lines = [*pictures, {"model": "assembled", "found": float("nan")}]
+    storage.put("reports/r-hybrids/pictures.csv", to_csv(pd.DataFrame(lines)))
+    storage.put("reports/r-hybrids/pictures.png", b"a sheet")
+    section = objects_section(storage, found)
+    assert section.follows[0] == (
+        "L1 in ab of the second object, objects minus assembled: 0.05 [\N{MINUS SIGN}0.05 to 0.15] "
+        "on 6 pictures: no difference shown."
+    )
+    assert section.follows[3].startswith("The detector finds 38 [")  # 37.5, of two pictures
+    assert section.follows[4].endswith("on 6 pictures: objects, true places is better.")
+    assert "gray" in section.tables[0].shown["Model"].tolist()
+    assert storage.get(found.key(section.pictures[0].file)) == b"a sheet"
+
+
+def test_objects_need_models_of_the_classes_that_detectors_find(storage: Storage) -> None:
+    section = objects_section(storage, reproduction(("cats", "dogs")))
+    assert section.follows == [
+        "The classes cats, dogs are not those whose objects a detector finds: animals, people and "
+        "vehicles."
+    ]

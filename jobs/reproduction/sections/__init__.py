@@ -18,6 +18,7 @@ from jobs.reproduction.sections.baselines import (
 from jobs.reproduction.sections.classifiers import classifiers_section, robustness_section
 from jobs.reproduction.sections.epochs import epochs_section
 from jobs.reproduction.sections.models import models_section, time_section
+from jobs.reproduction.sections.objects import objects_section
 from jobs.reproduction.sections.section import Section
 from jobs.reproduction.sections.trials import (
     batches_section,
@@ -42,6 +43,7 @@ def make_sections(storage: Storage, reproduction: Reproduction) -> list[Section]
         classifiers_section,
         fcn_section,
         conditional_section,
+        objects_section,
         robustness_section,
         landscapes_section,
     ]

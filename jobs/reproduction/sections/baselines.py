@@ -14,10 +14,22 @@ from colorgan.storage import Storage
 from jobs.reproduction.files import ROUTING
 from jobs.reproduction.further import ARMS, BEST_CONDITIONAL, CONDITIONAL, FURTHER
 from jobs.reproduction.plan import BEST, BEST_GENERAL, Reproduction
-from jobs.reproduction.sections.comparing import corrected, means_table, missing, verdict
+from jobs.reproduction.sections.comparing import (
+    corrected,
+    means_table,
+    missing,
+    pairs_table,
+    verdict,
+)
 from jobs.reproduction.sections.section import Section, sentence
 
 _LANDSCAPES = "landscapes"
+_ARMS_IN_WORDS = (
+    "All pass over as many photographs in training. Assembled: a model for each class. General: "
+    "one for all. Conditional: one for all, whose discriminator is told the class. Those with sn "
+    "have spectral normalisation. The second half of the names, with best, are the same three on a "
+    "pretrained classifier."
+)
 
 
 def cic_section(storage: Storage, reproduction: Reproduction) -> Section:
@@ -29,14 +41,15 @@ def cic_section(storage: Storage, reproduction: Reproduction) -> Section:
         "How good is CIC, the baseline of pix2pix?",
         "CIC (Zhang, Isola and Efros 2016) was named and not measured. It predicts for each place "
         "how likely each of 313 colours is, with rare colours weighted up.",
-        [*verdict(compared, CIC), *map(sentence, compared)],
+        verdict(compared, CIC),
         [
             means_table(
                 "cic",
                 "CIC, hypercolumn and the cGANs",
                 results,
                 (GRAY, HYPERCOLUMN, CIC, GENERAL, ASSEMBLED, ORIGINAL),
-            )
+            ),
+            pairs_table("cic", compared),
         ],
         steps=(CIC, f"evaluate-{FURTHER}"),
     )
@@ -77,7 +90,7 @@ def fcn_section(storage: Storage, reproduction: Reproduction) -> Section:
             else each
             for each in segmentation_tables(scores, per_class, report.evaluation.segmenter)
         ],
-        steps=("segmenter", f"evaluate-{FURTHER}"),
+        steps=("seeing", f"evaluate-{FURTHER}"),
     )
 
 
@@ -110,8 +123,8 @@ def conditional_section(storage: Storage, reproduction: Reproduction) -> Section
     ]
     compared = corrected(results, pairs)
     conclusions = [
-        f"Of {len(compared)} comparisons below, {sum(bool(each.better) for each in compared)} show "
-        "a difference.",
+        f"Of the {len(compared)} comparisons, {sum(bool(each.better) for each in compared)} show a "
+        "difference.",
         *(
             line
             for subject in (plain, BEST_CONDITIONAL)
@@ -123,14 +136,16 @@ def conditional_section(storage: Storage, reproduction: Reproduction) -> Section
         "Divide the weights by class, or tell one model's discriminator the class?",
         "A model for each class was its thesis. The rival, one model whose discriminator is given "
         "the class (Miyato and Koyama 2018), and spectral normalisation (Miyato 2018) are newer.",
-        [*conclusions, *map(sentence, compared)],
+        conclusions,
         [
             means_table(
                 CONDITIONAL,
                 "Assembled, general and class-conditional",
                 results,
                 (GRAY, ASSEMBLED, GENERAL, *ARMS, BEST, BEST_GENERAL, BEST_CONDITIONAL),
-            )
+                about=_ARMS_IN_WORDS,
+            ),
+            pairs_table(CONDITIONAL, compared),
         ],
         steps=("classes", GENERAL, *ARMS, BEST_CONDITIONAL, f"evaluate-{CONDITIONAL}"),
     )
@@ -162,7 +177,7 @@ def landscapes_section(storage: Storage, reproduction: Reproduction) -> Section:
             f"The router sends {right} of {sum(counts)} landscapes to their model, and "
             f"{routed['accuracy']:.0%} of all photographs to theirs.",
             *verdict([e for e in compared if e.first == ASSEMBLED], ASSEMBLED),
-            *map(sentence, compared),
+            *verdict([e for e in compared if e.first == BEST], BEST),
         ],
         [
             means_table(
@@ -171,7 +186,8 @@ def landscapes_section(storage: Storage, reproduction: Reproduction) -> Section:
                 own,
                 (GRAY, ASSEMBLED, GENERAL, BEST, BEST_GENERAL, ORIGINAL),
                 ("l1", "colorfulness", "colorfulness_gap"),
-            )
+            ),
+            pairs_table(name, compared),
         ],
         steps=("classes", GENERAL, BEST, BEST_GENERAL, "evaluate-models", "routing"),
     )

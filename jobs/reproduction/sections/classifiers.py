@@ -221,8 +221,8 @@ def _attack_sentences(found: pd.DataFrame, word: str) -> list[str]:
             if (each := _estimate(found, model, DIFFERENCE, measure, epsilon))
         ]
         lines.append(
-            f"Chosen changes of a and b by at most {epsilon:g} change the {word} of more pictures "
-            f"than noise of the same bound, by: {', '.join(words)}."
+            f"Within {epsilon:g} Lab units, chosen changes of a and b change the {word} of more "
+            f"pictures than noise does, by: {', '.join(words)}."
         )
     return lines
 
@@ -241,7 +241,8 @@ def _flips_table(found: pd.DataFrame) -> Table:
     ]
     note = (
         "Shares of photographs, in brackets 95 % intervals. The classifier names the ImageNet "
-        "label; the class follows from it by the router's rule."
+        "label; the class follows from it by the router's rule. Best are the class models on a "
+        "pretrained classifier, assembled, and best-general is the general one."
     )
     title = "What the classifier says about colourings"
     return Table("flips", title, note, part.reset_index(drop=True), pd.DataFrame(shown))
