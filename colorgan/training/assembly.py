@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from colorgan.models.encoder_unet import EncoderUNetGenerator
-from colorgan.models.generator import Generator
+from colorgan.models.generator import Generator, noise_channels
+from colorgan.models.noise import is_noise
 from colorgan.models.sharing import share_statistics
 from colorgan.models.unet import UNetGenerator
 from colorgan.names import BASELINES
@@ -84,6 +85,9 @@ def assemble(
         learner = create_generator(config, model, loaded)
         if isinstance(learner, EncoderUNetGenerator):
             learner.encoder.requires_grad_(config.encoder_rate > 0)
+        if config.noise_only and noise_channels(learner):
+            for name, parameter in learner.named_parameters():
+                parameter.requires_grad_(is_noise(name))
         if config.sees_colors and model not in BASELINES:
             networks = [loaded.features(name).to(device) for name in config.perceptual_names]
         # Created last, so that the generator's initial weights do not depend on them.

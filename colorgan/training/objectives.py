@@ -85,6 +85,41 @@ def _steps(channels: Tensor, offset: int, along: int) -> Tensor:
     return (difference.square().sum(dim=1) + 1e-6).sqrt()
 
 
+def nearest_distance(drawn: Tensor, real: Tensor) -> Tensor:
+    """How far the nearest of several colourings of each photograph is from the photograph.
+
+        L = mean over photographs of  min over draws j of  mean |y - G(x, z_j)|
+
+    It is implicit maximum likelihood (Li and Malik 2018, section 3; for pictures given an input Li,
+    Zhang and Malik 2019, equation 2). L1 of every draw would teach the generator to ignore z. The
+    nearest draw alone is pulled towards y, so that the draws spread over the colours that such
+    photographs really have, and no colour has to be far from another for its own sake.
+
+    Args:
+        drawn: (draws, batch, channels, side, side); only the nearest draws get a gradient.
+        real: the originals, (batch, channels, side, side).
+    """
+    return (drawn - real).abs().mean(dim=(2, 3, 4)).amin(dim=0).mean()
+
+
+def indifference(first: Tensor, second: Tensor, z: tuple[Tensor, Tensor]) -> Tensor:
+    """How little colourings differ whose noise differs (Mao et al. 2019, section 3.2, equation 4).
+
+        L = mean over photographs of  1 / (|G(x, z_1) - G(x, z_2)| / |z_1 - z_2| + 1e-5)
+
+    It is the reciprocal of the ratio that mode seeking maximises, both distances being mean
+    absolute differences, as in the authors' implementation, times 0.01 here.
+
+    Args:
+        first: colourings with the noise z_1, (batch, channels, side, side).
+        second: those of the same photographs with z_2.
+        z: both noise vectors of each photograph, (batch, noise channels) each.
+    """
+    distances = (first - second).abs().mean(dim=(1, 2, 3))
+    ratio = distances / (z[0] - z[1]).abs().mean(dim=1).clamp_min(1e-5)
+    return 0.01 / (ratio.mean() + 1e-5)
+
+
 def chroma_distance(fake: Tensor, real: Tensor) -> Tensor:
     """Euclidean distance of U and V, unblurred and blurred by 3 and by 5 pixels (Dahl 2016).
 
