@@ -8,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+import colorgan
 from colorgan.cli import main
 from colorgan.data.dataset import Dataset
+from colorgan.errors import ConfigError
 from colorgan.inference.assembled import assemble
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.models import EMBEDDED
@@ -142,3 +144,14 @@ def test_the_assembled_model_has_variants(scenes: Dataset) -> None:
     assert np.abs(variants[1].rgb.astype(int) - variants[2].rgb).max() > 3
     (predicted,) = colorizer.predict([rgb], (3,))
     assert np.array_equal(predicted.picture(), variants[2].rgb)
+
+
+def test_a_program_gets_variants(noisy: Storage, tmp_path: Path) -> None:
+    models = colorgan.load(noisy.uri, "animals", device="cpu")
+    original = photograph(tmp_path / "old.jpg")
+    first, second = models.variants(original, 2)
+    plain = models(original)
+    assert isinstance(first, Image.Image) and isinstance(second, Image.Image)
+    assert first.tobytes() == plain.tobytes() != second.tobytes()
+    with pytest.raises(ConfigError, match="17 variants"):
+        models.variants(original, 17)
