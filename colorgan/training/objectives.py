@@ -18,6 +18,7 @@ from colorgan.workers import Part
 
 _LOOKED_AT = 128  # px, the largest side that classifiers get
 _COMPARED = 28  # px, the side at which `incoherence` compares colours
+_MOST_DIFFERENT = 0.05  # the ratio above which `indifference` asks for nothing more
 _OFFSETS = (1, 2, 4, 8)  # px, the distances at which it compares them
 
 Logits = Sequence[Tensor]
@@ -103,12 +104,13 @@ def nearest_distance(drawn: Tensor, real: Tensor) -> Tensor:
 
 
 def indifference(first: Tensor, second: Tensor, z: tuple[Tensor, Tensor]) -> Tensor:
-    """How little colourings differ whose noise differs (Mao et al. 2019, section 3.2, equation 4).
+    """How little colourings differ whose noise differs (Yang et al. 2019, section 3, equation 2).
 
-        L = mean over photographs of  1 / (|G(x, z_1) - G(x, z_2)| / |z_1 - z_2| + 1e-5)
+        L = - mean over photographs of  min(|G(x, z_1) - G(x, z_2)| / |z_1 - z_2|, 0.05)
 
-    It is the reciprocal of the ratio that mode seeking maximises, both distances being mean
-    absolute differences, as in the authors' implementation, times 0.01 here.
+    It is the ratio that mode seeking maximises (Mao et al. 2019, section 3.2), with a bound. Mode
+    seeking minimises its reciprocal, whose gradient has no bound while noise changes nothing yet.
+    Both distances are mean absolute differences.
 
     Args:
         first: colourings with the noise z_1, (batch, channels, side, side).
@@ -117,7 +119,7 @@ def indifference(first: Tensor, second: Tensor, z: tuple[Tensor, Tensor]) -> Ten
     """
     distances = (first - second).abs().mean(dim=(1, 2, 3))
     ratio = distances / (z[0] - z[1]).abs().mean(dim=1).clamp_min(1e-5)
-    return 0.01 / (ratio.mean() + 1e-5)
+    return -ratio.clamp_max(_MOST_DIFFERENT).mean()
 
 
 def chroma_distance(fake: Tensor, real: Tensor) -> Tensor:
