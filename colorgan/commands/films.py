@@ -109,6 +109,8 @@ def check_film_options(args: argparse.Namespace) -> None:
             f"--model {OBJECTS} is for photographs: objects would change their colours from frame "
             "to frame"
         )
+    if (args.variants, args.variant) != (None, None):
+        raise ConfigError("--variants and --variant are for photographs: a film has one colouring")
     if args.page is not None:
         raise ConfigError("--page is for TIFF files of several pages")
 
