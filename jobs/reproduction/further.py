@@ -27,6 +27,7 @@ from jobs.reproduction.scales import SCALES
 FURTHER, CONDITIONAL = "further", "conditional"
 CLASSIFIERS, ROBUSTNESS = "classifiers", "robustness"
 CLASS_ROBUSTNESS, HYBRIDS = "class-robustness", "hybrids"
+DIVERSE, VARIANTS = "diverse", "variants"
 
 BEST_CONDITIONAL = "best-conditional"
 
@@ -35,6 +36,20 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     CONDITIONAL: {"discriminators": "projection"},
     "general-sn": {"spectral-norm": True},
     "conditional-sn": {"discriminators": "projection", "spectral-norm": True},
+}
+
+# How noise is added to a model: see docs/choices.md.
+_NOISE: Mapping[str, Any] = {
+    "noise-channels": 8,
+    "noise-only": True,
+    "lambda-diversity": 200,
+    "batch-size": 8,
+    "epochs": 1,
+    "phases": "critic:0.1+adversarial:0.9",
+    "learning-rate": 3e-3,
+    "adversarial-rate": 1,
+    "discriminator-rate": 0.13,
+    "lambda-coherence": 400,
 }
 
 
@@ -99,6 +114,19 @@ def further_trainings(reproduction: Reproduction, general: str) -> list[Step]:
     ]
 
 
+def diverse_step(reproduction: Reproduction, general: str) -> Step:
+    """The step that adds noise to the general `best`, whose own colours stay as they are.
+
+    Args:
+        reproduction: the reproduction.
+        general: the package of the general `best`.
+    """
+    scale = SCALES[reproduction.scale]
+    sized = {name: value for name, value in scale.best.items() if name != "epochs"}
+    hyper = {"preset": BEST, **sized, "start-from": general, **_NOISE, "tag": DIVERSE}
+    return training_step(reproduction, DIVERSE, (GENERAL,), hyper)
+
+
 def measuring_steps(
     reproduction: Reproduction, models: Mapping[str, str], seeing: Seeing, drawn: bool
 ) -> list[Step]:
@@ -124,9 +152,20 @@ def measuring_steps(
     pair = [f"{name}={models[name]}" for name in (BEST, BEST_GENERAL)]
     steps.append(_robustness(reproduction, ROBUSTNESS, pair))
     steps.append(_robustness(reproduction, CLASS_ROBUSTNESS, pair[:1], against="class"))
+    steps.append(_variants(reproduction, models[DIVERSE]))
     if knows_labels(reproduction):
         steps.append(_hybrids(reproduction, seeing.detector, drawn))
     return steps
+
+
+def _variants(reproduction: Reproduction, model: str) -> Step:
+    options = {
+        "dataset": reproduction.dataset["name"],
+        "report": reproduction.run(VARIANTS),
+        "model": model,
+        **SCALES[reproduction.scale].variants,
+    }
+    return Step(VARIANTS, COMMAND, ("variants", *options_of(options)))
 
 
 def _hybrids(reproduction: Reproduction, detector: str, drawn: bool) -> Step:

@@ -44,6 +44,7 @@ class Scale:
         detector: options of `colorgan train-detector`.
         hybrids: options of `colorgan hybrids`.
         robustness: options of `colorgan robustness`.
+        variants: options of `colorgan variants`.
         here: whether only the first job of each kind runs on Ray, and all others in this process,
             which saves the start of their processes.
         scenes: photographs per class, and their short side in pixels, of the scenes that are staged
@@ -72,6 +73,7 @@ class Scale:
     detector: Mapping[str, Any] = field(default_factory=dict)
     hybrids: Mapping[str, Any] = field(default_factory=dict)
     robustness: Mapping[str, Any] = field(default_factory=dict)
+    variants: Mapping[str, Any] = field(default_factory=dict)
     here: bool = False
     scenes: tuple[int, int] | None = None
 
@@ -105,6 +107,7 @@ SCALES: Mapping[str, Scale] = {
         detector={"size": 64, "width": 16, "epochs": 1},
         hybrids={"pictures": 3, "size": 64},
         robustness={"photographs": 3, "epsilons": "8", "steps": 2, "examples": 1},
+        variants={"variants": 3, "photographs": 3, "examples": 1},
         here=True,
         scenes=(40, 64),
     ),
@@ -133,6 +136,7 @@ SCALES: Mapping[str, Scale] = {
         masks={"per_class": 200, "size": 64, "hybrids": 200},
         segmenter={"size": 64},
         robustness={"photographs": 60, "epsilons": "0.5,2,8"},
+        variants={"photographs": 60},
     ),
     "report": Scale(
         "the report's own schedule, for a GPU: 256 px, width 64, batch 5, 350, 200, 300 and 120 "

@@ -13,7 +13,9 @@ from jobs.reproduction.analyses import ANALYSES, class_packages, package_of, pub
 from jobs.reproduction.further import (
     ARMS,
     BEST_CONDITIONAL,
+    DIVERSE,
     Seeing,
+    diverse_step,
     further_trainings,
     is_drawn,
     measuring_steps,
@@ -35,7 +37,7 @@ from jobs.reproduction.sections import make_sections
 
 # The models that the report's own questions compare, and the further ones.
 _COMPARED = (ASSEMBLED, GENERAL, HYPERCOLUMN, BEST, BEST_GENERAL)
-_FURTHER = (CIC, *ARMS, BEST_CONDITIONAL)
+_FURTHER = (CIC, *ARMS, BEST_CONDITIONAL, DIVERSE)
 
 
 def do_all(
@@ -82,8 +84,9 @@ def _count(reproduction: Reproduction) -> int:
     trainings = [*training_steps(reproduction), *further_trainings(reproduction, "")]
     placeholders = dict.fromkeys((*_COMPARED, *_FURTHER), "")
     measured = measuring_steps(reproduction, placeholders, Seeing("", ""), False)
-    # The later general model, two evaluations and the networks that see are steps, too.
-    return len([*sweep_steps(reproduction), *trainings, *measured, *ANALYSES]) + 4
+    # So are the later general model and the one with noise, two evaluations, and the networks that
+    # see.
+    return len([*sweep_steps(reproduction), *trainings, *measured, *ANALYSES]) + 5
 
 
 def _train(runner: StepRunner, storage: Storage, reproduction: Reproduction) -> dict[str, str]:
@@ -97,6 +100,7 @@ def _train(runner: StepRunner, storage: Storage, reproduction: Reproduction) -> 
         *further_trainings(reproduction, begun),
     ):
         runner.run(step)
+    runner.run(diverse_step(reproduction, package(BEST_GENERAL, GENERAL)))
     return {
         ASSEMBLED: class_packages(storage, reproduction, "classes"),
         GENERAL: package(GENERAL, GENERAL),

@@ -12,7 +12,7 @@ from colorgan.evaluation.results import Contestant, Evaluation
 from colorgan.evaluation.tables import to_csv
 from colorgan.storage import Storage
 from jobs.reproduction.files import ROUTING, WORN
-from jobs.reproduction.further import ARMS, BEST_CONDITIONAL, Seeing, measuring_steps
+from jobs.reproduction.further import ARMS, BEST_CONDITIONAL, DIVERSE, Seeing, measuring_steps
 from jobs.reproduction.plan import Reproduction
 from jobs.reproduction.sections.baselines import (
     cic_section,
@@ -21,6 +21,7 @@ from jobs.reproduction.sections.baselines import (
     landscapes_section,
 )
 from jobs.reproduction.sections.classifiers import classifiers_section, robustness_section
+from jobs.reproduction.sections.diverse import diverse_section
 from jobs.reproduction.sections.objects import objects_section
 
 CLASSES = ("animals", "people", "vehicles")
@@ -199,7 +200,7 @@ def test_classifiers_cannot_route_classes_that_their_labels_do_not_know(storage:
     assert section.follows[0].startswith("ImageNet's labels do not know all of animals, people")
     assert len(section.tables) == 1
     names = ("assembled", "general", "hypercolumn", "cic", "best", "best-general")
-    models = dict.fromkeys((*names, *ARMS, BEST_CONDITIONAL), "m@1")
+    models = dict.fromkeys((*names, *ARMS, BEST_CONDITIONAL, DIVERSE), "m@1")
     seen = Seeing("a segmenter", "a detector")
     assert "classifiers" not in [step.name for step in measuring_steps(found, models, seen, True)]
     assert "classifiers" in [
@@ -246,6 +247,33 @@ def test_robustness_says_what_colours_change_and_whether_an_attack_beats_noise(
     attacks = section.tables[1].shown
     assert attacks["Change"].tolist() == ["noise", "attack", "attack minus noise"]
     assert attacks["best"].tolist()[1] == "0.600 [0.500 to 0.700]"
+
+
+def test_variants_are_compared_with_plain_tints_and_choices_with_chance(storage: Storage) -> None:
+    means = {"gray": 10.0, "zero": 9.0, "mean": 9.5, "middle": 9.0, "best": 8.0, "worst": 11.0}
+    means |= {"best_tint": 8.5, "spread": 2.0, "best_minus_zero": -1.0, "middle_minus_zero": 0.0}
+    means |= {"best_minus_best_tint": -0.5, "tint": 0.25}
+    means |= {"classifier": 9.4, "classifier_minus_chance": -0.1}
+    means |= {"discriminators": 9.2, "discriminators_minus_chance": -0.3}
+    lines = [
+        {"model": "general@1", "class": label, "measure": name, "photographs": 9, "mean": mean}
+        | {"low": mean - 0.2, "high": mean + 0.2}
+        for label in ("all classes", *CLASSES)
+        for name, mean in means.items()
+    ]
+    storage.put("reports/r-variants/diversity.csv", to_csv(pd.DataFrame(lines)))
+    storage.put("reports/r-variants/variants.png", b"a sheet")
+    section = diverse_section(storage, reproduction())
+    said = text_of(section)
+    assert "Two variants differ by 2.00 [1.80 to 2.20] Lab units" in section.follows[0]
+    assert "25 [5 to 45] %" in section.follows[0]
+    assert "best of 3 variants" in said and "\N{MINUS SIGN}1.00 [\N{MINUS SIGN}1.20 to" in said
+    assert "\N{MINUS SIGN}0.50 [\N{MINUS SIGN}0.70 to \N{MINUS SIGN}0.30]: lower" in said
+    assert "The classifier" in said and "The discriminators" in said
+    chances = [line for line in section.follows if "chance" in line]
+    assert [line.split(": ")[-1] for line in chances] == ["no difference shown.", "lower."]
+    assert section.tables[0].shown["Mean"][0] == "10.00 [9.80 to 10.20]"
+    assert len(section.tables[0].shown) == len(means)
 
 
 def hybrids_csv(differences: Mapping[str, float]) -> bytes:

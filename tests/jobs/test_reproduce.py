@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 SECTIONS = (
     *("models", "time", "sizes", "batches", "epochs", "photographs"),
     *("router", "realizations", "failures"),
-    *("cic", "classifiers", "fcn", "conditional", "objects", "robustness", "landscapes"),
+    *("cic", "classifiers", "fcn", "diverse", "conditional", "objects", "robustness", "landscapes"),
 )
 
 
@@ -67,6 +67,7 @@ def test_every_question_is_answered_and_a_stopped_reproduction_goes_on(
     assert set(table("fcn")["against"]) == {"original", "masks"}
     assert "segmenter@" in storage.get("reproductions/r/data/seeing.json").decode()
     assert set(table("objects")["model"]) >= {"assembled", "objects"}
+    assert {"best_minus_zero", "spread"} <= set(table("diverse")["measure"])
     assert table("classifiers")["photographs"].sum() > 0
     assert set(table("worn")["photographs"]) == {"clean", "worn"}
     assert "attack" in table("attacks")["change"].tolist()

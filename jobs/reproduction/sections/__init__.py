@@ -16,6 +16,7 @@ from jobs.reproduction.sections.baselines import (
     landscapes_section,
 )
 from jobs.reproduction.sections.classifiers import classifiers_section, robustness_section
+from jobs.reproduction.sections.diverse import diverse_section
 from jobs.reproduction.sections.epochs import epochs_section
 from jobs.reproduction.sections.models import models_section, time_section
 from jobs.reproduction.sections.objects import objects_section
@@ -42,6 +43,7 @@ def make_sections(storage: Storage, reproduction: Reproduction) -> list[Section]
         cic_section,
         classifiers_section,
         fcn_section,
+        diverse_section,
         conditional_section,
         objects_section,
         robustness_section,
