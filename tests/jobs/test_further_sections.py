@@ -84,10 +84,18 @@ def test_the_comparisons_of_conditional_models_are_corrected_together(storage: S
     errors = dict.fromkeys((*names, "best", "best-general", "best-conditional"), 8.0)
     errors["conditional"] = 7.0
     write_results(storage, "r-conditional", errors)
+    for run in ("classes", "general", *ARMS, "best", "best-general", "best-conditional"):
+        models = CLASSES if run == "classes" else ("general", *CLASSES * (run == "best"))
+        trained = [{"model": name, "photographs": 500, "epochs": 3} for name in models]
+        storage.put(f"runs/r-{run}/summary.json", json.dumps({"models": trained}).encode())
     section = conditional_section(storage, reproduction())
     said = text_of(section)
     # conditional beats general, assembled and, of those with spectral normalisation, its own.
-    assert section.follows[0] == "Of the 12 comparisons, 3 show a difference."
+    assert section.follows[0].startswith(
+        "Image passes in training: assembled 4,500, general 1,500, conditional 1,500"
+    )
+    assert "best 4,500, best-general 1,500" in section.follows[0]
+    assert section.follows[1] == "Of the 12 comparisons, 3 show a difference."
     assert "L1 in ab: conditional is better than general and assembled." in said
     assert "best-conditional is not shown to differ from best-general or best." in said
 

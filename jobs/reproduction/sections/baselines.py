@@ -25,10 +25,9 @@ from jobs.reproduction.sections.section import Section, sentence
 
 _LANDSCAPES = "landscapes"
 _ARMS_IN_WORDS = (
-    "All pass over as many photographs in training. Assembled: a model for each class. General: "
-    "one for all. Conditional: one for all, whose discriminator is told the class. Those with sn "
-    "have spectral normalisation. The second half of the names, with best, are the same three on a "
-    "pretrained classifier."
+    "Assembled: a model for each class. General: one for all. Conditional: one for all, whose "
+    "discriminator is told the class. Those with sn have spectral normalisation. Best, "
+    "best-general and best-conditional are the first three on a pretrained classifier."
 )
 
 
@@ -123,6 +122,7 @@ def conditional_section(storage: Storage, reproduction: Reproduction) -> Section
     ]
     compared = corrected(results, pairs)
     conclusions = [
+        _passes(storage, reproduction),
         f"Of the {len(compared)} comparisons, {sum(bool(each.better) for each in compared)} show a "
         "difference.",
         *(
@@ -149,6 +149,19 @@ def conditional_section(storage: Storage, reproduction: Reproduction) -> Section
         ],
         steps=("classes", GENERAL, *ARMS, BEST_CONDITIONAL, f"evaluate-{CONDITIONAL}"),
     )
+
+
+def _passes(storage: Storage, reproduction: Reproduction) -> str:
+    """A sentence on how many photographs the trainings have passed over."""
+    runs = {ASSEMBLED: "classes", BEST: BEST}
+    words = []
+    for name in (ASSEMBLED, GENERAL, *ARMS, BEST, BEST_GENERAL, BEST_CONDITIONAL):
+        run = reproduction.run(runs.get(name, name))
+        trained = json.loads(storage.get(f"runs/{run}/summary.json"))["models"]
+        # The general model from which the class models of `best` start is the others' start, too.
+        own = [each for each in trained if name != BEST or each["model"] != GENERAL]
+        words.append(f"{name} {sum(each['photographs'] * each['epochs'] for each in own):,}")
+    return f"Image passes in training: {', '.join(words)}."
 
 
 def landscapes_section(storage: Storage, reproduction: Reproduction) -> Section:
