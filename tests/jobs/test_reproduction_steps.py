@@ -3,12 +3,20 @@
 import pytest
 
 from colorgan.data.dataset import Dataset
+from colorgan.data.scenes.hybrids import SMALLEST
 from colorgan.errors import ColorganError
+from colorgan.evaluation.diversity import DiversityConfig
+from colorgan.evaluation.hybrids import HybridConfig
+from colorgan.evaluation.robustness import RobustnessConfig
 from colorgan.packages.card import find
+from colorgan.training.detector import DetectorTrainingConfig
+from colorgan.training.presets import find_preset
+from colorgan.training.segmenter import SegmenterTrainingConfig
 from jobs.reproduction.further import further_trainings, is_drawn
 from jobs.reproduction.here import train_all_here
 from jobs.reproduction.plan import COMMAND, Step, new_reproduction, read_record
 from jobs.reproduction.runner import JobOptions, StepRunner
+from jobs.reproduction.scales import HEAD, SCALES, WORN_HEAD
 from tests.conftest import SMALL, summary
 
 OPTIONS = JobOptions("cpu", 0, None)
@@ -50,3 +58,18 @@ def test_the_arms_differ_from_general_by_their_options_alone(scenes: Dataset) ->
     assert steps["conditional"].options[-2:] == ("--models", "general")
     assert "--start-from=general@1" in steps["best-conditional"].options
     assert {"--size=64", "--width=16", "--channels-last=on"} <= {*steps["cic"].options}
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_every_scale_has_options_that_its_commands_take(name: str) -> None:
+    scale = SCALES[name]
+    SegmenterTrainingConfig(**scale.segmenter)
+    DetectorTrainingConfig(**scale.detector)
+    RobustnessConfig(**scale.robustness)
+    DiversityConfig(**scale.variants)
+    HybridConfig(**scale.hybrids)
+    assert {*scale.heads} <= {HEAD, WORN_HEAD}
+    assert scale.masks["size"] >= SMALLEST
+    preset = find_preset(scale.preset)
+    speed = {"channels_last"}  # not a hyper-parameter
+    assert preset.config("cic", {k: v for k, v in scale.cic.items() if k not in speed})
