@@ -35,7 +35,7 @@ from colorgan.options import Configuration, Count, NaturalNumber, option
 
 Kind = Literal["scenes", "beside", "within"]
 TRUTH = "objects, true places"  # with the known places instead of a detector's
-SECOND, FIRST, ALL = "second object", "first object", "picture"
+SECOND, FIRST, ALL = "second object", "first object", "whole picture"
 REGIONS = (SECOND, FIRST, ALL)
 _BATCH = 4
 _INSET = 0.5  # the sides of a photograph within another one, of that one's

@@ -47,6 +47,7 @@ class ObjectDetector(nn.Module):
             image_std=_HALF,
             anchor_generator=AnchorGenerator(tuple((each,) for each in _STRIDES), ((1.0,),) * 3),
             head=FCOSHead(config.width, 1, len(self.labels), num_convs=2),
+            score_thresh=0.05,  # the user's threshold comes later
             detections_per_img=20,
         )
 
