@@ -285,7 +285,9 @@ def _architecture(card: ModelCard) -> str:
         return f"head on {config.classifier} for {', '.join(config.classes)}"
     if isinstance(config, SegmenterConfig):
         return f"{config.size} px, FCN-8s on {config.encoder}, {len(config.classes)} classes"
-    return f"{config.size} px, width {config.width}, {config.color_space}"
+    noise = getattr(config, "noise_channels", 0)
+    more = f", {noise} noise channels" if noise else ""
+    return f"{config.size} px, width {config.width}, {config.color_space}{more}"
 
 
 def _quality(card: ModelCard) -> str:
