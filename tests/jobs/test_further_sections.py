@@ -286,7 +286,7 @@ def test_variants_are_compared_with_plain_tints_and_choices_with_chance(storage:
 
 def hybrids_csv(differences: Mapping[str, float]) -> bytes:
     lines = []
-    for region in ("second object", "first object", "picture"):
+    for region in ("second object", "first object", "whole picture"):
         for model, minus, mean in (
             *((name, "", 9.0) for name in ("gray", "assembled", "general", *differences)),
             *((name, "assembled", value) for name, value in differences.items()),

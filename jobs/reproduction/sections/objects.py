@@ -69,9 +69,8 @@ def _gain(summary: pd.DataFrame, model: str) -> list[str]:
             gain = Estimate(float(row["mean"]), float(row["low"]), float(row["high"]))
             better = model if gain.high < 0 else ASSEMBLED if gain.low > 0 else ""
             verdict = f"{better} is better" if better else "no difference shown"
-            where = f"of the {region}" if region != REGIONS[-1] else "of the whole picture"
             lines.append(
-                f"L1 in ab {where}, {model} minus {ASSEMBLED}: {interval(gain, 2)} on "
+                f"L1 in ab of the {region}, {model} minus {ASSEMBLED}: {interval(gain, 2)} on "
                 f"{row['pictures']} pictures: {verdict}."
             )
     return lines
