@@ -4,8 +4,10 @@
     python jobs/reproduce.py --preset cpu --dataset NAME
     ray job submit -- python jobs/reproduce.py --preset report --dataset NAME
 
-Each step is one of the other jobs. Started again with the same --name, the job continues with the
-step that was interrupted, from the point that it had reached.
+After the report's own questions, the page has a section on each of the systems that it compares
+with or leaves for later. Each step is one of the other jobs, or a command of colorgan. Started
+again with the same --name, the job continues with the step that was interrupted, from the point
+that it had reached.
 """
 
 import argparse
