@@ -162,13 +162,19 @@ def check_at_least(least: int, args: argparse.Namespace, *names: str) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}")
 
 
-def choose_dataset(storage: Storage, name: str | None, stages_scenes: bool = True) -> Dataset:
+def choose_dataset(
+    storage: Storage,
+    name: str | None,
+    stages_scenes: bool = True,
+    scenes: tuple[int, int] | None = None,
+) -> Dataset:
     """Open the dataset of a name, or the newest one, and print which was chosen.
 
     Args:
         storage: storage of the datasets.
         name: the dataset's name; None for the newest.
         stages_scenes: whether to stage the embedded scenes if storage has no dataset.
+        scenes: how many of them per class, and their short side in pixels; None for the defaults.
 
     Raises:
         NotInStorage: there is no dataset of this name, or no dataset at all.
@@ -184,8 +190,10 @@ def choose_dataset(storage: Storage, name: str | None, stages_scenes: bool = Tru
     if not stages_scenes:
         raise NotInStorage(f"no dataset in {storage.uri}: create one with colorgan stage")
     say(f"no dataset in {storage.uri}: staging the embedded scenes")
-    source = find_source("scenes", SourceConfig(), StagingConfig.size)
-    return stage(source, storage, "scenes").dataset
+    per_class, size = scenes or (SourceConfig.per_class, StagingConfig.size)
+    source = find_source("scenes", SourceConfig(per_class), size)
+    config = StagingConfig(size=size, min_side=min(size, StagingConfig.min_side))
+    return stage(source, storage, "scenes", config).dataset
 
 
 def say(line: str) -> None:

@@ -4,8 +4,10 @@
     python jobs/reproduce.py --preset cpu --dataset NAME
     ray job submit -- python jobs/reproduce.py --preset report --dataset NAME
 
-Each step is one of the other jobs. Started again with the same --name, the job continues with the
-step that was interrupted, from the point that it had reached.
+After the report's own questions, the page has a section on each of the systems that it compares
+with or leaves for later. Each step is one of the other jobs, or a command of colorgan. Started
+again with the same --name, the job continues with the step that was interrupted, from the point
+that it had reached.
 """
 
 import argparse
@@ -21,11 +23,11 @@ from colorgan.storage import Storage, open_storage
 from colorgan.storage.lease import Lease
 from colorgan.system import about_machine
 from jobs.reproduction.plan import (
-    SCALES,
     Reproduction,
     new_reproduction,
     open_reproduction,
 )
+from jobs.reproduction.scales import SCALES
 from jobs.reproduction.steps import do_all
 
 
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     storage = open_storage(storage_uri(args.storage))
-    dataset = choose_dataset(storage, args.dataset)
+    dataset = choose_dataset(storage, args.dataset, scenes=SCALES[args.preset].scenes)
     wanted = new_reproduction(
         args.name or args.preset,
         datetime.now(UTC).isoformat(timespec="seconds"),

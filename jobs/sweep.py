@@ -45,10 +45,11 @@ from tune.space import SWEEP_PRESETS, Search, Space, choose_space
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job; returns its exit status: 0 even if trials failed, unless --strict is given."""
-    return run_job(_parser(), _run, argv)
+    return run_job(make_parser(), _run, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the job's command line."""
     parser = argparse.ArgumentParser(
         prog="sweep.py", description="Train one model with different hyper-parameters on Ray Tune."
     )
@@ -91,15 +92,23 @@ def _run(args: argparse.Namespace) -> int:
     options, tag = training_options(args), given_tag(args)
     if tag and not args.publish_best:
         raise ConfigError("--tag names what --publish-best publishes: give both")
+    request = sweep_request(args)
+    storage = open_storage(storage_uri(args.storage))
+    dataset = choose_dataset(storage, args.dataset, stages_scenes=False)
+    with working_on(storage, "sweep", request.name) as lease:
+        plan = plan_sweep(storage, dataset, request)
+        return _search(args, options, storage, plan, request.space, lease)
+
+
+def sweep_request(args: argparse.Namespace) -> SweepRequest:
+    """The sweep that the job's options ask for; raises ConfigError for a bad value."""
     check_at_least(1, args, "eval_every")
     overrides = given(TrainingConfig, args)
-    TrainingConfig(**overrides)  # a bad value is reported before anything is started
+    TrainingConfig(**overrides)
     space = choose_space(SWEEP_PRESETS[args.preset], args.grid, args.space, overrides)
     if args.scheduler == "pbt":
         space.mutations(0)
-    storage = open_storage(storage_uri(args.storage))
-    dataset = choose_dataset(storage, args.dataset, stages_scenes=False)
-    request = SweepRequest(
+    return SweepRequest(
         name=check_name("sweep", args.sweep) if args.sweep else new_run_name("sweep"),
         preset=args.preset,
         overrides=overrides,
@@ -111,9 +120,6 @@ def _run(args: argparse.Namespace) -> int:
         scheduler=args.scheduler,
         metric=args.metric,
     )
-    with working_on(storage, "sweep", request.name) as lease:
-        plan = plan_sweep(storage, dataset, request)
-        return _search(args, options, storage, plan, space, lease)
 
 
 def _search(

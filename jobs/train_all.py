@@ -34,7 +34,7 @@ from colorgan.options import add_options, given
 from colorgan.storage import Storage, open_storage
 from colorgan.storage.lease import Lease
 from colorgan.training.config import SpeedConfig, TrainingConfig
-from colorgan.training.plan import RunRequest, plan_run
+from colorgan.training.plan import Publishing, RunRequest, plan_run
 from colorgan.training.presets import add_preset_option, find_preset, preset_values
 from colorgan.training.runs import new_run_name, open_run
 from colorgan.training.summary import RunSummary
@@ -43,10 +43,11 @@ from colorgan.training.tracking import open_tracking
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job; returns its exit status: 0 if every model was trained and published."""
-    return run_job(_parser(), _run, argv)
+    return run_job(make_parser(), _run, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the job's command line."""
     parser = argparse.ArgumentParser(
         prog="train_all.py", description="Train the class models at the same time on Ray."
     )
@@ -88,21 +89,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     options, publishing = training_options(args), given_publishing(args)
-    overrides = given(TrainingConfig, args)
-    TrainingConfig(**overrides)  # a bad value is reported before anything is started
+    TrainingConfig(**given(TrainingConfig, args))  # reports a bad value before anything is started
     storage = open_storage(storage_uri(args.storage))
     dataset = choose_dataset(storage, args.dataset)
-    request = RunRequest(
+    request = run_request(args, dataset, publishing)
+    with working_on(storage, "run", request.run) as lease:
+        return _train(args, options, storage, dataset, request, lease)
+
+
+def run_request(args: argparse.Namespace, dataset: Dataset, publishing: Publishing) -> RunRequest:
+    """The run that the job's options ask for; raises ConfigError."""
+    return RunRequest(
         run=args.run or new_run_name("train"),
         models=list(dict.fromkeys(args.models or dataset.manifest.classes)),
         preset=find_preset(args.preset),
-        overrides=overrides,
+        overrides=given(TrainingConfig, args),
         trains_bases=True,
         router=args.router,
         publishing=publishing,
     )
-    with working_on(storage, "run", request.run) as lease:
-        return _train(args, options, storage, dataset, request, lease)
 
 
 def _train(

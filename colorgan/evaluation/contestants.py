@@ -7,9 +7,10 @@ from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, NotInStorage
 from colorgan.evaluation.results import ASSEMBLED, GRAY, ORIGINAL, Contestant
 from colorgan.inference.assembled import find_class_models
+from colorgan.inference.object_choice import ObjectAssembly, ObjectConfig, assemble_objects
 from colorgan.inference.router_choice import RouterChoice, RouterConfig, choose_router
 from colorgan.models.architectures import HypercolumnConfig
-from colorgan.names import GENERAL, OF_ALL_CLASSES, OF_NO_CLASS, check_name
+from colorgan.names import GENERAL, OBJECTS, OF_ALL_CLASSES, OF_NO_CLASS, check_name
 from colorgan.packages.card import (
     ModelCard,
     find,
@@ -54,32 +55,53 @@ def default_models(storage: Storage, classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def find_contestants(
-    storage: Storage, models: Sequence[str], classes: Sequence[str]
+    storage: Storage,
+    models: Sequence[str],
+    classes: Sequence[str],
+    objects: ObjectConfig | None = None,
+    classes_file: str = "",
 ) -> tuple[Contestant, ...]:
     """The identities, and the contestants that some models' names stand for.
 
     Args:
         storage: the storage of the packages.
-        models: `assembled`, `embedded`, or references as `colorgan.packages.card.find` takes them.
-            `embedded` is assembled of all class models that come with colorgan and, if it has none
-            of one of these classes, of the general one. NAME=REFERENCE gives a contestant another
-            name, so that versions of a model can be compared, and NAME=REFERENCE,REFERENCE,… is an
-            assembled model of these packages.
+        models: `assembled`, `objects`, `embedded`, or references as `colorgan.packages.card.find`
+            takes them. `embedded` is assembled of all class models that come with colorgan and, if
+            it has none of one of these classes, of the general one. NAME=REFERENCE gives a
+            contestant another name, so that versions of a model can be compared, and
+            NAME=REFERENCE,REFERENCE,… is an assembled model of these packages.
         classes: the classes that an assembled model needs a model for.
+        objects: the options of `objects`; None for its defaults.
+        classes_file: see `assemble_objects`.
 
     Raises:
-        NotInStorage: a model is missing.
+        NotInStorage: a model or the detector of `objects` is missing.
         ConfigError: a name occurs twice, a model does not colour, or an assembled model lacks a
             class.
     """
     identities = (Contestant(GRAY, ""), Contestant(ORIGINAL, ""))
-    contestants = (*identities, *(_contestant(storage, model, classes) for model in models))
+    contestants = list(identities)
+    for model in models:
+        called, _, packages = model.rpartition("=")
+        if packages == OBJECTS:
+            parts = assemble_objects(objects or ObjectConfig(), storage, classes_file)
+            named = check_name("model", called or OBJECTS)
+            contestants.append(object_contestant(parts, named))
+        else:
+            contestants.append(_contestant(storage, model, classes))
     names = [contestant.name for contestant in contestants]
     if len(set(names)) < len(names):
         raise ConfigError(
             "two models have the same name: give one a different name with NAME=MODEL@VERSION"
         )
-    return contestants
+    return tuple(contestants)
+
+
+def object_contestant(parts: ObjectAssembly, name: str = OBJECTS) -> Contestant:
+    """The contestant that colours by objects with these parts."""
+    cards = list(parts.cards.values())
+    references = ",".join(card.reference for card in cards)
+    return Contestant(name, references, _note(cards), parts.config.detector)
 
 
 def _contestant(storage: Storage, model: str, classes: Sequence[str]) -> Contestant:
@@ -113,7 +135,11 @@ def _embedded_cards(classes: Sequence[str]) -> list[ModelCard]:
 
 
 def choose_contestants(
-    config: RouterConfig, storage: Storage, dataset: Dataset, models: Sequence[str]
+    config: RouterConfig,
+    storage: Storage,
+    dataset: Dataset,
+    models: Sequence[str],
+    objects: ObjectConfig | None = None,
 ) -> tuple[tuple[Contestant, ...], RouterChoice | None]:
     """Find the contestants, choose the assembled ones' router, and fit the embedded ones to it.
 
@@ -126,6 +152,7 @@ def choose_contestants(
         storage: the storage of the packages.
         dataset: the dataset whose photographs are to be coloured.
         models: as `find_contestants` takes them.
+        objects: the options of `objects`; None for its defaults.
 
     Raises:
         NotInStorage: a model is missing, or no router sends to the models' classes alone.
@@ -133,7 +160,7 @@ def choose_contestants(
         ColorganError: as in choose_router.
     """
     classes = dataset.manifest.classes
-    contestants = find_contestants(storage, models, classes)
+    contestants = find_contestants(storage, models, classes, objects, config.classes)
     choice = choose_evaluated_router(config, storage, dataset, contestants)
     if choice is None:
         return contestants, None

@@ -15,6 +15,7 @@ from colorgan.evaluation.contestants import choose_contestants, default_models
 from colorgan.evaluation.evaluate import missing_metrics
 from colorgan.evaluation.results import Evaluation
 from colorgan.evaluation.segmentation import SegmentationConfig, open_score
+from colorgan.inference.object_choice import ObjectConfig
 from colorgan.inference.router_choice import RouterChoice, RouterConfig
 from colorgan.names import check_name
 
@@ -41,6 +42,7 @@ def plan_evaluation(
     router: RouterConfig,
     name: str | None,
     segmentation: SegmentationConfig | None = None,
+    objects: ObjectConfig | None = None,
 ) -> tuple[Evaluation, RouterChoice | None]:
     """Resolve the models, the router and the photographs of an evaluation.
 
@@ -51,6 +53,7 @@ def plan_evaluation(
         router: the options for the choice of the assembled models' router.
         name: the report's name; None derives one from the time.
         segmentation: the options of the FCN score; it is not measured without a segmenter.
+        objects: the options of the model `objects`; None for its defaults.
 
     Returns:
         The evaluation, and the router of the assembled models; None if there is no such model.
@@ -68,7 +71,7 @@ def plan_evaluation(
         raise ConfigError(f"dataset {manifest.name} has no photograph in the split {sample.split}")
     now = datetime.now(UTC)
     models = models or default_models(storage, manifest.classes)
-    contestants, choice = choose_contestants(router, storage, dataset, models)
+    contestants, choice = choose_contestants(router, storage, dataset, models, objects)
     segmenter, segments = _segmenter(segmentation, dataset, router)
     evaluation = Evaluation(
         name=check_name("report", name or f"evaluation-{now:%Y%m%d-%H%M%S}"),

@@ -51,6 +51,7 @@ from colorgan.evaluation.tables import (
     to_markdown,
 )
 from colorgan.metrics import FEWEST_PHOTOGRAPHS
+from colorgan.names import OBJECTS
 from colorgan.packages.embedded import EMBEDDED_MODELS
 
 _KINDS: Mapping[str, str] = {
@@ -58,10 +59,12 @@ _KINDS: Mapping[str, str] = {
     "original": "The photograph with its true colours: the upper end of the semantic score.",
     "assembled": "A router sends each photograph to the model of its class.",
     "embedded": "The models that come with colorgan, each for its class.",
+    "objects": "Each object by the model of its class, the rest by the general model.",
     "general": "One model that was trained on the photographs of all classes.",
     "hypercolumn": "A colouriser on the features of an ImageNet network (Dahl 2016).",
     "cic": "A network that classifies the colour of each place (Zhang et al. 2016).",
 }
+_WORDS = ("name", "title", "caption", "alt", "size")  # of a figure, beside its pictures
 _TITLES: Mapping[str, str] = {"fid": "FID"}
 
 
@@ -166,8 +169,25 @@ def _put_table(report: Report, table: Table) -> None:
 
 
 def _put_figure(report: Report, figure: Figure) -> None:
-    report.storage.put(report.key(f"figures/{figure.name}.png"), figure.png)
-    report.storage.put(report.key(f"figures/{figure.name}.svg"), figure.svg)
+    words = {name: getattr(figure, name) for name in _WORDS}
+    for suffix, content in (
+        ("png", figure.png),
+        ("svg", figure.svg),
+        ("json", (json.dumps(words, indent=2) + "\n").encode()),
+    ):
+        report.storage.put(report.key(f"figures/{figure.name}.{suffix}"), content)
+
+
+def read_figure(report: Report, name: str) -> Figure | None:
+    """A figure that `write_report` has drawn; None if it has not, or was an earlier version's."""
+    png, svg, words = (report.key(f"figures/{name}.{each}") for each in ("png", "svg", "json"))
+    storage = report.storage
+    if not storage.exists(words):
+        return None
+    known = json.loads(storage.get(words))
+    fields = {each: known[each] for each in _WORDS}
+    fields["size"] = tuple(fields["size"])
+    return Figure(**fields, png=storage.get(png), svg=storage.get(svg))
 
 
 def _to_json(report: Report, tables: Sequence[Table]) -> bytes:
@@ -216,7 +236,9 @@ def _kind(contestant: Contestant) -> str:
         return _KINDS[contestant.name]
     models = [*contestant.by_model]
     embedded = contestant.name == EMBEDDED_MODELS or contestant.caveat
-    if embedded and contestant.routed:
+    if contestant.detector:
+        kind = _KINDS[OBJECTS]
+    elif embedded and contestant.routed:
         kind = _KINDS[EMBEDDED_MODELS]
     elif contestant.routed:
         kind = _KINDS[ASSEMBLED]

@@ -43,7 +43,9 @@ from jobs.reproduction.files import (
     TRIALS,
     TURNS,
 )
-from jobs.reproduction.plan import SCALES, Reproduction, trial_name
+from jobs.reproduction.further_analyses import analyze_worn
+from jobs.reproduction.plan import Reproduction, trial_name
+from jobs.reproduction.scales import SCALES
 
 _HYBRID_FROM = 0.05  # minimum score of a second class, which the report requires of the first
 _WORST = 4  # number of photographs per model
@@ -151,6 +153,7 @@ ANALYSES: dict[str, Analysis] = {
     "routing": analyze_routing,
     "realizations": analyze_realizations,
     "failures": analyze_failures,
+    "worn": analyze_worn,
 }
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from colorgan.evaluation.page import data_uri, render
 from colorgan.evaluation.tables import to_csv, to_markdown
 from colorgan.storage import Storage
-from jobs.reproduction.plan import SCALES, Reproduction, StepRecord
+from jobs.reproduction.plan import Reproduction, StepRecord
+from jobs.reproduction.scales import SCALES
 from jobs.reproduction.sections.section import Section
 
 

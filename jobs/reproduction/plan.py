@@ -15,98 +15,11 @@ from colorgan.errors import ConfigError, Corrupt
 from colorgan.names import GENERAL, HYPERCOLUMN, check_name
 from colorgan.storage import Storage
 from colorgan.storage.documents import read_document
+from jobs.reproduction.scales import SCALES
 
 SCHEMA_VERSION = 1
 BEST, BEST_GENERAL = "best", "best-general"
-
-
-@dataclass(frozen=True)
-class Scale:
-    """The extent of a reproduction.
-
-    Attributes:
-        description: purpose and duration, for the help text and the page.
-        preset: preset of the plain cGANs, which are like those of the report.
-        plain: hyper-parameters of the plain cGANs that override the preset.
-        epochs: number of epochs of general and hypercolumn, where it differs from the preset.
-        best: hyper-parameters that override the preset `best`.
-        swept: hyper-parameters of the sweeps' trials that override `plain`.
-        sizes: image sizes to compare, in pixels.
-        batches: batch sizes to compare.
-        shares: shares of a class's training photographs to compare; 1 means all.
-        eval_every: number of epochs between the evaluations of a sweep.
-        photographs: number of test photographs that the comparison measures; 0 means all.
-        realizations: number of colourings of each photograph with dropout on.
-        in_turn: whether a sweep trains one trial at a time, so that trials do not slow each other.
-    """
-
-    description: str
-    preset: str
-    plain: Mapping[str, Any]
-    epochs: Mapping[str, int]
-    best: Mapping[str, Any]
-    swept: Mapping[str, Any]
-    sizes: tuple[int, ...]
-    batches: tuple[int, ...]
-    shares: tuple[float, ...]
-    eval_every: int
-    photographs: int
-    realizations: int
-    in_turn: bool = False
-
-
-SCALES: Mapping[str, Scale] = {
-    "smoke": Scale(
-        "minutes on two cores, to see that everything runs: its numbers mean nothing",
-        preset="small",
-        plain={
-            "size": 64,
-            "width": 8,
-            "discriminator_width": 8,
-            "batch_size": 4,
-            "epochs": 2,
-        },
-        epochs={HYPERCOLUMN: 1},
-        best={"size": 64, "width": 8, "epochs": 1},
-        swept={"epochs": 2},
-        sizes=(32, 64),
-        batches=(1, 10),
-        shares=(0.5, 1.0),
-        eval_every=1,
-        photographs=12,
-        realizations=3,
-    ),
-    "cpu": Scale(
-        "two hours on two cores, with 800 photographs a class: the preset small, 128 px",
-        preset="small",
-        plain={"epochs": 7},
-        epochs={HYPERCOLUMN: 4},
-        best={},
-        swept={"epochs": 3},
-        sizes=(128, 256),
-        batches=(1, 5, 10),
-        shares=(0.125, 0.25, 0.5, 1.0),
-        eval_every=1,
-        photographs=0,
-        realizations=8,
-        in_turn=True,
-    ),
-    "report": Scale(
-        "the report's own schedule, for a GPU: 256 px, width 64, batch 5, 350, 200, 300 and 120 "
-        "epochs",
-        preset="report",
-        plain={},
-        epochs={HYPERCOLUMN: 40},
-        best={},
-        swept={"epochs": 100},
-        sizes=(128, 256),
-        batches=(1, 5, 10),
-        shares=(0.125, 0.25, 0.5, 1.0),
-        eval_every=10,
-        photographs=0,
-        realizations=8,
-    ),
-}
+COMMAND = "colorgan"  # a step that runs one of its commands, not a job
 
 
 @dataclass(frozen=True)
@@ -207,12 +120,13 @@ def new_reproduction(
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a reproduction, which runs one of the jobs.
+    """A step of a reproduction, which runs one of the jobs, or a command of colorgan.
 
     Attributes:
         name: unique name of the step.
-        job: name of the module under jobs/, such as `train_all`.
-        options: command-line options of the job, without --storage.
+        job: name of the module under jobs/, such as `train_all`, or COMMAND.
+        options: command-line options of the job, without --storage; a command's begin with its
+            name.
     """
 
     name: str
@@ -222,7 +136,8 @@ class Step:
     @property
     def command(self) -> str:
         """The command as a user would type it."""
-        return " ".join(("python", f"jobs/{self.job}.py", *self.options))
+        begin = (COMMAND,) if self.job == COMMAND else ("python", f"jobs/{self.job}.py")
+        return " ".join((*begin, *self.options))
 
 
 @dataclass(frozen=True)
@@ -272,13 +187,13 @@ def training_steps(reproduction: Reproduction) -> list[Step]:
 
     def lone(model: str, **more: str) -> Step:
         epochs = {"epochs": scale.epochs[model]} if model in scale.epochs else {}
-        return _training(reproduction, model, (model,), {**plain, **epochs, **more})
+        return training_step(reproduction, model, (model,), {**plain, **epochs, **more})
 
     return [
-        _training(reproduction, "classes", classes, plain),
+        training_step(reproduction, "classes", classes, plain),
         lone(GENERAL),
         lone(HYPERCOLUMN, **backbone),
-        _training(reproduction, BEST, classes, {"preset": BEST, **scale.best}),
+        training_step(reproduction, BEST, classes, {"preset": BEST, **scale.best}),
     ]
 
 
@@ -290,11 +205,15 @@ def later_general_step(reproduction: Reproduction, general: str) -> Step:
         general: package from which the class models started.
     """
     best = {"preset": BEST, **SCALES[reproduction.scale].best, "start-from": general}
-    return _training(reproduction, BEST_GENERAL, (GENERAL,), best)
+    return training_step(reproduction, BEST_GENERAL, (GENERAL,), best)
 
 
 def evaluation_step(
-    reproduction: Reproduction, part: str, models: Mapping[str, str], photographs: int
+    reproduction: Reproduction,
+    part: str,
+    models: Mapping[str, str],
+    photographs: int,
+    segmenter: str = "",
 ) -> Step:
     """The step that compares models.
 
@@ -303,32 +222,37 @@ def evaluation_step(
         part: suffix of the report's name.
         models: the package of each model, or several joined by commas, by the name in the tables.
         photographs: number of test photographs; 0 means all.
+        segmenter: the network of the FCN score; empty means that it is not measured.
     """
-    options = {
+    options: dict[str, Any] = {
         "report": reproduction.run(part),
         "dataset": reproduction.dataset["name"],
         "photographs": photographs,
+        **({"segmenter": segmenter} if segmenter else {}),
     }
     listed = (f"{name}={packages}" for name, packages in models.items())
-    return Step(f"evaluate-{part}", "evaluate", (*_options(options), "--models", *listed))
+    return Step(f"evaluate-{part}", "evaluate", (*options_of(options), "--models", *listed))
 
 
-def _training(
+def training_step(
     reproduction: Reproduction, part: str, models: tuple[str, ...], hyper: Mapping[str, Any]
 ) -> Step:
+    """The step that trains models in a run of their own, which is named after `part`."""
     named = {"dataset": reproduction.dataset["name"], "run": reproduction.run(part), **hyper}
-    return Step(part, "train_all", (*_options(named), "--models", *models))
+    return Step(part, "train_all", (*options_of(named), "--models", *models))
 
 
 def _sweep(reproduction: Reproduction, part: str, grid: str, hyper: Mapping[str, Any]) -> Step:
     varied = grid.partition("=")[0]
     own = {name: value for name, value in hyper.items() if name != varied}
     named = {"dataset": reproduction.dataset["name"], "sweep": reproduction.run(part), **own}
-    return Step(part, "sweep", (*_options(named), "--grid", grid))
+    return Step(part, "sweep", (*options_of(named), "--grid", grid))
 
 
-def _options(values: Mapping[str, Any]) -> list[str]:
-    return [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+def options_of(values: Mapping[str, Any]) -> list[str]:
+    """Values as options of a command line, such as `--batch-size=5`; True is a flag."""
+    named = {name.replace("_", "-"): value for name, value in values.items()}
+    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in named.items()]
 
 
 def read_record(storage: Storage, reproduction: Reproduction, step: str) -> StepRecord | None:

@@ -7,16 +7,27 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from cluster.job import say
 from cluster.local import local_ray
+from colorgan.cli import main as colorgan_command
 from colorgan.commands.process import EXIT_INTERRUPTED
 from colorgan.errors import ColorganError
 from colorgan.storage import Storage
 from colorgan.training.progress import format_seconds
-from jobs.reproduction.plan import Reproduction, Step, StepRecord, read_record, write_record
+from jobs.reproduction.here import JOBS_HERE
+from jobs.reproduction.plan import (
+    COMMAND,
+    Reproduction,
+    Step,
+    StepRecord,
+    read_record,
+    write_record,
+)
+from jobs.reproduction.scales import SCALES
 
 _STOP_SECONDS = 150.0  # a job that is stopped first saves the last epochs of its trainings
 
@@ -68,6 +79,7 @@ class StepRunner:
         self._options, self._address, self._heard = options, address, heard
         self._stack = ExitStack()
         self._environment: dict[str, str] | None = None
+        self._jobs: set[str] = set()  # that a step has run on Ray
 
     def __enter__(self) -> "StepRunner":
         """Return the runner."""
@@ -84,14 +96,31 @@ class StepRunner:
         self._stack.close()
 
     def run(self, step: Step) -> None:
-        """Run the job of a step unless it is done; raises ColorganError if it fails."""
+        """Run the job or the command of a step unless it is done.
+
+        A job is a process that uses the cluster. At a scale that says so, only the first job of
+        each kind is one, and the work of the others is done in this process, as commands are.
+
+        Raises:
+            ColorganError: the job or the command fails.
+        """
         options = self._options
         how = [f"--storage={self._storage.uri}", f"--device={options.device}"]
+        if step.job == COMMAND:
+            name, *rest = step.options
+            self.once(step.name, step.command, lambda: _command([name, *how, *rest]))
+            return
         how.append(f"--retries={options.retries}")
         if options.gpus_per_model and step.job != "evaluate":
             how.append(f"--gpus-per-model={options.gpus_per_model}")
-        command = [sys.executable, "-m", f"jobs.{step.job}", *how, *step.options]
-        self.once(step.name, step.command, lambda: _execute(command, self._cluster()))
+        argv = [*how, *step.options]
+        here = SCALES[self._reproduction.scale].here and step.job in self._jobs
+        self._jobs.add(step.job)
+        work = partial(JOBS_HERE[step.job], argv) if here else partial(self._job, step.job, argv)
+        self.once(step.name, step.command, work)
+
+    def _job(self, job: str, argv: Sequence[str]) -> None:
+        _execute([sys.executable, "-m", f"jobs.{job}", *argv], self._cluster())
 
     def once(self, name: str, command: str, work: Callable[[], None]) -> None:
         """Do a step's work unless it is done, and record it.
@@ -127,6 +156,10 @@ class StepRunner:
         return {**os.environ, **ray.environment, "RAY_ADDRESS": ray.address}
 
 
+def _command(argv: Sequence[str]) -> None:
+    _check(colorgan_command(argv), f"colorgan {argv[0]}")
+
+
 def _execute(command: Sequence[str], environment: dict[str, str]) -> None:
     process = subprocess.Popen(command, env=environment)
     try:
@@ -139,7 +172,11 @@ def _execute(command: Sequence[str], environment: dict[str, str]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
         raise
+    _check(status, " ".join(command[2:4]))
+
+
+def _check(status: int, what: str) -> None:
     if status == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
     if status:
-        raise ColorganError(f"{' '.join(command[2:4])} failed; its output above says why")
+        raise ColorganError(f"{what} failed; its output above says why")

@@ -187,7 +187,7 @@ def test_everything_is_written_where_it_belongs(written: Path) -> None:
     assert {name for name in names if not name.startswith("pictures/")} == {
         *("index.html", "results.csv", "report.json"),
         *(f"tables/{name}.{kind}" for name in tables for kind in ("csv", "md")),
-        *(f"figures/{name}.{kind}" for name in figures for kind in ("png", "svg")),
+        *(f"figures/{name}.{kind}" for name in figures for kind in ("png", "svg", "json")),
     }
     results = pd.read_csv(written / "results.csv")
     assert len(results) == 18 * 5 and results["model"][:5].tolist() == list(CONTESTANTS)

@@ -9,7 +9,7 @@ import pytest
 
 from colorgan.data.dataset import Dataset
 from colorgan.packages.card import find
-from jobs.reproduction.plan import SCALES
+from jobs.reproduction.scales import SCALES
 from tests.conftest import Jobs
 
 pytestmark = pytest.mark.slow
@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 SECTIONS = (
     *("models", "time", "sizes", "batches", "epochs", "photographs"),
     *("router", "realizations", "failures"),
+    *("cic", "classifiers", "fcn", "diverse", "conditional", "objects", "robustness", "landscapes"),
 )
 
 
@@ -28,7 +29,7 @@ def test_every_question_is_answered_and_a_stopped_reproduction_goes_on(
     jobs.environment["COLORGAN_WARM_COMMANDS"] = "1"  # its steps start warm as well
 
     running = jobs.start_script("reproduce", *options)
-    running.wait_for(lambda: storage.exists("reproductions/r/steps/sizes.json"))
+    running.wait_for(lambda: storage.exists("runs/r-classes/run.json"))
     running.process.send_signal(signal.SIGTERM)
     assert running.finish() == 130, running.output
     assert "run the same command with --name r to continue" in running.output
@@ -36,6 +37,7 @@ def test_every_question_is_answered_and_a_stopped_reproduction_goes_on(
     running = jobs.start_script("reproduce", *options)
     assert running.finish() == 0, running.output
     assert "== sizes: done before" in running.output
+    assert "run r-classes (continuing)" in running.output
 
     page = storage.get("reproductions/r/index.html").decode()
     assert re.findall(r'<section id="(\w+)">', page) == list(SECTIONS)
@@ -58,6 +60,24 @@ def test_every_question_is_answered_and_a_stopped_reproduction_goes_on(
     assert realized["spread"] > 0
     confusion = table("confusion").drop(columns="class").to_numpy()
     assert confusion.sum() == scenes.count(scenes.manifest.classes, "test")
+
+    # What else the report names: the numbers of the sections come from their steps' own files.
+    assert set(table("cic")["model"]) >= {"gray", "hypercolumn", "cic", "general"}
+    assert set(table("conditional-pairs")["first"]) >= {"conditional", "general-sn"}
+    assert set(table("fcn")["against"]) == {"original", "masks"}
+    assert "segmenter@" in storage.get("reproductions/r/data/seeing.json").decode()
+    assert set(table("objects")["model"]) >= {"assembled", "objects"}
+    assert {"best_minus_zero", "spread"} <= set(table("diverse")["measure"])
+    assert table("classifiers")["photographs"].sum() > 0
+    assert set(table("worn")["photographs"]) == {"clean", "worn"}
+    assert "attack" in table("attacks")["change"].tolist()
+    assert "The dataset scenes has no class landscapes" in page
+
+    # Only the first job of each kind is one of its own; the figures of its report are used again.
+    ways = (storage.exists(f"reports/r-{part}/index.html") for part in ("models", "trials"))
+    assert [*ways] == [True, False]
+    drawn = storage.get("reports/r-models/figures/means.svg")
+    assert storage.get("reproductions/r/figures/means.svg") == drawn
 
     # The table that is passed on has photographs' names without their folders.
     assert "scenes:" in storage.get("reproductions/r/data/failures.csv").decode()

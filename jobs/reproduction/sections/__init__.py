@@ -9,8 +9,17 @@ from jobs.reproduction.sections.analyses import (
     realizations_section,
     routing_section,
 )
+from jobs.reproduction.sections.baselines import (
+    cic_section,
+    conditional_section,
+    fcn_section,
+    landscapes_section,
+)
+from jobs.reproduction.sections.classifiers import classifiers_section, robustness_section
+from jobs.reproduction.sections.diverse import diverse_section
 from jobs.reproduction.sections.epochs import epochs_section
 from jobs.reproduction.sections.models import models_section, time_section
+from jobs.reproduction.sections.objects import objects_section
 from jobs.reproduction.sections.section import Section
 from jobs.reproduction.sections.trials import (
     batches_section,
@@ -31,5 +40,13 @@ def make_sections(storage: Storage, reproduction: Reproduction) -> list[Section]
         routing_section,
         realizations_section,
         failures_section,
+        cic_section,
+        classifiers_section,
+        fcn_section,
+        diverse_section,
+        conditional_section,
+        objects_section,
+        robustness_section,
+        landscapes_section,
     ]
     return [make(storage, reproduction) for make in makers]

@@ -19,7 +19,8 @@ from jobs.reproduction.files import (
     ROUTING_SHEET,
     TURNS,
 )
-from jobs.reproduction.plan import SCALES, Reproduction
+from jobs.reproduction.plan import Reproduction
+from jobs.reproduction.scales import SCALES
 from jobs.reproduction.sections.section import Picture, Section
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from colorgan.evaluation.figures import draw_differences, draw_means
+from colorgan.evaluation.report import read_figure
 from colorgan.evaluation.results import ASSEMBLED, GRAY, open_report
 from colorgan.evaluation.sets import read_sets
 from colorgan.evaluation.statistics import ALL_CLASSES, Analysis, Comparison, analyze
@@ -50,7 +51,10 @@ def models_section(storage: Storage, reproduction: Reproduction) -> Section:
         "semantic score: assembled 0.4254, hypercolumn 0.3962, general 0.3665; gray 0.4155.",
         follows,
         [*tables, *survey_tables(survey_frames(report))],
-        [draw_means(results, analysis), draw_differences(analysis)],
+        [
+            read_figure(report, "means") or draw_means(results, analysis),
+            read_figure(report, "differences") or draw_differences(analysis),
+        ],
         steps=("classes", GENERAL, HYPERCOLUMN, "best", "best-general", "evaluate-models"),
     )
 
