@@ -165,8 +165,8 @@ def _print_summary(summary: pd.DataFrame, frame: pd.DataFrame) -> None:
     print_table(["model", *REGIONS], rows)
     for model, shares in frame.groupby("model", sort=False)[list(SHARES)]:
         if shares["found"].notna().any():
-            found, mistaken = (f"{shares[name].mean():.0%}" for name in SHARES)
+            right, wrong = (f"{shares[name].mean():.0%}" for name in SHARES)
             print(
-                f"{model}: found {found} of the second objects' pixels, and took {mistaken} for "
+                f"{model}: found {right} of the second objects' pixels, and took {wrong} for "
                 "another class"
             )
