@@ -4,11 +4,13 @@ import { Comparison } from "./comparison.js";
 import { coloredName, offerDownload } from "./downloads.js";
 import { Hints } from "./hints.js";
 import { Picture } from "./picture.js";
+import { Restoring } from "./restoring.js";
 import { instance } from "./templates.js";
 import { Vividness } from "./vividness.js";
 import { inWords } from "./words.js";
 
 const ASSEMBLED = "assembled";
+const RESTORE_OFF = "off";
 const NEARLY_GRAY = 0.25; // a vividness with too little colour left to saturate it
 let cardsMade = 0;
 
@@ -23,11 +25,12 @@ export class Card {
   #picture;
   #classes;
   #vividness;
+  #restoring;
   #hints;
   #comparison;
   #colorings;
   #page = null;
-  #route = null;
+  #routes = new Map(); // by the way in which the print is mended
   #served = null;
   #opened; // when the file's own picture is shown, or known to be none
   #shown = null; // {wish, coloring}
@@ -47,6 +50,7 @@ export class Card {
       previewed: (value) => this.#preview(value),
       changed: () => this.colour({ first: true, quietly: true }),
     });
+    this.#restoring = new Restoring(card, id, again);
     this.#hints = new Hints(card, {
       size: () => this.#picture.size,
       changed: again,
@@ -143,11 +147,12 @@ export class Card {
     const { api } = this.#services;
     const options = { signal, onWait: (seconds) => this.#enter("waiting", waitingFor(seconds)) };
     this.#served ??= await api.served();
-    if (!this.#route) {
+    const restore = this.#restoring.value;
+    if (!this.#routes.has(restore)) {
       this.#enter("looking", "Looking at what it shows");
-      this.#route = await this.#classified(options);
-      this.#showRoute();
+      this.#routes.set(restore, await this.#classified(restore, options));
     }
+    this.#showRoute(this.#routes.get(restore));
     this.#enter("painting", "Painting");
     const wish = this.#wish(this.#served.kinds[0]);
     const coloring = await this.#colorings.get(wish, options);
@@ -159,14 +164,14 @@ export class Card {
   }
 
   // The router's answer. Of a file with several pages, the router and the models get the first one.
-  async #classified(options) {
+  async #classified(restore, options) {
     const { api } = this.#services;
     try {
-      return await api.classify(this.#file, this.#page, options);
+      return await api.classify(this.#file, { page: this.#page, restore }, options);
     } catch (error) {
       if (!error.isOfSeveralPages) throw error;
       this.#page = 1;
-      return await api.classify(this.#file, this.#page, options);
+      return await api.classify(this.#file, { page: this.#page, restore }, options);
     }
   }
 
@@ -174,7 +179,9 @@ export class Card {
   #wish(kind) {
     const photoClass = kind === ASSEMBLED ? this.#classes.choice : AUTO;
     const { value: vividness } = this.#vividness;
-    return { model: kind, photoClass, page: this.#page, vividness, hints: this.#hints.text };
+    const { value: restore } = this.#restoring;
+    const hints = this.#hints.text;
+    return { model: kind, photoClass, page: this.#page, vividness, hints, restore };
   }
 
   // Until the slider rests, the browser's own saturation stands for the vividness.
@@ -192,9 +199,9 @@ export class Card {
     this.#picture.preview(value, coloring.url);
   }
 
-  #showRoute() {
-    this.#classes.show(this.#served.classes, this.#route);
-    const { label } = this.#route;
+  #showRoute(route) {
+    this.#classes.show(this.#served.classes, route);
+    const { label } = route;
     const words = label
       ? `The router sees: ${label}.`
       : "The router sees none of them clearly; the shares compare them with each other.";
@@ -208,8 +215,9 @@ export class Card {
     this.#part(".model").hidden = false;
     this.#part(".adjust").hidden = false;
     this.#vividness.offer();
+    this.#restoring.offer();
     this.#hints.offer();
-    this.#showNote(coloring.note);
+    this.#showNote(coloring.note, wish.restore !== RESTORE_OFF);
     offerDownload(this.#part(".download"), this.#file, coloring);
     this.#enter("done", this.#verdict(wish.model, coloring));
     const words = [this.#part(".state").textContent, this.#vividness.words].filter(Boolean);
@@ -217,8 +225,9 @@ export class Card {
     this.#comparison.offer(this.#served.kinds, this.#picture.ratio);
   }
 
-  #showNote(note) {
-    const words = [note ?? "", this.#page ? "the file has several pages; this is the first" : ""];
+  #showNote(note, mended) {
+    const found = note ?? (mended ? "nothing to mend was found" : "");
+    const words = [found, this.#page ? "the file has several pages; this is the first" : ""];
     const said = words.filter(Boolean).join("; ");
     this.#part(".file-note").textContent = said && `About the file: ${said}.`;
     this.#part(".file-note").hidden = !said;

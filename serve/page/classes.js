@@ -10,6 +10,7 @@ export class Classes {
   sure = true; // whether the router took the class with the highest score
   #fieldset;
   #name;
+  #route = null;
 
   constructor(card, id, changed) {
     this.#fieldset = card.querySelector(".classes");
@@ -22,10 +23,13 @@ export class Classes {
 
   // Show the answer of the router for the classes of the service.
   show(classes, route) {
+    if (route === this.#route) return; // else a chosen class would lose the focus
+    this.#route = route;
     const whole = shares(classes.map(({ name }) => route.scores[name] ?? 0));
     this.sure = Object.values(route.scores).every((score) => score <= route.scores[route.class]);
     this.#fieldset.hidden = !classes.some((each) => each.served);
-    this.#fieldset.append(
+    this.#fieldset.replaceChildren(
+      this.#fieldset.querySelector("legend"),
       this.#row(AUTO, "the router’s choice", null, true),
       ...classes.map(({ name, served }, place) => {
         const row = this.#row(name, `${whole[place]}%`, whole[place], served);

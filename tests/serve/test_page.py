@@ -223,7 +223,7 @@ def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(page: Page)
     await_colours(card_of(page, "chelsea.jpg"))
     page.get_by_role("button", name="Cup of coffee").focus()
     picture = ("slider", "radio")  # the latter chooses the view
-    panel = ("remove", "download", "radio", "range", "hints-toggle", "compare")
+    panel = ("remove", "download", "radio", "range", "restore", "hints-toggle", "compare")
     for control in (*picture, *panel):
         page.keyboard.press("Tab")
         reached, outlined = page.evaluate(
@@ -231,7 +231,7 @@ def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(page: Page)
                 const active = document.activeElement;
                 const shown = [active, active.closest("label"), active.closest(".stack")];
                 return [
-                    active.className || active.type,
+                    `${active.className} ${active.type} ${active.id}`,
                     shown.some((each) => each && getComputedStyle(each).outlineStyle === "solid"),
                 ];
             }"""

@@ -34,14 +34,16 @@ export class Api {
     return this.#served;
   }
 
-  async classify(file, page, options) {
-    const query = page ? `?page=${page}` : "";
-    return (await this.#request(`/classify${query}`, { ...options, file })).json();
+  async classify(file, wish, options) {
+    const query = String(queryOf(wish));
+    const path = query ? `/classify?${query}` : "/classify";
+    return (await this.#request(path, { ...options, file })).json();
   }
 
-  async colorize(file, { model, photoClass, vividness, hints, page }, options) {
-    const query = new URLSearchParams({ model, class: photoClass, vividness, format: "png" });
-    if (page) query.set("page", page);
+  async colorize(file, wish, options) {
+    const { model, photoClass, vividness, hints } = wish;
+    const choices = { model, class: photoClass, vividness, format: "png" };
+    const query = queryOf(wish, choices);
     const fields = hints ? { hints } : {};
     const response = await this.#request(`/colorize?${query}`, { ...options, file, fields });
     return {
@@ -91,6 +93,14 @@ export class Api {
     });
     await this.#asking;
   }
+}
+
+// Of what the router looks at, too: the page of a file, and how an old print is mended.
+function queryOf({ page, restore }, choices = {}) {
+  const query = new URLSearchParams(choices);
+  if (page) query.set("page", page);
+  if (restore !== "off") query.set("restore", restore);
+  return query;
 }
 
 async function send(path, key, file, fields, signal) {
