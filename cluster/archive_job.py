@@ -93,7 +93,7 @@ class ArchiveJob:
     def write(self, finished: bool, about: Mapping[str, object]) -> None:
         """Write failed.csv and summary.json; raises ColorganError."""
         destination = self._outputs.destination
-        destination.tidy([item.target for item in self._outputs.items])
+        destination.tidy([each for item in self._outputs.items for each in item.targets])
         if self.tally.write_failures(destination) and self.tally.failures:
             say(f"{printable(destination.location(FAILED))} lists what failed, and why")
         summary = self.tally.summary({**about, "finished": finished})

@@ -38,6 +38,7 @@ from colorgan.commands.pictures import (
 from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.text import printable
 from colorgan.film.kinds import find_films
+from colorgan.models.noise import FIRST
 from colorgan.storage import open_storage
 
 
@@ -127,6 +128,8 @@ def _run(args: argparse.Namespace) -> int:
             *(Reader(storage.uri), destination, options, choices),
             *(args.page, args.overwrite, args.keep_times),
         )
+        if any(item.numbers != FIRST for item in outputs.items):
+            chosen.check_noise()
         job = ArchiveJob(outputs, chosen, settings, lease)
         about = {
             "source": printable(args.source),

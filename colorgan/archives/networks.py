@@ -26,6 +26,8 @@ from colorgan.inference.networks import (
 )
 from colorgan.inference.router import Route, Router
 from colorgan.inference.router_choice import RouterConfig
+from colorgan.inference.variants import check_noise
+from colorgan.models.noise import FIRST, Numbers
 from colorgan.models.view import View
 from colorgan.packages.card import ModelCard, find
 from colorgan.packages.embedded import EMBEDDED_MODELS, embedded_note, open_embedded, with_embedded
@@ -60,10 +62,12 @@ class Squares:
     Attributes:
         view: the router's input; None without a router.
         sized: (3, size, size) uint8 sRGB, by the size of the generators that need it.
+        numbers: the numbers of the variants that are wanted.
     """
 
     view: npt.NDArray[Any] | None
     sized: Mapping[int, Square]
+    numbers: Numbers = FIRST
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class Predicted:
         photo_class: the class of the photograph; the model's name if no router was asked.
         by: how it was coloured, as a phrase.
         seconds: its share of the time that its batch took.
+        others: the colours of the further variants that were asked for.
     """
 
     color: npt.NDArray[np.float32]
@@ -101,6 +106,11 @@ class Predicted:
     photo_class: str
     by: str
     seconds: float = 0.0
+    others: tuple[npt.NDArray[np.float32], ...] = ()
+
+    def variants(self) -> "list[Predicted]":
+        """One object for each variant that was asked for, in order."""
+        return [replace(self, color=each, others=()) for each in (self.color, *self.others)]
 
     def strips(
         self, photograph: Pixels, choices: Choices, box: Box | None, deep: Levels | None = None
@@ -154,6 +164,10 @@ class Chosen:
     assembly: Assembly | None
     notes: tuple[str, ...]
     render_size: int | None = None
+
+    def check_noise(self) -> None:
+        """Check that every model has variants; raises ConfigError."""
+        check_noise((card.reference, card.architecture) for card in self.cards.values())
 
     def load(self, device: torch.device) -> Networks:
         """Load the networks; raises ColorganError if one cannot be read."""
@@ -223,7 +237,8 @@ class _Alone(Networks):
 
     def _predict(self, squares: Sequence[Squares]) -> list[Predicted]:
         size = self._network.info.size
-        colors = self._network.work([each.sized[size] for each in squares])
+        numbers = [each.numbers for each in squares]
+        colors = self._network.work([each.sized[size] for each in squares], numbers)
         by = f"coloured by {self._card.reference}"
         return [_predicted(each, self._card.model, by) for each in colors]
 
@@ -248,16 +263,19 @@ class _Assembled(Networks):
         self._assembled.compile()
 
     def _predict(self, squares: Sequence[Squares]) -> list[Predicted]:
-        routed = self._router.work([each.view for each in squares if each.view is not None])
+        numbers = [each.numbers for each in squares]
+        views = [each.view for each in squares if each.view is not None]
+        routed = self._router.work(views, numbers)
         colors = {n: each.painted for n, each in enumerate(routed) if each.painted}
         left: dict[str, list[int]] = {}
         for number, each in enumerate(routed):
             if number not in colors:
                 left.setdefault(each.route.best_class, []).append(number)
-        for name, numbers in left.items():
+        for name, places in left.items():
             network = self._generators[name]
-            inputs = [squares[number].sized[network.info.size] for number in numbers]
-            colors |= zip(numbers, network.work(inputs), strict=True)
+            inputs = [squares[place].sized[network.info.size] for place in places]
+            wanted = [numbers[place] for place in places]
+            colors |= zip(places, network.work(inputs, wanted), strict=True)
         return [self._described(colors[number], each.route) for number, each in enumerate(routed)]
 
     def _described(self, color: PredictedColor, route: Route) -> Predicted:
@@ -269,5 +287,5 @@ class _Assembled(Networks):
 
 def _predicted(color: PredictedColor, photo_class: str, by: str) -> Predicted:
     # The network's batch would stay in memory as long as a part of it.
-    own = np.array(color.color, dtype=np.float32)
-    return Predicted(own, color.model.color_space, photo_class, by)
+    own, *others = (np.array(each, dtype=np.float32) for each in (color.color, *color.others))
+    return Predicted(own, color.model.color_space, photo_class, by, others=tuple(others))

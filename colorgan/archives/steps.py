@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import PurePosixPath
 
 from colorgan.archives.destination import Destination
 from colorgan.archives.listing import Photo, file_times
@@ -20,6 +21,7 @@ from colorgan.images.borders import Box
 from colorgan.images.prints import restore
 from colorgan.images.writing import Original, OutputOptions, read_original, write_colored
 from colorgan.inference.finishing import Choices
+from colorgan.models.noise import FIRST, Numbers
 
 NOT_FOUND = "not found"
 NOT_WRITTEN = "not written"
@@ -32,10 +34,24 @@ class Item:
     Attributes:
         photo: the photograph.
         target: the path of its output in the destination.
+        numbers: the numbers of its variants; see `colorgan.inference.variants`.
+        numbered: whether the outputs are named by the numbers: `out-1.png`, `out-2.png`, ….
     """
 
     photo: Photo
     target: str
+    numbers: Numbers = FIRST
+    numbered: bool = False
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The paths of its outputs, one for each number."""
+        if not self.numbered:
+            return (self.target,)
+        path = PurePosixPath(self.target)
+        return tuple(
+            str(path.with_name(f"{path.stem}-{number}{path.suffix}")) for number in self.numbers
+        )
 
 
 @dataclass(frozen=True)
@@ -133,7 +149,7 @@ def load(item: Item, settings: Settings, inputs: Inputs) -> tuple[Loaded, Square
             del data
         with _timed(seconds, "prepare"):
             restored = restore(original.photograph, settings.choices.restore)
-            squares = inputs(restored.seen)
+            squares = replace(inputs(restored.seen), numbers=item.numbers)
             original = replace(original, photograph=restored.photograph)
     except Exception as error:
         return Outcome(item, failure_of(item.photo.address, error), seconds=seconds)
@@ -151,12 +167,13 @@ def finish(loaded: Loaded, predicted: Predicted, settings: Settings) -> Outcome:
     outcome = Outcome(item, notes=photograph.notes, seconds=seconds)
     try:
         times = file_times(item.photo.address) if settings.keep_times else None
-        coloring = partial(predicted.strips, photograph.rgb, settings.choices, loaded.box)
-        with _timed(seconds, "encode"):
-            written = write_colored(coloring, loaded.original, settings.options)
-        outcome.notes += written.notes
-        with _timed(seconds, "write"):
-            settings.destination.write(item.target, written.data, settings.overwrite, times)
+        for target, variant in zip(item.targets, predicted.variants(), strict=True):
+            coloring = partial(variant.strips, photograph.rgb, settings.choices, loaded.box)
+            with _timed(seconds, "encode"):
+                written = write_colored(coloring, loaded.original, settings.options)
+            outcome.notes += tuple(note for note in written.notes if note not in outcome.notes)
+            with _timed(seconds, "write"):
+                settings.destination.write(target, written.data, settings.overwrite, times)
     except ConfigError:
         raise
     except NotWritten as error:
@@ -198,4 +215,4 @@ def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
     try:
         yield
     finally:
-        seconds[step] = time.perf_counter() - started
+        seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - started

@@ -11,6 +11,8 @@ from colorgan.inference.colorizer import VIVID
 from colorgan.inference.finishing import Choices
 from colorgan.inference.hints import MOST_HINTS, Hint, check_hints, parse_hint
 from colorgan.inference.palette import Palette
+from colorgan.inference.variants import MOST_VARIANTS, first_numbers
+from colorgan.models.noise import Numbers
 
 
 def add_choices(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +36,30 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--like", type=Path, metavar="FILE", help="a photograph whose palette is taken over"
     )
+    several = parser.add_mutually_exclusive_group()
+    several.add_argument(
+        "--variants",
+        type=int,
+        metavar="N",
+        help=f"colour every photograph in N ways, up to {MOST_VARIANTS}, by a model with noise: "
+        "OUT-1 is the usual colouring, OUT-2 and further ones are always drawn alike",
+    )
+    several.add_argument(
+        "--variant", type=int, metavar="N", help="write the variant of this number alone"
+    )
     add_restore(parser)
+
+
+def given_numbers(args: argparse.Namespace) -> tuple[Numbers, bool]:
+    """The numbers of the variants, and whether outputs are named by them; raises ConfigError."""
+    if args.variants is not None:
+        try:
+            return first_numbers(args.variants), True
+        except ConfigError as error:
+            raise ConfigError(f"--variants: {error}") from None
+    if args.variant is not None and args.variant < 1:
+        raise ConfigError("--variant counts from 1, the usual colouring")
+    return (args.variant or 1,), False
 
 
 def add_restore(parser: argparse.ArgumentParser) -> None:

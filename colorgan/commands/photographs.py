@@ -38,6 +38,7 @@ from colorgan.images.decoding import MAX_PIXELS, Pixels, decode
 from colorgan.images.prints import restore
 from colorgan.inference.router import Route, open_router
 from colorgan.inference.router_choice import RouterConfig, choose_lone_router
+from colorgan.models.noise import FIRST
 from colorgan.options import add_options, parse
 from colorgan.storage import open_storage
 from colorgan.system import choose_device
@@ -139,7 +140,7 @@ def _color_all(args: argparse.Namespace, choice: ModelChoice, outputs: Outputs) 
         args.overwrite,
         args.keep_times,
     )
-    networks = _load_networks(choice, args)
+    networks = _load_networks(choice, args, outputs)
     # Every photograph that was named gets a line, but not every one of an archive.
     archive = not {photo.address for photo in photos} <= set(args.photographs)
     tally = Tally(len(outputs.items), outputs.skipped)
@@ -179,8 +180,8 @@ def _print_outcome(outcome: Outcome, outputs: Outputs, archive: bool) -> None:
         return
     print_notes(printable(outcome.item.photo.address), outcome.notes)
     if not archive:
-        target = printable(outputs.destination.location(outcome.item.target))
-        print(f"{target}: {outcome.by}")
+        for target in outcome.item.targets:
+            print(f"{printable(outputs.destination.location(target))}: {outcome.by}")
 
 
 def _write_failures(tally: Tally, outputs: Outputs) -> None:
@@ -193,12 +194,14 @@ def _way_on(args: argparse.Namespace) -> str:
     return "" if args.overwrite else "; --skip-existing continues from there"
 
 
-def _load_networks(choice: ModelChoice, args: argparse.Namespace) -> Networks:
+def _load_networks(choice: ModelChoice, args: argparse.Namespace, outputs: Outputs) -> Networks:
     """The networks that the options choose, with notes on the choice."""
     device = choose_device(args.device)
     chosen = choose_models(choice, args.storage)
     for note in chosen.notes:
         print_note(note)
+    if any(item.numbers != FIRST for item in outputs.items):
+        chosen.check_noise()
     networks = chosen.load(device)
     if args.compile:
         networks.compile()

@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -12,6 +12,7 @@ from colorgan.archives.listing import STANDARD, Found, Photo, find_photographs
 from colorgan.archives.reading import S3, Reader, read_stdin
 from colorgan.archives.steps import Item
 from colorgan.archives.targets import choose_targets
+from colorgan.commands.choices import given_numbers
 from colorgan.commands.output import DEFAULT_FORMAT, add_output_options, read_output_options
 from colorgan.commands.text import print_note, printable
 from colorgan.errors import ColorganError, ConfigError
@@ -233,15 +234,23 @@ def plan(
     Raises:
         ConfigError: an output would destroy a file, or cannot be written.
     """
-    destination.check(photos, targets, args.overwrite or args.skip_existing)
-    there = destination.present(targets) if args.skip_existing else set()
-    destination.tidy(targets)
+    numbers, numbered = given_numbers(args)
     items = [
-        Item(photo, target)
+        Item(photo, target, numbers, numbered)
         for photo, target in zip(photos, targets, strict=True)
-        if target not in there
     ]
-    return Outputs(destination, options, items, len(there))
+    written = [target for item in items for target in item.targets]
+    destination.check(photos, written, args.overwrite or args.skip_existing)
+    there = destination.present(written) if args.skip_existing else set()
+    destination.tidy(written)
+    left = [each for each in (_left(item, there) for item in items) if each.numbers]
+    return Outputs(destination, options, left, len(items) - len(left))
+
+
+def _left(item: Item, there: Container[str]) -> Item:
+    """The item with the numbers of the variants whose outputs are not there."""
+    pairs = zip(item.numbers, item.targets, strict=True)
+    return replace(item, numbers=tuple(number for number, target in pairs if target not in there))
 
 
 def _standard_output(photos: Sequence[Photo], args: argparse.Namespace) -> Outputs:
@@ -255,7 +264,10 @@ def _standard_output(photos: Sequence[Photo], args: argparse.Namespace) -> Outpu
     (photo,) = photos
     destination.check(photos, [STANDARD])
     target = "stdin" if photo.address == STANDARD else photo.address
-    return Outputs(destination, given_options(args), [Item(photo, target)])
+    numbers, numbered = given_numbers(args)
+    if numbered:
+        raise ConfigError("standard output takes one variant: give -o a folder, or --variant N")
+    return Outputs(destination, given_options(args), [Item(photo, target, numbers)])
 
 
 def _named_format(output: str) -> str | None:

@@ -26,6 +26,8 @@ from colorgan.inference.palette import Palette
 from colorgan.inference.prediction import AssembledModel, Prediction
 from colorgan.inference.router import Route, Router, open_router
 from colorgan.inference.router_choice import RouterChoice, RouterConfig, StoredModels, choose_router
+from colorgan.inference.variants import first_numbers
+from colorgan.models.noise import FIRST, Numbers
 from colorgan.packages.card import ModelCard, find
 from colorgan.packages.weights import load_generator
 from colorgan.storage import Storage
@@ -107,12 +109,56 @@ class AssembledColorizer:
             colored.append(Colored(rgb, each.color.model.name, each.route))
         return colored
 
-    def predict(self, photographs: Sequence[Pixels]) -> list[Prediction]:
+    def predict(self, photographs: Sequence[Pixels], numbers: Numbers = FIRST) -> list[Prediction]:
         """Route photographs, and predict their colours, without joining them yet.
 
         `picture` of a prediction joins them: again with other hints, without the networks.
+
+        Args:
+            photographs: as in a call.
+            numbers: the numbers of the variants of each photograph; see `Prediction.variants`.
+
+        Raises:
+            ConfigError: a model has no noise, and so no other variant than the first.
         """
-        return _complete(self._model.predict(photographs)) if photographs else []
+        predicting = self._model.predict(photographs, numbers=numbers)
+        if not photographs:
+            predicting.close()
+            return []
+        return _complete(predicting)
+
+    def variants(
+        self,
+        photograph: Pixels,
+        count: int = 4,
+        vividness: float = 1.0,
+        hints: Sequence[Hint] = (),
+        like: Palette | None = None,
+        restoring: Restoring = "off",
+    ) -> list[Colored]:
+        """Colour a photograph in several ways, from which a person may choose.
+
+        The first one is that of a call; the others are drawn from seeds that are always the same.
+
+        Args:
+            photograph: (height, width, 3) uint8 sRGB; any colour in it is ignored.
+            count: the number of variants, 1 to MOST_VARIANTS.
+            vividness: as in a call, and so `hints`, `like` and `restoring`.
+            hints: see there.
+            like: see there.
+            restoring: see there.
+
+        Raises:
+            ConfigError: there are not so many variants, the model has no noise, or as in a call.
+        """
+        print_ = restore(Photograph(photograph), restoring)
+        (predicted,) = self.predict([print_.seen], first_numbers(count))
+        assert predicted.route is not None
+        model, route = predicted.color.model.name, predicted.route
+        pictures = (
+            each.onto(print_).picture(vividness, hints, like) for each in predicted.variants()
+        )
+        return [Colored(rgb, model, route) for rgb in pictures]
 
 
 class _Networks:
@@ -132,11 +178,15 @@ class _Networks:
     async def models(self) -> Mapping[str, ModelInfo]:
         return self._infos
 
-    async def route(self, squares: Sequence[Square]) -> Sequence[Routed]:
-        return self._router.work(squares)
+    async def route(
+        self, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[Routed]:
+        return self._router.work(squares, numbers)
 
-    async def paint(self, model: str, squares: Sequence[Square]) -> Sequence[PredictedColor]:
-        return self._generators[model].work(squares)
+    async def paint(
+        self, model: str, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[PredictedColor]:
+        return self._generators[model].work(squares, numbers)
 
 
 class _InTurn:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,12 @@ from colorgan.images import lab
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.images.decoding import Levels, Pixels, resize_square
 from colorgan.inference.compilation import compile_network
+from colorgan.inference.variants import check_noise, noise_rows
 from colorgan.models.backbones import same_weights
 from colorgan.models.classifiers import Classifier
 from colorgan.models.encoder_unet import EncoderUNetGenerator
-from colorgan.models.generator import Generator, Look, Paint
+from colorgan.models.generator import Generator, Look, Paint, noise_channels
+from colorgan.models.noise import Numbers
 from colorgan.models.precision import fastest_dtype, in_use
 from colorgan.models.unet import UNetGenerator
 from colorgan.models.view import whole_lightness
@@ -157,7 +160,6 @@ class Colorizer:
         batch = torch.stack([prepare(photograph, self.size) for photograph in photographs])
         return self.generate(batch, noise)
 
-    @torch.inference_mode()
     def generate(self, batch: Tensor, noise: bool = False) -> Tensor:
         """Generate the colours of prepared photographs.
 
@@ -168,12 +170,32 @@ class Colorizer:
         Returns:
             (batch, color channels, size, size) float32 in [-1, 1], on the CPU.
         """
+        return self.paint(self.encode(batch), noise)
+
+    def generate_variants(self, batch: Tensor, numbers: Sequence[Numbers]) -> list[Tensor]:
+        """Generate variants of prepared photographs; only the decoder runs for each of them.
+
+        Args:
+            batch: as in `generate`.
+            numbers: for each photograph, the numbers of its variants; 1 is what `generate` returns.
+
+        Returns:
+            For each photograph (variants, color channels, size, size), as `generate`.
+
+        Raises:
+            ConfigError: the generator has no noise, and another number than 1 is asked for.
+        """
+        return self.paint_variants(self.encode(batch), numbers)
+
+    @torch.inference_mode()
+    def encode(self, batch: Tensor) -> Sequence[Tensor]:
+        """The features of prepared photographs, (batch, 3, size, size) uint8 sRGB; see `Look`."""
         if self.config.color_space == "yuv":
             light, _ = lab.encode(batch, "yuv")
         else:  # bit-identical to the input of a classifier with this view
             pixels = batch.permute(0, 2, 3, 1).cpu().numpy()
             light = torch.from_numpy(lab.lightness(pixels))[:, None] * 2 - 1
-        return self.paint(self._look(light.to(self.device, self.dtype)), noise)
+        return self._look(light.to(self.device, self.dtype))
 
     @torch.inference_mode()
     def paint(self, features: Sequence[Tensor], noise: bool = False) -> Tensor:
@@ -193,6 +215,51 @@ class Colorizer:
         else:
             color = self._paint(*features, noise=noise)
         return color.cpu()
+
+    @torch.inference_mode()
+    def paint_variants(
+        self, features: Sequence[Tensor], numbers: Sequence[Numbers]
+    ) -> list[Tensor]:
+        """Generate variants of photographs from their features.
+
+        Args:
+            features: as in `paint`.
+            numbers: as in `generate_variants`, and so are the result and the error.
+        """
+        places = [(n, place) for n, each in enumerate(numbers) for place in range(len(each))]
+        plain = [at for at in places if numbers[at[0]][at[1]] == 1]
+        drawn = [at for at in places if numbers[at[0]][at[1]] != 1]
+        made: dict[tuple[int, int], Tensor] = {}
+        if plain:
+            rows = [n for n, _ in plain]
+            alone = rows == [*range(len(numbers))]  # as without variants
+            made |= zip(
+                plain, self.paint([each if alone else each[rows] for each in features]), strict=True
+            )
+        if drawn:
+            check_noise([("this model", self.config)])
+            rows = [n for n, _ in drawn]
+            chosen = [numbers[n][place] for n, place in drawn]
+            made |= zip(drawn, self._drawn([each[rows] for each in features], chosen), strict=True)
+        return [
+            torch.stack([made[n, place] for place in range(len(each))])
+            for n, each in enumerate(numbers)
+        ]
+
+    def _drawn(self, features: Sequence[Tensor], numbers: Sequence[int]) -> Tensor:
+        """The colours of a variant with noise for each photograph."""
+        channels = noise_channels(self.generator)
+        if channels:
+            z = noise_rows(channels, numbers).to(self.device)
+            return cast(Tensor, self._paint(*features, z=z)).cpu()
+        colors = []
+        devices = [self.device] if self.device.type == "cuda" else []
+        for place, number in enumerate(numbers):  # one by one, as a batch shares its random numbers
+            with torch.random.fork_rng(devices=devices):
+                torch.manual_seed(number)
+                one = [each[place : place + 1] for each in features]
+                colors.append(self.paint(one, noise=True))
+        return torch.cat(colors)
 
     def sees_alike(self, classifier: Classifier) -> bool:
         """Whether a classifier's `maps` equal the features of the generator's own encoder.

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,8 @@ from colorgan.images.color_spaces import ColorSpace
 from colorgan.inference.colorizer import Colorizer
 from colorgan.inference.one_pass import OnePass
 from colorgan.inference.router import Route, Router
+from colorgan.inference.variants import has_noise
+from colorgan.models.noise import FIRST, Numbers
 from colorgan.models.view import View
 
 Square = npt.NDArray[np.uint8]
@@ -29,12 +31,14 @@ class ModelInfo:
         reference: `name@version`; empty for a network that comes from no package.
         size: side of the square input, in pixels.
         color_space: colour space of the model's output.
+        has_noise: whether it has other variants than the first one; see `variants`.
     """
 
     name: str
     reference: str
     size: int
     color_space: ColorSpace
+    has_noise: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,17 @@ class PredictedColor:
         color: (color channels, size, size) in [-1, 1]; float32, or float16 between processes.
         model: the model that predicted them.
         batch: number of photographs in the batch, which does not affect the colours.
+        others: likewise, the colours of the further variants that were asked for.
     """
 
     color: npt.NDArray[np.float16 | np.float32]
     model: ModelInfo
     batch: int
+    others: tuple[npt.NDArray[np.float16 | np.float32], ...] = ()
+
+    def variants(self) -> "list[PredictedColor]":
+        """One object for each variant that was asked for, in order."""
+        return [replace(self, color=each, others=()) for each in (self.color, *self.others)]
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,26 @@ class Networks(Protocol):
         ...
 
 
+class VaryingNetworks(Networks, Protocol):
+    """Networks that also return variants.
+
+    `numbers` has, for each photograph, the numbers of its variants: the first becomes `color` of
+    the result, and the rest `others`. It is empty if the first variant is wanted of all.
+    """
+
+    async def route(
+        self, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[Routed]:
+        """As in `Networks`."""
+        ...
+
+    async def paint(
+        self, model: str, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[PredictedColor]:
+        """As in `Networks`."""
+        ...
+
+
 class RouterNetwork:
     """A router with the generators that use its classifier as encoder.
 
@@ -114,9 +144,12 @@ class RouterNetwork:
         painters = frozenset(self.one_pass.painters)
         self.info = RouterInfo(router.name, router.classes, router.classifier.view, painters)
 
-    def work(self, squares: Sequence[Square]) -> list[Routed]:
-        """Route photographs preprocessed by `info.view`, and colour those of `info.painters`."""
-        glances = self.one_pass(stack(squares, self.info.view.side))
+    def work(self, squares: Sequence[Square], numbers: Sequence[Numbers] = ()) -> list[Routed]:
+        """Route photographs preprocessed by `info.view`, and colour those of `info.painters`.
+
+        `numbers` are as in `VaryingNetworks`; raises ConfigError if a model has no noise for them.
+        """
+        glances = self.one_pass(stack(squares, self.info.view.side), numbers)
         together = Counter(glance.route.best_class for glance in glances)
         routed = []
         for glance in glances:
@@ -124,7 +157,8 @@ class RouterNetwork:
             if glance.color is not None:
                 model = glance.route.best_class
                 color = glance.color.numpy()
-                painted = PredictedColor(color, self._infos[model], together[model])
+                others = () if glance.others is None else tuple(glance.others.numpy())
+                painted = PredictedColor(color, self._infos[model], together[model], others)
             routed.append(Routed(glance.route, painted))
         return routed
 
@@ -146,15 +180,26 @@ class GeneratorNetwork:
         self.colorizer = colorizer
         self.info = info
 
-    def work(self, squares: Sequence[Square]) -> list[PredictedColor]:
-        """Colour photographs preprocessed by `colorizer.prepare`, (3, size, size) uint8 each."""
-        colors = self.colorizer.generate(stack(squares, self.info.size)).numpy()
-        return [PredictedColor(color, self.info, len(squares)) for color in colors]
+    def work(
+        self, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> list[PredictedColor]:
+        """Colour photographs preprocessed by `colorizer.prepare`, (3, size, size) uint8 each.
+
+        `numbers` are as in `VaryingNetworks`; raises ConfigError if the model has no noise for
+        them.
+        """
+        numbers = numbers or [FIRST] * len(squares)
+        colors = self.colorizer.generate_variants(stack(squares, self.info.size), numbers)
+        return [
+            PredictedColor(color, self.info, len(squares), tuple(others))
+            for color, *others in (each.numpy() for each in colors)
+        ]
 
 
 def describe(colorizer: Colorizer, name: str, reference: str = "") -> ModelInfo:
     """Describe the model of a colorizer."""
-    return ModelInfo(name, reference, colorizer.size, colorizer.config.color_space)
+    config = colorizer.config
+    return ModelInfo(name, reference, colorizer.size, config.color_space, has_noise(config))
 
 
 def stack(squares: Sequence[Square], side: int) -> Tensor:

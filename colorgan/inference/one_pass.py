@@ -9,6 +9,7 @@ from torch import Tensor
 from colorgan.inference.colorizer import Colorizer
 from colorgan.inference.compilation import compile_network
 from colorgan.inference.router import Route, Router
+from colorgan.models.noise import FIRST, Numbers
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,12 @@ class Glance:
         route: the class that the photograph is sent to.
         color: as `Colorizer.generate` returns it, (color channels, size, size); None if the model
             of the route has to encode the photograph itself.
+        others: the colours of further variants, (variants, color channels, size, size); or None.
     """
 
     route: Route
     color: Tensor | None
+    others: Tensor | None = None
 
 
 class OnePass:
@@ -49,17 +52,29 @@ class OnePass:
             painter.compile(look=False)
 
     @torch.inference_mode()
-    def __call__(self, batch: Tensor) -> list[Glance]:
-        """Route a batch that the router has prepared, and colour the photographs of `painters`."""
+    def __call__(self, batch: Tensor, numbers: Sequence[Numbers] = ()) -> list[Glance]:
+        """Route a batch that the router has prepared, and colour the photographs of `painters`.
+
+        Args:
+            batch: the photographs.
+            numbers: for each, the numbers of its variants; empty if the first one is wanted of all.
+
+        Raises:
+            ConfigError: a variant with noise is wanted of a model without noise.
+        """
+        numbers = numbers or [FIRST] * len(batch)
         seen = self.router.classifier.look(batch)
         routes = self.router.decide(seen.features, seen.probabilities)
-        colors: list[Tensor | None] = [None] * len(routes)
+        glances = [Glance(route, None) for route in routes]
         for name, places in by_class(routes).items():
             if name in self.painters:
-                painted = self.painters[name].paint([maps[places] for maps in seen.maps])
-                for place, color in zip(places, painted, strict=True):
-                    colors[place] = color
-        return [Glance(*pair) for pair in zip(routes, colors, strict=True)]
+                features = [maps[places] for maps in seen.maps]
+                wanted = [numbers[place] for place in places]
+                painted = self.painters[name].paint_variants(features, wanted)
+                for place, colors in zip(places, painted, strict=True):
+                    others = colors[1:] if len(colors) > 1 else None
+                    glances[place] = Glance(routes[place], colors[0], others)
+        return glances
 
 
 def by_class(routes: Sequence[Route]) -> dict[str, list[int]]:

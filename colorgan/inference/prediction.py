@@ -7,7 +7,7 @@ them is done: in the calling thread (`assembled.py`), or in threads of a service
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,9 +25,11 @@ from colorgan.inference.networks import (
     Routed,
     RouterInfo,
     Square,
+    VaryingNetworks,
 )
 from colorgan.inference.palette import Palette
 from colorgan.inference.router import Route
+from colorgan.models.noise import FIRST, Numbers
 
 Result = TypeVar("Result")
 
@@ -55,6 +57,10 @@ class Prediction:
     def onto(self, restored: Restored) -> "Prediction":
         """The same colours, predicted from what is `seen` of a print, for the print itself."""
         return replace(self, photograph=restored.photograph.rgb, box=restored.box)
+
+    def variants(self) -> "list[Prediction]":
+        """A prediction for each variant that was asked for, in order."""
+        return [replace(self, color=color) for color in self.color.variants()]
 
     def picture(
         self, vividness: float = 1.0, hints: Sequence[Hint] = (), like: Palette | None = None
@@ -114,6 +120,7 @@ class AssembledModel:
         photographs: Sequence[Pixels],
         model: str = "",
         on_routes: Callable[[Sequence[Route]], None] = lambda routes: None,
+        numbers: Numbers = FIRST,
     ) -> list[Prediction]:
         """Route photographs as one batch, then predict their colours model by model.
 
@@ -125,9 +132,12 @@ class AssembledModel:
                 them is ignored.
             model: the model that colours all of them; the router is asked if it is empty.
             on_routes: called with the routes before the models colour.
+            numbers: the numbers of the variants of each photograph; see `Prediction.variants`.
+                Others than FIRST need `VaryingNetworks`.
 
         Raises:
             NoModel: there is no model of the class of a photograph.
+            ConfigError: a model that colours has no noise, and so no other variant than the first.
         """
         places = range(len(photographs))
         routes: list[Route | None] = [None for _ in places]
@@ -141,7 +151,7 @@ class AssembledModel:
             others = {*router.classes} - router.painters if self._steps.concurrent else ()
             sizes = {infos[name].size for name in others if name in infos}
             routed, squares = await self._steps.together(
-                self._route(photographs, router), self._prepare(photographs, places, sizes)
+                self._route(photographs, router, numbers), self._prepare(photographs, places, sizes)
             )
             routes = [each.route for each in routed]
             colors = {place: each.painted for place, each in enumerate(routed) if each.painted}
@@ -158,16 +168,29 @@ class AssembledModel:
             if lacking:
                 squares |= await self._prepare(photographs, lacking, {size})
             with self._steps.stage("paint"):
-                painted = await self._networks.paint(name, [squares[n, size] for n in left])
+                painted = await self._paint(name, [squares[n, size] for n in left], numbers)
             colors |= zip(left, painted, strict=True)
         return [Prediction(photographs[n], routes[n], colors[n]) for n in places]
 
-    async def _route(self, photographs: Sequence[Pixels], router: RouterInfo) -> Sequence[Routed]:
+    async def _paint(
+        self, model: str, squares: Sequence[Square], numbers: Numbers
+    ) -> Sequence[PredictedColor]:
+        if numbers == FIRST:
+            return await self._networks.paint(model, squares)
+        varying = cast(VaryingNetworks, self._networks)
+        return await varying.paint(model, squares, [numbers] * len(squares))
+
+    async def _route(
+        self, photographs: Sequence[Pixels], router: RouterInfo, numbers: Numbers
+    ) -> Sequence[Routed]:
         with self._steps.stage("route"):
             views = await self._steps.together(
                 *(self._steps.run(lambda rgb: router.view(rgb).numpy(), p) for p in photographs)
             )
-            return await self._networks.route(views)
+            if numbers == FIRST:
+                return await self._networks.route(views)
+            varying = cast(VaryingNetworks, self._networks)
+            return await varying.route(views, [numbers] * len(views))
 
     async def _prepare(
         self, photographs: Sequence[Pixels], places: Collection[int], sizes: Collection[int]

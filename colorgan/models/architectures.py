@@ -1,11 +1,11 @@
 """The configurations that each network is built from, without importing PyTorch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from colorgan.errors import ConfigError
 from colorgan.images.color_spaces import COLOR_CHANNELS, ColorSpace
-from colorgan.options import Configuration, Count, option
+from colorgan.options import Configuration, Count, NaturalNumber, option
 
 Norm = Literal["batch", "instance"]
 BackboneName = Literal["vgg16", "efficientnet_lite0", "efficientnet_lite1"]
@@ -26,6 +26,10 @@ class GeneratorConfig(Configuration):
     width: Count = option(64, "channels of the generator's first layer (ngf)")
     color_space: Literal["lab", "rgb"] = option("lab", "color space of the generator's output")
     norm: Norm = option("instance", "normalisation; batch uses running statistics at inference")
+    noise_channels: NaturalNumber = option(
+        0,
+        "channels of noise at the generator's decoder layers, which choose a colouring; 0 is none",
+    )
 
     def check(self) -> None:
         """Check the size; raises ConfigError."""
@@ -54,6 +58,7 @@ class EncoderUNetConfig(Configuration):
         norm: normalisation of the decoder.
         encoder: the classifier that is the encoder; one of BACKBONES.
         attention: whether the decoder has self-attention.
+        noise_channels: channels of noise at the decoder's layers; 0 is none.
     """
 
     size: int
@@ -62,6 +67,7 @@ class EncoderUNetConfig(Configuration):
     norm: Norm
     encoder: BackboneName
     attention: bool = False  # absent in older packages
+    noise_channels: NaturalNumber = 0  # likewise
 
     def check(self) -> None:
         """Check the size; raises ConfigError."""
@@ -177,3 +183,14 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "router": HeadConfig,
     "segmenter": SegmenterConfig,
 }
+
+
+def is_base(base: Architecture, architecture: Architecture) -> bool:
+    """Whether a network can start from one of another architecture, its base.
+
+    Both are the same, or the base lacks the noise channels, whose weights then start from zero.
+    """
+    if isinstance(base, GeneratorConfig | EncoderUNetConfig) and not base.noise_channels:
+        noise = getattr(architecture, "noise_channels", 0)
+        return replace(base, noise_channels=noise) == architecture
+    return base == architecture

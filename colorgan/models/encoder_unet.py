@@ -10,6 +10,7 @@ finer steps would take most of the arithmetic.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.models.architectures import EncoderUNetConfig, Norm
 from colorgan.models.backbones import Features
+from colorgan.models.noise import noise_for
 from colorgan.models.pictures import scaled
 from colorgan.models.sharing import dropout
 from colorgan.models.unet import normalization
@@ -64,19 +66,25 @@ class EncoderUNetGenerator(nn.Module):
             place = -2 - _ATTENTIVE
             self.attention = SelfAttention(wide[place], channels[place])
         self.write = nn.Conv2d(config.width, config.color_channels, 3, padding=1)
+        if config.noise_channels:
+            steps = [next(each.children()) for each in (self.deepest, *reversed(self.mix))]
+            self.noise = nn.ModuleList(
+                noise_for(config.noise_channels, layer) for layer in (*steps, self.write)
+            )
 
-    def forward(self, lightness: Tensor, noise: bool = False) -> Tensor:
+    def forward(self, lightness: Tensor, noise: bool = False, z: Tensor | None = None) -> Tensor:
         """Colour a batch.
 
         Args:
             lightness: (batch, 1, height, width) in [-1, 1]; height and width are multiples of 32.
             noise: whether to apply dropout in evaluation mode; in training mode it is always
                 applied.
+            z: noise vectors (batch, noise_channels); None is the zero vector.
 
         Returns:
             (batch, color_channels, height, width) in [-1, 1].
         """
-        return scaled(self.decode(self.encode(lightness), noise), lightness)
+        return scaled(self.decode(self.encode(lightness), noise, z), lightness)
 
     def encode(self, lightness: Tensor) -> list[Tensor]:
         """Compute the features that the decoder starts from.
@@ -90,27 +98,42 @@ class EncoderUNetGenerator(nn.Module):
         features: list[Tensor] = self.encoder(lightness)
         return features[1:]
 
-    def decode(self, features: Sequence[Tensor], noise: bool = False) -> Tensor:
+    def decode(
+        self, features: Sequence[Tensor], noise: bool = False, z: Tensor | None = None
+    ) -> Tensor:
         """Colour a batch at the decoder's own resolution, which is used in training.
 
         Args:
             features: the result of `encode`.
             noise: as for `forward`.
+            z: as for `forward`.
 
         Returns:
             (batch, color_channels, height / stride, width / stride) in [-1, 1], as large as the
             finest of the features.
         """
         skips = list(features)
-        x = self.deepest(skips.pop())
+        x = self._mixed(0, self.deepest, skips.pop(), z)
         for step, mix in enumerate(reversed(self.mix)):
+            assert isinstance(mix, nn.Sequential)
             if step < 2:
                 x = dropout(x, 0.2, self.training or noise, self.part if self.training else None)
             skip = skips.pop()
-            x = mix(torch.cat([scaled(x, skip), skip], dim=1))
+            x = self._mixed(step + 1, mix, torch.cat([scaled(x, skip), skip], dim=1), z)
             if step == _ATTENTIVE and self.config.attention:
                 x = self.attention(x, skip)
-        return torch.tanh(self.write(x))
+        color = self.write(x) if z is None else self.write(x) + self.noise[-1](x, z)
+        return torch.tanh(color)
+
+    def _mixed(self, step: int, mix: nn.Sequential, x: Tensor, z: Tensor | None) -> Tensor:
+        """The output of a step's convolutions, whose first one has the noise channels."""
+        if z is None:
+            return cast(Tensor, mix(x))
+        first, *others = mix
+        x = first(x) + self.noise[step](x, z)
+        for layer in others:
+            x = layer(x)
+        return x
 
 
 class SelfAttention(nn.Module):
@@ -157,7 +180,7 @@ class SelfAttention(nn.Module):
         return x + self.gain * written
 
 
-def _mixed(before: int, after: int, norm: Norm) -> nn.Module:
+def _mixed(before: int, after: int, norm: Norm) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (before, after):
         layers += [

@@ -14,6 +14,11 @@ from colorgan.models.unet import UNetGenerator
 Generator = UNetGenerator | EncoderUNetGenerator | HypercolumnNetwork | CicNetwork
 
 
+def noise_channels(generator: Generator) -> int:
+    """The number of a generator's noise channels; 0 if it has none."""
+    return int(getattr(generator.config, "noise_channels", 0))
+
+
 class Look(nn.Module):
     """The first step of a colouring: the features of the generator's encoder.
 
@@ -40,10 +45,14 @@ class Paint(nn.Module):
         self.generator = generator
         self.size = size
 
-    def forward(self, *features: Tensor, noise: bool = False) -> Tensor:
-        """Colours at the generator's size: (batch, color channels, size, size) float32."""
+    def forward(self, *features: Tensor, noise: bool = False, z: Tensor | None = None) -> Tensor:
+        """Colours at the generator's size: (batch, color channels, size, size) float32.
+
+        `z` are noise vectors, (batch, noise channels), of a generator that has such channels.
+        """
         generator = self.generator
         if not isinstance(generator, EncoderUNetGenerator):
-            return cast(Tensor, generator(features[0], noise=noise)).float()
-        color = generator.decode(features[1:], noise).float()
+            chosen = {} if z is None else {"z": z}
+            return cast(Tensor, generator(features[0], noise=noise, **chosen)).float()
+        color = generator.decode(features[1:], noise, z).float()
         return F.interpolate(color, size=self.size, mode="bilinear")

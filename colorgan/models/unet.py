@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from colorgan.models.architectures import GeneratorConfig, Norm
+from colorgan.models.noise import noise_for
 from colorgan.models.sharing import dropout
 from colorgan.workers import Part
 
@@ -67,8 +68,10 @@ class UNetGenerator(nn.Module):
             self.up.append(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=not level))
             self.up_norm.append(normalization(config.norm, after) if level else nn.Identity())
         init_weights(self)
+        if config.noise_channels:
+            self.noise = nn.ModuleList(noise_for(config.noise_channels, up) for up in self.up)
 
-    def forward(self, lightness: Tensor, noise: bool = False) -> Tensor:
+    def forward(self, lightness: Tensor, noise: bool = False, z: Tensor | None = None) -> Tensor:
         """Colour a batch.
 
         Args:
@@ -76,6 +79,7 @@ class UNetGenerator(nn.Module):
                 2**depth.
             noise: whether to apply dropout, the paper's noise z, in evaluation mode; in training
                 mode it is always applied.
+            z: noise vectors (batch, noise_channels); None is the zero vector.
 
         Returns:
             (batch, color_channels, height, width) in [-1, 1].
@@ -88,7 +92,8 @@ class UNetGenerator(nn.Module):
         x = skips.pop()
         last = len(self.up) - 1
         for step, (up, norm) in enumerate(zip(self.up, self.up_norm, strict=True)):
-            x = norm(up(F.relu(x)))
+            x = F.relu(x)
+            x = norm(up(x) if z is None else up(x) + self.noise[step](x, z))
             if step < last:
                 if step < 3:
                     x = dropout(
