@@ -15,6 +15,7 @@ from colorgan.version import __version__
 
 if TYPE_CHECKING:
     from colorgan.inference.loaded import LoadedModels
+    from colorgan.inference.object_choice import ObjectConfig
 
 __all__ = ["__version__", "load"]
 
@@ -24,6 +25,7 @@ def load(
     models: str | Sequence[str] | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
     render_size: int | None = None,
+    objects: ObjectConfig | None = None,
 ) -> LoadedModels:
     """Load models that colour photographs.
 
@@ -34,10 +36,13 @@ def load(
             it has one model, that colours every photograph.
         models: None colours each photograph with the model of its class; `embedded` does the same
             with the embedded models only; `general`, `animals` or `animals@VERSION` colours every
-            photograph with that model; a list of `animals@VERSION` pins versions of class models.
+            photograph with that model; `objects` colours each object that a detector finds with the
+            model of its class, and the rest with `general`; a list of `animals@VERSION` pins
+            versions of class models.
         device: the device that runs the networks; auto uses a GPU if there is one.
         render_size: the side of the square that the generators see, in pixels, a multiple of 32; by
             default the one that each was trained on.
+        objects: the options of `objects`, such as its detector.
 
     Returns:
         A callable that takes a photograph and returns it coloured: see `LoadedModels`.
@@ -49,4 +54,4 @@ def load(
     """
     from colorgan.inference.loaded import load_models  # importing PyTorch takes seconds
 
-    return load_models(storage, models, device, render_size)
+    return load_models(storage, models, device, render_size, objects)

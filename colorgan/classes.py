@@ -28,6 +28,20 @@ def imagenet_labels() -> tuple[ImageNetLabel, ...]:
     return tuple(ImageNetLabel(*line.split("\t")) for line in table.splitlines())
 
 
+@cache
+def coco_supercategories() -> Mapping[str, str]:
+    """COCO's supercategory ("animal") of each of its 80 categories (Lin et al. 2014).
+
+    PASCAL VOC's names of the same things are keys, too.
+    """
+    table = resources.files("colorgan").joinpath("coco.tsv").read_text("utf-8")
+    found: dict[str, str] = {}
+    for line in table.splitlines():
+        category, supercategory, *others = line.split("\t")
+        found |= dict.fromkeys((category, *others), supercategory)
+    return found
+
+
 @dataclass(frozen=True)
 class PhotoClasses:
     """The rule that routes a photograph to a class, and the names that datasets use for each class.
@@ -50,6 +64,17 @@ class PhotoClasses:
     def names(self) -> tuple[str, ...]:
         """The classes, in order."""
         return tuple(self.synsets)
+
+    def class_of(self, thing: str) -> str | None:
+        """The class of a thing that a detector names; None if it belongs to none.
+
+        The table `coco` decides: the name is a category or a supercategory of COCO, a class of
+        PASCAL VOC, or that of a class itself.
+        """
+        if thing in self.names:
+            return thing
+        known = {thing, coco_supercategories().get(thing, thing)}
+        return next((name for name, listed in self.coco.items() if known & {*listed}), None)
 
     @classmethod
     def load(cls, path: Path | None = None) -> "PhotoClasses":

@@ -11,11 +11,13 @@ BASELINES = (HYPERCOLUMN, CIC)
 OF_ALL_CLASSES = (GENERAL, *BASELINES)
 ROUTER = "router"  # the model that sends photographs to the class models
 SEGMENTER = "segmenter"  # the model that says what each pixel of a photograph shows
-OF_NO_CLASS = (*OF_ALL_CLASSES, ROUTER, SEGMENTER)
+DETECTOR = "detector"  # the model that finds the objects of a photograph
+OF_NO_CLASS = (*OF_ALL_CLASSES, ROUTER, SEGMENTER, DETECTOR)
+OBJECTS = "objects"  # a detector, the models of its objects' classes, and `general` for the rest
 # Keys that a class cannot have, in upper or lower case: other models, and files beside the folders
 # of the models or classes.
 RESERVED_NAMES = (
-    *(*OF_NO_CLASS, "assembled", "auto", "gray", "original", "unsure"),
+    *(*OF_NO_CLASS, "assembled", OBJECTS, "auto", "gray", "original", "unsure"),
     *("run.json", "summary.json", "manifest.json", "dropped.csv"),
 )
 

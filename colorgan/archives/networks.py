@@ -24,11 +24,15 @@ from colorgan.inference.networks import (
     Square,
     describe,
 )
+from colorgan.inference.object_choice import ObjectAssembly, ObjectConfig, assemble_objects
+from colorgan.inference.objects import ObjectColor, ObjectColorizer, Sight, reduced
 from colorgan.inference.router import Route, Router
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.inference.variants import check_noise
+from colorgan.models.detection import Detection
 from colorgan.models.noise import FIRST, Numbers
 from colorgan.models.view import View
+from colorgan.names import GENERAL, OBJECTS
 from colorgan.packages.card import ModelCard, find
 from colorgan.packages.embedded import EMBEDDED_MODELS, embedded_note, open_embedded, with_embedded
 from colorgan.packages.weights import load_generator
@@ -42,17 +46,19 @@ class ModelChoice:
     """The models that a user asks for.
 
     Attributes:
-        model: ASSEMBLED, EMBEDDED_MODELS, or one model for all photographs.
+        model: ASSEMBLED, EMBEDDED_MODELS, OBJECTS, or one model for all photographs.
         photo_class: the class of all photographs, instead of the router's; None asks the router.
         router: the options for the choice of a router.
         render_size: the side of the square that the generators see, in pixels; None if each sees
             the one that it was trained on.
+        objects: the options of OBJECTS.
     """
 
     model: str = ASSEMBLED
     photo_class: str | None = None
     router: RouterConfig = field(default_factory=RouterConfig)
     render_size: int | None = None
+    objects: ObjectConfig = field(default_factory=ObjectConfig)
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,15 @@ class Squares:
         view: the router's input; None without a router.
         sized: (3, size, size) uint8 sRGB, by the size of the generators that need it.
         numbers: the numbers of the variants that are wanted.
+        picture: what a detector sees, and the crops of objects are cut from; None without one.
+        shape: height and width of the photograph, in pixels.
     """
 
     view: npt.NDArray[Any] | None
     sized: Mapping[int, Square]
     numbers: Numbers = FIRST
+    picture: Pixels | None = None
+    shape: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -77,15 +87,19 @@ class Inputs:
     Attributes:
         view: the router's preprocessing; None without a router.
         sizes: the sizes of the generators that do not share the router's pass, in pixels.
+        objects: whether a detector and crops need the photograph itself.
     """
 
     view: View | None
     sizes: tuple[int, ...]
+    objects: bool = False
 
     def __call__(self, photograph: Pixels) -> Squares:
         """Prepare a (height, width, 3) uint8 photograph; any colour in it is ignored."""
         view = None if self.view is None else self.view(photograph).numpy()
-        return Squares(view, {size: prepare(photograph, size).numpy() for size in self.sizes})
+        sized = {size: prepare(photograph, size).numpy() for size in self.sizes}
+        picture = reduced(photograph) if self.objects else None
+        return Squares(view, sized, picture=picture, shape=photograph.shape[:2])
 
 
 @dataclass(frozen=True)
@@ -93,12 +107,13 @@ class Predicted:
     """The predicted colours of one photograph; it can be pickled.
 
     Attributes:
-        color: (color channels, size, size) float32 in [-1, 1].
+        color: (color channels, size, size) float32 in [-1, 1], or joined colours of another shape.
         color_space: the colour space of `color`.
         photo_class: the class of the photograph; the model's name if no router was asked.
         by: how it was coloured, as a phrase.
         seconds: its share of the time that its batch took.
         others: the colours of the further variants that were asked for.
+        detections: the objects that the models of their classes have coloured.
     """
 
     color: npt.NDArray[np.float32]
@@ -107,6 +122,7 @@ class Predicted:
     by: str
     seconds: float = 0.0
     others: tuple[npt.NDArray[np.float32], ...] = ()
+    detections: tuple[Detection, ...] = ()
 
     def variants(self) -> "list[Predicted]":
         """One object for each variant that was asked for, in order."""
@@ -153,7 +169,7 @@ class Chosen:
         storage: address of the user's storage; None for the default.
         embedded: whether only the models that come with colorgan are used.
         cards: the packages by model.
-        assembly: the router and its models; None for one model alone.
+        assembly: the router and its models, or the detector and its; None for one model alone.
         notes: sentences for the user on the choice.
         render_size: see ModelChoice.
     """
@@ -161,7 +177,7 @@ class Chosen:
     storage: str | None
     embedded: bool
     cards: Mapping[str, ModelCard]
-    assembly: Assembly | None
+    assembly: Assembly | ObjectAssembly | None
     notes: tuple[str, ...]
     render_size: int | None = None
 
@@ -176,10 +192,21 @@ class Chosen:
             (card,) = self.cards.values()
             generator = load_generator(models, card, device)
             return _Alone(Colorizer(generator, self.render_size), card)
+        if isinstance(self.assembly, ObjectAssembly):
+            return _Objects(self.assembly.load(models, device, self.render_size))
         return _Assembled(self.assembly.load(models, device, self.render_size), self.cards)
 
     def parts(self, device: torch.device) -> tuple[Router | None, Mapping[str, Colorizer]]:
-        """Load the router, if there is one, and the colorizers by class; raises ColorganError."""
+        """Load the router, if there is one, and the colorizers by class.
+
+        Raises:
+            ConfigError: a detector finds objects in place of a router.
+            ColorganError: a part cannot be read.
+        """
+        if isinstance(self.assembly, ObjectAssembly):
+            raise ConfigError(
+                f"{OBJECTS} has no router, and models for parts of a photograph: give another model"
+            )
         models = _open_models(self.storage, self.embedded)
         if self.assembly is None:
             (card,) = self.cards.values()
@@ -206,6 +233,10 @@ def choose_models(choice: ModelChoice, storage: str | None) -> Chosen:
         raise ConfigError(
             f"--class chooses a model instead of the router: drop --model {choice.model}"
         )
+    if choice.model == OBJECTS:
+        parts = assemble_objects(choice.objects, models, choice.router.classes)
+        notes = (parts.note, embedded_note(models, parts.cards.values(), routed=False))
+        return Chosen(storage, embedded, parts.cards, parts, notes, choice.render_size)
     name = choice.photo_class or choice.model
     if name not in (ASSEMBLED, EMBEDDED_MODELS):
         card = find(models, name)
@@ -283,6 +314,35 @@ class _Assembled(Networks):
         by = f"coloured by {self._cards[color.model.name].reference}"
         words = f"{route.photo_class} {route.score:.2f}{label}, {by}"
         return _predicted(color, route.photo_class, words)
+
+
+class _Objects(Networks):
+    """A detector, a general model, and a model for each class of objects."""
+
+    def __init__(self, objects: ObjectColorizer) -> None:
+        self._objects = objects
+        self._size = objects.colorizers[GENERAL].size
+        self.inputs = Inputs(None, (self._size,), objects=True)
+
+    def compile(self) -> None:
+        self._objects.compile()
+
+    def _predict(self, squares: Sequence[Squares]) -> list[Predicted]:
+        sights = [
+            Sight(each.sized[self._size], each.picture, each.shape)
+            for each in squares
+            if each.picture is not None
+        ]
+        return [_described_objects(each) for each in self._objects.colors(sights)]
+
+
+def _described_objects(colored: ObjectColor) -> Predicted:
+    listed = [f"{each.photo_class} {each.score:.2f}" for each in colored.detections]
+    what = f"{len(listed)} object{'s' * (len(listed) > 1)} ({', '.join(listed)})"
+    by = f"coloured by {colored.color.model.reference.replace(',', ', ')}"
+    words = f"{what if listed else 'no object'}, {by}"
+    made = _predicted(colored.color, OBJECTS if listed else GENERAL, words)
+    return replace(made, detections=colored.detections)
 
 
 def _predicted(color: PredictedColor, photo_class: str, by: str) -> Predicted:

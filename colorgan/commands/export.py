@@ -15,7 +15,7 @@ from colorgan.files import check_outputs, write_file
 from colorgan.inference.assembled import assemble
 from colorgan.inference.router import open_router
 from colorgan.inference.router_choice import HEAD, RouterConfig, choose_lone_router
-from colorgan.models.architectures import HeadConfig, SegmenterConfig
+from colorgan.models.architectures import DetectorConfig, HeadConfig, SegmenterConfig
 from colorgan.names import ROUTER
 from colorgan.options import add_options, parse
 from colorgan.packages.card import ModelCard, find
@@ -119,7 +119,7 @@ def _check_spaces(cards: Iterable[ModelCard]) -> None:
     """Check that generators write Lab, as the page requires; raises ConfigError."""
     for card in cards:
         architecture = card.architecture
-        assert not isinstance(architecture, HeadConfig | SegmenterConfig)
+        assert not isinstance(architecture, HeadConfig | SegmenterConfig | DetectorConfig)
         if architecture.color_space != "lab":
             raise ConfigError(
                 f"{card.reference} writes {architecture.color_space}: the page takes models of "

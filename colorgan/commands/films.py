@@ -23,6 +23,7 @@ from colorgan.errors import ColorganError, ConfigError
 from colorgan.files import NotWritten, check_outputs
 from colorgan.film.kinds import CONTAINERS, require_extra
 from colorgan.images.writing import SAME
+from colorgan.names import OBJECTS
 from colorgan.system import choose_device
 from colorgan.training.progress import format_seconds
 
@@ -105,6 +106,11 @@ def check_film_options(args: argparse.Namespace) -> None:
         raise ConfigError("--restore mends prints, and not films")
     if (args.variants, args.variant) != (None, None):
         raise ConfigError("--variants and --variant are for photographs: a film has one colouring")
+    if args.model == OBJECTS:
+        raise ConfigError(
+            f"--model {OBJECTS} is for photographs: objects would change their colours from frame "
+            "to frame"
+        )
     if args.page is not None:
         raise ConfigError("--page is for TIFF files of several pages")
 

@@ -11,7 +11,7 @@ from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.publishing import add_tag_option, given_tag
 from colorgan.commands.text import print_errors, print_table
 from colorgan.errors import ColorganError
-from colorgan.models.architectures import HeadConfig, SegmenterConfig
+from colorgan.models.architectures import DetectorConfig, HeadConfig, SegmenterConfig
 from colorgan.packages.card import (
     ModelCard,
     find,
@@ -285,6 +285,8 @@ def _architecture(card: ModelCard) -> str:
         return f"head on {config.classifier} for {', '.join(config.classes)}"
     if isinstance(config, SegmenterConfig):
         return f"{config.size} px, FCN-8s on {config.encoder}, {len(config.classes)} classes"
+    if isinstance(config, DetectorConfig):
+        return f"{config.size} px, FCOS on {config.encoder}, finds {', '.join(config.classes)}"
     return f"{config.size} px, width {config.width}, {config.color_space}"
 
 
@@ -293,4 +295,6 @@ def _quality(card: ModelCard) -> str:
         return f"accuracy {card.metrics['val_accuracy']:.1%}"
     if isinstance(card.architecture, SegmenterConfig):
         return f"mean IoU {card.metrics['val_mean_iou']:.1%}"
+    if isinstance(card.architecture, DetectorConfig):
+        return f"average precision {card.metrics['val_precision']:.1%}"
     return f"L1 {card.metrics['val_l1']:.2f}, PSNR {card.metrics['val_psnr']:.1f} dB"

@@ -17,6 +17,7 @@ from colorgan.film.plan import Plan, make_plan
 from colorgan.film.reading import Film
 from colorgan.film.segments import FilmSettings, color_segment
 from colorgan.film.temporal import AROUND, LONGEST
+from colorgan.inference.assembled import Assembly
 from colorgan.locks import lock, unlock
 from colorgan.version import __version__
 
@@ -60,7 +61,9 @@ def identify(film: Film, chosen: Chosen, settings: FilmSettings) -> str:
         {
             "film": {"bytes": size, "sha256_of_ends": digest.hexdigest(), "stream": film.stream},
             "models": sorted(card.reference for card in chosen.cards.values()),
-            "router": repr(chosen.assembly.choice) if chosen.assembly else None,
+            "router": repr(chosen.assembly.choice)
+            if isinstance(chosen.assembly, Assembly)
+            else None,
             "render_size": chosen.render_size,
             "encoding": repr(settings.encoding),
             "vividness": settings.choices.vividness,

@@ -392,9 +392,14 @@ def shrink(image: Image.Image, size: int) -> Image.Image:
 
 def resize_square(rgb: Pixels, size: int) -> Pixels:
     """Scale the whole photograph to a `size` x `size` square, as pix2pix does for its generator."""
-    if rgb.shape[:2] == (size, size):
+    return resize(rgb, size, size)
+
+
+def resize(rgb: Pixels, height: int, width: int) -> Pixels:
+    """Scale a (…, …, 3) photograph to (height, width, 3), in memory bounded by its own size."""
+    if rgb.shape[:2] == (height, width):
         return rgb
-    scaled = np.asarray(scale(to_image(rgb), (size, size), Image.Resampling.BICUBIC))
+    scaled = np.asarray(scale(to_image(rgb), (width, height), Image.Resampling.BICUBIC))
     return scaled if scaled.ndim == 3 else np.repeat(scaled[..., None], 3, axis=-1)
 
 

@@ -69,7 +69,7 @@ class AssembledColorizer:
         self.colorizers = colorizers
         networks = _Networks(router, colorizers)
         self._one_pass = networks.one_pass
-        self._model = AssembledModel(networks, _InTurn())
+        self._model = AssembledModel(networks, InTurn())
 
     def compile(self) -> None:
         """Compile all networks that are on a CPU; raises ColorganError."""
@@ -125,7 +125,7 @@ class AssembledColorizer:
         if not photographs:
             predicting.close()
             return []
-        return _complete(predicting)
+        return complete(predicting)
 
     def variants(
         self,
@@ -189,22 +189,22 @@ class _Networks:
         return self._generators[model].work(squares, numbers)
 
 
-class _InTurn:
+class InTurn:
     """Steps that run one after the other in the calling thread."""
 
     concurrent = False
 
-    def stage(self, name: str) -> AbstractContextManager[None]:
+    def stage(self, name: str) -> AbstractContextManager[None]:  # noqa: D102 - see Steps
         return nullcontext()
 
-    async def run(self, step: Callable[..., Result], *arguments: Any) -> Result:
+    async def run(self, step: Callable[..., Result], *arguments: Any) -> Result:  # noqa: D102
         return step(*arguments)
 
-    async def together(self, *steps: Awaitable[Any]) -> Sequence[Any]:
+    async def together(self, *steps: Awaitable[Any]) -> Sequence[Any]:  # noqa: D102
         return [await step for step in steps]
 
 
-def _complete(steps: Coroutine[Any, Any, Result]) -> Result:
+def complete(steps: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine that waits for nothing; a program's own event loop may be running."""
     try:
         steps.send(None)

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from colorgan.errors import ConfigError
 from colorgan.images import lab
 from colorgan.images.borders import Box
 from colorgan.images.color_spaces import ColorSpace
-from colorgan.images.decoding import Levels, Pixels, resize_square
+from colorgan.images.decoding import Levels, Pixels, resize
 from colorgan.images.prints import Restoring
-from colorgan.inference.colorizer import Touch, grayscale, prepare, recombine, recombined_strips
+from colorgan.inference.colorizer import Touch, grayscale, recombine, recombined_strips
 from colorgan.inference.hints import Hint, apply_hints, check_hints
 from colorgan.inference.palette import Palette
 
@@ -41,7 +42,7 @@ class Wanted:
     """The colours that the user wants, as the arguments of `recombine`.
 
     Attributes:
-        color: see `recombine`.
+        color: see `recombine`; joined colours of objects need not be square.
         color_space: see `recombine`.
         vividness: see `recombine`.
         touches: see `recombine`.
@@ -80,9 +81,9 @@ def want(
     """
     if not hints and like is None:
         return Wanted(color, color_space, vividness)
-    ab = (_ab(photograph, color, color_space) * vividness).clamp(-1, 1)
+    ab = (to_ab(photograph, color, color_space) * vividness).clamp(-1, 1)
     if like is not None:
-        ab = like.transferred(lab.lightness(resize_square(photograph, color.shape[-1])), ab)
+        ab = like.transferred(lab.lightness(_scaled(photograph, color)), ab)
     if not hints:
         return Wanted(ab, "lab")
     changed, touches = apply_hints(photograph, ab, hints)
@@ -238,11 +239,16 @@ def _bordered(
         yield border(slice(top, min(top + len(first), height)))
 
 
-def _ab(photograph: Pixels, color: Tensor, color_space: ColorSpace) -> Tensor:
-    """The a and b of generated colours: (2, size, size) float32 in [-1, 1]."""
+def to_ab(photograph: Pixels, color: Tensor, color_space: ColorSpace) -> Tensor:
+    """The a and b of generated colours: (2, …, …) float32 in [-1, 1]; arguments as for `want`."""
     if color_space == "lab":
         return color.float()
-    pixels = prepare(photograph, color.shape[-1])[None]
+    pixels = torch.from_numpy(np.array(_scaled(photograph, color))).permute(2, 0, 1)[None]
     lightness, _ = lab.encode(pixels, color_space)
     rgb = lab.decode(lightness, color[None], color_space)
     return lab.rgb_to_lab(rgb)[0, 1:] / lab.AB_SCALE
+
+
+def _scaled(photograph: Pixels, color: Tensor) -> Pixels:
+    """A photograph at the size of its colours."""
+    return resize(photograph, *color.shape[1:])

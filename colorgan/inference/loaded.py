@@ -16,9 +16,12 @@ from colorgan.inference.assembled import AssembledColorizer, assemble
 from colorgan.inference.colorizer import VIVID, Colorizer
 from colorgan.inference.finishing import Choices, finish
 from colorgan.inference.hints import Hint
+from colorgan.inference.object_choice import ObjectConfig, assemble_objects
+from colorgan.inference.objects import ObjectColorizer
 from colorgan.inference.palette import Palette
+from colorgan.inference.prediction import FoundObject
 from colorgan.inference.router_choice import RouterConfig
-from colorgan.names import ROUTER, SEGMENTER
+from colorgan.names import DETECTOR, OBJECTS, ROUTER, SEGMENTER
 from colorgan.packages.card import find, released_models
 from colorgan.packages.embedded import EMBEDDED_MODELS, open_embedded, with_embedded
 from colorgan.packages.weights import load_generator
@@ -38,7 +41,9 @@ class LoadedModels:
     """
 
     def __init__(
-        self, colorizer: Colorizer | AssembledColorizer, packages: Mapping[str, str]
+        self,
+        colorizer: Colorizer | AssembledColorizer | ObjectColorizer,
+        packages: Mapping[str, str],
     ) -> None:
         """Take trained networks; callers use `load_models`."""
         self._colorizer = colorizer
@@ -109,6 +114,30 @@ class LoadedModels:
             picture.putalpha(Image.fromarray(opened.alpha))
         return picture
 
+    def find_objects(
+        self, photograph: File | Image.Image | Pixels, restore: Restoring = "off"
+    ) -> tuple[FoundObject, ...]:
+        """The objects that a colouring of a photograph colours by themselves.
+
+        Args:
+            photograph: as for a call.
+            restore: as for a call.
+
+        Returns:
+            Their classes, scores and boxes in pixels of the upright photograph, the most certain
+            one first; none unless the models are `objects`.
+
+        Raises:
+            ConfigError: as a call.
+            ImageRejected: as a call.
+            OSError: as a call.
+        """
+        if not isinstance(self._colorizer, ObjectColorizer):
+            return ()
+        print_ = restored(Photograph(_rgb(photograph)), check_restoring(restore))
+        (found,) = self._colorizer.predict([print_.seen])
+        return found.onto(print_).objects
+
     def _color(self, rgb: Pixels, choices: Choices) -> Pixels:
         wanted = choices.vividness, choices.hints, choices.like
         if isinstance(self._colorizer, Colorizer):
@@ -124,15 +153,22 @@ def load_models(
     models: str | Sequence[str] | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
     render_size: int | None = None,
+    objects: ObjectConfig | None = None,
 ) -> LoadedModels:
     """Load models for colouring; see `colorgan.load`."""
     own = open_storage(storage)
     chosen: Storage = open_embedded() if models == EMBEDDED_MODELS else with_embedded(own)
     if isinstance(own, HubStorage) and models != EMBEDDED_MODELS:
         chosen = own  # what a repository lacks, the user has not asked for
-        colouring = [name for name in released_models(own) if name not in (ROUTER, SEGMENTER)]
+        colouring = [
+            name for name in released_models(own) if name not in (ROUTER, SEGMENTER, DETECTOR)
+        ]
         models = colouring[0] if models is None and len(colouring) == 1 else models
     place = choose_device(device)
+    if models == OBJECTS:
+        parts = assemble_objects(objects or ObjectConfig(), chosen)
+        packages = {name: card.reference for name, card in parts.cards.items()}
+        return LoadedModels(parts.load(chosen, place, render_size), packages)
     if isinstance(models, str) and models != EMBEDDED_MODELS:
         card = find(chosen, models)
         colorizer = Colorizer(load_generator(chosen, card, place), render_size)

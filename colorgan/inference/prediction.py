@@ -29,6 +29,7 @@ from colorgan.inference.networks import (
 )
 from colorgan.inference.palette import Palette
 from colorgan.inference.router import Route
+from colorgan.models.detection import Detection
 from colorgan.models.noise import FIRST, Numbers
 
 Result = TypeVar("Result")
@@ -36,6 +37,48 @@ Result = TypeVar("Result")
 
 class NoModel(ColorganError):  # noqa: N818 - the name states the condition
     """No model colours the photographs of a class."""
+
+
+@dataclass(frozen=True)
+class FoundObject:
+    """An object of a photograph, which the model of its class has coloured.
+
+    Attributes:
+        photo_class: its class.
+        label: what the detector calls it.
+        score: the detector's confidence, in [0, 1].
+        box: the box around it, in pixels of the upright photograph.
+    """
+
+    photo_class: str
+    label: str
+    score: float
+    box: Box
+
+
+def in_pixels(
+    detections: Sequence[Detection], height: int, width: int, picture: Box | None = None
+) -> tuple[FoundObject, ...]:
+    """Detections in pixels of a photograph.
+
+    Args:
+        detections: the objects found in the photograph, or in the picture within its border.
+        height: the photograph's height in pixels.
+        width: the photograph's width in pixels.
+        picture: the picture within the photograph's border; None if there is no border.
+    """
+    within = picture or Box(0, height, 0, width)
+    found = []
+    for each in detections:
+        own = each.place.box(within.bottom - within.top, within.right - within.left)
+        box = Box(
+            within.top + own.top,
+            within.top + own.bottom,
+            within.left + own.left,
+            within.left + own.right,
+        )
+        found.append(FoundObject(each.photo_class, each.label, each.score, box))
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -47,12 +90,21 @@ class Prediction:
         route: the router's decision; None if the model was given.
         color: the predicted colours.
         box: the part of the photograph that has colours; None if that is all of it.
+        detections: the objects that the models of their classes have coloured, the most certain one
+            first.
     """
 
     photograph: Pixels
     route: Route | None
     color: PredictedColor
     box: Box | None = None
+    detections: tuple[Detection, ...] = ()
+
+    @property
+    def objects(self) -> tuple[FoundObject, ...]:
+        """The objects in pixels of the photograph."""
+        height, width = self.photograph.shape[:2]
+        return in_pixels(self.detections, height, width, self.box)
 
     def onto(self, restored: Restored) -> "Prediction":
         """The same colours, predicted from what is `seen` of a print, for the print itself."""

@@ -165,6 +165,30 @@ class SegmenterConfig(Configuration):
             raise ConfigError(f"--size {self.size} is not a multiple of 32")
 
 
+@dataclass(frozen=True)
+class DetectorConfig(Configuration):
+    """Everything that determines the architecture of `ObjectDetector`.
+
+    Attributes:
+        size: short side to which it scales photographs, in pixels.
+        width: channels of the feature pyramid and of the heads; a multiple of 32.
+        encoder: the classifier that is the encoder.
+        classes: what it finds, in the order of its outputs.
+    """
+
+    size: int
+    width: Count
+    encoder: SegmenterEncoder
+    classes: tuple[str, ...]
+
+    def check(self) -> None:
+        """Check the size and the width; raises ConfigError."""
+        if self.size < 32:
+            raise ConfigError(f"--size {self.size} is less than 32")
+        if self.width % 32:  # the heads normalise groups of 32 channels
+            raise ConfigError(f"--width {self.width} is not a multiple of 32")
+
+
 Architecture = (
     GeneratorConfig
     | EncoderUNetConfig
@@ -172,6 +196,7 @@ Architecture = (
     | CicConfig
     | HeadConfig
     | SegmenterConfig
+    | DetectorConfig
 )
 
 # The type of configuration by the kind of a package.
@@ -182,6 +207,7 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "cic": CicConfig,
     "router": HeadConfig,
     "segmenter": SegmenterConfig,
+    "detector": DetectorConfig,
 }
 
 

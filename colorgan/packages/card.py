@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from colorgan.errors import ColorganError, Corrupt, NotInStorage
-from colorgan.models.architectures import ARCHITECTURES, Architecture, HeadConfig, SegmenterConfig
+from colorgan.models.architectures import (
+    ARCHITECTURES,
+    Architecture,
+    DetectorConfig,
+    HeadConfig,
+    SegmenterConfig,
+)
 from colorgan.names import check_name
 from colorgan.storage import Storage
 from colorgan.storage.documents import read_all, read_document
@@ -56,14 +62,15 @@ class ModelCard:
     """The description of a package: its model.json.
 
     Attributes:
-        model: the model's name: a class, `general`, `hypercolumn`, `cic`, `router` or `segmenter`.
-        kind: the kind of network: `generator`, `encoder_unet`, `hypercolumn`, `cic`, `router` or
-            `segmenter`.
+        model: the model's name: a class, `general`, `hypercolumn`, `cic`, `router`, `segmenter` or
+            `detector`.
+        kind: the kind of network: `generator`, `encoder_unet`, `hypercolumn`, `cic`, `router`,
+            `segmenter` or `detector`.
         version: unique within the model; later versions sort after earlier ones by
             `version_order`.
         created: time of publication, UTC, ISO 8601.
         classes: the classes whose photographs it was trained on; of a segmenter, what its pixels
-            can show.
+            can show; of a detector, what it finds.
         architecture: the network's configuration.
         dataset: name and fingerprint of the dataset.
         photographs: number of photographs that it was trained on.
@@ -115,7 +122,7 @@ class ModelCard:
     @property
     def colors(self) -> bool:
         """Whether the model colours photographs."""
-        return not isinstance(self.architecture, HeadConfig | SegmenterConfig)
+        return not isinstance(self.architecture, HeadConfig | SegmenterConfig | DetectorConfig)
 
     def to_json(self) -> bytes:
         """The contents of model.json."""

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ColorganError, ConfigError, Corrupt
-from colorgan.models.architectures import HeadConfig, SegmenterConfig
+from colorgan.models.architectures import DetectorConfig, HeadConfig, SegmenterConfig
 from colorgan.models.backbones import Features
 from colorgan.models.cic import CicNetwork
 from colorgan.models.classifiers import installed, load_classifier, package_of
@@ -35,6 +35,7 @@ from colorgan.models.fcn import FCN8s
 from colorgan.models.generator import Generator
 from colorgan.models.head import RouterHead
 from colorgan.models.hypercolumn import HypercolumnNetwork
+from colorgan.models.object_detector import ObjectDetector
 from colorgan.models.precision import halved
 from colorgan.models.unet import UNetGenerator
 from colorgan.names import check_name
@@ -51,6 +52,7 @@ Network = TypeVar(
     CicNetwork,
     RouterHead,
     FCN8s,
+    ObjectDetector,
 )
 
 # The time in a version; the earliest versions have no fraction of a second.
@@ -64,6 +66,7 @@ _NETWORKS: dict[str, type[Any]] = {
     "cic": CicNetwork,
     "router": RouterHead,
     "segmenter": FCN8s,
+    "detector": ObjectDetector,
 }
 
 
@@ -101,7 +104,7 @@ class Trained:
         tag: a name such as `candidate`, with which the package is not released on publishing.
     """
 
-    network: Generator | RouterHead | FCN8s
+    network: Generator | RouterHead | FCN8s | ObjectDetector
     classes: tuple[str, ...]
     training: Mapping[str, Any]
     metrics: Mapping[str, float]
@@ -182,7 +185,7 @@ def _origin(dataset: Dataset, trained: Trained) -> Origin:
     return Origin(dataset.manifest.name, dataset.manifest.fingerprint, photographs)
 
 
-def pack(network: Generator | RouterHead | FCN8s) -> tuple[bytes, NamedEncoder | None]:
+def pack(network: nn.Module) -> tuple[bytes, NamedEncoder | None]:
     """Pack a network's weights for a package: safetensors, and the encoder that it names."""
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
@@ -197,8 +200,8 @@ def pack(network: Generator | RouterHead | FCN8s) -> tuple[bytes, NamedEncoder |
 
 
 def _encoder_of(network: nn.Module) -> tuple[str, Features | None]:
-    """A network's encoder and its attribute name; None and an empty name if it has none."""
-    named = ((name, part) for name, part in network.named_children() if isinstance(part, Features))
+    """A network's encoder and its name within it; None and an empty name if it has none."""
+    named = ((name, part) for name, part in network.named_modules() if isinstance(part, Features))
     return next(named, ("", None))
 
 
@@ -300,6 +303,14 @@ def load_fcn(storage: Storage, card: ModelCard) -> FCN8s:
         raise ConfigError(f"{card.reference} is a {card.kind}, not a segmenter")
     encoder = _encoder_network(card) if card.encoder else None
     return _load(storage, card, FCN8s(card.architecture, encoder))
+
+
+def load_detector(storage: Storage, card: ModelCard) -> ObjectDetector:
+    """Load the network of a detector's package on the CPU; raises as `load_generator`."""
+    if not isinstance(card.architecture, DetectorConfig):
+        raise ConfigError(f"{card.reference} is a {card.kind}, not a detector")
+    encoder = _encoder_network(card) if card.encoder else None
+    return _load(storage, card, ObjectDetector(card.architecture, encoder))
 
 
 def _encoder_network(card: ModelCard) -> nn.Module:
