@@ -322,6 +322,7 @@ def test_openapi_describes_the_photograph_and_the_problems(client: httpx.Client)
     parameters = {each["name"] for each in operation["parameters"]}
     assert parameters == {
         *("model", "class", "format", "vividness", "hints", "metadata", "page", "restore"),
+        *("variants", "variant", "side"),
     }
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["properties"].keys() == {"file", *parameters}
@@ -363,6 +364,7 @@ class HeldBackend:
 
     def __init__(self, backend: Backend) -> None:
         self.router, self.models, self.classify = backend.router, backend.models, backend.classify
+        self.detector, self.detect = backend.detector, backend.detect
         self.go_on = asyncio.Event()
         self._backend = backend
 
