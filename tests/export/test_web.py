@@ -218,6 +218,8 @@ def test_the_service_s_page_colours_in_the_browser(
             expect(page.get_by_text("Photographs do not leave this browser.")).to_be_visible()
             expect(page.get_by_role("button", name="Correct colours")).to_have_count(0)
             expect(page.get_by_role("combobox", name="Old print")).to_have_count(0)
+            expect(page.get_by_role("button", name="Other colours")).to_have_count(0)
+            expect(page.get_by_role("radio", name="by objects")).to_have_count(0)
             assert page.get_by_role("link", name="Let the server").get_attribute("href") == "/"
             shoot(page, "local")
             assert {url.partition(":")[0] for url in asked} <= {"blob"}

@@ -41,12 +41,13 @@ export class Api {
   }
 
   async colorize(file, wish, options) {
-    const { model, photoClass, vividness, hints } = wish;
-    const choices = { model, class: photoClass, vividness, format: "png" };
-    const query = queryOf(wish, choices);
-    const fields = hints ? { hints } : {};
+    const query = colorizeQuery(wish, { format: "png" });
+    if (wish.variant > 1) query.set("variant", wish.variant);
+    const fields = fieldsOf(wish);
     const response = await this.#request(`/colorize?${query}`, { ...options, file, fields });
+    const objects = response.headers.get("X-Colorgan-Objects");
     return {
+      objects: objects === null ? null : JSON.parse(objects),
       blob: await readWhole(response),
       model: response.headers.get("X-Colorgan-Model") ?? model,
       photoClass: response.headers.get("X-Colorgan-Class"),
@@ -54,20 +55,32 @@ export class Api {
     };
   }
 
+  // Small pictures of the first `count` variants, as blobs.
+  async variants(file, wish, { count, side, ...options }) {
+    const query = colorizeQuery(wish, { variants: count, side, format: "jpeg" });
+    const accept = "multipart/form-data";
+    const asked = { ...options, file, fields: fieldsOf(wish), accept };
+    const response = await this.#request(`/colorize?${query}`, asked);
+    return [...(await readWhole(response, "formData")).values()];
+  }
+
   async #readServed() {
-    const { models, router } = await (await this.#request("/models")).json();
+    const { models, router, detector } = await (await this.#request("/models")).json();
     const names = models.map((model) => model.name);
     const classes = router.classes.map((name) => ({ name, served: names.includes(name) }));
     const kinds = ["general", "hypercolumn", "cic"].filter((name) => names.includes(name));
     if (classes.some((each) => each.served)) kinds.unshift("assembled");
-    return { classes, kinds, names };
+    if (detector) kinds.splice(1, 0, "objects");
+    const noisy = models.filter((model) => model.noise).map((model) => model.name);
+    return { classes, kinds, names, noisy };
   }
 
   // Send a request, again after a wait if the server is busy, or with a key if it requires one.
-  async #request(path, { file, fields, signal, onWait } = {}) {
+  async #request(path, { onWait, ...asked } = {}) {
+    const { signal } = asked;
     for (let attempt = 1; ; ) {
       const key = sessionStorage.getItem(KEY);
-      const response = await send(path, key, file, fields, signal);
+      const response = await send(path, key, asked);
       if (response.ok) return response;
       if (response.status === 401) {
         await this.#newKey(key);
@@ -103,8 +116,18 @@ function queryOf({ page, restore }, choices = {}) {
   return query;
 }
 
-async function send(path, key, file, fields, signal) {
+function colorizeQuery(wish, further) {
+  const { model, photoClass, vividness } = wish;
+  return queryOf(wish, { model, class: photoClass, vividness, ...further });
+}
+
+function fieldsOf({ hints }) {
+  return hints ? { hints } : {};
+}
+
+async function send(path, key, { file, fields, signal, accept }) {
   const headers = key === null ? {} : { "X-API-Key": asBytes(key) };
+  if (accept) headers.Accept = accept;
   try {
     if (!file) return await fetch(path, { headers, signal });
     const body = new FormData();
@@ -121,9 +144,9 @@ function asBytes(text) {
   return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
-async function readWhole(response) {
+async function readWhole(response, as = "blob") {
   try {
-    return await response.blob();
+    return await response[as]();
   } catch (error) {
     throw error.name === "AbortError" ? error : new Failure("The connection broke off.");
   }
