@@ -34,6 +34,7 @@ _COMMANDS = {
         ("evaluate-router", "routing", "count where the router sends photographs"),
         ("misrouting", "routing", "measure what misrouting costs"),
         ("robustness", "robustness", "measure whether colours change what a classifier says"),
+        ("variants", "variants", "measure how variants of colourings differ, and which is best"),
         ("train-segmenter", "segmenting", "train a segmenter on pictures and their masks"),
         ("scenes", "scenes", "draw scenes with their masks into a folder"),
         ("survey", "survey", "ask people which colouring looks most natural"),

@@ -287,7 +287,9 @@ def _architecture(card: ModelCard) -> str:
         return f"{config.size} px, FCN-8s on {config.encoder}, {len(config.classes)} classes"
     if isinstance(config, DetectorConfig):
         return f"{config.size} px, FCOS on {config.encoder}, finds {', '.join(config.classes)}"
-    return f"{config.size} px, width {config.width}, {config.color_space}"
+    noise = getattr(config, "noise_channels", 0)
+    more = f", {noise} noise channels" if noise else ""
+    return f"{config.size} px, width {config.width}, {config.color_space}{more}"
 
 
 def _quality(card: ModelCard) -> str:

@@ -1,4 +1,6 @@
-"""Colouring a photograph several times: dropout, kept at test time, is pix2pix's noise z.
+"""Colouring a photograph several times, with the noise of its generator.
+
+It is that of the noise channels, or else dropout, kept at test time, which is pix2pix's noise z.
 
 Isola et al. 2017, section 3.2: "we provide noise only in the form of dropout, applied on several
 layers of our generator at both training and test time".
@@ -14,8 +16,9 @@ from torch import Tensor
 
 from colorgan.data.dataset import Dataset
 from colorgan.images.decoding import Pixels, decode, resize_short_side
-from colorgan.inference.colorizer import Colorizer, grayscale
+from colorgan.inference.colorizer import Colorizer, grayscale, prepare, recombine
 from colorgan.metrics import ab_l1
+from colorgan.models.generator import noise_channels
 
 _SIDE = 128  # px: colours have no finer detail, and many pairs are compared
 
@@ -34,13 +37,13 @@ def realize(
         colorizers: the colorizers by class.
         dataset: the dataset of the photographs.
         split: train, val or test.
-        count: number of colourings with dropout, at least 2.
+        count: number of colourings with noise, at least 2.
         limit: maximum number of photographs per class; 0 means all.
         seed: seed of the dropout.
 
     Returns:
         One line per photograph: source, class, and in Lab units the L1 in ab of gray, of the
-        colouring without dropout (`still`), of those with dropout on average (`mean`), of the
+        colouring without noise (`still`), of those with noise on average (`mean`), of the
         `best` and the `worst` of them, and of their mean picture (`middle`); `spread` is the mean
         distance between two of them.
     """
@@ -52,7 +55,7 @@ def realize(
                 if limit and number == limit:
                     break
                 original = resize_short_side(decode(row.image).rgb, _SIDE)
-                drawn = colorizer([original] * count, noise=True)
+                drawn = _drawn(colorizer, original, count)
                 lines.append(
                     {
                         "source": row.source,
@@ -61,6 +64,15 @@ def realize(
                     }
                 )
     return pd.DataFrame(lines)
+
+
+def _drawn(colorizer: Colorizer, original: Pixels, count: int) -> list[Pixels]:
+    if not noise_channels(colorizer.generator):
+        return colorizer([original] * count, noise=True)
+    square, numbers = prepare(original, colorizer.size), tuple(range(2, count + 2))
+    (colors,) = colorizer.generate_variants(square[None], [numbers])
+    space = colorizer.config.color_space
+    return [recombine(original, color, space) for color in colors]
 
 
 def _errors(original: Pixels, still: Pixels, drawn: list[Pixels]) -> dict[str, float]:

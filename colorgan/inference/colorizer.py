@@ -15,7 +15,7 @@ from colorgan.images import lab
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.images.decoding import Levels, Pixels, resize_square
 from colorgan.inference.compilation import compile_network
-from colorgan.inference.variants import check_noise, noise_rows
+from colorgan.inference.variants import check_noise, noise_rows, paint_dropout, paint_numbers
 from colorgan.models.backbones import same_weights
 from colorgan.models.classifiers import Classifier
 from colorgan.models.encoder_unet import EncoderUNetGenerator
@@ -226,40 +226,16 @@ class Colorizer:
             features: as in `paint`.
             numbers: as in `generate_variants`, and so are the result and the error.
         """
-        places = [(n, place) for n, each in enumerate(numbers) for place in range(len(each))]
-        plain = [at for at in places if numbers[at[0]][at[1]] == 1]
-        drawn = [at for at in places if numbers[at[0]][at[1]] != 1]
-        made: dict[tuple[int, int], Tensor] = {}
-        if plain:
-            rows = [n for n, _ in plain]
-            alone = rows == [*range(len(numbers))]  # as without variants
-            made |= zip(
-                plain, self.paint([each if alone else each[rows] for each in features]), strict=True
-            )
-        if drawn:
-            check_noise([("this model", self.config)])
-            rows = [n for n, _ in drawn]
-            chosen = [numbers[n][place] for n, place in drawn]
-            made |= zip(drawn, self._drawn([each[rows] for each in features], chosen), strict=True)
-        return [
-            torch.stack([made[n, place] for place in range(len(each))])
-            for n, each in enumerate(numbers)
-        ]
-
-    def _drawn(self, features: Sequence[Tensor], numbers: Sequence[int]) -> Tensor:
-        """The colours of a variant with noise for each photograph."""
         channels = noise_channels(self.generator)
-        if channels:
-            z = noise_rows(channels, numbers).to(self.device)
-            return cast(Tensor, self._paint(*features, z=z)).cpu()
-        colors = []
-        devices = [self.device] if self.device.type == "cuda" else []
-        for place, number in enumerate(numbers):  # one by one, as a batch shares its random numbers
-            with torch.random.fork_rng(devices=devices):
-                torch.manual_seed(number)
-                one = [each[place : place + 1] for each in features]
-                colors.append(self.paint(one, noise=True))
-        return torch.cat(colors)
+
+        def drawn(some: Sequence[Tensor], chosen: Sequence[int]) -> Tensor:
+            check_noise([("this model", self.config)])
+            if not channels:
+                return paint_dropout(self.paint, some, chosen, self.device)
+            z = noise_rows(channels, chosen).to(self.device)
+            return cast(Tensor, self._paint(*some, z=z)).cpu()
+
+        return paint_numbers(features, numbers, self.paint, drawn)
 
     def sees_alike(self, classifier: Classifier) -> bool:
         """Whether a classifier's `maps` equal the features of the generator's own encoder.

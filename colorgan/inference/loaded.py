@@ -13,7 +13,7 @@ from colorgan.images.decoding import Photograph, Pixels, decode, decode_image
 from colorgan.images.prints import Restoring, check_restoring
 from colorgan.images.prints import restore as restored
 from colorgan.inference.assembled import AssembledColorizer, assemble
-from colorgan.inference.colorizer import VIVID, Colorizer
+from colorgan.inference.colorizer import VIVID, Colorizer, prepare
 from colorgan.inference.finishing import Choices, finish
 from colorgan.inference.hints import Hint
 from colorgan.inference.object_choice import ObjectConfig, assemble_objects
@@ -21,6 +21,8 @@ from colorgan.inference.objects import ObjectColorizer
 from colorgan.inference.palette import Palette
 from colorgan.inference.prediction import FoundObject
 from colorgan.inference.router_choice import RouterConfig
+from colorgan.inference.variants import first_numbers
+from colorgan.models.noise import FIRST, Numbers
 from colorgan.names import DETECTOR, OBJECTS, ROUTER, SEGMENTER
 from colorgan.packages.card import find, released_models
 from colorgan.packages.embedded import EMBEDDED_MODELS, open_embedded, with_embedded
@@ -101,18 +103,8 @@ class LoadedModels:
             ImageRejected: the photograph is not an image that can be read.
             OSError: the file cannot be read.
         """
-        if not 0 <= vividness <= VIVID:
-            raise ConfigError(f"vividness {vividness} is not between 0 and {VIVID:g}")
-        points = [each if isinstance(each, Hint) else Hint(*each) for each in hints]
-        palette = None if like is None else Palette.of(_rgb(like))
-        choices = Choices(vividness, tuple(points), palette, check_restoring(restore))
-        if isinstance(photograph, np.ndarray):
-            return self._color(_pixels(photograph), choices)
-        opened = _open(photograph)
-        picture = Image.fromarray(self._color(opened.rgb, choices))
-        if opened.alpha is not None:
-            picture.putalpha(Image.fromarray(opened.alpha))
-        return picture
+        choices = _choices(vividness, hints, like, restore)
+        return self._colored(photograph, choices, FIRST)[0]
 
     def find_objects(
         self, photograph: File | Image.Image | Pixels, restore: Restoring = "off"
@@ -138,14 +130,79 @@ class LoadedModels:
         (found,) = self._colorizer.predict([print_.seen])
         return found.onto(print_).objects
 
-    def _color(self, rgb: Pixels, choices: Choices) -> Pixels:
+    def variants(
+        self,
+        photograph: File | Image.Image | Pixels,
+        count: int = 4,
+        vividness: float = 1.0,
+        hints: Sequence[Hint | tuple[int, int, str]] = (),
+        like: File | Image.Image | Pixels | None = None,
+        restore: Restoring = "off",
+    ) -> list[Image.Image | Pixels]:
+        """Colour a photograph in several ways, by a model with noise.
+
+        The first one is that of a call; a further one is the same whenever it is made.
+
+        Args:
+            photograph: as in a call.
+            count: the number of colourings, from 1 to 16.
+            vividness: as in a call, and so `hints`, `like` and `restore`.
+            hints: see there.
+            like: see there.
+            restore: see there.
+
+        Returns:
+            The colourings, each as a call returns it.
+
+        Raises:
+            ConfigError: there are not so many, the model has no noise, or as in a call.
+            ImageRejected: as in a call.
+            OSError: as in a call.
+        """
+        choices = _choices(vividness, hints, like, restore)
+        return self._colored(photograph, choices, first_numbers(count))
+
+    def _colored(
+        self, photograph: File | Image.Image | Pixels, choices: Choices, numbers: Numbers
+    ) -> list[Image.Image | Pixels]:
+        if isinstance(photograph, np.ndarray):
+            return [*self._color(_pixels(photograph), choices, numbers)]
+        opened = _open(photograph)
+        pictures = [Image.fromarray(each) for each in self._color(opened.rgb, choices, numbers)]
+        if opened.alpha is not None:
+            for picture in pictures:
+                picture.putalpha(Image.fromarray(opened.alpha))
+        return [*pictures]
+
+    def _color(self, rgb: Pixels, choices: Choices, numbers: Numbers) -> list[Pixels]:
         wanted = choices.vividness, choices.hints, choices.like
-        if isinstance(self._colorizer, Colorizer):
-            print_ = restored(Photograph(rgb), choices.restore)
-            (color,) = self._colorizer.look([print_.seen])
-            space = self._colorizer.config.color_space
-            return finish(print_.photograph.rgb, color, space, *wanted, print_.box)
-        return self._colorizer([rgb], *wanted, choices.restore)[0].rgb
+        print_ = restored(Photograph(rgb), choices.restore)
+        if isinstance(self._colorizer, ObjectColorizer):
+            if numbers != FIRST:
+                raise ConfigError(f"models={OBJECTS!r} colours in one way: name another model")
+            (predicted,) = self._colorizer.predict([print_.seen])
+            return [predicted.onto(print_).picture(*wanted)]
+        if isinstance(self._colorizer, AssembledColorizer):
+            (predicted,) = self._colorizer.predict([print_.seen], numbers)
+            return [each.onto(print_).picture(*wanted) for each in predicted.variants()]
+        square = prepare(print_.seen, self._colorizer.size)
+        (colors,) = self._colorizer.generate_variants(square[None], [numbers])
+        space = self._colorizer.config.color_space
+        photograph = print_.photograph.rgb
+        return [finish(photograph, each, space, *wanted, print_.box) for each in colors]
+
+
+def _choices(
+    vividness: float,
+    hints: Sequence[Hint | tuple[int, int, str]],
+    like: File | Image.Image | Pixels | None,
+    restore: Restoring,
+) -> Choices:
+    if not 0 <= vividness <= VIVID:
+        raise ConfigError(f"vividness {vividness} is not between 0 and {VIVID:g}")
+    points = [each if isinstance(each, Hint) else Hint(*each) for each in hints]
+    palette = None if like is None else Palette.of(_rgb(like))
+    return Choices(vividness, tuple(points), palette, check_restoring(restore))
 
 
 def load_models(

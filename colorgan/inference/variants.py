@@ -6,14 +6,14 @@ noise channels of a generator (see `colorgan.models.noise`) or, in pix2pix's U-N
 channels, dropout at test time (Isola et al. 2017, section 3.2).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from colorgan.errors import ConfigError
 from colorgan.models.architectures import Architecture, EncoderUNetConfig, GeneratorConfig
-from colorgan.models.noise import FIRST, Numbers, variant_noise
+from colorgan.models.noise import Numbers, variant_noise
 
 MOST_VARIANTS = 16
 
@@ -56,4 +56,55 @@ def noise_rows(channels: int, numbers: Sequence[int]) -> Tensor:
     return torch.stack([variant_noise(channels, number) for number in numbers])
 
 
-__all__ = ["FIRST", "Numbers", "check_noise", "first_numbers", "has_noise", "noise_rows"]
+def paint_numbers(
+    features: Sequence[Tensor],
+    numbers: Sequence[Numbers],
+    plain: Callable[[Sequence[Tensor]], Tensor],
+    drawn: Callable[[Sequence[Tensor], Sequence[int]], Tensor],
+) -> list[Tensor]:
+    """Generate the variants of photographs from their features.
+
+    Args:
+        features: of a batch of photographs.
+        numbers: for each photograph, the numbers of its variants.
+        plain: colours photographs without noise, from their features.
+        drawn: likewise with the noise of a number each.
+
+    Returns:
+        For each photograph the colours of its variants, in the order of its numbers.
+    """
+    places = [(n, number) for n, each in enumerate(numbers) for number in each]
+    first, others = (
+        [at for at in places if (at[1] == 1) == is_first] for is_first in (True, False)
+    )
+    made: dict[tuple[int, int], Tensor] = {}
+    if first:
+        rows = [n for n, _ in first]
+        whole = rows == [*range(len(numbers))]  # the same batch as without variants
+        made |= zip(first, plain([x if whole else x[rows] for x in features]), strict=True)
+    if others:
+        rows, chosen = ([*each] for each in zip(*others, strict=True))
+        made |= zip(others, drawn([x[rows] for x in features], chosen), strict=True)
+    return [torch.stack([made[n, number] for number in each]) for n, each in enumerate(numbers)]
+
+
+def paint_dropout(
+    paint: Callable[..., Tensor],
+    features: Sequence[Tensor],
+    numbers: Sequence[int],
+    device: torch.device,
+) -> Tensor:
+    """Colours with dropout, whose random numbers are seeded by the number of the variant.
+
+    Args:
+        paint: colours photographs from their features; `noise=True` keeps dropout active.
+        features: of a photograph per number.
+        numbers: the numbers.
+        device: the device of the network.
+    """
+    colors = []
+    for place, number in enumerate(numbers):  # one by one, as a batch shares its random numbers
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(number)
+            colors.append(paint([each[place : place + 1] for each in features], noise=True))
+    return torch.cat(colors)

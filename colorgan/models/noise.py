@@ -11,6 +11,8 @@ The weights for the noise channels stand apart from the layer's own and start fr
 vector therefore adds exactly nothing: it gives the colouring that the network without noise gives.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from colorgan.workers import Part
 Numbers = tuple[int, ...]
 FIRST: Numbers = (1,)
 
+_GATES = 2.0  # deviation of what the gates' sigmoid gets, for features of deviation 1
 _SEED = 20_171  # of the vectors of variants, which are the same for everybody
 
 
@@ -37,6 +40,8 @@ class NoiseChannels(nn.Module):
         """
         super().__init__()
         self.gate = nn.Conv2d(before, channels, 1)
+        # So wide that a gate begins open for some objects and closed for others.
+        nn.init.normal_(self.gate.weight, 0.0, _GATES / math.sqrt(before))
         self.layer = layer
         nn.init.zeros_(self.layer.weight)
 

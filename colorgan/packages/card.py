@@ -129,6 +129,8 @@ class ModelCard:
         fields = asdict(self)
         if not self.tag:
             del fields["tag"]  # versions of colorgan that know no tags read all other packages
+        if not fields["architecture"].get("noise_channels", True):
+            del fields["architecture"]["noise_channels"]  # likewise
         return (json.dumps(fields, indent=2) + "\n").encode()
 
     @classmethod

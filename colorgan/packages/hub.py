@@ -165,7 +165,7 @@ def _row(card: ModelCard) -> tuple[str, ...]:
     quality = ", ".join(f"{name} {value:.2f}" for name, value in _measured(card))
     return (
         f"`{card.reference}`",
-        card.kind,
+        card.kind + ", with noise" * (getattr(card.architecture, "noise_channels", 0) > 0),
         f"{card.dataset['name']} ({', '.join(card.classes)})",
         str(card.photographs),
         str(card.epochs or "-"),

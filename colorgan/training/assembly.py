@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from colorgan.models.encoder_unet import EncoderUNetGenerator
-from colorgan.models.generator import Generator
+from colorgan.models.generator import Generator, noise_channels
+from colorgan.models.noise import is_noise
 from colorgan.models.sharing import share_statistics
 from colorgan.models.unet import UNetGenerator
 from colorgan.names import BASELINES
@@ -82,8 +83,7 @@ def assemble(
     discriminators: nn.ModuleDict | None = None
     with seeded(config.seed, 0, device):
         learner = create_generator(config, model, loaded)
-        if isinstance(learner, EncoderUNetGenerator):
-            learner.encoder.requires_grad_(config.encoder_rate > 0)
+        _freeze(learner, config)
         if config.sees_colors and model not in BASELINES:
             networks = [loaded.features(name).to(device) for name in config.perceptual_names]
         # Created last, so that the generator's initial weights do not depend on them.
@@ -124,3 +124,12 @@ def assemble(
         steps,
         Validation(ruler, part.workers),
     )
+
+
+def _freeze(learner: Generator, config: TrainingConfig) -> None:
+    """Freeze what does not learn: the encoder or, with --noise-only, all but the noise channels."""
+    if isinstance(learner, EncoderUNetGenerator):
+        learner.encoder.requires_grad_(config.encoder_rate > 0)
+    if config.noise_only and noise_channels(learner):
+        for name, parameter in learner.named_parameters():
+            parameter.requires_grad_(is_noise(name))

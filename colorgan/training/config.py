@@ -120,6 +120,21 @@ class TrainingConfig(GeneratorConfig):
         "weight of the coherence term in the generator's loss in adversarial phases: color "
         "differences between places of a colored picture that its photograph does not have",
     )
+    lambda_diversity: Weight = option(
+        0.0,
+        "weight of the diversity term in the generator's loss in adversarial phases, against noise "
+        "that is ignored; needs --noise-channels",
+    )
+    diversity: Literal["nearest", "seeking"] = option(
+        "nearest",
+        "the diversity term: nearest pulls the nearest of some drawn colourings towards the "
+        "photograph, seeking pushes two drawn colourings apart",
+    )
+    noise_only: bool = option(
+        False,
+        "train the weights of the noise channels alone, so that the zero vector keeps the colours "
+        "of the model that --start-from names",
+    )
     perceptual: str = option(
         "",
         "the classifiers whose features the perceptual term and the discriminator `features` use, "
@@ -170,6 +185,23 @@ class TrainingConfig(GeneratorConfig):
             raise ConfigError("--discriminators semantic needs --generator encoder_unet")
         if (self.chroma != 1 or self.colorfulness) and self.color_space != "lab":
             raise ConfigError("--chroma and --colorfulness need --color-space lab")
+        self._check_noise()
+
+    def _check_noise(self) -> None:
+        given = {"--lambda-diversity": self.lambda_diversity > 0, "--noise-only": self.noise_only}
+        needing = [name for name, is_given in given.items() if is_given]
+        if needing and not self.noise_channels:
+            raise ConfigError(f"{needing[0]} needs --noise-channels, such as 8")
+        if self.noise_only and not self.start_from:
+            raise ConfigError(
+                "--noise-only needs --start-from, the model to which noise is added, such as "
+                "general@VERSION, or embedded"
+            )
+        if self.noise_only and not all(phase.has_adversary for phase in self.phase_list):
+            raise ConfigError(
+                f"--noise-only learns against the adversary alone, and --phases {self.phases} has "
+                "others: give --phases critic:0.2+adversarial:2.8"
+            )
 
     def replaced(self, values: Mapping[str, Any]) -> TrainingConfig:
         """A copy with other values, named as in any version of colorgan; raises ConfigError."""
@@ -237,11 +269,12 @@ class TrainingConfig(GeneratorConfig):
             return "cross-entropy of the bins of a and b, rebalanced for rare colours"
         progress = 1.0 if epochs is None else min(1.0, epochs / self.epochs)
         phases = reached(self.phase_list, progress)
-        terms = {"L1": self.lambda_l1}
-        if any(phase.has_perceptual_term for phase in phases):
+        terms = {} if self.noise_only else {"L1": self.lambda_l1}
+        if any(phase.has_perceptual_term for phase in phases) and not self.noise_only:
             terms["perceptual term"] = self.lambda_perceptual
         if any(phase.objective == "adversarial" for phase in phases):
             terms["coherence"] = self.lambda_coherence
+            terms[f"diversity ({self.diversity})"] = self.lambda_diversity
         words = [f"{name} (weight {weight:g})" for name, weight in terms.items() if weight]
         if not any(phase.has_adversary for phase in phases):
             return ", ".join([*words, "no adversary"])
@@ -267,6 +300,7 @@ class TrainingConfig(GeneratorConfig):
                 self.norm,
                 self.encoder,
                 self.attention == "on",
+                self.noise_channels,
             )
         return GeneratorConfig(
             **{field.name: getattr(self, field.name) for field in fields(GeneratorConfig)}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from colorgan.models.generator import Generator
+from colorgan.models.noise import is_noise
 from colorgan.training.states import copied
 
 
@@ -40,6 +41,7 @@ class Interpolation:
             return generator
         mean = copy.deepcopy(generator)
         for name, tensor in mean.state_dict().items():
-            if tensor.is_floating_point():
+            # Noise channels say nothing before the adversary.
+            if tensor.is_floating_point() and not is_noise(name):
                 tensor.lerp_(self.before[name].to(tensor.device), 1 - self._weight)
         return mean

@@ -34,6 +34,7 @@ from colorgan.data.squares import Keeping, read_squares
 from colorgan.data.streams import deaths_in_words
 from colorgan.errors import ConfigError
 from colorgan.images import lab
+from colorgan.models.architectures import is_base
 from colorgan.models.cic import CicNetwork
 from colorgan.models.encoder_unet import EncoderUNetGenerator
 from colorgan.models.generator import Generator
@@ -382,13 +383,16 @@ class Training:
         self._rows = None
 
     def start_from(self, generator: Generator) -> None:
-        """Start from a trained generator's weights; raises ConfigError if they do not fit."""
-        if generator.config != self.generator.config:
+        """Start from a trained generator's weights; raises ConfigError if they do not fit.
+
+        It may lack the noise channels, which then add nothing at first.
+        """
+        if not is_base(generator.config, self.generator.config):
             raise ConfigError(
                 f"it cannot start from a network of another architecture: {generator.config}"
             )
         for network in {self._learner, self.generator}:
-            network.load_state_dict(generator.state_dict())
+            network.load_state_dict({**network.state_dict(), **generator.state_dict()})
         self._rows = None
 
     def oppose_with(self, files: Mapping[str, bytes]) -> None:

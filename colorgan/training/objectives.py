@@ -18,6 +18,7 @@ from colorgan.workers import Part
 
 _LOOKED_AT = 128  # px, the largest side that classifiers get
 _COMPARED = 28  # px, the side at which `incoherence` compares colours
+_MOST_DIFFERENT = 0.05  # the ratio above which `indifference` asks for nothing more
 _OFFSETS = (1, 2, 4, 8)  # px, the distances at which it compares them
 
 Logits = Sequence[Tensor]
@@ -83,6 +84,42 @@ def _steps(channels: Tensor, offset: int, along: int) -> Tensor:
     count = channels.shape[along] - offset
     difference = channels.narrow(along, offset, count) - channels.narrow(along, 0, count)
     return (difference.square().sum(dim=1) + 1e-6).sqrt()
+
+
+def nearest_distance(drawn: Tensor, real: Tensor) -> Tensor:
+    """How far the nearest of several colourings of each photograph is from the photograph.
+
+        L = mean over photographs of  min over draws j of  mean |y - G(x, z_j)|
+
+    It is implicit maximum likelihood (Li and Malik 2018, section 3; for pictures given an input Li,
+    Zhang and Malik 2019, equation 2). L1 of every draw would teach the generator to ignore z. The
+    nearest draw alone is pulled towards y, so that the draws spread over the colours that such
+    photographs really have, and no colour has to be far from another for its own sake.
+
+    Args:
+        drawn: (draws, batch, channels, side, side); only the nearest draws get a gradient.
+        real: the originals, (batch, channels, side, side).
+    """
+    return (drawn - real).abs().mean(dim=(2, 3, 4)).amin(dim=0).mean()
+
+
+def indifference(first: Tensor, second: Tensor, z: tuple[Tensor, Tensor]) -> Tensor:
+    """How little colourings differ whose noise differs (Yang et al. 2019, section 3, equation 2).
+
+        L = - mean over photographs of  min(|G(x, z_1) - G(x, z_2)| / |z_1 - z_2|, 0.05)
+
+    It is the ratio that mode seeking maximises (Mao et al. 2019, section 3.2), with a bound. Mode
+    seeking minimises its reciprocal, whose gradient has no bound while noise changes nothing yet.
+    Both distances are mean absolute differences.
+
+    Args:
+        first: colourings with the noise z_1, (batch, channels, side, side).
+        second: those of the same photographs with z_2.
+        z: both noise vectors of each photograph, (batch, noise channels) each.
+    """
+    distances = (first - second).abs().mean(dim=(1, 2, 3))
+    ratio = distances / (z[0] - z[1]).abs().mean(dim=1).clamp_min(1e-5)
+    return -ratio.clamp_max(_MOST_DIFFERENT).mean()
 
 
 def chroma_distance(fake: Tensor, real: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, Corrupt, NotInStorage
 from colorgan.inference.router_choice import AUTO, HEAD, LABELS, Kind
 from colorgan.models import EMBEDDED
+from colorgan.models.architectures import is_base
 from colorgan.names import ROUTER
 from colorgan.packages.card import ModelCard, find
 from colorgan.packages.embedded import EMBEDDED_MODELS, embedded_base
@@ -323,7 +324,7 @@ def _latest_package(
     except (NotInStorage, Corrupt):
         return None
     fits = card.dataset.get("fingerprint") == dataset.manifest.fingerprint
-    return card if fits and card.architecture == architecture else None
+    return card if fits and is_base(card.architecture, architecture) else None
 
 
 def _check_bases(
@@ -347,7 +348,7 @@ def _check_bases(
             architecture: Any = configs[base].architecture(base)
         else:
             architecture = find_base(storage, request.run, base).architecture
-        if architecture != config.architecture(model):
+        if not is_base(architecture, config.architecture(model)):
             raise ConfigError(
                 f"{model} cannot start from {base}, a network of another architecture: give "
                 "another --start-from, or '' for none"

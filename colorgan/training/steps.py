@@ -11,7 +11,8 @@ discriminators can replace D; they use a hinge loss, except `projection`, which 
 of the photograph. A `regression` phase trains the generator by L1
 alone, and a `perceptual` phase by both distances. A `critic` phase trains the discriminators alone
 on the generator's pictures, so that the adversarial phase begins with discriminators that know them
-(NoGAN, J. Antic 2019).
+(NoGAN, J. Antic 2019). A generator with noise channels is G(x, z); where noise alone learns, L1 and
+the perceptual term have no part in an adversarial phase, and a diversity term can be added.
 
 The baselines have one objective each: the hypercolumn network (Dahl 2016) the distance of U and V,
 unblurred and blurred, and CIC (Zhang et al. 2016) the cross-entropy of quantised colours.
@@ -31,8 +32,9 @@ from torch.nn.utils.parametrize import is_parametrized
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.models.cic import CicNetwork
 from colorgan.models.encoder_unet import EncoderUNetGenerator
-from colorgan.models.generator import Generator
+from colorgan.models.generator import Generator, noise_channels
 from colorgan.models.hypercolumn import HypercolumnNetwork
+from colorgan.models.noise import draw_noise
 from colorgan.models.pictures import Colored
 from colorgan.training.config import TrainingConfig
 from colorgan.training.networks import Autocast
@@ -43,12 +45,16 @@ from colorgan.training.objectives import (
     Seen,
     chroma_distance,
     incoherence,
+    indifference,
+    nearest_distance,
     perceptual_distance,
     rebalanced_cross_entropy,
 )
 from colorgan.training.phases import Moment
 from colorgan.training.samples import Sample, picture
 from colorgan.workers import Part
+
+_DRAWS = 4  # colourings of each photograph, of which the nearest one learns
 
 
 class Steps:
@@ -104,6 +110,7 @@ class Steps:
             learns = generator.logits
         self._generate = self._compile(learns)
         self.part: Part | None = None
+        self._channels = noise_channels(generator)
 
     def oppose(self, discriminators: nn.ModuleDict, adam: torch.optim.Adam) -> None:
         """Add the discriminators, on the same device, and their optimiser."""
@@ -141,6 +148,8 @@ class Steps:
 
     def _take(self, moment: Moment, sample: Sample) -> Tensor:
         config = self.config
+        if config.noise_only and self._channels:
+            self.generator.eval()  # no statistic may change, nor may dropout disturb the rest
         adversarial = moment.objective == "adversarial"
         self._set_rate(self.adam, moment.rate * (config.adversarial_rate if adversarial else 1))
         if self.discriminators is not None:
@@ -179,7 +188,7 @@ class Steps:
     def regression(self, sample: Sample, perceptual: bool) -> Tensor:
         """One step of the generator without its adversary, by L1 and maybe the perceptual term."""
         with self._autocast():
-            fake = self._generate(sample.gray)
+            fake = self._color(sample)
         loss = F.l1_loss(fake.float(), sample.color)
         seen: tuple[Seen, Seen] = ([], [])
         if perceptual:
@@ -193,7 +202,7 @@ class Steps:
         self.generator.eval()
         with torch.no_grad():
             with self._autocast():
-                fake = self._generate(sample.gray)
+                fake = self._color(sample, self._drawn(sample))
             real_picture, fake_picture = self.pictures(sample, fake, "features" in self._judges)
         self.generator.train()
         loss = F.l1_loss(fake.float(), sample.color)
@@ -204,19 +213,83 @@ class Steps:
         assert self.discriminators is not None
         sample = self._enhanced(sample)
         with self._autocast():
-            fake = self._generate(sample.gray)
+            fake = self._color(sample, z := self._drawn(sample))
         real_picture, fake_picture = self.pictures(sample, fake, bool(self.classifiers.networks))
         loss_d = self._judge(real_picture, _detached(fake_picture))
         self.discriminators.requires_grad_(False)
         loss_gan = self.deceive(fake_picture)
         loss_l1 = F.l1_loss(fake.float(), sample.color)
-        content = self.content(loss_l1, fake_picture.seen, real_picture.seen)
+        content = loss_l1.new_zeros(())
+        if not self.config.noise_only:  # which would pull every draw to the same colours
+            content = self.content(loss_l1, fake_picture.seen, real_picture.seen)
+        if self.config.lambda_diversity:
+            diversity = self.diversity(sample, fake.float(), z)
+            content = content + self.config.lambda_diversity * diversity
         if self.config.lambda_coherence:
             coherence = incoherence(fake.float(), sample.color)
             content = content + self.config.lambda_coherence * coherence
         self._learn(self.config.lambda_adversary * loss_gan + content)
         self.discriminators.requires_grad_(True)
         return _losses(loss_d, loss_gan, l1=loss_l1)
+
+    def _color(self, sample: Sample, z: Tensor | None = None) -> Tensor:
+        """The generator's colours of a sample; without noise vectors, those of the zero vector."""
+        color: Tensor
+        if not self._channels:
+            color = self._generate(sample.gray)
+            return color
+        if z is None:  # computed nevertheless, as other workers wait for every gradient
+            z = torch.zeros(len(sample.color), self._channels, device=sample.color.device)
+        color = self._generate(sample.gray, z=z)
+        return color
+
+    def _drawn(self, sample: Sample) -> Tensor | None:
+        """Noise vectors for a sample; None without noise channels.
+
+        Unless noise alone learns, half of the photographs get the zero vector, at random, so that
+        it remains a colouring of its own (as conditions in Ho and Salimans 2022, section 3.2).
+        """
+        if not self._channels:
+            return None
+        count, device = len(sample.color), sample.color.device
+        z = draw_noise(count, self._channels, device, self.part)
+        if self.config.noise_only:
+            return z
+        return z * (draw_noise(count, 1, device, self.part) > 0)
+
+    def diversity(self, sample: Sample, fake: Tensor, z: Tensor | None) -> Tensor:
+        """The term against noise that is ignored; see `nearest_distance` and `indifference`.
+
+        Args:
+            sample: the photographs.
+            fake: their colours with the noise vectors z.
+            z: (batch, noise channels).
+        """
+        assert z is not None
+        if self.config.diversity == "seeking":
+            other = draw_noise(len(z), self._channels, z.device, self.part)
+            with self._autocast():
+                color = self._color(sample, other)
+            return indifference(fake, color.float(), (z, other))
+        zs = [draw_noise(len(z), self._channels, z.device, self.part) for _ in range(_DRAWS)]
+        nearest = self._nearest(sample, zs)
+        with self._autocast():
+            color = self._color(sample, nearest)
+        return nearest_distance(color.float()[None], sample.color)
+
+    @torch.no_grad()
+    def _nearest(self, sample: Sample, zs: Sequence[Tensor]) -> Tensor:
+        """Of several noise vectors of each photograph, the one with the nearest colouring."""
+        training = self.generator.training
+        self.generator.eval()
+        errors = []
+        for z in zs:
+            with self._autocast():
+                color = self._color(sample, z)
+            errors.append((color.float() - sample.color).abs().mean(dim=(1, 2, 3)))
+        self.generator.train(training)
+        best = torch.stack(errors).argmin(dim=0)
+        return torch.stack([*zs])[best, torch.arange(len(best), device=best.device)]
 
     def _learn(self, loss: Tensor) -> None:
         self.adam.zero_grad(set_to_none=True)
@@ -303,8 +376,8 @@ class _Learner(nn.Module):
         self.generator = generator
         self._generate = generate
 
-    def forward(self, gray: Tensor | list[Tensor]) -> Tensor:
-        color: Tensor = self._generate(gray)
+    def forward(self, gray: Tensor | list[Tensor], **noise: Tensor) -> Tensor:
+        color: Tensor = self._generate(gray, **noise)
         return color
 
 

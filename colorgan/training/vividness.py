@@ -9,6 +9,8 @@ than weak ones.
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from itertools import chain
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +22,8 @@ from colorgan.images.colorfulness import colorfulness
 from colorgan.inference.colorizer import Colorizer
 from colorgan.metrics import ab_l1
 from colorgan.models.encoder_unet import EncoderUNetGenerator
-from colorgan.models.generator import Generator
+from colorgan.models.generator import Generator, noise_channels
+from colorgan.models.noise import NoiseChannels
 from colorgan.models.unet import UNetGenerator
 from colorgan.names import BASELINES
 from colorgan.training.config import TrainingConfig
@@ -88,7 +91,7 @@ def as_published(
     """The generator that a training publishes, and its metrics.
 
     With `--colorfulness` it is the `enlivened` copy, and the factor is the metric `vividness`.
-    Baselines stay as they are.
+    Baselines stay as they are, and so does a generator of which noise alone has learned.
 
     Args:
         generator: the trained generator.
@@ -99,7 +102,7 @@ def as_published(
             only if they are needed.
     """
     more: dict[str, float] = {}
-    if config.colorfulness and model not in BASELINES:
+    if config.colorfulness and model not in BASELINES and not config.noise_only:
         generator, record, factor = enlivened(generator, record, photographs(), config.colorfulness)
         more["vividness"] = factor
     measured = {name: value for name, value in asdict(record).items() if value is not None}
@@ -122,9 +125,11 @@ def enlivened(
     """
     factor = best_factor(Colorings(generator, photographs), wanted)
     vivid = copy.deepcopy(generator)
-    last = _last_layer(vivid)
+    last: list[nn.Module] = [_last_layer(vivid)]
+    if noise_channels(vivid):
+        last.append(cast(NoiseChannels, vivid.noise[-1]).layer)  # type: ignore[index]
     with torch.no_grad():
-        for parameter in last.parameters():
+        for parameter in chain.from_iterable(layer.parameters() for layer in last):
             parameter.mul_(factor)
     measured = Validation(None)(_pairs(vivid, photographs), distance=False)
     record = replace(

@@ -70,8 +70,13 @@ def cic() -> TrainingConfig:
     return replace(report(), size=64, epochs=1, learning_rate=1e-5)
 
 
+def diverse() -> TrainingConfig:
+    """Noise channels, whose vectors every worker draws for the whole batch."""
+    return replace(report(), noise_channels=3, lambda_diversity=10.0, epochs=1)
+
+
 CONFIGS: dict[str, Callable[[], TrainingConfig]] = {
-    each.__name__: each for each in (report, best, perceptual, hypercolumn, cic)
+    each.__name__: each for each in (report, best, perceptual, hypercolumn, cic, diverse)
 }
 
 

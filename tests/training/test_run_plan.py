@@ -212,8 +212,16 @@ def test_a_run_that_was_begun_by_the_version_before_goes_on(scenes: Dataset) -> 
     open_run(storage, "best", found.fingerprint, found.configs)
     written = json.loads(storage.get("runs/best/run.json"))
     for model in written["models"].values():  # what is newer has its default, which changes nothing
-        newer = ("attention", "lambda_coherence", "spectral_norm")
-        assert [model.pop(name) for name in newer] == ["off", 0.0, False]
+        newer = {
+            "attention": "off",
+            "lambda_coherence": 0.0,
+            "spectral_norm": False,
+            "noise_channels": 0,
+            "noise_only": False,
+            "lambda_diversity": 0.0,
+            "diversity": "nearest",
+        }
+        assert {name: model.pop(name) for name in newer} == newer
     assert written == document
 
 
