@@ -13,20 +13,20 @@ from colorgan.errors import ColorganError
 from colorgan.evaluation.evaluate import Evaluator
 from colorgan.evaluation.results import Report, open_report
 from colorgan.evaluation.segmentation import SegmentationConfig
+from colorgan.inference.object_choice import ObjectConfig
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.packages.embedded import with_embedded
 from colorgan.storage import open_storage
 
-Options = tuple[RouterConfig, SegmentationConfig]
+Options = tuple[RouterConfig, SegmentationConfig, ObjectConfig]
 
 
 def evaluate_blocks(
     report: Report,
     blocks: Iterator[tuple[int, list[Row]]],
-    router: RouterConfig,
+    options: Options,
     plan: Plan,
     retries: int,
-    segmentation: SegmentationConfig,
 ) -> Iterator[int]:
     """Colour and measure blocks on the cluster.
 
@@ -34,10 +34,9 @@ def evaluate_blocks(
         report: report that receives the results.
         blocks: numbered blocks of photographs; at most twice as many as run at once are read
             ahead.
-        router: router of the assembled model.
+        options: of the assembled model's router, of the FCN score and of the detector.
         plan: number of concurrent processes, and the resources of each.
         retries: how often a process that died is restarted.
-        segmentation: the options of the report's FCN score.
 
     Yields:
         The number of photographs in each finished block.
@@ -50,7 +49,6 @@ def evaluate_blocks(
     )
     running: dict[ray.ObjectRef, int] = {}
     for number, rows in blocks:
-        options = (router, segmentation)
         reference = task.remote(
             report.storage.uri, report.evaluation.name, number, rows, options, plan
         )
@@ -88,6 +86,6 @@ def _evaluate_block(
 def _evaluator(storage: str, report: str, options: Options, on_gpu: bool) -> Evaluator:
     """The evaluator of this process, which all its tasks share."""
     device = torch.device("cuda" if on_gpu else "cpu")
-    router, segmentation = options
+    router, segmentation, objects = options
     opened = open_report(with_embedded(open_storage(storage)), report)
-    return Evaluator(opened, router, device, segmentation)
+    return Evaluator(opened, router, device, segmentation, objects)

@@ -12,6 +12,7 @@ from colorgan.data.dataset import open_dataset
 from colorgan.evaluation.evaluate import BLOCK, blocks_left, choose_rows
 from colorgan.evaluation.results import Report
 from colorgan.evaluation.segmentation import SegmentationConfig
+from colorgan.inference.object_choice import ObjectConfig
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.storage.lease import Lease
 from colorgan.training.progress import format_seconds
@@ -20,8 +21,7 @@ from colorgan.training.progress import format_seconds
 def measure(
     report: Report,
     args: argparse.Namespace,
-    router: RouterConfig,
-    segmentation: SegmentationConfig,
+    options: tuple[RouterConfig, SegmentationConfig, ObjectConfig],
     lease: Lease,
 ) -> None:
     """Colour and measure the photographs that are not measured yet, with the options of the job."""
@@ -44,7 +44,7 @@ def measure(
         wait_for_place(plan.cpus, plan.gpus, say, lease.wait_for)
         started = time.time()
         left = chain([first], blocks)
-        for count in evaluate_blocks(report, left, router, plan, args.retries, segmentation):
+        for count in evaluate_blocks(report, left, options, plan, args.retries):
             done += count
             lease.report("photographs", before + done, total)
             each = (time.time() - started) / done

@@ -36,6 +36,8 @@ _COMMANDS = {
         ("robustness", "robustness", "measure whether colours change what a classifier says"),
         ("variants", "variants", "measure how variants of colourings differ, and which is best"),
         ("train-segmenter", "segmenting", "train a segmenter on pictures and their masks"),
+        ("train-detector", "detecting", "train a detector on pictures and their boxes"),
+        ("hybrids", "hybrids", "measure colouring by objects on pictures of two classes"),
         ("scenes", "scenes", "draw scenes with their masks into a folder"),
         ("survey", "survey", "ask people which colouring looks most natural"),
         ("classify", "photographs", "say which class photographs are of"),

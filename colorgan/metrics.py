@@ -361,3 +361,66 @@ def _weighted_distance(products: Sequence[Tensor], weights: Tensor, count: int) 
     shared = torch.linalg.svdvals(root[:, None] * centered * root[None]).sum()
     unbiased = count / (count - 1)
     return float(means[0] + means[1] - 2 * means[2] + unbiased * (spread - 2 * shared))
+
+
+@dataclass(frozen=True)
+class FoundBoxes:
+    """The boxes in a picture.
+
+    Attributes:
+        boxes: (boxes, 4) left, top, right, bottom.
+        labels: (boxes,) what is in each.
+        scores: (boxes,) how certain it is.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+
+
+def average_precision(
+    found: Sequence[FoundBoxes], true: Sequence[FoundBoxes], overlap: float = 0.5
+) -> float:
+    """The mean over labels of the area below the precision by recall (Everingham et al. 2010).
+
+    Args:
+        found: the boxes that were found, by picture.
+        true: those that are there.
+        overlap: the least intersection over union at which a found box is right; each true box can
+            be found once, by the most certain one.
+
+    Returns:
+        In [0, 1]; NaN if there is no true box.
+    """
+    areas = []
+    for name in sorted({int(each) for one in true for each in one.labels}):
+        hits: list[tuple[float, bool]] = []
+        total = 0
+        for ours, theirs in zip(found, true, strict=True):
+            boxes = theirs.boxes[theirs.labels == name]
+            total += len(boxes)
+            free = np.ones(len(boxes), bool)
+            mine = ours.labels == name
+            for place in np.argsort(-ours.scores[mine], kind="stable"):
+                share = _overlaps(ours.boxes[mine][place], boxes) * free
+                right = bool(len(boxes)) and share.max() >= overlap
+                if right:
+                    free[share.argmax()] = False
+                hits.append((float(ours.scores[mine][place]), right))
+        rights = np.array([right for _, right in sorted(hits, key=lambda each: -each[0])], bool)
+        precision = np.cumsum(rights) / np.arange(1, len(rights) + 1)
+        # The highest precision at this recall or any higher one.
+        highest = np.maximum.accumulate(precision[::-1])[::-1]
+        areas.append(float(highest[rights].sum() / total))
+    return float(np.mean(areas)) if areas else float("nan")
+
+
+def _overlaps(
+    box: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """The intersection over union of a box with each of (boxes, 4)."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    common = (high - low).clip(0).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
+    share: npt.NDArray[np.float32] = common / np.maximum(areas - common, 1e-9)
+    return share

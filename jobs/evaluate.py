@@ -26,6 +26,7 @@ from colorgan.evaluation.plan import Sample, plan_evaluation
 from colorgan.evaluation.report import write_report
 from colorgan.evaluation.results import METRICS, Evaluation, no_labels
 from colorgan.evaluation.segmentation import SegmentationConfig
+from colorgan.inference.object_choice import ObjectConfig
 from colorgan.inference.router_choice import RouterChoice, RouterConfig
 from colorgan.options import add_options, parse
 from colorgan.packages.embedded import with_embedded
@@ -52,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="[NAME=]MODEL[@VERSION]",
         nargs="+",
         help="assembled, general, hypercolumn, cic, classes (default: the first four, as far as "
-        "they are there); "
+        "they are there); objects, each object by the model of its class and the rest by general; "
         "embedded, the models that come with colorgan; NAME= gives it another name, "
         "NAME=MODEL@VERSION,MODEL@VERSION,… is another assembled model",
     )
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add_process_options(parser)
     add_options(parser.add_argument_group("router"), RouterConfig)
     add_options(parser.add_argument_group("FCN score"), SegmentationConfig)
+    add_options(parser.add_argument_group("model objects"), ObjectConfig)
     return parser
 
 
@@ -74,22 +76,24 @@ def _run(args: argparse.Namespace) -> int:
     check_at_least(0, args, "photographs", "retries")
     storage = with_embedded(open_storage(storage_uri(args.storage)))
     router, segmentation = parse(RouterConfig, args), parse(SegmentationConfig, args)
+    objects = parse(ObjectConfig, args)
     manifests = list_datasets(storage)
     if not args.dataset and not manifests:
         raise NotInStorage(f"no dataset in {storage.uri}: create one with colorgan stage")
     dataset = open_dataset(storage, args.dataset or manifests[-1].name)
     sample = Sample(args.split, args.photographs, args.seed)
     evaluation, choice = plan_evaluation(
-        dataset, sample, args.models, router, args.report, segmentation
+        dataset, sample, args.models, router, args.report, segmentation, objects
     )
     with working_on(storage, "report", evaluation.name) as lease:
-        return _report(args, storage, (router, segmentation), evaluation, choice, lease)
+        options = (router, segmentation, objects)
+        return _report(args, storage, options, evaluation, choice, lease)
 
 
 def _report(
     args: argparse.Namespace,
     storage: Storage,
-    options: tuple[RouterConfig, SegmentationConfig],
+    options: tuple[RouterConfig, SegmentationConfig, ObjectConfig],
     evaluation: Evaluation,
     choice: RouterChoice | None,
     lease: Lease,
@@ -105,7 +109,7 @@ def _report(
     if choice and choice.note:
         say(f"note: {choice.note}")
     try:
-        measure(report, args, *options, lease)
+        measure(report, args, options, lease)
         results, distances = collect(report)
         write_report(report, results, distances, survey=survey_frames(report))
     except KeyboardInterrupt:

@@ -4,14 +4,17 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from colorgan.classes import PhotoClasses
 from colorgan.commands.holding import working_on
 from colorgan.commands.text import print_note, print_table
 from colorgan.data.dataset import SPLITS, open_dataset
 from colorgan.errors import ConfigError
+from colorgan.evaluation.coloring import open_detectors
 from colorgan.evaluation.contestants import (
     choose_evaluated_router,
     default_models,
@@ -33,6 +36,7 @@ from colorgan.evaluation.statistics import ALL_CLASSES, Estimate
 from colorgan.evaluation.tables import interval, to_csv
 from colorgan.images.decoding import encode_png
 from colorgan.inference.colorizer import Colorizer
+from colorgan.inference.object_choice import ObjectConfig
 from colorgan.inference.router import open_router
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.options import add_options, parse
@@ -63,16 +67,18 @@ def prepare_robustness(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     add_options(parser, RobustnessConfig)
     add_options(parser.add_argument_group("router"), RouterConfig)
+    add_options(parser.add_argument_group("model objects"), ObjectConfig)
     parser.set_defaults(command=_robustness)
 
 
 def _robustness(args: argparse.Namespace) -> int:
     config, router_config = parse(RobustnessConfig, args), parse(RouterConfig, args)
+    objects = parse(ObjectConfig, args)
     storage, device = with_embedded(open_storage(args.storage)), choose_device(args.device)
     dataset = open_dataset(storage, args.dataset)
     classes = dataset.manifest.classes
     models = args.models or default_models(storage, classes)
-    contestants = find_contestants(storage, models, classes)
+    contestants = find_contestants(storage, models, classes, objects, router_config.classes)
     choice = choose_evaluated_router(router_config, storage, dataset, contestants)
     rows = list(choose_rows(dataset, args.split, config.photographs, config.seed))
     if not rows:
@@ -86,7 +92,9 @@ def _robustness(args: argparse.Namespace) -> int:
             reference: Colorizer(load_generator(storage, find(storage, reference), device))
             for reference in references
         }
-        measurement = RobustnessMeasurement(router, contestants, colorizers, config)
+        rule = PhotoClasses.load(Path(router_config.classes) if router_config.classes else None)
+        detectors = open_detectors(contestants, objects, storage, rule, device)
+        measurement = RobustnessMeasurement(router, contestants, colorizers, config, detectors)
         shown = time.monotonic()
 
         def observe(done: int) -> None:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from colorgan.data.masks import write_scenes
+from colorgan.data.scenes.hybrids import SMALLEST
 from colorgan.errors import ConfigError
 
 
@@ -31,17 +32,29 @@ def prepare_scenes(parser: argparse.ArgumentParser) -> None:
         help="determines the scenes; colorgan stage scenes, whose default is 0, draws none of "
         "another seed's (default: %(default)s)",
     )
+    parser.add_argument(
+        "--hybrids",
+        type=int,
+        default=0,
+        metavar="N",
+        help="further scenes with objects of two classes each (default: %(default)s)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.set_defaults(command=_scenes)
 
 
 def _scenes(args: argparse.Namespace) -> int:
-    for name, least in (("per_class", 5), ("size", 32)):
+    for name, least in (("per_class", 5), ("size", 32), ("hybrids", 0)):
         if getattr(args, name) < least:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}")
-    counts = write_scenes(args.folder, args.per_class, args.seed, args.size, args.overwrite)
+    if args.hybrids and args.size < SMALLEST:
+        raise ConfigError(f"--hybrids needs --size {SMALLEST} or more")
+    counts = write_scenes(
+        args.folder, args.per_class, args.seed, args.size, args.overwrite, args.hybrids
+    )
     print(
         f"{counts['train']} scenes for training and {counts['val']} for validation, with their "
-        f"masks, are in {args.folder}: colorgan train-segmenter {args.folder} learns from them"
+        f"masks, are in {args.folder}: colorgan train-segmenter {args.folder} learns from them, "
+        "and so does train-detector"
     )
     return 0

@@ -10,8 +10,9 @@ A mask's values are the places of the classes, from 0, and 255 for pixels that d
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from colorgan.data.scenes import CLASSES, REGIONS, draw_both
+from colorgan.data.scenes.hybrids import PAIRS, draw_hybrid
 from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.files import check_outputs, write_file
 from colorgan.images.decoding import Pixels, decode, encode_jpeg
@@ -143,7 +145,12 @@ class MaskedFolder:
 
 
 def write_scenes(
-    folder: Path, per_class: int, seed: int, size: int, overwrite: bool = False
+    folder: Path,
+    per_class: int,
+    seed: int,
+    size: int,
+    overwrite: bool = False,
+    hybrids: int = 0,
 ) -> dict[str, int]:
     """Draw scenes with their exact masks into a folder of this layout.
 
@@ -154,6 +161,8 @@ def write_scenes(
             none of its scenes.
         size: short side, in pixels.
         overwrite: whether existing files may be replaced.
+        hybrids: number of further scenes with objects of two classes each, of every pair of CLASSES
+            in turn; every fifth is for validation.
 
     Returns:
         Number of scenes by split.
@@ -162,25 +171,36 @@ def write_scenes(
         ConfigError: a file exists, or cannot be written.
     """
     splits: dict[str, list[str]] = {"train": [], "val": []}
-    drawn = {}
+    drawn: dict[str, Callable[[int, int], tuple[Pixels, Mask]]] = {}
     for label in CLASSES:
         for number in range(per_class):
             name = f"{label}-{seed}-{number:05d}"
             splits["val" if number % _EVERY == _EVERY - 1 else "train"].append(name)
-            drawn[name] = (label, seed * 1_000_000 + number)
+            drawn[name] = partial(draw_both, label, seed * 1_000_000 + number)
+    for number in range(hybrids):
+        name = f"hybrid-{seed}-{number:05d}"
+        splits["val" if number % _EVERY == _EVERY - 1 else "train"].append(name)
+        drawn[name] = partial(_draw_hybrid, PAIRS[number % len(PAIRS)], seed * 1_000_000 + number)
     texts = {f"{_SPLITS}/{split}.txt": names for split, names in splits.items()}
     texts[_LABELS] = list(REGIONS)
     files = [f"{_PICTURES}/{name}.jpg" for name in drawn]
     files += [f"{_MASKS}/{name}.png" for name in drawn]
     outputs = [folder / name for name in (*files, *texts)]
     check_outputs(outputs, overwrite=overwrite, new_folders=True)
-    for name, (label, number) in drawn.items():
-        picture, mask = draw_both(label, number, size, round(size * 4 / 3))
+    for name, draw in drawn.items():
+        picture, mask = draw(size, round(size * 4 / 3))
         write_file(folder / _PICTURES / f"{name}.jpg", encode_jpeg(picture), overwrite)
         write_file(folder / _MASKS / f"{name}.png", encode_mask(mask), overwrite)
     for name, lines in texts.items():
         write_file(folder / name, "".join(f"{line}\n" for line in lines).encode(), overwrite)
     return {split: len(names) for split, names in splits.items()}
+
+
+def _draw_hybrid(
+    labels: tuple[str, str], number: int, height: int, width: int
+) -> tuple[Pixels, Mask]:
+    drawn = draw_hybrid(labels, number, height, width)
+    return drawn.picture, drawn.regions
 
 
 def encode_mask(mask: Mask) -> bytes:

@@ -6,9 +6,10 @@ from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError, NotInStorage
 from colorgan.evaluation.results import ASSEMBLED, GRAY, ORIGINAL, Contestant
 from colorgan.inference.assembled import find_class_models
+from colorgan.inference.object_choice import ObjectAssembly, ObjectConfig, assemble_objects
 from colorgan.inference.router_choice import RouterChoice, RouterConfig, choose_router
 from colorgan.models.architectures import HypercolumnConfig
-from colorgan.names import GENERAL, OF_ALL_CLASSES, check_name
+from colorgan.names import GENERAL, OBJECTS, OF_ALL_CLASSES, check_name
 from colorgan.packages.card import (
     ModelCard,
     find,
@@ -53,32 +54,53 @@ def default_models(storage: Storage, classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def find_contestants(
-    storage: Storage, models: Sequence[str], classes: Sequence[str]
+    storage: Storage,
+    models: Sequence[str],
+    classes: Sequence[str],
+    objects: ObjectConfig | None = None,
+    classes_file: str = "",
 ) -> tuple[Contestant, ...]:
     """The identities, and the contestants that some models' names stand for.
 
     Args:
         storage: the storage of the packages.
-        models: `assembled`, `embedded`, or references as `colorgan.packages.card.find` takes them.
-            `embedded` is the assembled model that comes with colorgan if it knows exactly these
-            classes, and otherwise the embedded general model. NAME=REFERENCE gives a contestant
-            another name, so that versions of a model can be compared, and
+        models: `assembled`, `objects`, `embedded`, or references as `colorgan.packages.card.find`
+            takes them. `embedded` is the assembled model that comes with colorgan if it knows
+            exactly these classes, and otherwise the embedded general model. NAME=REFERENCE gives a
+            contestant another name, so that versions of a model can be compared, and
             NAME=REFERENCE,REFERENCE,… is an assembled model of these packages.
         classes: the classes that an assembled model needs a model for.
+        objects: the options of `objects`; None for its defaults.
+        classes_file: see `assemble_objects`.
 
     Raises:
-        NotInStorage: a model is missing.
+        NotInStorage: a model or the detector of `objects` is missing.
         ConfigError: a name occurs twice, a model does not colour, or an assembled model lacks a
             class.
     """
     identities = (Contestant(GRAY, ""), Contestant(ORIGINAL, ""))
-    contestants = (*identities, *(_contestant(storage, model, classes) for model in models))
+    contestants = list(identities)
+    for model in models:
+        called, _, packages = model.rpartition("=")
+        if packages == OBJECTS:
+            parts = assemble_objects(objects or ObjectConfig(), storage, classes_file)
+            named = check_name("model", called or OBJECTS)
+            contestants.append(object_contestant(parts, named))
+        else:
+            contestants.append(_contestant(storage, model, classes))
     names = [contestant.name for contestant in contestants]
     if len(set(names)) < len(names):
         raise ConfigError(
             "two models have the same name: give one a different name with NAME=MODEL@VERSION"
         )
-    return contestants
+    return tuple(contestants)
+
+
+def object_contestant(parts: ObjectAssembly, name: str = OBJECTS) -> Contestant:
+    """The contestant that colours by objects with these parts."""
+    cards = list(parts.cards.values())
+    references = ",".join(card.reference for card in cards)
+    return Contestant(name, references, _note(cards), parts.config.detector)
 
 
 def _contestant(storage: Storage, model: str, classes: Sequence[str]) -> Contestant:

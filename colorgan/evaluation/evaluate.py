@@ -19,7 +19,7 @@ from colorgan.data.dataset import (
     even_shares,
 )
 from colorgan.errors import ColorganError, ConfigError
-from colorgan.evaluation.coloring import color_by_contestants
+from colorgan.evaluation.coloring import color_by_contestants, open_detectors
 from colorgan.evaluation.results import (
     IDENTITIES,
     ORIGINAL,
@@ -30,6 +30,7 @@ from colorgan.evaluation.segmentation import CONFUSIONS, SegmentationConfig, ope
 from colorgan.evaluation.sets import FEATURES, describe_sets
 from colorgan.images.decoding import Pixels, decode, encode_webp
 from colorgan.inference.colorizer import Colorizer
+from colorgan.inference.object_choice import ObjectConfig
 from colorgan.inference.router import Router, open_router
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.metrics import (
@@ -108,6 +109,7 @@ class Evaluator:
         router: RouterConfig,
         device: torch.device | None = None,
         segmentation: SegmentationConfig | None = None,
+        objects: ObjectConfig | None = None,
     ) -> None:
         """Load the contestants.
 
@@ -117,6 +119,7 @@ class Evaluator:
             router: the other options of that router; without one, only the classifier is used.
             device: the device that the networks run on.
             segmentation: the other options of the report's segmenter; None if it has none.
+            objects: the other options of the contestants' detectors; None if they have none.
 
         Raises:
             ColorganError: a package, or a classifier's weights, cannot be read.
@@ -149,6 +152,9 @@ class Evaluator:
             card.reference: Colorizer(load_generator(report.storage, card, device))
             for card in (find(report.storage, reference) for reference in sorted(references))
         }
+        self._detectors = open_detectors(
+            evaluation.contestants, objects or ObjectConfig(), report.storage, rule, device
+        )
         self._routed = {each.name for each in report.evaluation.contestants if each.routed}
         self._lpips = None if "lpips" in report.evaluation.missing else load_lpips()
 
@@ -167,7 +173,11 @@ class Evaluator:
         originals = [decode(row.image).rgb for row in rows]
         sent_to = self._route(originals)
         pictures = color_by_contestants(
-            self._report.evaluation.contestants, self._colorizers, originals, sent_to
+            self._report.evaluation.contestants,
+            self._colorizers,
+            originals,
+            sent_to,
+            self._detectors,
         )
         lines = []
         for place, row in enumerate(rows):

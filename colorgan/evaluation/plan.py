@@ -19,6 +19,7 @@ from colorgan.evaluation.contestants import (
 from colorgan.evaluation.evaluate import missing_metrics
 from colorgan.evaluation.results import Evaluation
 from colorgan.evaluation.segmentation import SegmentationConfig, open_score
+from colorgan.inference.object_choice import ObjectConfig
 from colorgan.inference.router_choice import RouterChoice, RouterConfig
 from colorgan.names import check_name
 
@@ -45,6 +46,7 @@ def plan_evaluation(
     router: RouterConfig,
     name: str | None,
     segmentation: SegmentationConfig | None = None,
+    objects: ObjectConfig | None = None,
 ) -> tuple[Evaluation, RouterChoice | None]:
     """Resolve the models, the router and the photographs of an evaluation.
 
@@ -55,6 +57,7 @@ def plan_evaluation(
         router: the options for the choice of the assembled models' router.
         name: the report's name; None derives one from the time.
         segmentation: the options of the FCN score; it is not measured without a segmenter.
+        objects: the options of the model `objects`; None for its defaults.
 
     Returns:
         The evaluation, and the router of the assembled models; None if there is no such model.
@@ -72,7 +75,7 @@ def plan_evaluation(
         raise ConfigError(f"dataset {manifest.name} has no photograph in the split {sample.split}")
     now = datetime.now(UTC)
     models = models or default_models(storage, manifest.classes)
-    contestants = find_contestants(storage, models, manifest.classes)
+    contestants = find_contestants(storage, models, manifest.classes, objects, router.classes)
     choice = choose_evaluated_router(router, storage, dataset, contestants)
     segmenter, segments = _segmenter(segmentation, dataset, router)
     evaluation = Evaluation(

@@ -127,27 +127,32 @@ class Contestant:
     """A colouriser, or one of the identities `gray` and `original` to compare it with.
 
     Attributes:
-        name: `assembled`, `general`, `hypercolumn`, `cic`, a class, `gray` or `original`, or the
-            name that the user gave it.
+        name: `assembled`, `objects`, `general`, `hypercolumn`, `cic`, a class, `gray` or
+            `original`, or the name that the user gave it.
         reference: its package, `model@version`; an assembled model's are joined by commas; empty
             for the identities.
         note: what a reader must know: the objective of the models, or the backbone of the
             hypercolumns; or an empty string.
+        detector: what finds the objects that the packages' models colour; empty if nothing does.
     """
 
     name: str
     reference: str
     note: str = ""
+    detector: str = ""
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The references of its packages, one per class if it is an assembled model."""
+        """The references of its packages, one per class if it is an assembled model.
+
+        With a detector, the general model's is among them.
+        """
         return tuple(self.reference.split(",")) if self.reference else ()
 
     @property
     def routed(self) -> bool:
         """Whether it is an assembled model, for which the router chooses the package."""
-        return self.name == ASSEMBLED or len(self.packages) > 1
+        return not self.detector and (self.name == ASSEMBLED or len(self.packages) > 1)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ steps against the classifier and once at random: see `colorgan.models.adversaria
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from colorgan.classes import imagenet_labels
 from colorgan.data.dataset import Row
 from colorgan.data.mapping import batched
 from colorgan.errors import ConfigError
-from colorgan.evaluation.coloring import color_by_contestants
+from colorgan.evaluation.coloring import ObjectDetection, color_by_contestants
 from colorgan.evaluation.evaluate import photo_id
 from colorgan.evaluation.results import GRAY, IDENTITIES, ORIGINAL, Contestant
 from colorgan.evaluation.statistics import bootstrap_mean, groups
@@ -138,6 +139,7 @@ class RobustnessMeasurement:
         contestants: Sequence[Contestant],
         colorizers: Mapping[str, Colorizer],
         config: RobustnessConfig,
+        detectors: Mapping[str, ObjectDetection] = MappingProxyType({}),
     ) -> None:
         """Take loaded networks.
 
@@ -146,7 +148,9 @@ class RobustnessMeasurement:
             contestants: the contestants; gray and the original are among them.
             colorizers: the colorizers by the references of the contestants' packages.
             config: the options.
+            detectors: see `color_by_contestants`.
         """
+        self._detectors = detectors
         self.router = router
         self.contestants = contestants
         self.colorizers = colorizers
@@ -183,7 +187,9 @@ class RobustnessMeasurement:
     def _color(self, originals: list[Pixels]) -> dict[str, list[Pixels]]:
         prepared = torch.stack([self.router.prepare(rgb) for rgb in originals])
         sent_to = [route.best_class for route in self.router(prepared)]
-        return color_by_contestants(self.contestants, self.colorizers, originals, sent_to)
+        return color_by_contestants(
+            self.contestants, self.colorizers, originals, sent_to, self._detectors
+        )
 
     def _views(self, originals: list[Pixels]) -> dict[str, Tensor]:
         """By contestant, what the classifier sees of its pictures: (batch, 3, side, side) uint8."""

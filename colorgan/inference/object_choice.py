@@ -36,7 +36,7 @@ class ObjectConfig(Configuration):
         "torchvision's, such as maskrcnn_resnet50_fpn; auto: trained if there is one, or labels",
     )
     detector_weights: str = option("", "a file with the weights of torchvision's detector")
-    object_score: Share = option(0.5, "lowest score of an object that is coloured by itself")
+    object_score: Share = option(0.3, "lowest score of an object that is coloured by itself")
     object_masks: str = option(
         OWN,
         "own: the detector's masks, or boxes if it finds none; box: boxes alone; or a segmenter: "

@@ -1,7 +1,6 @@
 """A small detector: FCOS (Tian et al. 2019) on a frozen classifier's features."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,23 +47,36 @@ class ObjectDetector(nn.Module):
             image_std=_HALF,
             anchor_generator=AnchorGenerator(tuple((each,) for each in _STRIDES), ((1.0,),) * 3),
             head=FCOSHead(config.width, 1, len(self.labels), num_convs=2),
+            score_thresh=0.05,  # the user's threshold comes later
             detections_per_img=20,
         )
 
-    def forward(
-        self, pictures: list[Tensor], targets: Sequence[dict[str, Tensor]] | None = None
-    ) -> list[dict[str, Tensor]] | dict[str, Tensor]:
-        """Find objects, or compute the losses.
+    def forward(self, pictures: list[Tensor]) -> list[dict[str, Tensor]]:
+        """Find objects; see `find`."""
+        return self.find(pictures)
+
+    def find(self, pictures: list[Tensor]) -> list[dict[str, Tensor]]:
+        """Find objects; the network is in evaluation mode.
 
         Args:
             pictures: (3, height, width) sRGB in [0, 1] each.
-            targets: in training, boxes (objects, 4) and labels (objects,) of each picture.
 
         Returns:
-            The boxes, labels and scores of each picture; in training the losses, by name.
+            By picture: boxes (objects, 4) as left, top, right, bottom in pixels, labels (objects,)
+            and scores (objects,).
         """
-        made: list[dict[str, Tensor]] | dict[str, Tensor] = self.network(pictures, targets)
+        made: list[dict[str, Tensor]] = self.network(pictures)
         return made
+
+    def losses(self, pictures: list[Tensor], targets: list[dict[str, Tensor]]) -> Tensor:
+        """The sum of the losses of FCOS; the network is in training mode.
+
+        Args:
+            pictures: as for `find`.
+            targets: boxes (objects, 4) and labels (objects,) of each picture.
+        """
+        losses: dict[str, Tensor] = self.network(pictures, targets)
+        return torch.stack([*losses.values()]).sum()
 
 
 class _Pyramid(nn.Module):

@@ -50,6 +50,7 @@ _METRICS = (
     _Metric("val_distance", "Fréchet distance", relative=0.05),
     _Metric("val_colorfulness", "colourfulness", ideal=1.0, absolute=0.05, text="{:.0%}"),
     _Metric("val_mean_iou", "mean IoU", ideal=1.0, absolute=0.01, text="{:.1%}"),
+    _Metric("val_precision", "average precision", ideal=1.0, absolute=0.01, text="{:.1%}"),
     _Metric("val_accuracy", "accuracy", ideal=1.0, absolute=0.01, text="{:.1%}"),
 )
 
