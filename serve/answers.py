@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 from fastapi.responses import Response
+from PIL import Image
 
 from colorgan.errors import ImageRejected
 from colorgan.images.borders import Box
@@ -17,6 +19,7 @@ from colorgan.images.decoding import Pixels, resize
 from colorgan.images.encoding import check_size
 from colorgan.images.metadata import Metadata, read_metadata
 from colorgan.images.prints import Restored
+from colorgan.images.scaling import scale
 from colorgan.images.writing import Original, OutputOptions, Written, write_colored
 from colorgan.inference.hints import Hint
 from colorgan.inference.prediction import FoundObject, Prediction
@@ -57,7 +60,11 @@ class Reduced:
                 y = min(max(y, box.top), box.bottom - 1)
             places[x, y] = replace(hint, x=x, y=y)
         rgb = resize(photograph.rgb, new_height, new_width)
-        small = replace(photograph, rgb=rgb, deep=None)
+        alpha = photograph.alpha
+        if alpha is not None:
+            size = (new_width, new_height)
+            alpha = np.asarray(scale(Image.fromarray(alpha), size, Image.Resampling.BICUBIC))
+        small = replace(photograph, rgb=rgb, alpha=alpha, deep=None)
         return cls(replace(restored, photograph=small, box=box), tuple(places.values()))
 
 

@@ -116,6 +116,15 @@ def test_pictures_to_choose_from_may_be_small(client: httpx.Client) -> None:
     assert unzipped(ask(client, variants=2, side=80))["variant-2.png"].shape == (60, 80, 3)
 
 
+def test_small_pictures_keep_the_transparency(client: httpx.Client) -> None:
+    photo = picture().convert("RGBA")
+    photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+    small = unzipped(ask(client, data=encoded(photo), variants=2, side=40))["variant-2.png"]
+    whole = unzipped(ask(client, data=encoded(photo), variants=2))["variant-2.png"]
+    assert (small.shape, whole.shape) == ((30, 40, 4), (60, 80, 4))
+    assert np.abs(small[::10, 20, 3].astype(int) - whole[::20, 40, 3]).max() < 12
+
+
 def test_a_border_stays_gray_and_hints_stay_in_place_in_small_pictures(
     client: httpx.Client,
 ) -> None:
