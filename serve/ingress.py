@@ -100,7 +100,6 @@ class PhotographIngress:
         self.metrics = Metrics()
         self._threads = _Threads(self.metrics)
         self._model = AssembledModel(backend, self._threads)
-        self._objects = ObjectModel(backend, self._threads)
         self._room = _Room(limits, self.metrics)
 
     def close(self) -> None:
@@ -274,7 +273,10 @@ class PhotographIngress:
 
         if chosen.model == OBJECTS:
             labels.model = OBJECTS
-            (predicted,) = await self._objects.predict([restored.seen])
+            detector = await self._backend.detector()
+            assert detector  # the model's name has been checked
+            by_objects = ObjectModel(self._backend, self._threads, detector.edges)
+            (predicted,) = await by_objects.predict([restored.seen])
             return predicted
         if chosen.model != ASSEMBLED or chosen.photo_class != AUTO:
             labels.photo_class = chosen.photo_class

@@ -14,6 +14,7 @@ from colorgan.classes import PhotoClasses
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.images.decoding import Pixels
 from colorgan.inference.colorizer import Colorizer
+from colorgan.inference.layers import Edges
 from colorgan.inference.networks import (
     GeneratorNetwork,
     ModelInfo,
@@ -48,10 +49,12 @@ class DetectorInfo:
     Attributes:
         name: its name.
         classes: the photo classes of the objects that it finds.
+        edges: how the colours of an object end; see `ObjectConfig`.
     """
 
     name: str
     classes: tuple[str, ...]
+    edges: Edges
 
 
 class RouterWorker:
@@ -105,7 +108,8 @@ class RouterWorker:
         if objects:
             rule = PhotoClasses.load(Path(config.classes) if config.classes else None)
             self._detector = open_detector(objects, place, rule, where)
-            self.detector = DetectorInfo(self._detector.name, self._detector.classes)
+            found = self._detector
+            self.detector = DetectorInfo(found.name, found.classes, objects.object_edges)
         self.check()
 
     def work(self, photographs: Sequence[Square], numbers: Sequence[Numbers] = ()) -> list[Routed]:

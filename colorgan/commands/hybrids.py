@@ -21,6 +21,7 @@ from colorgan.evaluation.coloring import open_detectors
 from colorgan.evaluation.contestants import find_contestants
 from colorgan.evaluation.hybrids import (
     REGIONS,
+    SHARES,
     Hybrid,
     HybridConfig,
     HybridMeasurement,
@@ -162,6 +163,10 @@ def _print_summary(summary: pd.DataFrame, frame: pd.DataFrame) -> None:
         name = f"{model} minus {minus}" if minus else str(model)
         rows.append([name, *(found[region] for region in REGIONS)])
     print_table(["model", *REGIONS], rows)
-    for model, shares in frame.groupby("model", sort=False)["found"]:
-        if shares.notna().any():
-            print(f"{model}: found {shares.mean():.0%} of the second objects' pixels")
+    for model, shares in frame.groupby("model", sort=False)[list(SHARES)]:
+        if shares["found"].notna().any():
+            right, wrong = (f"{shares[name].mean():.0%}" for name in SHARES)
+            print(
+                f"{model}: found {right} of the second objects' pixels, and took {wrong} for "
+                "another class"
+            )

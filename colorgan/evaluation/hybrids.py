@@ -37,6 +37,7 @@ Kind = Literal["scenes", "beside", "within"]
 TRUTH = "objects, true places"  # with the known places instead of a detector's
 SECOND, FIRST, ALL = "second object", "first object", "whole picture"
 REGIONS = (SECOND, FIRST, ALL)
+SHARES = ("found", "mistaken")
 _BATCH = 4
 _INSET = 0.5  # the sides of a photograph within another one, of that one's
 _EDGE = 0.05  # its distance from the edges
@@ -202,10 +203,10 @@ class HybridMeasurement:
 
         Returns:
             One line per picture and model: name, first and second (the classes), sent_to (by the
-            router), model, l1 (in ab, in Lab units) of each of REGIONS, and found, the share of the
-            second object that a detector found with its class. The second object is the one to
-            whose class the router did not send the picture; if it chose another class, the later
-            one.
+            router), model, l1 (in ab, in Lab units) of each of REGIONS, and found and mistaken, the
+            shares of the second object that a detector found with its class and with another. The
+            second object is the one to whose class the router did not send the picture; if it chose
+            another class, the later one.
         """
         lines: list[dict[str, object]] = []
         done = 0
@@ -225,12 +226,12 @@ class HybridMeasurement:
                 for model, pictures in made.items():
                     if model == ORIGINAL:
                         continue
-                    found = shares.get(model, [float("nan")] * len(batch))[place]
                     values = _by_region(hybrid, pictures[place], sent_to[place])
-                    lines.append({**head, "model": model, **values, "found": found})
+                    found = shares[model][place] if model in shares else {}
+                    lines.append({**head, "model": model, **values, **found})
             done += len(batch)
             observe(done)
-        return pd.DataFrame(lines)
+        return pd.DataFrame(lines).reindex(columns=[*lines[0], *SHARES])
 
     def color(self, batch: Sequence[Hybrid], sent_to: Sequence[str]) -> dict[str, list[Pixels]]:
         """The pictures of every contestant, and of TRUTH if one colours by objects."""
@@ -248,8 +249,10 @@ class HybridMeasurement:
             made[TRUTH] = [each.rgb for each in colored]
         return made
 
-    def _found(self, batch: Sequence[Hybrid], sent_to: Sequence[str]) -> dict[str, list[float]]:
-        """By contestant with a detector, which share of each second object it found."""
+    def _found(
+        self, batch: Sequence[Hybrid], sent_to: Sequence[str]
+    ) -> dict[str, list[dict[str, float]]]:
+        """By contestant with a detector, which shares of each second object it found."""
         shares = {}
         for contestant in self._contestants:
             if contestant.detector:
@@ -266,17 +269,19 @@ def second_of(hybrid: Hybrid, sent_to: str) -> int:
     return 1 if sent_to == hybrid.classes[1] else 2
 
 
-def _covered(hybrid: Hybrid, detections: Sequence[Detection], sent_to: str) -> float:
+def _covered(hybrid: Hybrid, detections: Sequence[Detection], sent_to: str) -> dict[str, float]:
+    """The shares of the second object that were found with its class, and with another."""
     number = second_of(hybrid, sent_to)
     inside = hybrid.owners == number
-    covered = np.zeros_like(inside)
+    right, wrong = np.zeros_like(inside), np.zeros_like(inside)
     for each in detections:
-        if each.photo_class == hybrid.classes[number - 1]:
-            part = each.place.box(*inside.shape).of(covered)
-            mask = np.full((1, 1), 255, np.uint8) if each.mask is None else each.mask
-            size = part.shape[1], part.shape[0]
-            part |= np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) > 127
-    return float(covered[inside].mean())
+        covered = right if each.photo_class == hybrid.classes[number - 1] else wrong
+        part = each.place.box(*inside.shape).of(covered)
+        mask = np.full((1, 1), 255, np.uint8) if each.mask is None else each.mask
+        size = part.shape[1], part.shape[0]
+        part |= np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) > 127
+    shares = (float(each[inside].mean()) for each in (right, wrong))
+    return dict(zip(SHARES, shares, strict=True))
 
 
 def _by_region(hybrid: Hybrid, made: Pixels, sent_to: str) -> dict[str, float]:

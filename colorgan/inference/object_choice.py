@@ -43,7 +43,7 @@ class ObjectConfig(Configuration):
         "trained, segmenter@VERSION or one of torchvision's",
     )
     object_edges: Edges = option(
-        "cosine",
+        "guided",
         "how an object's colours end: as half a cosine, or guided by the photograph's lightness",
     )
 

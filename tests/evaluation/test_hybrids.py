@@ -87,7 +87,7 @@ def test_the_command_measures_scenes_and_mosaics(
     assert main([*command, *options, "--kind", "scenes"]) == 0
     printed = capsys.readouterr().out
     assert "objects minus assembled" in printed.replace("embedded", "assembled")
-    assert "of the second objects' pixels" in printed
+    assert "of the second objects' pixels, and took" in printed
     summary = pd.read_csv(io.BytesIO(storage.get("reports/hybrids/hybrids.csv")))
     assert {"gray", "assembled", "general", "objects", TRUTH} == set(summary["model"])
     frame = pd.read_csv(io.BytesIO(storage.get("reports/hybrids/pictures.csv")))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from colorgan.errors import ConfigError
 from colorgan.images.lab import lightness
-from colorgan.inference.object_choice import ObjectConfig
+from colorgan.inference.object_choice import ObjectConfig, assemble_objects
 from colorgan.packages.card import find
 from colorgan.storage import Storage, open_storage
 from serve.backend import LocalBackend, find_parts
@@ -50,6 +50,18 @@ def test_each_object_is_coloured_by_the_model_of_its_class(
     for name in ("general", "animals"):
         with opened(client.post("/colorize", params={"model": name}, content=CAT)) as alone:
             assert (np.asarray(alone) != colored).any()
+
+
+def test_the_service_colours_as_the_library_with_the_same_options(models: Storage) -> None:
+    own = ObjectConfig(object_edges="cosine", object_masks="box", object_score=0.6)
+    library = assemble_objects(own, models).load(models)
+    with Image.open(io.BytesIO(CAT)) as image:
+        (expected,) = library([np.asarray(image.convert("RGB"))])
+    with served(LocalBackend(ServeConfig(storage=models.uri, objects=own))) as client:
+        answer = client.post("/colorize", params={"model": "objects"}, content=CAT)
+    with opened(answer) as image:
+        np.testing.assert_allclose(np.asarray(image).astype(int), expected.rgb, atol=1)
+    assert len(objects_of(answer)) == len(expected.objects) == 1
 
 
 def test_a_photograph_without_objects_is_coloured_by_general_alone(client: httpx.Client) -> None:
