@@ -89,6 +89,7 @@ def _variants(args: argparse.Namespace) -> int:
         frame = measurement.measure(rows, observe)
         summary = summarize(frame, [*critics], config.seed)
         summary.insert(0, "model", card.reference)
+        summary.insert(1, "deviation", config.deviation)
         folder = f"reports/{args.report}"
         storage.put(f"{folder}/photographs.csv", to_csv(frame))
         storage.put(f"{folder}/variants.png", encode_png(measurement.examples(rows)))

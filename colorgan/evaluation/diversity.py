@@ -8,10 +8,12 @@ of as many plain tints: the first variant with a random shift of a and b of the 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from colorgan.data.dataset import Row
@@ -23,7 +25,7 @@ from colorgan.images import lab
 from colorgan.images.contact_sheet import SheetRow, contact_sheet
 from colorgan.images.decoding import Pixels, decode
 from colorgan.inference.colorizer import Colorizer, grayscale, prepare, recombine
-from colorgan.inference.variants import MOST_VARIANTS, first_numbers
+from colorgan.inference.variants import DEVIATION, MOST_VARIANTS, first_numbers
 from colorgan.options import Configuration, Count, NaturalNumber, option
 
 # By measure, in Lab units of a and b except for the last two: what it is.
@@ -48,6 +50,9 @@ class DiversityConfig(Configuration):
     """Options of `colorgan variants`."""
 
     variants: Count = option(8, f"colourings of each photograph, from 2 to {MOST_VARIANTS}")
+    deviation: Annotated[float, Field(gt=0)] = option(
+        DEVIATION, "standard deviation of the noise; in training it is 1"
+    )
     photographs: NaturalNumber = option(
         0, "maximum number of photographs, balanced across classes; 0 takes the whole split"
     )
@@ -74,6 +79,7 @@ class DiversityMeasurement:
         if colorizer.config.color_space != "lab":
             raise ConfigError("variants are measured in a and b, so the model must write Lab")
         self.colorizer = colorizer
+        colorizer.deviation = config.deviation
         self.critics = critics
         self.config = config
         self._numbers = first_numbers(config.variants)

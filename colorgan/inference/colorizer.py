@@ -14,8 +14,8 @@ from colorgan.errors import ConfigError
 from colorgan.images import lab
 from colorgan.images.color_spaces import ColorSpace
 from colorgan.images.decoding import Levels, Pixels, resize_square
+from colorgan.inference import variants
 from colorgan.inference.compilation import compile_network
-from colorgan.inference.variants import check_noise, noise_rows, paint_dropout, paint_numbers
 from colorgan.models.backbones import same_weights
 from colorgan.models.classifiers import Classifier
 from colorgan.models.encoder_unet import EncoderUNetGenerator
@@ -67,6 +67,9 @@ class Colorizer:
     its a and b are scaled up and joined with the photograph's own lightness, which stays sharp at
     full resolution. In `yuv`, U and V are joined with the photograph's luma in the same way. In
     `rgb`, the generator's picture itself is scaled.
+
+    Attributes:
+        deviation: the standard deviation of the noise of variants.
     """
 
     def __init__(self, generator: Generator, size: int | None = None) -> None:
@@ -87,6 +90,7 @@ class Colorizer:
         self.size = self.config.size if size is None else check_render_size(generator, size)
         self.device = next(generator.parameters()).device
         self.dtype = fastest_dtype(self.device)
+        self.deviation = variants.DEVIATION
         self._network = in_use(generator)
         self._look: Callable[..., Sequence[Tensor]] = Look(self._network)
         self._paint = Paint(self._network, self.size)
@@ -220,22 +224,17 @@ class Colorizer:
     def paint_variants(
         self, features: Sequence[Tensor], numbers: Sequence[Numbers]
     ) -> list[Tensor]:
-        """Generate variants of photographs from their features.
-
-        Args:
-            features: as in `paint`.
-            numbers: as in `generate_variants`, and so are the result and the error.
-        """
-        channels = noise_channels(self.generator)
+        """Generate variants from the features of `paint`; see `generate_variants`."""
 
         def drawn(some: Sequence[Tensor], chosen: Sequence[int]) -> Tensor:
-            check_noise([("this model", self.config)])
+            variants.check_noise([("this model", self.config)])
+            channels = noise_channels(self.generator)
             if not channels:
-                return paint_dropout(self.paint, some, chosen, self.device)
-            z = noise_rows(channels, chosen).to(self.device)
+                return variants.paint_dropout(self.paint, some, chosen, self.device)
+            z = variants.noise_rows(channels, chosen, self.deviation).to(self.device)
             return cast(Tensor, self._paint(*some, z=z)).cpu()
 
-        return paint_numbers(features, numbers, self.paint, drawn)
+        return variants.paint_numbers(features, numbers, self.paint, drawn)
 
     def sees_alike(self, classifier: Classifier) -> bool:
         """Whether a classifier's `maps` equal the features of the generator's own encoder.
