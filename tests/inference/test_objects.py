@@ -1,6 +1,7 @@
 """Objects are coloured by the models of their classes, and the rest by the general one."""
 
 import asyncio
+import pickle
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 import colorgan
+from colorgan.archives.networks import ModelChoice, choose_models
 from colorgan.classes import PhotoClasses
 from colorgan.cli import main
 from colorgan.data.boxes import BoxedFolder
@@ -237,6 +239,18 @@ def test_the_command_colours_by_objects(
     command[-1] = "general"
     assert main([*command, "-o", str(whole)]) == 0
     assert out.read_bytes() == whole.read_bytes()
+
+
+def test_what_travels_between_the_processes_of_a_job_can_be_pickled(
+    with_detector: Path, embedded: Storage
+) -> None:
+    wanted = ModelChoice("objects", objects=ObjectConfig(object_score=0.0))
+    chosen = pickle.loads(pickle.dumps(choose_models(wanted, str(with_detector))))
+    networks = chosen.load(torch.device("cpu"))
+    inputs = pickle.loads(pickle.dumps(networks.inputs))
+    squares = pickle.loads(pickle.dumps(inputs(hybrid().picture)))
+    (made,) = (pickle.loads(pickle.dumps(each)) for each in networks.predict([squares]))
+    assert made.detections and made.photo_class == "objects" and made.color.shape == (2, 96, 128)
 
 
 def test_a_program_loads_objects(with_detector: Path, embedded: Storage) -> None:
