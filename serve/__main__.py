@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 from cluster.connection import connected
 from colorgan.commands.process import add_storage_option, guarded
 from colorgan.errors import ColorganError, ConfigError
+from colorgan.inference.object_choice import ObjectConfig
 from colorgan.inference.router_choice import AUTO, ROUTERS, RouterConfig
+from colorgan.names import OBJECTS
+from colorgan.options import add_options, parse
 from colorgan.packages.services import recorded
 from colorgan.storage import open_storage
 from colorgan.system import keep_buffers
@@ -70,12 +73,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--local", action="store_true", help="serve in one process without Ray, for a laptop"
     )
     parser.add_argument(
+        "--no-objects",
+        action="store_true",
+        help="leave out model=objects, and the detector that it needs",
+    )
+    parser.add_argument(
         "--browser-models",
         type=Path,
         metavar="DIR",
         help="a folder of colorgan export assembled --format web: the page at /?local=1 then "
         "colours in the browser, and photographs do not leave it",
     )
+    add_options(parser.add_argument_group(f"model {OBJECTS}"), ObjectConfig)
     args = parser.parse_args(argv)
     return guarded(lambda: _serve(args))
 
@@ -92,6 +101,7 @@ def _serve(args: argparse.Namespace) -> int:
         compile=args.compile,
         one_process=args.one_process,
         browser_models=browser_models,
+        objects=None if args.no_objects else parse(ObjectConfig, args),
     )
     parts = find_parts(config)  # reports errors before anything is started
     _note(parts.note)

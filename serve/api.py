@@ -24,6 +24,7 @@ from serve.ingress import PhotographIngress
 from tune.dashboard import create_sweep_routes, mount_sweep_files
 
 _PAGE = Path(__file__).parent / "page"
+_IN_THE_BROWSER = '<a id="other-way" href="/?local=1">Colour them in this browser instead</a>'
 
 
 def create_api(
@@ -73,7 +74,7 @@ def create_api(
         api.include_router(create_sweep_routes(storage, GUARDED))
         mount_sweep_files(api)
 
-    html = _photograph_page()
+    html = _photograph_page(browser_models is not None)
 
     @api.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
@@ -85,10 +86,15 @@ def create_api(
     return api
 
 
-def _photograph_page() -> str:
-    """The page's HTML, with the formats that this installation can read."""
+def _photograph_page(with_browser_models: bool) -> str:
+    """The page's HTML, with the formats that this installation can read.
+
+    Args:
+        with_browser_models: whether the page can colour in the browser, and has a link to that.
+    """
     readable = [each for each in FORMATS if each.readable]
     # Browsers on some systems know no media type for a format, and then go by the suffix.
     accept = ",".join(name for each in readable for name in (each.media_types[0], *each.suffixes))
     template = Template((_PAGE / "index.html").read_text(encoding="utf-8"))
-    return template.substitute(accept=accept, formats=readable_names())
+    other_way = _IN_THE_BROWSER if with_browser_models else ""
+    return template.substitute(accept=accept, formats=readable_names(), other_way=other_way)

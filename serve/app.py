@@ -22,15 +22,25 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from cluster.code import check_service_code, code_digest
+from colorgan.images.decoding import Pixels
 from colorgan.inference.networks import ModelInfo, PredictedColor, Routed, RouterInfo, Square
 from colorgan.inference.router import Route
+from colorgan.models.detection import Detection
+from colorgan.models.noise import FIRST, Numbers
 from colorgan.names import ROUTER
 from colorgan.storage import open_storage
 from serve.api import create_api
 from serve.backend import INGRESS, Busy, find_parts, loading_of
 from serve.config import ApiSettings, Choice, ReplicaSettings, ServeConfig
 from serve.replicas import SURGE_PERCENT, Batches, InPlace, WorkerDeployment
-from serve.workers import Loading, Workers, load_one_generator, load_router, load_workers
+from serve.workers import (
+    DetectorInfo,
+    Loading,
+    Workers,
+    load_one_generator,
+    load_router,
+    load_workers,
+)
 
 # How long the ingress caches the description of a worker, which an update may change.
 _INFO_SECONDS = 5.0
@@ -48,7 +58,9 @@ class HandleBackend:
         """Take the handles; nothing is called yet."""
         self._router = router
         self._generators = generators
-        self._known: tuple[float, RouterInfo, dict[str, ModelInfo]] | None = None
+        self._known: (
+            tuple[float, tuple[RouterInfo, dict[str, ModelInfo], DetectorInfo | None]] | None
+        ) = None
 
     async def router(self) -> RouterInfo:
         """Describe the router."""
@@ -63,28 +75,50 @@ class HandleBackend:
         route: Route = await _ask(self._router.classify, square)
         return route
 
-    async def route(self, squares: Sequence[Square]) -> Sequence[Routed]:
+    async def detector(self) -> DetectorInfo | None:
+        """Describe the detector of objects; None if there is none."""
+        return (await self._infos())[2]
+
+    async def detect(self, pictures: Sequence[Pixels]) -> Sequence[Sequence[Detection]]:
+        """Find the objects of photographs on a replica."""
+        found: Sequence[Sequence[Detection]]
+        found = await asyncio.gather(*(_ask(self._router.detect, each) for each in pictures))
+        return found
+
+    async def route(
+        self, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[Routed]:
         """Route photographs, and colour those that the router can, on replicas."""
         routed: Sequence[Routed]
-        routed = await asyncio.gather(*(_ask(self._router.work, each) for each in squares))
+        routed = await asyncio.gather(
+            *(_ask(self._router.work, *each) for each in _jobs(squares, numbers))
+        )
         return routed
 
-    async def paint(self, model: str, squares: Sequence[Square]) -> Sequence[PredictedColor]:
+    async def paint(
+        self, model: str, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[PredictedColor]:
         """Colour photographs on replicas."""
         work = self._generators[model].work
         painted: Sequence[PredictedColor]
-        painted = await asyncio.gather(*(_ask(work, each) for each in squares))
+        painted = await asyncio.gather(*(_ask(work, *each) for each in _jobs(squares, numbers)))
         return painted
 
-    async def _infos(self) -> tuple[RouterInfo, dict[str, ModelInfo]]:
+    async def _infos(self) -> tuple[RouterInfo, dict[str, ModelInfo], DetectorInfo | None]:
         if self._known is None or time.monotonic() - self._known[0] > _INFO_SECONDS:
-            router, *models = await asyncio.gather(
+            router, detector, *models = await asyncio.gather(
                 _ask(self._router.info),
+                _ask(self._router.detector),
                 *(_ask(handle.info) for handle in self._generators.values()),
             )
             named = dict(zip(self._generators, models, strict=True))
-            self._known = (time.monotonic(), router, named)
-        return self._known[1:]
+            self._known = (time.monotonic(), (router, named, detector))
+        return self._known[1]
+
+
+def _jobs(squares: Sequence[Square], numbers: Sequence[Numbers]) -> list[tuple[Square, Numbers]]:
+    """Each photograph with the numbers of its variants."""
+    return list(zip(squares, numbers or [FIRST] * len(squares), strict=True))
 
 
 _DIED = "the process that had the photograph died; try again"
@@ -144,13 +178,29 @@ class OneProcess:
         route: Route = await self._router.classify(square)
         return route
 
-    async def route(self, squares: Sequence[Square]) -> Sequence[Routed]:
+    async def detector(self) -> DetectorInfo | None:
+        """Describe the detector of objects; None if there is none."""
+        return self._workers.loaded.router.detector
+
+    async def detect(self, pictures: Sequence[Pixels]) -> Sequence[Sequence[Detection]]:
+        """Find the objects of photographs."""
+        found: Sequence[Sequence[Detection]]
+        found = await asyncio.gather(*(self._router.detect(each) for each in pictures))
+        return found
+
+    async def route(
+        self, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[Routed]:
         """Route photographs, and colour those that the router can."""
         routed: Sequence[Routed]
-        routed = await asyncio.gather(*(self._router.work(each) for each in squares))
+        routed = await asyncio.gather(
+            *(self._router.work(*each) for each in _jobs(squares, numbers))
+        )
         return routed
 
-    async def paint(self, model: str, squares: Sequence[Square]) -> Sequence[PredictedColor]:
+    async def paint(
+        self, model: str, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[PredictedColor]:
         """Colour photographs."""
         if model not in self._generators:
             batches = Batches(lambda: self._workers.loaded.generators[model])
@@ -158,7 +208,7 @@ class OneProcess:
             self._generators[model] = batches
         work = self._generators[model].work
         painted: Sequence[PredictedColor]
-        painted = await asyncio.gather(*(work(each) for each in squares))
+        painted = await asyncio.gather(*(work(*each) for each in _jobs(squares, numbers)))
         return painted
 
 

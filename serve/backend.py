@@ -3,25 +3,31 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, Protocol
 
-from colorgan.errors import NotInStorage
+from colorgan.classes import PhotoClasses
+from colorgan.errors import ConfigError, NotInStorage
+from colorgan.images.decoding import Pixels
 from colorgan.inference.networks import (
     ModelInfo,
-    Networks,
     PredictedColor,
     Routed,
     RouterInfo,
     Square,
+    VaryingNetworks,
 )
+from colorgan.inference.object_choice import ObjectConfig
 from colorgan.inference.router import Route
 from colorgan.inference.router_choice import RouterConfig, choose_router
+from colorgan.models.detection import Detection
+from colorgan.models.noise import Numbers
 from colorgan.names import GENERAL, OF_ALL_CLASSES, ROUTER
 from colorgan.packages.card import ModelCard, find, list_models, unreleased
 from colorgan.packages.embedded import embedded_note, first_release_command, with_embedded
 from colorgan.storage import Storage, open_storage
 from serve.config import Choice, ServeConfig
-from serve.workers import Loading, load_workers
+from serve.workers import DetectorInfo, Loading, load_workers
 
 INGRESS: Final = "ingress"  # the deployment of the API; that of the router has the router's name
 
@@ -30,8 +36,16 @@ class Busy(Exception):  # noqa: N818 - the name states the condition
     """No worker is free, or the worker of a request died; repeating the request may succeed."""
 
 
-class Backend(Networks, Protocol):
+class Backend(VaryingNetworks, Protocol):
     """The networks behind the API, in this process or in others; all methods raise Busy."""
+
+    async def detector(self) -> DetectorInfo | None:
+        """Describe the detector of objects; None if there is none."""
+        ...
+
+    async def detect(self, pictures: Sequence[Pixels]) -> Sequence[Sequence[Detection]]:
+        """Find the objects of photographs; see `Detector`. There must be a detector."""
+        ...
 
     async def classify(self, square: Square) -> Route:
         """Route a photograph that was preprocessed by the router's view, without colouring it."""
@@ -71,17 +85,19 @@ class Parts:
         router: configuration of the router, `labels`, or `head` with its package. `cards` contains
             the class models that it routes to.
         note: a sentence that tells the operator what was chosen; may be empty.
+        objects: what finds objects; None if nothing does.
     """
 
     cards: dict[str, ModelCard]
     router: RouterConfig
     note: str
+    objects: ObjectConfig | None = None
 
     @property
     def choice(self) -> Choice:
         """All of it as what a replica with all networks serves."""
         packages = tuple(card.reference for card in self.cards.values())
-        return Choice(packages=packages, router=self.router)
+        return Choice(packages=packages, router=self.router, objects=self.objects)
 
     def choices(self, one_process: bool) -> dict[str, Choice]:
         """What the replicas of each deployment serve, by the name of the deployment."""
@@ -95,9 +111,8 @@ class Parts:
 
     @property
     def packages(self) -> list[str]:
-        """All packages that are served, the router's head included."""
-        head = [self.router.head] if self.router.head else []
-        return [*(card.reference for card in self.cards.values()), *head]
+        """All packages that are served; see `Choice.references`."""
+        return self.choice.references
 
 
 def find_parts(config: ServeConfig) -> Parts:
@@ -123,7 +138,31 @@ def find_parts(config: ServeConfig) -> Parts:
     note = "; ".join(filter(None, (choice.note, used)))
     if not classes:
         note = f"there is no class model: clients must ask for model={next(iter(cards))}"
-    return Parts(cards, choice.config, note)
+    return Parts(cards, choice.config, note, _find_objects(config, storage, cards))
+
+
+def _find_objects(
+    config: ServeConfig, storage: Storage, cards: Mapping[str, ModelCard]
+) -> ObjectConfig | None:
+    """What finds objects; None if that is not wanted, or not possible and not asked for."""
+    wanted = config.objects
+    if wanted is None:
+        return None
+    asked_for = wanted != ObjectConfig()
+    classes = PhotoClasses.load(Path(config.router.classes) if config.router.classes else None)
+    if GENERAL not in cards or not any(name in cards for name in classes.names):
+        if asked_for:
+            raise ConfigError(
+                f"colouring by objects needs the {GENERAL} model and one of "
+                f"{', '.join(classes.names)}, and only {', '.join(cards)} would be served"
+            )
+        return None
+    try:
+        return wanted.resolve(storage)
+    except ConfigError:
+        if asked_for:
+            raise
+        return None
 
 
 def _needed(
@@ -170,10 +209,22 @@ class LocalBackend:
         (route,) = await asyncio.to_thread(self._workers.router.classify, [square])
         return route
 
-    async def route(self, squares: Sequence[Square]) -> Sequence[Routed]:
-        """Route photographs, and colour those that the router can, in a thread."""
-        return await asyncio.to_thread(self._workers.router.work, squares)
+    async def detector(self) -> DetectorInfo | None:
+        """Describe the detector of objects; None if there is none."""
+        return self._workers.router.detector
 
-    async def paint(self, model: str, squares: Sequence[Square]) -> Sequence[PredictedColor]:
+    async def detect(self, pictures: Sequence[Pixels]) -> Sequence[Sequence[Detection]]:
+        """Find the objects of photographs in a thread."""
+        return await asyncio.to_thread(self._workers.router.detect, pictures)
+
+    async def route(
+        self, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[Routed]:
+        """Route photographs, and colour those that the router can, in a thread."""
+        return await asyncio.to_thread(self._workers.router.work, squares, numbers)
+
+    async def paint(
+        self, model: str, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[PredictedColor]:
         """Colour photographs in a thread."""
-        return await asyncio.to_thread(self._workers.generators[model].work, squares)
+        return await asyncio.to_thread(self._workers.generators[model].work, squares, numbers)

@@ -1,11 +1,13 @@
 """The settings of the service, with defaults that are safe on a laptop."""
 
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from colorgan.images.decoding import MAX_PIXELS
+from colorgan.inference.object_choice import ObjectConfig
 from colorgan.inference.router_choice import RouterConfig
 
 
@@ -13,15 +15,23 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def _router(value: Any) -> Any:
-    """The router's configuration from a mapping in a configuration file."""
-    if not isinstance(value, dict):
-        return value
-    known = [field.name for field in fields(RouterConfig)]
-    unknown = [str(name) for name in value if name not in known]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is none of {', '.join(known)}")
-    return RouterConfig(**value)
+def _from_mapping(kind: Any) -> Callable[[Any], Any]:
+    """Makes a dataclass of a mapping in a configuration file."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        known = [field.name for field in fields(kind)]
+        unknown = [str(name) for name in value if name not in known]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is none of {', '.join(known)}")
+        return kind(**value)
+
+    return read
+
+
+_router = BeforeValidator(_from_mapping(RouterConfig))
+_objects = BeforeValidator(_from_mapping(ObjectConfig))
 
 
 class Limits(_Strict):
@@ -77,7 +87,12 @@ class ServeConfig(_Strict):
         description="pinned versions, as animals@20261122-120000; for other models the "
         "version that is released at deployment is served",
     )
-    router: Annotated[RouterConfig, BeforeValidator(_router)] = RouterConfig()
+    router: Annotated[RouterConfig, _router] = RouterConfig()
+    objects: Annotated[ObjectConfig | None, _objects] = Field(
+        ObjectConfig(),
+        description="what finds the objects for model=objects, in the process of the router; null "
+        "leaves that out",
+    )
     limits: Limits = Limits()
     browser_models: str | None = Field(
         None,
@@ -118,10 +133,21 @@ class Choice(_Strict):
     Attributes:
         packages: references, `model@version`.
         router: configuration of the router; None for a replica of a generator.
+        objects: what finds objects, beside the router; None if nothing does.
     """
 
     packages: tuple[str, ...] = Field(strict=False)
-    router: Annotated[RouterConfig | None, BeforeValidator(_router)] = None
+    router: Annotated[RouterConfig | None, _router] = None
+    objects: Annotated[ObjectConfig | None, _objects] = None
+
+    @property
+    def references(self) -> list[str]:
+        """All packages that are served, the router's head and the detector included."""
+        beside = [self.router.head] if self.router and self.router.head else []
+        if self.objects:
+            named = (self.objects.detector, self.objects.object_masks)
+            beside += [each for each in named if "@" in each]
+        return [*self.packages, *beside]
 
     def settings(self) -> dict[str, Any]:
         """The choice as a deployment's user_config, which JSON and YAML can hold."""
@@ -129,6 +155,8 @@ class Choice(_Strict):
         if self.router:
             fields = asdict(self.router)
             settings["router"] = {name: value for name, value in fields.items() if value}
+        if self.objects:
+            settings["objects"] = asdict(self.objects)
         return settings
 
 
@@ -140,14 +168,18 @@ class ReplicaSettings(_Strict):
         batch_wait_timeout_s: how long a batch waits for further photographs, in seconds.
         packages: as in Choice; None leaves the choice to what was built.
         router: as in Choice.
+        objects: as in Choice.
     """
 
     max_batch_size: int | None = Field(None, gt=0)
     batch_wait_timeout_s: float | None = Field(None, ge=0)
     packages: tuple[str, ...] | None = Field(None, strict=False)
-    router: Annotated[RouterConfig | None, BeforeValidator(_router)] = None
+    router: Annotated[RouterConfig | None, _router] = None
+    objects: Annotated[ObjectConfig | None, _objects] = None
 
     @property
     def choice(self) -> Choice | None:
         """The packages to serve; None if the settings name none."""
-        return None if self.packages is None else Choice(packages=self.packages, router=self.router)
+        if self.packages is None:
+            return None
+        return Choice(packages=self.packages, router=self.router, objects=self.objects)

@@ -122,15 +122,14 @@ def choice_of(application: Any) -> Choice:
     """The packages and the router that a pinned application serves, over all its deployments."""
     settings = [each.get("user_config") or {} for each in application["deployments"]]
     packages = dict.fromkeys(name for each in settings for name in each.get("packages", ()))
-    (router,) = (each["router"] for each in settings if each.get("router"))
-    return Choice(packages=tuple(packages), router=router)
+    (chosen,) = (each for each in settings if each.get("router"))
+    objects = chosen.get("objects")
+    return Choice(packages=tuple(packages), router=chosen["router"], objects=objects)
 
 
 def packages_of(application: Any) -> list[str]:
-    """The packages that a pinned application serves, its router's head included."""
-    choice = choice_of(application)
-    head = choice.router.head if choice.router else ""
-    return [*choice.packages, *([head] if head else [])]
+    """The packages that a pinned application serves; see `Choice.references`."""
+    return choice_of(application).references
 
 
 def _describe(application: Any, cluster: str) -> Iterator[str]:
@@ -188,7 +187,7 @@ def pin_models(document: Any, one_process: bool = False) -> Any:
         _check_deployments(application, {INGRESS, *choices}, parts)
         args = application.get("args", {})
         application["args"] = {
-            **{name: args[name] for name in args if name not in ("models", "router")},
+            **{name: args[name] for name in args if name not in ("models", "router", "objects")},
             "one_process": config.one_process,
             "served": list(parts.cards),
             "code": code_digest(),

@@ -5,34 +5,53 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from functools import partial
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from colorgan.errors import ConfigError, ImageRejected
-from colorgan.images.decoding import Photograph, Pixels
-from colorgan.images.encoding import check_size, is_writable
-from colorgan.images.metadata import Metadata, read_metadata
+from colorgan.errors import ConfigError
+from colorgan.images.decoding import Pixels
+from colorgan.images.encoding import is_writable
 from colorgan.images.prints import Restored, restore
-from colorgan.images.writing import Original, OutputOptions, Written, write_colored
 from colorgan.inference.finishing import place_hints
 from colorgan.inference.networks import ModelInfo
-from colorgan.inference.prediction import AssembledModel, NoModel, Prediction
+from colorgan.inference.objects import ObjectModel, reduced
+from colorgan.inference.prediction import (
+    AssembledModel,
+    FoundObject,
+    NoModel,
+    Prediction,
+    in_pixels,
+)
 from colorgan.inference.router import Route
+from colorgan.models.noise import FIRST
+from colorgan.names import OBJECTS
 from colorgan.web.problems import CLIENT_GONE, Problem
+from serve.answers import (
+    Reduced,
+    answer_with_variants,
+    described_objects,
+    encoded,
+    fitting,
+    headers_of,
+)
 from serve.backend import Backend, Busy
 from serve.config import Limits
 from serve.metrics import Metrics
 from serve.parameters import (
     ASSEMBLED,
     AUTO,
+    ClassifyParameters,
     ColorizeParameters,
+    Container,
     Format,
     Parameters,
+    acceptable_container,
     acceptable_formats,
+    check_together,
     read_parameters,
 )
 from serve.uploads import Upload, decode_photograph, read_upload
@@ -121,51 +140,64 @@ class PhotographIngress:
         read_parameters(ColorizeParameters, query)  # reports errors before the upload
         async with self._uploaded(request) as upload:
             chosen = read_parameters(ColorizeParameters, query, upload.fields)
-            formats = [chosen.format] if chosen.format else acceptable_formats(_accept(request))
-            if not all(map(is_writable, formats)):
-                raise Problem(422, f"format: {chosen.format} is not written here; ask for webp")
+            check_together(chosen)
+            formats, container = _wanted(chosen, _accept(request))
             infos = await self._backend.models()
             known = (await self._backend.router()).classes
-            _check_names(chosen, infos, known)
+            _check_names(chosen, infos, known, await self._backend.detector() is not None)
             restored = await self._decode(upload, chosen, formats[0] == "tiff")
             photograph = restored.photograph
             _check_hints(chosen, restored)
-            picture_format = _fitting(formats, photograph.rgb)
+            if chosen.variants:
+                smaller = Reduced.of(restored, chosen.hints, chosen.side)
+                self._check_sum(smaller.restored.photograph.rgb, chosen.variants)
+            else:
+                smaller = Reduced(restored, chosen.hints)
+            picture_format = fitting(formats, smaller.restored.photograph.rgb)
             predicted = await self._predict(restored, chosen, infos, labels)
             with self.metrics.stage("encode"):
-                written = await self._threads.run(
-                    _encoded, upload.data, photograph, picture_format, predicted, chosen
+                written = await self._threads.together(
+                    *(
+                        self._threads.run(
+                            encoded, upload.data, smaller, picture_format, each, chosen
+                        )
+                        for each in predicted.variants()
+                    )
                 )
-        notes = _notes((*photograph.notes, *written.notes))
-        headers = {"X-Colorgan-Model": predicted.color.model.reference, **notes}
-        if predicted.route:
-            headers["X-Colorgan-Class"] = predicted.route.photo_class
-            headers["X-Colorgan-Score"] = f"{predicted.route.score:.4f}"
-        elif labels.model in known:
-            headers["X-Colorgan-Class"] = labels.model
-        if chosen.format is None:
+        known_class = labels.model if labels.model in known else ""
+        headers = {
+            **headers_of(predicted.onto(restored), known_class, chosen.model == OBJECTS),
+            **_notes((*photograph.notes, *written[0].notes)),
+        }
+        if chosen.format is None or container:
             headers["Vary"] = "Accept"
-        return Response(written.data, media_type=f"image/{picture_format}", headers=headers)
+        if container:
+            pictures = [each.data for each in written]
+            return answer_with_variants(pictures, picture_format, container, headers)
+        return Response(written[0].data, media_type=f"image/{picture_format}", headers=headers)
 
     async def classify(self, request: Request, labels: Labels) -> Response:
         """Route a request's photograph; raises as `colorize` does."""
         query = request.query_params.multi_items()
-        read_parameters(Parameters, query)
+        read_parameters(ClassifyParameters, query)
         async with self._uploaded(request) as upload:
-            chosen = read_parameters(Parameters, query, upload.fields)
+            chosen = read_parameters(ClassifyParameters, query, upload.fields)
+            if chosen.objects and await self._backend.detector() is None:
+                raise Problem(422, "objects: no detector of objects is served here")
             restored = await self._decode(upload, chosen)
             router = await self._backend.router()
-            with self.metrics.stage("route"):
-                square = await self._threads.run(lambda: router.view(restored.seen).numpy())
-                route = await self._backend.classify(square)
+            route = await self._route(restored.seen)
+            found = await self._detect(restored) if chosen.objects else ()
         labels.photo_class = route.photo_class
-        content = {
+        content: dict[str, Any] = {
             "class": route.photo_class,
             "score": route.score,
             "scores": route.scores,
             "label": route.label,
             "router": router.name,
         }
+        if chosen.objects:
+            content["objects"] = described_objects(found)
         return JSONResponse(content, headers=_notes(restored.photograph.notes))
 
     async def models(self) -> dict[str, Any]:
@@ -173,6 +205,7 @@ class PhotographIngress:
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 router, infos = await self._backend.router(), await self._backend.models()
+                detector = await self._backend.detector()
         except Busy as error:
             raise Problem(503, str(error)) from None
         except TimeoutError:
@@ -184,10 +217,13 @@ class PhotographIngress:
                     "model": info.reference,
                     "size": info.size,
                     "color_space": info.color_space,
+                    "noise": info.has_noise,
                 }
                 for info in infos.values()
             ],
             "router": {"name": router.name, "classes": list(router.classes)},
+            "detector": detector
+            and {"name": detector.name, "classes": [c for c in detector.classes if c in infos]},
         }
 
     @asynccontextmanager
@@ -235,18 +271,61 @@ class PhotographIngress:
         def note(routes: Sequence[Route]) -> None:
             labels.photo_class, labels.model = routes[0].photo_class, routes[0].best_class
 
+        if chosen.model == OBJECTS:
+            labels.model = OBJECTS
+            detector = await self._backend.detector()
+            assert detector  # the model's name has been checked
+            by_objects = ObjectModel(self._backend, self._threads, detector.edges)
+            (predicted,) = await by_objects.predict([restored.seen])
+            return predicted
         if chosen.model != ASSEMBLED or chosen.photo_class != AUTO:
             labels.photo_class = chosen.photo_class
             labels.model = chosen.photo_class if chosen.model == ASSEMBLED else chosen.model
+        numbers, model, route = chosen.numbers, labels.model, None
+        if numbers != FIRST and not model:
+            classes = (await self._backend.router()).classes
+            if not all(infos[name].has_noise for name in classes if name in infos):
+                route = await self._route(restored.seen)  # the one pass would need noise in all
+                note([route])
+                model = labels.model
+        if numbers != FIRST and model in infos and not infos[model].has_noise:
+            raise _no_noise(infos[model])
         try:
-            (predicted,) = await self._model.predict([restored.seen], labels.model, note)
+            (predicted,) = await self._model.predict([restored.seen], model, note, numbers)
         except NoModel:
             served = " or ".join(f"model={name}" for name in infos)
             raise Problem(
                 422, f"no model of the class {labels.model} is served here: ask for {served}"
             ) from None
+        if len(predicted.variants()) < len(numbers):
+            raise _no_noise(predicted.color.model)
         self.metrics.batches.labels(labels.model).observe(predicted.color.batch)
-        return predicted.onto(restored)
+        return replace(predicted, route=predicted.route or route)
+
+    async def _route(self, seen: Pixels) -> Route:
+        router = await self._backend.router()
+        with self.metrics.stage("route"):
+            square = await self._threads.run(lambda: router.view(seen).numpy())
+            return await self._backend.classify(square)
+
+    async def _detect(self, restored: Restored) -> Sequence[FoundObject]:
+        """The objects of a photograph, whether there is a model of their class or not."""
+        picture = await self._threads.run(reduced, restored.seen)
+        with self.metrics.stage("detect"):
+            (found,) = await self._backend.detect([picture])
+        height, width = restored.photograph.rgb.shape[:2]
+        return in_pixels(found, height, width, restored.box)
+
+    def _check_sum(self, rgb: Pixels, count: int) -> None:
+        """Reject variants that are too large together; raises Problem 413."""
+        height, width = rgb.shape[:2]
+        if count * height * width > self._limits.max_pixels:
+            raise Problem(
+                413,
+                f"{count} variants of {width} x {height} pixels are more than "
+                f"{self._limits.max_pixels:,} pixels together: ask for smaller ones by "
+                "side=1024, and then for one of them by variant=2",
+            )
 
 
 class _Room:
@@ -303,13 +382,39 @@ def _accept(request: Request) -> str:
     return ",".join(request.headers.getlist("accept"))
 
 
+def _wanted(chosen: ColorizeParameters, accept: str) -> tuple[Sequence[Format], Container | None]:
+    """The formats to choose from, and what several pictures are sent in.
+
+    Raises:
+        Problem: 406 if the header Accept takes nothing of that, 422 if the format is not written.
+    """
+    container = acceptable_container(accept) if chosen.variants else None
+    formats: Sequence[Format] = ["png"] if container else []
+    if chosen.format:
+        formats = [chosen.format]
+        if not is_writable(chosen.format):
+            raise Problem(422, f"format: {chosen.format} is not written here; ask for webp")
+    return formats or acceptable_formats(accept), container
+
+
+def _no_noise(info: ModelInfo) -> Problem:
+    return Problem(
+        422,
+        f"variants: the model {info.reference} has no noise, so it colours a photograph in one way",
+    )
+
+
 def _check_names(
-    chosen: ColorizeParameters, infos: Mapping[str, ModelInfo], known: Sequence[str]
+    chosen: ColorizeParameters,
+    infos: Mapping[str, ModelInfo],
+    known: Sequence[str],
+    with_objects: bool,
 ) -> None:
     """Reject a model or a class that is not served; raises Problem 422."""
     model, photo_class = chosen.model, chosen.photo_class
-    if model not in (ASSEMBLED, *infos):
-        raise Problem(422, f"model: {model!r} is none of {', '.join((ASSEMBLED, *infos))}")
+    names = (ASSEMBLED, *infos, *([OBJECTS] if with_objects else []))
+    if model not in names:
+        raise Problem(422, f"model: {model!r} is none of {', '.join(names)}")
     if photo_class != AUTO and photo_class not in known:
         raise Problem(422, f"class: {photo_class!r} is none of {', '.join((AUTO, *known))}")
     if photo_class != AUTO and model not in (ASSEMBLED, photo_class):
@@ -326,35 +431,6 @@ def _check_hints(chosen: ColorizeParameters, restored: Restored) -> None:
         place_hints(chosen.hints, restored.photograph.rgb, restored.box)
     except ConfigError as error:
         raise Problem(422, f"hints: {error}") from None
-
-
-def _fitting(formats: Sequence[Format], rgb: Pixels) -> Format:
-    """The first format that supports the picture's size; raises Problem 422."""
-    refused = ""
-    for each in formats:
-        try:
-            check_size(each, *rgb.shape[:2])
-        except ImageRejected as rejected:
-            refused = refused or rejected.detail.partition(";")[0]
-        else:
-            return each
-    raise Problem(422, f"format: the photograph is {refused}; png holds more")
-
-
-def _encoded(
-    data: bytes,
-    photograph: Photograph,
-    picture_format: Format,
-    predicted: Prediction,
-    chosen: ColorizeParameters,
-) -> Written:
-    """Encode a coloured photograph with what the client wants to keep of its file, `data`."""
-    keeps = chosen.metadata == "keep"
-    options = OutputOptions(picture_format, metadata=keeps)
-    metadata = read_metadata(data, chosen.page) if keeps else Metadata()
-    original = Original(photograph, metadata, picture_format)
-    coloring = partial(predicted.strips, chosen.vividness, chosen.hints, None)
-    return write_colored(coloring, original, options)
 
 
 def _notes(notes: Sequence[str]) -> dict[str, str]:

@@ -17,13 +17,19 @@ from colorgan.images.encoding import is_writable
 from colorgan.images.prints import Restoring
 from colorgan.inference.colorizer import VIVID
 from colorgan.inference.hints import MOST_HINTS, Hint, parse_hints
+from colorgan.inference.variants import MOST_VARIANTS, first_numbers
+from colorgan.models.noise import FIRST, Numbers
+from colorgan.names import OBJECTS
 from colorgan.web.problems import Problem
 
 ASSEMBLED = "assembled"
 AUTO = "auto"
+MOST_AT_ONCE = 8  # variants of a photograph in one answer
 FILE = "file"
 Format = Literal["png", "jpeg", "webp", "tiff", "avif"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+Container = Literal["application/zip", "multipart/form-data"]
+CONTAINERS: tuple[Container, ...] = get_args(Container)
 
 _SHOWN = 40  # characters of a name that a client has sent
 
@@ -45,10 +51,20 @@ class Parameters(BaseModel):
     )
 
 
+class ClassifyParameters(Parameters):
+    """The parameters of a request to classify a photograph."""
+
+    objects: bool = Field(False, description="true: also find the objects in the photograph")
+
+
 class ColorizeParameters(Parameters):
     """The parameters of a request to colour a photograph."""
 
-    model: str = Field(ASSEMBLED, description="assembled, general, hypercolumn, cic or a class")
+    model: str = Field(
+        ASSEMBLED,
+        description="assembled, general, hypercolumn, cic or a class; objects: each object by the "
+        "model of its class, and the rest by general",
+    )
     photo_class: str = Field(AUTO, alias="class", description="auto, or the class for `assembled`")
     format: Format | None = Field(
         None,
@@ -76,6 +92,28 @@ class ColorizeParameters(Parameters):
         description="keep: the coloured picture keeps the photograph's EXIF, IPTC, XMP and "
         "resolution, but not the place where it was taken, and has an ICC profile",
     )
+    variants: int | None = Field(
+        None,
+        ge=2,
+        le=MOST_AT_ONCE,
+        description="colour the photograph in so many ways, by a model with noise: the answer is a "
+        "zip with variant-1.png and so on, or multipart/form-data if Accept prefers that. The "
+        "first one is the usual colouring, and a number always means the same one",
+    )
+    variant: int = Field(
+        1, ge=1, le=MOST_VARIANTS, description="colour the photograph in the way of this number"
+    )
+    side: int | None = Field(
+        None,
+        ge=32,
+        description="longest side of the pictures of `variants`, in pixels; larger photographs are "
+        "scaled down to it",
+    )
+
+    @property
+    def numbers(self) -> Numbers:
+        """The numbers of the variants that are wanted."""
+        return first_numbers(self.variants) if self.variants else (self.variant,)
 
 
 Chosen = TypeVar("Chosen", bound=Parameters)
@@ -157,6 +195,38 @@ def acceptable_formats(accept: str) -> list[Format]:
             "parameter format",
         )
     return sorted(taken, key=lambda each: welcome[each], reverse=True)
+
+
+def acceptable_container(accept: str) -> Container:
+    """What the header Accept wants several pictures in; a zip if it has no preference.
+
+    Raises:
+        Problem: 406, if it takes neither.
+    """
+    ranges = _ranges(accept) if accept.strip() else {"*/*": 1.0}
+    welcome: dict[Container, tuple[float, int]] = {}
+    for each in CONTAINERS:
+        spellings = (each, f"{each.partition('/')[0]}/*", "*/*")  # the most specific one counts
+        found = [place for place, name in enumerate(spellings) if name in ranges]
+        welcome[each] = (ranges[spellings[found[0]]], -found[0]) if found else (0.0, 0)
+    best = max(CONTAINERS, key=lambda each: welcome[each])  # the first of equal ones
+    if not welcome[best][0]:
+        raise Problem(
+            406,
+            f"Accept takes none of {', '.join(CONTAINERS)}, in which several pictures are sent: "
+            "add one of these or */* to it",
+        )
+    return best
+
+
+def check_together(chosen: "ColorizeParameters") -> None:
+    """Reject parameters that do not go together; raises Problem 422."""
+    if chosen.variants and chosen.variant != 1:
+        raise Problem(422, "variant: it is one of the variants, and variants asks for several")
+    if chosen.side and not chosen.variants:
+        raise Problem(422, "side: it is for the pictures of variants; one has its own size")
+    if chosen.model == OBJECTS and chosen.numbers != FIRST:
+        raise Problem(422, f"variants: model={OBJECTS} colours in one way; name another model")
 
 
 def _ranges(accept: str) -> dict[str, float]:

@@ -10,8 +10,8 @@ from serve.access import GUARDED
 from serve.ingress import PhotographIngress
 from serve.parameters import (
     FORMATS,
+    ClassifyParameters,
     ColorizeParameters,
-    Parameters,
     described_body,
     described_parameters,
 )
@@ -33,16 +33,27 @@ _NOTE = {
         "schema": {"type": "string"},
     }
 }
+_BINARY = {"type": "string", "format": "binary"}
 _PICTURES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The coloured photograph, at its own size",
+        "description": "The coloured photograph, at its own size; with the parameter variants, "
+        "several of them in a zip or a form",
         "content": {
-            f"image/{name}": {"schema": {"type": "string", "format": "binary"}} for name in FORMATS
+            **{f"image/{name}": {"schema": _BINARY} for name in FORMATS},
+            "application/zip": {"schema": _BINARY},
+            "multipart/form-data": {
+                "schema": {"type": "object", "additionalProperties": _BINARY},
+            },
         },
         "headers": {
             "X-Colorgan-Class": {"schema": {"type": "string"}},
             "X-Colorgan-Score": {"schema": {"type": "number"}},
             "X-Colorgan-Model": {"schema": {"type": "string"}},
+            "X-Colorgan-Objects": {
+                "description": "with model=objects: JSON, the objects that were coloured, "
+                "each with class, label, score and box (left, top, right, bottom in pixels)",
+                "schema": {"type": "string"},
+            },
             **_NOTE,
         },
     }
@@ -81,8 +92,8 @@ async def colorize(request: Request, ingress: Ingress) -> Response:
     responses={**_ROUTES, **_CLASSIFIED},
     response_class=Response,
     openapi_extra={
-        "parameters": described_parameters(Parameters),
-        "requestBody": described_body(Parameters),
+        "parameters": described_parameters(ClassifyParameters),
+        "requestBody": described_body(ClassifyParameters),
     },
     dependencies=GUARDED,
 )

@@ -14,11 +14,14 @@ from ray import serve
 
 from cluster.code import check_service_code
 from colorgan.errors import ConfigError
+from colorgan.images.decoding import Pixels
 from colorgan.inference.networks import ModelInfo, PredictedColor, Routed, RouterInfo, Square
 from colorgan.inference.router import Route
+from colorgan.models.detection import Detection
+from colorgan.models.noise import FIRST, Numbers
 from colorgan.system import return_buffers
 from serve.config import Choice, ReplicaSettings
-from serve.workers import Loading, RouterWorker, Worker
+from serve.workers import DetectorInfo, Loading, RouterWorker, Worker
 
 # Serve's default of 0 stops a replica before it starts the next one, which interrupts the service
 # of a deployment with one replica.
@@ -118,23 +121,37 @@ class Batches:
             assert isinstance(router, RouterWorker)
             return router.classify(photographs)
 
-        self.work = _batched(lambda photographs: worker().work(photographs))
+        def work(jobs: Sequence[tuple[Square, Numbers]]) -> Sequence[Routed | PredictedColor]:
+            photographs, numbers = zip(*jobs, strict=True)
+            return worker().work(photographs, numbers)
+
+        def detect(pictures: Sequence[Pixels]) -> list[list[Detection]]:
+            router = worker()
+            assert isinstance(router, RouterWorker)
+            return router.detect(pictures)
+
+        self._work = _batched(work)
         self.classify = _batched(classify)
+        self.detect = _batched(detect)
+
+    async def work(self, photograph: Square, numbers: Numbers = FIRST) -> Any:
+        """Route or colour a square, in the variants of these numbers."""
+        return await self._work((photograph, numbers))
 
     def set(self, settings: ReplicaSettings) -> None:
         """Apply the sizes of batches, where the settings have them."""
-        for method in (self.work, self.classify):
+        for method in (self._work, self.classify):
             if settings.max_batch_size is not None:
                 method.set_max_batch_size(settings.max_batch_size)
             if settings.batch_wait_timeout_s is not None:
                 method.set_batch_wait_timeout_s(settings.batch_wait_timeout_s)
 
 
-def _batched(step: Callable[[list[Square]], Sequence[Any]]) -> Any:
+def _batched(step: Callable[[list[Any]], Sequence[Any]]) -> Any:
     """A coroutine function of one photograph; Serve keeps a queue for each such function."""
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.0)
-    async def run(photographs: list[Square]) -> list[Any]:
+    async def run(photographs: list[Any]) -> list[Any]:
         return list(await asyncio.to_thread(step, photographs))
 
     return run
@@ -173,10 +190,20 @@ class Replica:
         """Describe the worker's router or model."""
         return self._worker.loaded.info
 
-    async def work(self, photograph: Square) -> Routed | PredictedColor:
+    async def work(self, photograph: Square, numbers: Numbers = FIRST) -> Routed | PredictedColor:
         """Route or colour a square; see `work` of the worker."""
-        answer: Routed | PredictedColor = await self._batches.work(photograph)
+        answer: Routed | PredictedColor = await self._batches.work(photograph, numbers)
         return answer
+
+    async def detector(self) -> DetectorInfo | None:
+        """Describe the detector; only replicas of the router may have one."""
+        worker = self._worker.loaded
+        return worker.detector if isinstance(worker, RouterWorker) else None
+
+    async def detect(self, picture: Pixels) -> list[Detection]:
+        """Find the objects of a photograph; only replicas of the router with a detector can."""
+        found: list[Detection] = await self._batches.detect(picture)
+        return found
 
     async def classify(self, photograph: Square) -> Route:
         """Route a square without colouring it; only replicas of the router can."""

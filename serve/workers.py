@@ -1,15 +1,20 @@
 """Workers that run the router and the generators on batches of small NumPy arrays."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-from colorgan.errors import ColorganError
+from colorgan.classes import PhotoClasses
+from colorgan.errors import ColorganError, ConfigError
+from colorgan.images.decoding import Pixels
 from colorgan.inference.colorizer import Colorizer
+from colorgan.inference.layers import Edges
 from colorgan.inference.networks import (
     GeneratorNetwork,
     ModelInfo,
@@ -20,10 +25,13 @@ from colorgan.inference.networks import (
     Square,
     describe,
 )
+from colorgan.inference.object_choice import ObjectConfig, open_detector
 from colorgan.inference.one_pass import OnePass
 from colorgan.inference.router import Route, open_router
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.models.architectures import EncoderUNetConfig
+from colorgan.models.detection import Detection
+from colorgan.models.noise import Numbers
 from colorgan.packages.card import ModelCard, find
 from colorgan.packages.embedded import with_embedded
 from colorgan.packages.weights import load_generator
@@ -31,9 +39,26 @@ from colorgan.storage import open_storage
 from colorgan.system import choose_device, keep_buffers
 from serve.config import Choice
 
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class DetectorInfo:
+    """A description of a detector.
+
+    Attributes:
+        name: its name.
+        classes: the photo classes of the objects that it finds.
+        edges: how the colours of an object end; see `ObjectConfig`.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    edges: Edges
+
 
 class RouterWorker:
-    """Loads a `RouterNetwork` and runs it.
+    """Loads a `RouterNetwork` and runs it, and the detector of objects, if there is one.
 
     Colouring from the shared features takes less time than sending the features, or the
     photograph, to another process.
@@ -41,6 +66,7 @@ class RouterWorker:
     Attributes:
         info: the description of the router.
         colorizers: the generators whose encoder is a classifier, by class.
+        detector: the description of the detector; None without one.
     """
 
     def __init__(
@@ -50,6 +76,7 @@ class RouterWorker:
         cards: Mapping[str, ModelCard],
         device: str,
         compile: bool,
+        objects: ObjectConfig | None = None,
     ) -> None:
         """Load the classifier and its generators, and run them once; raises ColorganError.
 
@@ -59,6 +86,7 @@ class RouterWorker:
             cards: the packages that are served, by model.
             device: see `choose_device`.
             compile: whether to compile the networks.
+            objects: what finds objects; None leaves it out.
         """
         place, where = with_embedded(open_storage(storage)), choose_device(device)
         router = open_router(config, place, where)
@@ -76,14 +104,27 @@ class RouterWorker:
         if compile:
             _compile(self._network.one_pass)
         self.info: RouterInfo = self._network.info
+        self.detector: DetectorInfo | None = None
+        if objects:
+            rule = PhotoClasses.load(Path(config.classes) if config.classes else None)
+            self._detector = open_detector(objects, place, rule, where)
+            found = self._detector
+            self.detector = DetectorInfo(found.name, found.classes, objects.object_edges)
         self.check()
 
-    def work(self, photographs: Sequence[Square]) -> list[Routed]:
-        """As `RouterNetwork.work`, with colours in float16."""
+    def work(self, photographs: Sequence[Square], numbers: Sequence[Numbers] = ()) -> list[Routed]:
+        """As `RouterNetwork.work`, with colours in float16.
+
+        A photograph whose model has no noise gets the first variant alone.
+        """
         return [
             replace(each, painted=_halved(each.painted)) if each.painted else each
-            for each in self._network.work(photographs)
+            for each in _varied(self._network.work, photographs, numbers)
         ]
+
+    def detect(self, pictures: Sequence[Pixels]) -> list[list[Detection]]:
+        """Find the objects of photographs; see `Detector`."""
+        return self._detector(pictures)
 
     def classify(self, photographs: Sequence[Square]) -> list[Route]:
         """As `RouterNetwork.classify`."""
@@ -127,9 +168,11 @@ class GeneratorWorker:
         self._network = GeneratorNetwork(self._colorizer, self.info)
         self.check()
 
-    def work(self, photographs: Sequence[Square]) -> list[PredictedColor]:
-        """As `GeneratorNetwork.work`, with colours in float16."""
-        return [_halved(each) for each in self._network.work(photographs)]
+    def work(
+        self, photographs: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> list[PredictedColor]:
+        """As `GeneratorNetwork.work`, with colours in float16, and as in `RouterWorker.work`."""
+        return [_halved(each) for each in _varied(self._network.work, photographs, numbers)]
 
     def check(self) -> None:
         """Run the network once; raises if that fails or the output is not finite."""
@@ -175,7 +218,8 @@ def load_router(loading: Loading, choice: Choice) -> RouterWorker:
     """Load a router and the generators that work with it; raises ColorganError."""
     assert choice.router
     how = (loading.device, loading.compile)
-    return RouterWorker(loading.storage, choice.router, _cards(loading, choice), *how)
+    cards = _cards(loading, choice)
+    return RouterWorker(loading.storage, choice.router, cards, *how, choice.objects)
 
 
 def load_one_generator(loading: Loading, choice: Choice) -> GeneratorWorker:
@@ -200,9 +244,26 @@ def _cards(loading: Loading, choice: Choice) -> dict[str, ModelCard]:
     return {card.model: card for card in (find(storage, each) for each in choice.packages)}
 
 
+def _varied(
+    step: Callable[[Sequence[Square], Sequence[Numbers]], list[Result]],
+    photographs: Sequence[Square],
+    numbers: Sequence[Numbers],
+) -> list[Result]:
+    """Run a network with noise.
+
+    A replica may have loaded a model without noise since the ingress asked for its description; no
+    other photograph of the batch must suffer from that.
+    """
+    try:
+        return step(photographs, numbers)
+    except ConfigError:
+        return step(photographs, ())
+
+
 def _halved(painted: PredictedColor) -> PredictedColor:
     """The colours in half the bytes; they differ by at most 0.03 in a and b."""
-    return replace(painted, color=painted.color.astype(np.float16))
+    others = tuple(each.astype(np.float16) for each in painted.others)
+    return replace(painted, color=painted.color.astype(np.float16), others=others)
 
 
 def _compile(made: Colorizer | OnePass) -> None:

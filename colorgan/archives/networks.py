@@ -99,7 +99,7 @@ class Inputs:
         view = None if self.view is None else self.view(photograph).numpy()
         sized = {size: prepare(photograph, size).numpy() for size in self.sizes}
         picture = reduced(photograph) if self.objects else None
-        return Squares(view, sized, picture, photograph.shape[:2])
+        return Squares(view, sized, picture=picture, shape=photograph.shape[:2])
 
 
 @dataclass(frozen=True)

@@ -104,13 +104,13 @@ def check_film_options(args: argparse.Namespace) -> None:
         raise ConfigError("--hint is a point of one photograph, and things move in a film")
     if args.restore != "off":
         raise ConfigError("--restore mends prints, and not films")
+    if (args.variants, args.variant) != (None, None):
+        raise ConfigError("--variants and --variant are for photographs: a film has one colouring")
     if args.model == OBJECTS:
         raise ConfigError(
             f"--model {OBJECTS} is for photographs: objects would change their colours from frame "
             "to frame"
         )
-    if (args.variants, args.variant) != (None, None):
-        raise ConfigError("--variants and --variant are for photographs: a film has one colouring")
     if args.page is not None:
         raise ConfigError("--page is for TIFF files of several pages")
 

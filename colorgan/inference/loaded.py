@@ -177,6 +177,11 @@ class LoadedModels:
     def _color(self, rgb: Pixels, choices: Choices, numbers: Numbers) -> list[Pixels]:
         wanted = choices.vividness, choices.hints, choices.like
         print_ = restored(Photograph(rgb), choices.restore)
+        if isinstance(self._colorizer, ObjectColorizer):
+            if numbers != FIRST:
+                raise ConfigError(f"models={OBJECTS!r} colours in one way: name another model")
+            (predicted,) = self._colorizer.predict([print_.seen])
+            return [predicted.onto(print_).picture(*wanted)]
         if isinstance(self._colorizer, AssembledColorizer):
             (predicted,) = self._colorizer.predict([print_.seen], numbers)
             return [each.onto(print_).picture(*wanted) for each in predicted.variants()]

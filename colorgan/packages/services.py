@@ -4,7 +4,8 @@ services/<name>.json    a service: its packages, its machine and, if it is one p
 
 `python -m serve` records itself while it runs; `python -m serve.deploy` records what it has
 deployed last, for each application and cluster. A service that is started in another way, such as
-`serve run` or a RayService on Kubernetes, leaves no record.
+`serve run` or a RayService on Kubernetes, leaves no record; nor does `python -m serve` while it
+serves the embedded models alone, which nobody can remove.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from typing import Any
 import psutil
 
 from colorgan.errors import ColorganError
+from colorgan.packages.card import EMBEDDED_VERSION
 from colorgan.storage import Storage
 from colorgan.storage.documents import read_all, read_document
 
@@ -110,13 +112,19 @@ def deployed(storage: Storage, application: str, cluster: str) -> Service | None
 def recorded(storage: Storage, what: str, packages: Iterable[str]) -> Iterator[str]:
     """Record this process as a service while the context lasts.
 
+    Storage is not written if all packages are embedded ones: the record would protect nothing.
+
     Yields:
         An empty string, or a sentence for the user if storage cannot be written.
     """
+    packages = tuple(packages)
+    if all(each.partition("@")[2].startswith(EMBEDDED_VERSION) for each in packages):
+        yield ""
+        return
     process, host = psutil.Process(), socket.gethostname()
     created = process.create_time()
     name = f"process-{_digest(host, os.getpid(), created)}"
-    service = Service(name, what, tuple(packages), host, _now(), os.getpid(), created)
+    service = Service(name, what, packages, host, _now(), os.getpid(), created)
     note = ""
     try:
         _put(storage, service)

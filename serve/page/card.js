@@ -1,14 +1,18 @@
-import { AUTO, Classes } from "./classes.js";
+import { AUTO, Classes, OBJECTS } from "./classes.js";
 import { Colorings } from "./colorings.js";
 import { Comparison } from "./comparison.js";
 import { coloredName, offerDownload } from "./downloads.js";
 import { Hints } from "./hints.js";
+import { Objects } from "./objects.js";
 import { Picture } from "./picture.js";
+import { Restoring } from "./restoring.js";
 import { instance } from "./templates.js";
+import { USUAL, Variants } from "./variants.js";
 import { Vividness } from "./vividness.js";
 import { inWords } from "./words.js";
 
 const ASSEMBLED = "assembled";
+const RESTORE_OFF = "off";
 const NEARLY_GRAY = 0.25; // a vividness with too little colour left to saturate it
 let cardsMade = 0;
 
@@ -23,11 +27,14 @@ export class Card {
   #picture;
   #classes;
   #vividness;
+  #restoring;
   #hints;
+  #objects;
+  #variants;
   #comparison;
   #colorings;
   #page = null;
-  #route = null;
+  #routes = new Map(); // by the way in which the print is mended
   #served = null;
   #opened; // when the file's own picture is shown, or known to be none
   #shown = null; // {wish, coloring}
@@ -42,10 +49,21 @@ export class Card {
     this.#label(id);
     const again = () => this.colour({ first: true });
     this.#picture = new Picture(card, id, file);
-    this.#classes = new Classes(card, id, again);
+    this.#classes = new Classes(card, id, () => this.#choose());
     this.#vividness = new Vividness(card, id, {
       previewed: (value) => this.#preview(value),
       changed: () => this.colour({ first: true, quietly: true }),
+    });
+    this.#restoring = new Restoring(card, id, () => this.#choose());
+    this.#objects = new Objects(card);
+    this.#variants = new Variants(card, id, file, {
+      several: (count, side, signal) =>
+        services.queue.run(
+          () => services.api.variants(file, this.#wish(), { count, side, signal }),
+          { first: true },
+        ),
+      changed: again,
+      announce: services.announce,
     });
     this.#hints = new Hints(card, {
       size: () => this.#picture.size,
@@ -102,6 +120,7 @@ export class Card {
     this.#colouring.abort();
     this.#vividness.stop();
     this.#comparison.stop();
+    this.#variants.stop();
     this.#picture.close();
     this.#colorings.clear();
     this.#services.removed(this);
@@ -132,6 +151,7 @@ export class Card {
     this.#part(".adjust").setAttribute("aria-label", `${open ? "Close" : "Adjust"} ${this.#file.name}`);
     if (!open) {
       this.#hints.close();
+      this.#variants.close();
       this.#comparison.close();
       this.#picture.rest();
     }
@@ -143,13 +163,14 @@ export class Card {
     const { api } = this.#services;
     const options = { signal, onWait: (seconds) => this.#enter("waiting", waitingFor(seconds)) };
     this.#served ??= await api.served();
-    if (!this.#route) {
+    const restore = this.#restoring.value;
+    if (!this.#routes.has(restore)) {
       this.#enter("looking", "Looking at what it shows");
-      this.#route = await this.#classified(options);
-      this.#showRoute();
+      this.#routes.set(restore, await this.#classified(restore, options));
     }
+    this.#showRoute(this.#routes.get(restore));
     this.#enter("painting", "Painting");
-    const wish = this.#wish(this.#served.kinds[0]);
+    const wish = this.#wish();
     const coloring = await this.#colorings.get(wish, options);
     const [image] = await Promise.all([this.#picture.load(coloring.url), this.#opened]);
     signal.throwIfAborted();
@@ -159,22 +180,37 @@ export class Card {
   }
 
   // The router's answer. Of a file with several pages, the router and the models get the first one.
-  async #classified(options) {
+  async #classified(restore, options) {
     const { api } = this.#services;
     try {
-      return await api.classify(this.#file, this.#page, options);
+      return await api.classify(this.#file, { page: this.#page, restore }, options);
     } catch (error) {
       if (!error.isOfSeveralPages) throw error;
       this.#page = 1;
-      return await api.classify(this.#file, this.#page, options);
+      return await api.classify(this.#file, { page: this.#page, restore }, options);
     }
   }
 
+  // The kind of model that is chosen now.
+  get #kind() {
+    return this.#classes.choice === OBJECTS ? OBJECTS : this.#served.kinds[0];
+  }
+
   // What is chosen now, for the service.
-  #wish(kind) {
-    const photoClass = kind === ASSEMBLED ? this.#classes.choice : AUTO;
+  #wish(kind = this.#kind) {
+    const { choice } = this.#classes;
+    const photoClass = kind === ASSEMBLED && choice !== OBJECTS ? choice : AUTO;
+    const variant = kind === this.#kind ? this.#variants.choice : USUAL;
     const { value: vividness } = this.#vividness;
-    return { model: kind, photoClass, page: this.#page, vividness, hints: this.#hints.text };
+    const { value: restore } = this.#restoring;
+    const hints = this.#hints.text;
+    return { model: kind, photoClass, page: this.#page, vividness, hints, restore, variant };
+  }
+
+  // Another model may colour now, and its numbers mean other colours.
+  #choose() {
+    this.#variants.reset();
+    this.colour({ first: true });
   }
 
   // Until the slider rests, the browser's own saturation stands for the vividness.
@@ -192,9 +228,9 @@ export class Card {
     this.#picture.preview(value, coloring.url);
   }
 
-  #showRoute() {
-    this.#classes.show(this.#served.classes, this.#route);
-    const { label } = this.#route;
+  #showRoute(route) {
+    this.#classes.show(this.#served.classes, route, this.#served.kinds.includes(OBJECTS));
+    const { label } = route;
     const words = label
       ? `The router sees: ${label}.`
       : "The router sees none of them clearly; the shares compare them with each other.";
@@ -204,21 +240,34 @@ export class Card {
 
   #finish() {
     const { wish, coloring } = this.#shown;
-    this.#part(".model-name").textContent = coloring.model;
+    this.#part(".model-name").textContent = coloring.model.replaceAll(",", ", ");
     this.#part(".model").hidden = false;
     this.#part(".adjust").hidden = false;
     this.#vividness.offer();
+    this.#restoring.offer();
+    this.#objects.show(coloring.objects ?? null, this.#picture.size);
+    this.#offerVariants();
     this.#hints.offer();
-    this.#showNote(coloring.note);
+    this.#showNote(coloring.note, wish.restore !== RESTORE_OFF);
     offerDownload(this.#part(".download"), this.#file, coloring);
     this.#enter("done", this.#verdict(wish.model, coloring));
-    const words = [this.#part(".state").textContent, this.#vividness.words].filter(Boolean);
+    const choices = [this.#variants.words, this.#vividness.words];
+    const words = [this.#part(".state").textContent, ...choices].filter(Boolean);
     this.#services.announce(`${this.#file.name}: ${words.join(", ")}.`);
     this.#comparison.offer(this.#served.kinds, this.#picture.ratio);
   }
 
-  #showNote(note) {
-    const words = [note ?? "", this.#page ? "the file has several pages; this is the first" : ""];
+  #offerVariants() {
+    const { wish, coloring } = this.#shown;
+    const noisy = wish.model === OBJECTS ? [] : (this.#served.noisy ?? []);
+    const hasNoise = noisy.includes(coloring.model.split("@")[0]);
+    this.#part(".variants").style.setProperty("--ratio", this.#picture.ratio);
+    this.#variants.offer(hasNoise, JSON.stringify({ ...wish, variant: USUAL }));
+  }
+
+  #showNote(note, mended) {
+    const found = note ?? (mended ? "nothing to mend was found" : "");
+    const words = [found, this.#page ? "the file has several pages; this is the first" : ""];
     const said = words.filter(Boolean).join("; ");
     this.#part(".file-note").textContent = said && `About the file: ${said}.`;
     this.#part(".file-note").hidden = !said;
@@ -226,6 +275,10 @@ export class Card {
 
   #verdict(kind, coloring) {
     const [name] = coloring.model.split("@");
+    if (coloring.objects) {
+      const count = coloring.objects.length;
+      return `Coloured by objects; ${count || "none"} found`;
+    }
     if (kind !== ASSEMBLED) return `Coloured by the ${name} model`;
     if (this.#classes.choice !== AUTO) return `Coloured as ${name}, as you chose`;
     if (coloring.photoClass !== name || !this.#classes.sure) return `The router is unsure; coloured as ${name}`;

@@ -4,6 +4,7 @@ import { instance } from "./templates.js";
 
 const KINDS = {
   assembled: ["Assembled", "the model of its class"],
+  objects: ["By objects", "each object by its model"],
   general: ["General", "one model for everything"],
   hypercolumn: ["Hypercolumn", "from a classifier’s features"],
   cic: ["CIC", "by classifying colours"],

@@ -12,7 +12,11 @@ export function isLocal() {
 // The models in this browser, which no photograph leaves; the functions are those of service.js.
 export function openLocal() {
   document.getElementById("promise").textContent = "Photographs do not leave this browser.";
-  hideHints(document.getElementById("card-template").content);
+  const way = document.getElementById("other-way"); // it is there if the server has the models
+  if (way) Object.assign(way, { href: "/", textContent: "Let the server colour them instead" });
+  for (const part of [".hints-toggle", ".restoring"]) {
+    hide(document.getElementById("card-template").content.querySelector(part));
+  }
   return new Local();
 }
 
@@ -47,11 +51,11 @@ function showProgress(loaded, total) {
   document.getElementById("served").textContent = `Loading the models: ${part} of ${whole} MB.`;
 }
 
-// The models in a browser take no colours of points, so cards must never offer them.
-function hideHints(template) {
+// The models in a browser take no colours of points and mend no prints, so cards must never offer
+// these.
+function hide(part) {
   const hidden = document.createElement("div");
   hidden.hidden = true;
-  const toggle = template.querySelector(".hints-toggle");
-  toggle.replaceWith(hidden);
-  hidden.append(toggle);
+  part.replaceWith(hidden);
+  hidden.append(part);
 }

@@ -207,8 +207,9 @@ def test_the_service_s_page_colours_in_the_browser(
         assert ["wasm-unsafe-eval" in policy for policy in policies.values()] == [0, 0, 1]
         assert client.get("/local/").text == (exported.folder / "index.html").read_text()
         assert client.post("/local/models.json").status_code == 405
-        address = f"{str(client.base_url).rstrip('/')}/?local=1"
+        address = str(client.base_url)
         with visit(browser, address) as page:
+            page.get_by_role("link", name="Colour them in this browser").click()
             expect(page.locator("#served")).to_have_text("Models served here: animals, people.")
             page.on("request", lambda request: asked.append(request.url))
             page.context.set_offline(True)
@@ -216,6 +217,10 @@ def test_the_service_s_page_colours_in_the_browser(
             await_colours(card_of(page, "photo.png"))
             expect(page.get_by_text("Photographs do not leave this browser.")).to_be_visible()
             expect(page.get_by_role("button", name="Correct colours")).to_have_count(0)
+            expect(page.get_by_role("combobox", name="Old print")).to_have_count(0)
+            expect(page.get_by_role("button", name="Other colours")).to_have_count(0)
+            expect(page.get_by_role("radio", name="by objects")).to_have_count(0)
+            assert page.get_by_role("link", name="Let the server").get_attribute("href") == "/"
             shoot(page, "local")
             assert {url.partition(":")[0] for url in asked} <= {"blob"}
     with served(backend) as client:

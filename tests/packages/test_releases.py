@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -242,6 +243,15 @@ def test_a_service_that_was_killed_on_this_machine_serves_no_longer(scenes: Data
         assert services_of(storage) == []
         storage.put(key, json.dumps({**document, "pid": 2**22 + 1, "host": "other"}).encode())
         assert len(services_of(storage)) == 1, "of another machine nothing is known"
+
+
+def test_a_service_of_embedded_models_alone_writes_nothing_into_its_storage(tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path / "read"))
+    with recorded(storage, "python -m serve", ["animals@embedded-1", "general@embedded-1"]) as note:
+        assert not note and not (tmp_path / "read").exists()
+    assert not (tmp_path / "read").exists()
+    with recorded(storage, "python -m serve", ["animals@embedded-1", "general@1"]):
+        assert services_of(storage)[0].packages == ("animals@embedded-1", "general@1")
 
 
 @pytest.mark.parametrize(

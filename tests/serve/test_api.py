@@ -15,15 +15,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from colorgan.export.web import MODELS
 from colorgan.images.formats import FORMATS, readable_names
 from colorgan.images.lab import rgb_to_lab
 from colorgan.packages.card import find
 from colorgan.storage import Storage
 from serve.access import API_KEY
 from serve.api import create_api
-from serve.backend import Backend
+from serve.backend import Backend, LocalBackend
 from serve.config import Limits
 from serve.workers import PredictedColor, Routed, Square
+from tests.serve.conftest import served
 from tests.serve.exchange import encoded, opened, picture, problem
 
 
@@ -290,6 +292,16 @@ def test_the_page_lets_nothing_in_from_elsewhere(client: httpx.Client) -> None:
     assert "access-control-allow-origin" not in client.get("/models", headers=foreign).headers
 
 
+def test_the_page_links_to_the_models_in_the_browser_where_there_are_some(
+    client: httpx.Client, backend: LocalBackend, tmp_path: Path
+) -> None:
+    (tmp_path / MODELS).write_text("{}")
+    link = 'href="/?local=1"'
+    assert link not in client.get("/").text
+    with served(backend, browser_models=str(tmp_path)) as other:
+        assert link in other.get("/").text
+
+
 def test_the_page_offers_the_formats_that_this_installation_reads(client: httpx.Client) -> None:
     text = client.get("/").text
     found = re.search('accept="([^"]+)"', text)
@@ -310,6 +322,7 @@ def test_openapi_describes_the_photograph_and_the_problems(client: httpx.Client)
     parameters = {each["name"] for each in operation["parameters"]}
     assert parameters == {
         *("model", "class", "format", "vividness", "hints", "metadata", "page", "restore"),
+        *("variants", "variant", "side"),
     }
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["properties"].keys() == {"file", *parameters}
@@ -351,6 +364,7 @@ class HeldBackend:
 
     def __init__(self, backend: Backend) -> None:
         self.router, self.models, self.classify = backend.router, backend.models, backend.classify
+        self.detector, self.detect = backend.detector, backend.detect
         self.go_on = asyncio.Event()
         self._backend = backend
 

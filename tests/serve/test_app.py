@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from cluster.local import LocalRay
+from colorgan.names import GENERAL
 from colorgan.packages.card import ModelCard, find
 from colorgan.storage import Storage, open_storage
 from colorgan.survey import create_survey, read_answers
@@ -28,6 +29,7 @@ from serve.deploy import main
 from tests.conftest import CHECKOUT, processes
 from tests.serve.conftest import MODELS, publish_untrained
 from tests.serve.exchange import encoded, opened, picture
+from tests.serve.test_variants_api import unzipped
 from tests.survey.reports import write_report
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -118,7 +120,7 @@ def service(
     folder = tmp_path_factory.mktemp("service")
     storage = open_storage(str(folder / "storage"))
     shutil.copytree(Path(models.uri), Path(storage.uri))
-    for model in set(MODELS) - set(SERVED):  # every replica costs seconds on two cores
+    for model in set(MODELS) - {*SERVED, GENERAL}:  # every replica costs seconds on two cores
         storage.delete(f"models/{model}")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -135,6 +137,7 @@ def service(
         for deployment in application["deployments"]
         if deployment["name"] in ("ingress", "router", *SERVED)
     ]
+    application["deployments"].append({"name": GENERAL, "autoscaling_config": {}})
     for deployment in application["deployments"]:
         del deployment["autoscaling_config"]
         deployment["ray_actor_options"] = {"num_cpus": 0.1}
@@ -212,6 +215,38 @@ def test_one_process_answers_as_a_process_for_each_model(service: Service) -> No
     assert alone.json() == composed.json()
     assert processes("ServeReplica:alone:ingress")
     assert not processes("ServeReplica:alone:router")
+
+
+@pytest.mark.slow
+def test_variants_and_objects_come_from_both_forms_alike(service: Service) -> None:
+    cat = (CHECKOUT / "serve/page/samples/chelsea.jpg").read_bytes()
+    choices: list[dict[str, str | int]] = [
+        {"variants": 3, "format": "png"},
+        {"model": "objects"},
+        {"model": "general", "variant": 2},
+    ]
+    for params in choices:
+        composed, alone = (
+            httpx.post(
+                f"{service.address}{prefix}/colorize",
+                params=params,
+                content=cat,
+                timeout=PATIENCE_S,
+            )
+            for prefix in ("", ALONE)
+        )
+        assert composed.status_code == alone.status_code == 200, composed.text
+        for name in ("content-type", "x-colorgan-model", "x-colorgan-objects"):
+            assert alone.headers.get(name) == composed.headers.get(name)
+        for first, second in zip(_pictures(composed), _pictures(alone), strict=True):
+            np.testing.assert_allclose(first, second, atol=1)
+
+
+def _pictures(response: httpx.Response) -> list[np.ndarray]:
+    if response.headers["content-type"] == "application/zip":
+        return [each.astype(int) for each in unzipped(response).values()]
+    with opened(response) as image:
+        return [np.asarray(image).astype(int)]
 
 
 @pytest.mark.slow

@@ -70,11 +70,12 @@ def test_a_dropped_photograph_is_routed_coloured_recoloured_compared_and_downloa
 
     card.get_by_role("button", name="Compare models").click()
     compared = card.get_by_role("figure")
-    expect(compared).to_have_count(2)
+    expect(compared).to_have_count(3)
     expect(compared.nth(0)).to_contain_text("Assembled")
     expect(compared.nth(0)).to_contain_text(by_router)
-    expect(compared.nth(1)).to_contain_text("general@")
-    assert pixels(compared.nth(0).locator("img")) != pixels(compared.nth(1).locator("img"))
+    expect(compared.nth(1)).to_contain_text("By objects")
+    expect(compared.nth(2)).to_contain_text("general@")
+    assert pixels(compared.nth(0).locator("img")) != pixels(compared.nth(2).locator("img"))
     shoot(page, "compare")
 
     with page.expect_download() as download:
@@ -223,15 +224,16 @@ def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(page: Page)
     await_colours(card_of(page, "chelsea.jpg"))
     page.get_by_role("button", name="Cup of coffee").focus()
     picture = ("slider", "radio")  # the latter chooses the view
-    panel = ("remove", "download", "radio", "range", "hints-toggle", "compare")
-    for control in (*picture, *panel):
+    panel = ("remove", "download", "radio", "range", "restore")
+    tools = ("variants-toggle", "hints-toggle", "compare")
+    for control in (*picture, *panel, *tools):
         page.keyboard.press("Tab")
         reached, outlined = page.evaluate(
             """() => {
                 const active = document.activeElement;
                 const shown = [active, active.closest("label"), active.closest(".stack")];
                 return [
-                    active.className || active.type,
+                    `${active.className} ${active.type} ${active.id}`,
                     shown.some((each) => each && getComputedStyle(each).outlineStyle === "solid"),
                 ];
             }"""

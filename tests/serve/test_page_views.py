@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tests.serve.photograph_page import (
     pixels,
     slider_of,
 )
+from tests.serve.test_restore_api import DATA as PRINT
 
 pytestmark = pytest.mark.slow
 
@@ -184,6 +186,33 @@ def test_a_change_of_the_vividness_keeps_the_picture_until_the_next_one_is_there
     assert after.get_attribute("src") == source
     assert after.evaluate("image => image.style.filter") == "saturate(0.5)"
     assert card.locator(".shimmer").first.evaluate("each => getComputedStyle(each).opacity") == "0"
+
+
+def test_an_old_print_is_mended_as_chosen_and_the_choice_stays(
+    page: Page, tmp_path: Path, shoot: Shoot
+) -> None:
+    (tmp_path / "print.png").write_bytes(PRINT)
+    choose(page, tmp_path / "print.png")
+    card = card_of(page, "print.png")
+    await_colours(card)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    choice, note = card.get_by_label("Old print"), card.locator(".file-note")
+    plain = pixels(card.locator(".after"))
+    choice.select_option("colors")
+    expect(card).to_have_attribute("data-state", "done")
+    expect(note).to_contain_text("the border of the print stays gray; faded contrast mended")
+    expect(choice).to_have_accessible_description(re.compile("lightness stays the print.s own"))
+    assert pixels(card.locator(".after")) != plain
+    shoot(page, "old-print")
+    card.get_by_role("radio", name="vehicles").check()
+    expect(card.locator(".state")).to_have_text("Coloured as vehicles, as you chose")
+    expect(card.get_by_role("radio", name="vehicles")).to_be_focused()
+    sent = [urlsplit(url) for url in asked if not url.startswith("blob:")]
+    assert [each.path for each in sent] == ["/classify", "/colorize", "/colorize"]
+    assert {*(each for part in sent for each in parse_qs(part.query)["restore"])} == {"colors"}
+    choice.select_option("off")
+    expect(note).to_be_hidden()
 
 
 def test_all_views_fit_a_phone(browser: Browser, server: str, tmp_path: Path, shoot: Shoot) -> None:

@@ -32,7 +32,7 @@ export class LocalModels {
     return { classes, kinds: ["assembled"], names };
   }
 
-  async classify(file, page, options) {
+  async classify(file, _, options) {
     if (!this.#routes.has(file)) {
       this.#routes.set(file, await this.#ask("classify", [file], options));
     }
@@ -41,7 +41,7 @@ export class LocalModels {
 
   async colorize(file, { photoClass = AUTO, vividness = 1, hints, format = "png" }, options) {
     if (hints) throw new this.#Failure("The models in this browser take no colours of points.");
-    const { class: own } = photoClass === AUTO ? await this.classify(file, null, options) : {};
+    const { class: own } = photoClass === AUTO ? await this.classify(file, {}, options) : {};
     const wish = { photoClass: own ?? photoClass, vividness: Number(vividness), format };
     return this.#ask("colorize", [file, wish], options);
   }

@@ -34,17 +34,20 @@ export class Api {
     return this.#served;
   }
 
-  async classify(file, page, options) {
-    const query = page ? `?page=${page}` : "";
-    return (await this.#request(`/classify${query}`, { ...options, file })).json();
+  async classify(file, wish, options) {
+    const query = String(queryOf(wish));
+    const path = query ? `/classify?${query}` : "/classify";
+    return (await this.#request(path, { ...options, file })).json();
   }
 
-  async colorize(file, { model, photoClass, vividness, hints, page }, options) {
-    const query = new URLSearchParams({ model, class: photoClass, vividness, format: "png" });
-    if (page) query.set("page", page);
-    const fields = hints ? { hints } : {};
+  async colorize(file, wish, options) {
+    const query = colorizeQuery(wish, { format: "png" });
+    if (wish.variant > 1) query.set("variant", wish.variant);
+    const fields = fieldsOf(wish);
     const response = await this.#request(`/colorize?${query}`, { ...options, file, fields });
+    const objects = response.headers.get("X-Colorgan-Objects");
     return {
+      objects: objects === null ? null : JSON.parse(objects),
       blob: await readWhole(response),
       model: response.headers.get("X-Colorgan-Model") ?? model,
       photoClass: response.headers.get("X-Colorgan-Class"),
@@ -52,20 +55,32 @@ export class Api {
     };
   }
 
+  // Small pictures of the first `count` variants, as blobs.
+  async variants(file, wish, { count, side, ...options }) {
+    const query = colorizeQuery(wish, { variants: count, side, format: "jpeg" });
+    const accept = "multipart/form-data";
+    const asked = { ...options, file, fields: fieldsOf(wish), accept };
+    const response = await this.#request(`/colorize?${query}`, asked);
+    return [...(await readWhole(response, "formData")).values()];
+  }
+
   async #readServed() {
-    const { models, router } = await (await this.#request("/models")).json();
+    const { models, router, detector } = await (await this.#request("/models")).json();
     const names = models.map((model) => model.name);
     const classes = router.classes.map((name) => ({ name, served: names.includes(name) }));
     const kinds = ["general", "hypercolumn", "cic"].filter((name) => names.includes(name));
     if (classes.some((each) => each.served)) kinds.unshift("assembled");
-    return { classes, kinds, names };
+    if (detector) kinds.splice(1, 0, "objects");
+    const noisy = models.filter((model) => model.noise).map((model) => model.name);
+    return { classes, kinds, names, noisy };
   }
 
   // Send a request, again after a wait if the server is busy, or with a key if it requires one.
-  async #request(path, { file, fields, signal, onWait } = {}) {
+  async #request(path, { onWait, ...asked } = {}) {
+    const { signal } = asked;
     for (let attempt = 1; ; ) {
       const key = sessionStorage.getItem(KEY);
-      const response = await send(path, key, file, fields, signal);
+      const response = await send(path, key, asked);
       if (response.ok) return response;
       if (response.status === 401) {
         await this.#newKey(key);
@@ -93,8 +108,26 @@ export class Api {
   }
 }
 
-async function send(path, key, file, fields, signal) {
+// Of what the router looks at, too: the page of a file, and how an old print is mended.
+function queryOf({ page, restore }, choices = {}) {
+  const query = new URLSearchParams(choices);
+  if (page) query.set("page", page);
+  if (restore !== "off") query.set("restore", restore);
+  return query;
+}
+
+function colorizeQuery(wish, further) {
+  const { model, photoClass, vividness } = wish;
+  return queryOf(wish, { model, class: photoClass, vividness, ...further });
+}
+
+function fieldsOf({ hints }) {
+  return hints ? { hints } : {};
+}
+
+async function send(path, key, { file, fields, signal, accept }) {
   const headers = key === null ? {} : { "X-API-Key": asBytes(key) };
+  if (accept) headers.Accept = accept;
   try {
     if (!file) return await fetch(path, { headers, signal });
     const body = new FormData();
@@ -111,9 +144,9 @@ function asBytes(text) {
   return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
-async function readWhole(response) {
+async function readWhole(response, as = "blob") {
   try {
-    return await response.blob();
+    return await response[as]();
   } catch (error) {
     throw error.name === "AbortError" ? error : new Failure("The connection broke off.");
   }

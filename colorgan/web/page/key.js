@@ -9,6 +9,7 @@ export function askForKey(words) {
   const field = document.createElement("input");
   Object.assign(field, {
     id: "key-field",
+    className: "field",
     type: "password",
     autocomplete: "off",
     spellcheck: false,
