@@ -269,10 +269,14 @@ def _sampled() -> Iterator[Callable[[], dict[str, float]]]:
         thread.join()
 
 
-def memory() -> dict[str, float]:
-    """The proportional set size of this process's descendants by what they are, in MiB."""
+def memory(root: psutil.Process | None = None) -> dict[str, float]:
+    """The proportional set size of a process's descendants by what they are, in MiB.
+
+    Args:
+        root: the process; None means this one.
+    """
     used: dict[str, float] = defaultdict(float)
-    for process in psutil.Process().children(recursive=True):
+    for process in (root or psutil.Process()).children(recursive=True):
         try:
             title = " ".join(process.cmdline())
             rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
@@ -289,11 +293,11 @@ def _of_service(memory: Mapping[str, float]) -> float:
     return sum(used for part, used in memory.items() if part != _RAY)
 
 
-def replicas() -> set[int]:
-    """The processes of the replicas."""
+def replicas(root: psutil.Process | None = None) -> set[int]:
+    """The processes of the replicas among the descendants of `root`, as in `memory`."""
     return {
         process.pid
-        for process in psutil.Process().children(recursive=True)
+        for process in (root or psutil.Process()).children(recursive=True)
         if "ServeReplica:" in " ".join(process.cmdline())
     }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
@@ -260,7 +261,7 @@ def test_an_unknown_benchmark_is_an_error_that_lists_those_there_are(
 
 def test_the_memory_of_a_service_is_counted_by_deployment() -> None:
     """A process of Ray is known by its title, which it changes."""
-    held = "x = bytearray(b'1') * 2**25; print(1, flush=True); input()"
+    held = "import sys; x = bytearray(b'1') * 2**25; print(1, flush=True); sys.stdin.read()"
     titles = {
         "ray::ServeReplica:colorgan:people": "people",
         "ray::SERVE_REPLICA::colorgan#x#1:ServeReplica:colorgan:x.check_health": "x",
@@ -269,23 +270,22 @@ def test_the_memory_of_a_service_is_counted_by_deployment() -> None:
         "ray::IDLE": "other workers",
         "raylet": "Ray itself",
     }
-    started = [
-        subprocess.Popen(
-            ["bash", "-c", 'exec -a "$0" "$1" -c "$2"', title, sys.executable, held],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        for title in titles
-    ]
+    # One parent, since this process may have a Ray of its own among its children.
+    each = """python="$1" program="$2"; shift 2
+for title; do (exec -a "$title" "$python" -c "$program") <&0 & done; wait"""
+    parent = subprocess.Popen(
+        ["bash", "-c", each, "parent", sys.executable, held, *titles],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     try:
-        for process in started:
-            assert process.stdout and process.stdout.readline()
-        used = serve_memory.memory()
-        assert len(serve_memory.replicas()) == 2
+        for _ in titles:
+            assert parent.stdout and parent.stdout.readline()
+        root = psutil.Process(parent.pid)
+        used = serve_memory.memory(root)
+        assert len(serve_memory.replicas(root)) == 2
     finally:
-        for process in started:
-            process.kill()
-            process.wait()
+        parent.communicate()  # the end of their input ends them
     assert all(32 < used[part] < 64 for part in titles.values()), used
 
 

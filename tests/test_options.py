@@ -237,7 +237,7 @@ def test_the_help_shows_what_each_preset_sets() -> None:
     )
     assert preset_values("epochs", {"small": {"epochs": 12}}).endswith("small: 12")
     for command in (train_all, sweep):
-        helped = " ".join(command._parser().format_help().split())
+        helped = " ".join(command.make_parser().format_help().split())
         sizes = "(best: 224, and 256 for cic; report: 256; small: 128)"
         assert f"for encoder_unet {sizes} --width" in helped
     fields = {field.name for field in dataclasses.fields(TrainingConfig)}

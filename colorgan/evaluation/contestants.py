@@ -101,7 +101,7 @@ def object_contestant(parts: ObjectAssembly, name: str = OBJECTS) -> Contestant:
     """The contestant that colours by objects with these parts."""
     cards = list(parts.cards.values())
     references = ",".join(card.reference for card in cards)
-    return Contestant(name, references, _note(cards), parts.config.detector)
+    return Contestant(name, references, _note(cards), detector=parts.config.detector)
 
 
 def _contestant(storage: Storage, model: str, classes: Sequence[str]) -> Contestant:

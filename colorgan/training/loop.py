@@ -96,21 +96,18 @@ class Training:
             workers: the workers that train it together; all must do so with the same arguments.
 
         Raises:
-            ColorganError: the backbone's weights are not available, or a discriminator needs the
-                classes of the photographs, and they are not known.
+            ColorganError: a backbone's weights or needed classes of the photographs are missing.
         """
         self._speed = speed = speed or SpeedConfig()
-        self.config = config
-        self._model = model
+        self.config, self._model = config, model
         self.history: list[EpochRecord] = []
         self._workers, self._part = workers, Part(workers)
-        self._position = Position()
+        self._position, self._device = Position(), device
         self._steps_of_an_epoch = math.ceil(len(train) / config.batch_size)
         keep = partial(keep_on_device, device=device, share=speed.gpu_photo_share)
         self._train: PhotoSource = keep(train) if isinstance(train, PhotoBank) else train
         self._val = keep(val)
         self._rows: tuple[FeatureBank, FeatureBank] | None = None  # train, val
-        self._device = device
         self._autocast = partial(
             torch.autocast, device.type, torch.bfloat16, enabled=speed.bfloat16_on(device)
         )
@@ -247,8 +244,7 @@ class Training:
 
     def _photographs_of(self, step: int) -> int:
         """The number of photographs of a step, counted from 1, over all workers."""
-        size = self.config.batch_size
-        return min(size, len(self._train) - (step - 1) * size)
+        return min(self.config.batch_size, len(self._train) - (step - 1) * self.config.batch_size)
 
     def _sample(self, batch: Tensor) -> Sample:
         """The input of a step, from a batch of photographs or of their feature rows."""
