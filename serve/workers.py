@@ -257,7 +257,10 @@ def _varied(
     try:
         return step(photographs, numbers)
     except ConfigError:
-        return step(photographs, ())
+        if len(photographs) == 1:
+            return step(photographs, ())
+        pairs = zip(photographs, numbers, strict=True)
+        return [_varied(step, [each], [wanted])[0] for each, wanted in pairs]
 
 
 def _halved(painted: PredictedColor) -> PredictedColor:

@@ -6,6 +6,7 @@ noise channels of a generator (see `colorgan.models.noise`) or, in pix2pix's U-N
 channels, dropout at test time (Isola et al. 2017, section 3.2).
 """
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -19,6 +20,9 @@ MOST_VARIANTS = 16
 # The standard deviation of noise in use. In training it is 1, and variants differ so little that
 # a person sees tints; twice as much is nearer to the original in the best of eight.
 DEVIATION = 2.0
+
+# Dropout draws from PyTorch's own random state, which all threads of a process share.
+_DRAWING = threading.Lock()
 
 
 def first_numbers(count: int) -> Numbers:
@@ -107,7 +111,7 @@ def paint_dropout(
     """
     colors = []
     for place, number in enumerate(numbers):  # one by one, as a batch shares its random numbers
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with _DRAWING, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(number)
             colors.append(paint([each[place : place + 1] for each in features], noise=True))
     return torch.cat(colors)

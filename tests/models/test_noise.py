@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -88,6 +89,21 @@ def test_a_variant_is_the_same_whatever_is_beside_it(channels: int) -> None:
         colorizer.generate_variants(photographs, [(1,)] * 3)[1][0],
         colorizer.generate(photographs)[1],
     )
+
+
+def test_threads_that_draw_dropout_at_once_do_not_disturb_each_other() -> None:
+    colorizer = Colorizer(generator(UNET, 0))
+    batch = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+
+    def made(number: int) -> torch.Tensor:
+        (colors,) = colorizer.generate_variants(batch, [(number,)])
+        return colors
+
+    numbers = [2, 3, 4, 5] * 20
+    alone = {number: made(number) for number in (2, 3, 4, 5)}
+    with ThreadPoolExecutor(4) as threads:
+        for number, colors in zip(numbers, threads.map(made, numbers), strict=True):
+            assert torch.equal(colors, alone[number])
 
 
 def test_the_vector_of_a_number_never_changes() -> None:
