@@ -149,7 +149,7 @@ class PhotographIngress:
             photograph = restored.photograph
             _check_hints(chosen, restored)
             if chosen.variants:
-                smaller = Reduced.of(restored, chosen.hints, chosen.side)
+                smaller = await self._threads.run(Reduced.of, restored, chosen.hints, chosen.side)
                 self._check_sum(smaller.restored.photograph.rgb, chosen.variants)
             else:
                 smaller = Reduced(restored, chosen.hints)

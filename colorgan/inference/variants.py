@@ -21,6 +21,9 @@ MOST_VARIANTS = 16
 # a person sees tints; twice as much is nearer to the original in the best of eight.
 DEVIATION = 2.0
 
+# A batch of photographs with all their variants would take many times the memory of one without.
+_AT_ONCE = 8
+
 # Dropout draws from PyTorch's own random state, which all threads of a process share.
 _DRAWING = threading.Lock()
 
@@ -75,7 +78,7 @@ def paint_numbers(
         features: of a batch of photographs.
         numbers: for each photograph, the numbers of its variants.
         plain: colours photographs without noise, from their features.
-        drawn: likewise with the noise of a number each.
+        drawn: likewise with the noise of a number each, of eight colourings at most.
 
     Returns:
         For each photograph the colours of its variants, in the order of its numbers.
@@ -89,9 +92,10 @@ def paint_numbers(
         rows = [n for n, _ in first]
         whole = rows == [*range(len(numbers))]  # the same batch as without variants
         made |= zip(first, plain([x if whole else x[rows] for x in features]), strict=True)
-    if others:
-        rows, chosen = ([*each] for each in zip(*others, strict=True))
-        made |= zip(others, drawn([x[rows] for x in features], chosen), strict=True)
+    for at in range(0, len(others), _AT_ONCE):
+        some = others[at : at + _AT_ONCE]
+        rows, chosen = ([*each] for each in zip(*some, strict=True))
+        made |= zip(some, drawn([x[rows] for x in features], chosen), strict=True)
     return [torch.stack([made[n, number] for number in each]) for n, each in enumerate(numbers)]
 
 

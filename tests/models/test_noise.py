@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ from torch import nn
 
 from colorgan.errors import ConfigError
 from colorgan.inference.colorizer import Colorizer
-from colorgan.inference.variants import check_noise, first_numbers
+from colorgan.inference.variants import check_noise, first_numbers, paint_numbers
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import EncoderUNetConfig, GeneratorConfig, is_base
 from colorgan.models.encoder_unet import EncoderUNetGenerator
@@ -89,6 +90,24 @@ def test_a_variant_is_the_same_whatever_is_beside_it(channels: int) -> None:
         colorizer.generate_variants(photographs, [(1,)] * 3)[1][0],
         colorizer.generate(photographs)[1],
     )
+
+
+def test_the_variants_of_a_batch_are_drawn_a_few_at_once() -> None:
+    counts = []
+
+    def drawn(some: Sequence[torch.Tensor], chosen: Sequence[int]) -> torch.Tensor:
+        counts.append(len(chosen))
+        return some[0] + torch.tensor(chosen)
+
+    features = [torch.tensor([100, 200, 300])]
+    numbers = [(1, 2, 3, 4, 5), (6,), (1, 9, 8, 7, 2)]
+    made = paint_numbers(features, numbers, lambda some: some[0], drawn)
+    assert [each.tolist() for each in made] == [
+        [100, 102, 103, 104, 105],
+        [206],
+        [300, 309, 308, 307, 302],
+    ]
+    assert counts == [8, 1]
 
 
 def test_threads_that_draw_dropout_at_once_do_not_disturb_each_other() -> None:
