@@ -123,8 +123,8 @@ class RouterWorker:
         ]
 
     def detect(self, pictures: Sequence[Pixels]) -> list[list[Detection]]:
-        """Find the objects of photographs; see `Detector`."""
-        return self._detector(pictures)
+        """Find the objects of photographs; none if an update has just removed the detector."""
+        return self._detector(pictures) if self.detector else [[] for _ in pictures]
 
     def classify(self, photographs: Sequence[Square]) -> list[Route]:
         """As `RouterNetwork.classify`."""
