@@ -22,6 +22,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from cluster.code import check_service_code, code_digest
+from colorgan.data.mapping import batched
 from colorgan.images.decoding import Pixels
 from colorgan.inference.networks import ModelInfo, PredictedColor, Routed, RouterInfo, Square
 from colorgan.inference.router import Route
@@ -98,10 +99,11 @@ class HandleBackend:
     async def paint(
         self, model: str, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
     ) -> Sequence[PredictedColor]:
-        """Colour photographs on replicas."""
+        """Colour photographs on replicas, a few at a time: the objects of one may be many."""
         work = self._generators[model].work
-        painted: Sequence[PredictedColor]
-        painted = await asyncio.gather(*(_ask(work, *each) for each in _jobs(squares, numbers)))
+        painted: list[PredictedColor] = []
+        for some in batched(_jobs(squares, numbers), _AT_ONCE):
+            painted += await asyncio.gather(*(_ask(work, *each) for each in some))
         return painted
 
     async def _infos(self) -> tuple[RouterInfo, dict[str, ModelInfo], DetectorInfo | None]:
@@ -120,6 +122,9 @@ def _jobs(squares: Sequence[Square], numbers: Sequence[Numbers]) -> list[tuple[S
     """Each photograph with the numbers of its variants."""
     return list(zip(squares, numbers or [FIRST] * len(squares), strict=True))
 
+
+# Photographs, or parts of one, that wait for a model at the same time; its queue holds 64.
+_AT_ONCE = 4
 
 _DIED = "the process that had the photograph died; try again"
 

@@ -11,11 +11,11 @@ from colorgan.errors import ConfigError, NotInStorage
 from colorgan.images.decoding import Pixels
 from colorgan.inference.networks import (
     ModelInfo,
+    Networks,
     PredictedColor,
     Routed,
     RouterInfo,
     Square,
-    VaryingNetworks,
 )
 from colorgan.inference.object_choice import ObjectConfig
 from colorgan.inference.router import Route
@@ -36,7 +36,7 @@ class Busy(Exception):  # noqa: N818 - the name states the condition
     """No worker is free, or the worker of a request died; repeating the request may succeed."""
 
 
-class Backend(VaryingNetworks, Protocol):
+class Backend(Networks, Protocol):
     """The networks behind the API, in this process or in others; all methods raise Busy."""
 
     async def detector(self) -> DetectorInfo | None:
@@ -158,11 +158,15 @@ def _find_objects(
             )
         return None
     try:
-        return wanted.resolve(storage)
+        chosen = wanted.resolve(storage)
     except ConfigError:
         if asked_for:
             raise
         return None
+    things = find(storage, chosen.detector).classes if chosen.is_package else ()
+    if things and not asked_for and not any(map(classes.class_of, things)):
+        return None  # the detector was trained for other classes than those of --classes
+    return chosen
 
 
 def _needed(

@@ -149,7 +149,7 @@ class PhotographIngress:
             photograph = restored.photograph
             _check_hints(chosen, restored)
             if chosen.variants:
-                smaller = Reduced.of(restored, chosen.hints, chosen.side)
+                smaller = await self._threads.run(Reduced.of, restored, chosen.hints, chosen.side)
                 self._check_sum(smaller.restored.photograph.rgb, chosen.variants)
             else:
                 smaller = Reduced(restored, chosen.hints)
@@ -173,7 +173,9 @@ class PhotographIngress:
             headers["Vary"] = "Accept"
         if container:
             pictures = [each.data for each in written]
-            return answer_with_variants(pictures, picture_format, container, headers)
+            return await self._threads.run(
+                answer_with_variants, pictures, picture_format, container, headers
+            )
         return Response(written[0].data, media_type=f"image/{picture_format}", headers=headers)
 
     async def classify(self, request: Request, labels: Labels) -> Response:
@@ -297,7 +299,7 @@ class PhotographIngress:
             raise Problem(
                 422, f"no model of the class {labels.model} is served here: ask for {served}"
             ) from None
-        if len(predicted.variants()) < len(numbers):
+        if numbers != FIRST and not predicted.color.model.has_noise:  # any more
             raise _no_noise(predicted.color.model)
         self.metrics.batches.labels(labels.model).observe(predicted.color.batch)
         return replace(predicted, route=predicted.route or route)

@@ -123,8 +123,8 @@ class RouterWorker:
         ]
 
     def detect(self, pictures: Sequence[Pixels]) -> list[list[Detection]]:
-        """Find the objects of photographs; see `Detector`."""
-        return self._detector(pictures)
+        """Find the objects of photographs; none if an update has just removed the detector."""
+        return self._detector(pictures) if self.detector else [[] for _ in pictures]
 
     def classify(self, photographs: Sequence[Square]) -> list[Route]:
         """As `RouterNetwork.classify`."""
@@ -257,7 +257,10 @@ def _varied(
     try:
         return step(photographs, numbers)
     except ConfigError:
-        return step(photographs, ())
+        if len(photographs) == 1:
+            return step(photographs, ())
+        pairs = zip(photographs, numbers, strict=True)
+        return [_varied(step, [each], [wanted])[0] for each, wanted in pairs]
 
 
 def _halved(painted: PredictedColor) -> PredictedColor:

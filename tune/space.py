@@ -34,7 +34,7 @@ from colorgan.training.config import TrainingConfig
 # or the photographs.
 CHANGEABLE = (
     *("batch_size", "learning_rate", "adversarial_rate", "discriminator_rate", "beta1"),
-    *("lambda_l1", "lambda_adversary", "lambda_coherence"),
+    *("lambda_l1", "lambda_adversary", "lambda_coherence", "lambda_diversity"),
 )
 SCHEDULERS = ("none", "asha", "pbt")
 _TRIALS = "trials"  # key of the trials listed in a file

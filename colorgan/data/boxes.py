@@ -9,6 +9,7 @@ Without the folder Annotations, the boxes are those around the connected parts o
 """
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,8 @@ class BoxedFolder:
             for each in ElementTree.fromstring(data).iter("object"):
                 box = each.find("bndbox")
                 sides = [float(_text(box, side)) for side in ("xmin", "ymin", "xmax", "ymax")]
+                if not (sides[0] <= sides[2] < math.inf and sides[1] <= sides[3] < math.inf):
+                    raise ValueError(f"a box ends before it begins: {sides}")
                 # Their pixels count from 1, and the last one belongs to the box.
                 boxes.append([sides[0] - 1, sides[1] - 1, sides[2], sides[3]])
                 things.append(_text(each, "name"))

@@ -319,7 +319,7 @@ def _compared(evaluation: Evaluation) -> dict[str, object]:
         **{f"--{name}": value for name, value in options.items()},
         "missing": {*evaluation.missing},
         # Notes are text, which other versions may word differently.
-        "contestants": [(one.name, one.reference) for one in evaluation.contestants],
+        "contestants": [(one.name, one.reference, one.detector) for one in evaluation.contestants],
     }
 
 

@@ -90,20 +90,35 @@ def plan_evaluation(
         versions={"colorgan": colorgan.__version__, "torch": str(torch.__version__)},
         segmenter=segmenter,
         segments=segments,
-        options=_further_options(router, segmentation or SegmentationConfig()),
+        options=_further_options(
+            router,
+            segmentation or SegmentationConfig(),
+            (objects if any(each.detector for each in contestants) else None) or ObjectConfig(),
+        ),
     )
     return evaluation, choice
 
 
-def _further_options(router: RouterConfig, segmentation: SegmentationConfig) -> dict[str, str]:
-    """The options that are given and that no other field of an evaluation has, by name."""
+def _further_options(
+    router: RouterConfig, segmentation: SegmentationConfig, objects: ObjectConfig
+) -> dict[str, str]:
+    """The options that are not the default and that no other field of an evaluation has, by name.
+
+    What a contestant's detector is stands with the contestant.
+    """
     found: dict[str, str] = {}
     for config, names in (
         (router, ("weights", "classes", "unsure_below")),
         (segmentation, ("masks", "segmenter_weights")),
+        (objects, ("detector_weights", "object_score", "object_masks", "object_edges")),
     ):
-        given = {name.replace("_", "-"): getattr(config, name) for name in names}
-        found |= {name: str(value) for name, value in given.items() if value}
+        usual = type(config)()
+        values = {name: getattr(config, name) for name in names}
+        found |= {
+            name.replace("_", "-"): str(value)
+            for name, value in values.items()
+            if value != getattr(usual, name)
+        }
     return found
 
 

@@ -185,11 +185,6 @@ class LoadedModels:
         if isinstance(self._colorizer, AssembledColorizer):
             (predicted,) = self._colorizer.predict([print_.seen], numbers)
             return [each.onto(print_).picture(*wanted) for each in predicted.variants()]
-        if isinstance(self._colorizer, ObjectColorizer):
-            if numbers != FIRST:
-                raise ConfigError(f"{OBJECTS} has one colouring: name a model with noise instead")
-            (found,) = self._colorizer.predict([print_.seen])
-            return [found.onto(print_).picture(*wanted)]
         square = prepare(print_.seen, self._colorizer.size)
         (colors,) = self._colorizer.generate_variants(square[None], [numbers])
         space = self._colorizer.config.color_space

@@ -88,7 +88,11 @@ class Routed:
 
 
 class Networks(Protocol):
-    """The networks of an assembled model, in this thread, in other threads or other processes."""
+    """The networks of an assembled model, in this thread, in other threads or other processes.
+
+    `numbers` has, for each photograph, the numbers of its variants: the first becomes `color` of
+    the result, and the rest `others`. It is empty if the first variant is wanted of all.
+    """
 
     async def router(self) -> RouterInfo:
         """Describe the router."""
@@ -98,32 +102,16 @@ class Networks(Protocol):
         """Describe the models, by name."""
         ...
 
-    async def route(self, squares: Sequence[Square]) -> Sequence[Routed]:
-        """Route photographs preprocessed by the router's view, and colour those of `painters`."""
-        ...
-
-    async def paint(self, model: str, squares: Sequence[Square]) -> Sequence[PredictedColor]:
-        """Colour photographs preprocessed by `colorizer.prepare` for a model."""
-        ...
-
-
-class VaryingNetworks(Networks, Protocol):
-    """Networks that also return variants.
-
-    `numbers` has, for each photograph, the numbers of its variants: the first becomes `color` of
-    the result, and the rest `others`. It is empty if the first variant is wanted of all.
-    """
-
     async def route(
         self, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
     ) -> Sequence[Routed]:
-        """As in `Networks`."""
+        """Route photographs preprocessed by the router's view, and colour those of `painters`."""
         ...
 
     async def paint(
         self, model: str, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
     ) -> Sequence[PredictedColor]:
-        """As in `Networks`."""
+        """Colour photographs preprocessed by `colorizer.prepare` for a model."""
         ...
 
 
@@ -147,7 +135,7 @@ class RouterNetwork:
     def work(self, squares: Sequence[Square], numbers: Sequence[Numbers] = ()) -> list[Routed]:
         """Route photographs preprocessed by `info.view`, and colour those of `info.painters`.
 
-        `numbers` are as in `VaryingNetworks`; raises ConfigError if a model has no noise for them.
+        `numbers` are as in `Networks`; raises ConfigError if a model has no noise for them.
         """
         glances = self.one_pass(stack(squares, self.info.view.side), numbers)
         together = Counter(glance.route.best_class for glance in glances)
@@ -185,7 +173,7 @@ class GeneratorNetwork:
     ) -> list[PredictedColor]:
         """Colour photographs preprocessed by `colorizer.prepare`, (3, size, size) uint8 each.
 
-        `numbers` are as in `VaryingNetworks`; raises ConfigError if the model has no noise for
+        `numbers` are as in `Networks`; raises ConfigError if the model has no noise for
         them.
         """
         numbers = numbers or [FIRST] * len(squares)

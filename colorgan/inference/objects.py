@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from colorgan.data.mapping import batched
 from colorgan.errors import ConfigError
 from colorgan.images.decoding import Photograph, Pixels, resize
 from colorgan.images.prints import Restoring, restore
@@ -36,6 +37,7 @@ from colorgan.models.detection import Detection, Detector
 from colorgan.names import GENERAL, OBJECTS
 
 LONG_SIDE = 1024  # pixels; of larger photographs, the detector and the crops see a smaller copy
+_CROPS = 16  # parts of photographs that a generator colours as one batch
 MOST_OBJECTS = 20  # of a photograph; the most certain ones are coloured
 
 
@@ -307,7 +309,8 @@ class _Networks:
         return self._infos
 
     async def paint(self, model: str, squares: Sequence[Square]) -> Sequence[PredictedColor]:
-        return self._generators[model].work(squares)
+        work = self._generators[model].work
+        return [each for some in batched(squares, _CROPS) for each in work(some)]
 
     async def detect(self, pictures: Sequence[Pixels]) -> Sequence[Sequence[Detection]]:
         return self._detector(pictures)

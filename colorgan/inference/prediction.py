@@ -7,7 +7,7 @@ them is done: in the calling thread (`assembled.py`), or in threads of a service
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,7 +25,6 @@ from colorgan.inference.networks import (
     Routed,
     RouterInfo,
     Square,
-    VaryingNetworks,
 )
 from colorgan.inference.palette import Palette
 from colorgan.inference.router import Route
@@ -185,7 +184,6 @@ class AssembledModel:
             model: the model that colours all of them; the router is asked if it is empty.
             on_routes: called with the routes before the models colour.
             numbers: the numbers of the variants of each photograph; see `Prediction.variants`.
-                Others than FIRST need `VaryingNetworks`.
 
         Raises:
             NoModel: there is no model of the class of a photograph.
@@ -220,17 +218,10 @@ class AssembledModel:
             if lacking:
                 squares |= await self._prepare(photographs, lacking, {size})
             with self._steps.stage("paint"):
-                painted = await self._paint(name, [squares[n, size] for n in left], numbers)
+                wanted = [squares[n, size] for n in left]
+                painted = await self._networks.paint(name, wanted, [numbers] * len(wanted))
             colors |= zip(left, painted, strict=True)
         return [Prediction(photographs[n], routes[n], colors[n]) for n in places]
-
-    async def _paint(
-        self, model: str, squares: Sequence[Square], numbers: Numbers
-    ) -> Sequence[PredictedColor]:
-        if numbers == FIRST:
-            return await self._networks.paint(model, squares)
-        varying = cast(VaryingNetworks, self._networks)
-        return await varying.paint(model, squares, [numbers] * len(squares))
 
     async def _route(
         self, photographs: Sequence[Pixels], router: RouterInfo, numbers: Numbers
@@ -239,10 +230,7 @@ class AssembledModel:
             views = await self._steps.together(
                 *(self._steps.run(lambda rgb: router.view(rgb).numpy(), p) for p in photographs)
             )
-            if numbers == FIRST:
-                return await self._networks.route(views)
-            varying = cast(VaryingNetworks, self._networks)
-            return await varying.route(views, [numbers] * len(views))
+            return await self._networks.route(views, [numbers] * len(views))
 
     async def _prepare(
         self, photographs: Sequence[Pixels], places: Collection[int], sizes: Collection[int]

@@ -6,6 +6,7 @@ noise channels of a generator (see `colorgan.models.noise`) or, in pix2pix's U-N
 channels, dropout at test time (Isola et al. 2017, section 3.2).
 """
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -19,6 +20,12 @@ MOST_VARIANTS = 16
 # The standard deviation of noise in use. In training it is 1, and variants differ so little that
 # a person sees tints; twice as much is nearer to the original in the best of eight.
 DEVIATION = 2.0
+
+# A batch of photographs with all their variants would take many times the memory of one without.
+_AT_ONCE = 8
+
+# Dropout draws from PyTorch's own random state, which all threads of a process share.
+_DRAWING = threading.Lock()
 
 
 def first_numbers(count: int) -> Numbers:
@@ -71,7 +78,7 @@ def paint_numbers(
         features: of a batch of photographs.
         numbers: for each photograph, the numbers of its variants.
         plain: colours photographs without noise, from their features.
-        drawn: likewise with the noise of a number each.
+        drawn: likewise with the noise of a number each, of eight colourings at most.
 
     Returns:
         For each photograph the colours of its variants, in the order of its numbers.
@@ -85,9 +92,10 @@ def paint_numbers(
         rows = [n for n, _ in first]
         whole = rows == [*range(len(numbers))]  # the same batch as without variants
         made |= zip(first, plain([x if whole else x[rows] for x in features]), strict=True)
-    if others:
-        rows, chosen = ([*each] for each in zip(*others, strict=True))
-        made |= zip(others, drawn([x[rows] for x in features], chosen), strict=True)
+    for at in range(0, len(others), _AT_ONCE):
+        some = others[at : at + _AT_ONCE]
+        rows, chosen = ([*each] for each in zip(*some, strict=True))
+        made |= zip(some, drawn([x[rows] for x in features], chosen), strict=True)
     return [torch.stack([made[n, number] for number in each]) for n, each in enumerate(numbers)]
 
 
@@ -107,7 +115,7 @@ def paint_dropout(
     """
     colors = []
     for place, number in enumerate(numbers):  # one by one, as a batch shares its random numbers
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with _DRAWING, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(number)
             colors.append(paint([each[place : place + 1] for each in features], noise=True))
     return torch.cat(colors)

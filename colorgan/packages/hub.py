@@ -23,7 +23,11 @@ from colorgan.version import __version__
 _SAFE = re.compile(r"[A-Za-z0-9][\w-]*\.(safetensors|csv|png|md)", re.ASCII)
 
 # The Hub's tasks of the kinds of packages that do not colour.
-_TASKS: Mapping[str, str] = {"router": "image-classification", "segmenter": "image-segmentation"}
+_TASKS: Mapping[str, str] = {
+    "router": "image-classification",
+    "segmenter": "image-segmentation",
+    "detector": "object-detection",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ _METRICS = (
     _Metric("val_accuracy", "accuracy", "accuracy"),
     _Metric("val_pixel_accuracy", "pixel accuracy", "accuracy"),
     _Metric("val_mean_iou", "mean IoU", "mean_iou"),
+    _Metric("val_precision", "average precision", "mean_average_precision"),
 )
 
 

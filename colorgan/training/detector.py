@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
@@ -66,6 +66,11 @@ class _Example:
     boxes: Tensor
     things: tuple[str, ...]
 
+    def of(self, things: Collection[str]) -> "_Example":
+        """The same with the boxes around some things alone."""
+        wanted = [number for number, thing in enumerate(self.things) if thing in things]
+        return _Example(self.picture, self.boxes[wanted], tuple(self.things[n] for n in wanted))
+
     def target(self, labels: Sequence[str], mirrored: bool) -> dict[str, Tensor]:
         """Its boxes and labels, as FCOS takes them."""
         boxes = self.boxes
@@ -103,7 +108,7 @@ def train_detector(
         observe: called with a line of progress.
 
     Raises:
-        ConfigError: the folder lacks a split or a picture, or has nothing of a photo class.
+        ConfigError: the folder lacks a split or a picture, or a split has nothing of a photo class.
         Corrupt: a file cannot be read.
     """
     started = time.monotonic()
@@ -118,6 +123,12 @@ def train_detector(
         raise ConfigError(
             f"{folder.path} has no box of the classes {', '.join(rule.names)}: list its things in "
             "the table [coco] of a file for --classes"
+        )
+    held_out = [each.of(things) for each in held_out]
+    if not any(each.things for each in held_out):
+        raise ConfigError(
+            f"{folder.path} has in its split val no box of {', '.join(things)}, by which the best "
+            "epoch is chosen"
         )
     classifier = load_classifier(config.encoder)
     network = ObjectDetector(config.architecture(things), copy.deepcopy(classifier.network))
@@ -140,12 +151,9 @@ def train_detector(
 
 def _example(boxed: Boxed, rule: PhotoClasses, digest: "hashlib._Hash") -> _Example:
     digest.update(f"{boxed.name} {boxed.digest}\n".encode())
-    wanted = [number for number, thing in enumerate(boxed.things) if rule.class_of(thing)]
-    return _Example(
-        torch.from_numpy(gray(boxed.picture)).permute(2, 0, 1).contiguous(),
-        torch.from_numpy(boxed.boxes[wanted]),
-        tuple(boxed.things[number] for number in wanted),
-    )
+    picture = torch.from_numpy(gray(boxed.picture)).permute(2, 0, 1).contiguous()
+    whole = _Example(picture, torch.from_numpy(boxed.boxes), boxed.things)
+    return whole.of({thing for thing in boxed.things if rule.class_of(thing)})
 
 
 def _fit(

@@ -127,7 +127,9 @@ def evaluate_here(argv: Sequence[str]) -> None:
     objects = parse(ObjectConfig, args)
     dataset = open_dataset(storage, args.dataset)
     sample = Sample(args.split, args.photographs, args.seed)
-    evaluation, _ = plan_evaluation(dataset, sample, args.models, router, args.report, segmentation)
+    evaluation, _ = plan_evaluation(
+        dataset, sample, args.models, router, args.report, segmentation, objects
+    )
     with working_on(storage, "report", evaluation.name):
         report, _ = open_evaluation(storage, evaluation)
         evaluator: Evaluator | None = None

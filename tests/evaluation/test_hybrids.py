@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from colorgan.evaluation.hybrids import (
     summarize,
 )
 from colorgan.evaluation.plan import Sample, plan_evaluation
+from colorgan.evaluation.results import Evaluation
 from colorgan.inference.object_choice import ObjectConfig
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.packages.embedded import with_embedded
@@ -122,3 +124,33 @@ def test_an_evaluation_takes_objects_as_a_contestant(scenes: Dataset, embedded: 
     part = pd.read_parquet(io.BytesIO(storage.get(report.key("parts/00000.parquet"))))
     assert list(part["model"].unique()) == ["gray", "original", "general", "mine"]
     assert part[part["model"] == "mine"]["l1"].notna().all()
+
+
+def test_an_evaluation_goes_on_with_the_same_options_of_objects_alone(
+    scenes: Dataset, embedded: Storage
+) -> None:
+    storage = with_embedded(scenes.storage)
+    dataset = Dataset(storage, scenes.manifest)
+
+    def planned(objects: ObjectConfig, model: str = "objects") -> Evaluation:
+        sample = Sample("test", 3)
+        return plan_evaluation(dataset, sample, [model], RouterConfig(), "r", objects=objects)[0]
+
+    evaluation = planned(OBJECTS)
+    assert evaluation.options == {"object-score": "0.1"}
+    open_evaluation(storage, evaluation)
+    assert open_evaluation(storage, planned(OBJECTS))[1]
+    for others, name in (
+        (ObjectConfig(detector="labels"), "--object-score"),
+        (replace(OBJECTS, object_masks="box"), "--object-masks"),
+    ):
+        with pytest.raises(ConfigError, match=f"another {name}: give the same"):
+            open_evaluation(storage, planned(others))
+    (found,) = [each for each in evaluation.contestants if each.detector]
+    contestants = tuple(
+        replace(each, detector="other") if each == found else each
+        for each in evaluation.contestants
+    )
+    with pytest.raises(ConfigError, match="another contestants: give the same"):
+        open_evaluation(storage, replace(evaluation, contestants=contestants))
+    assert planned(OBJECTS, "general").options == {}

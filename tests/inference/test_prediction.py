@@ -23,6 +23,7 @@ from colorgan.inference.networks import (
 )
 from colorgan.inference.prediction import AssembledModel, NoModel
 from colorgan.models.architectures import GeneratorConfig
+from colorgan.models.noise import Numbers
 from colorgan.models.unet import UNetGenerator
 from tests.inference.test_router import label_router, photograph
 
@@ -48,12 +49,16 @@ class InThreads:
     async def models(self) -> Mapping[str, ModelInfo]:
         return self.infos
 
-    async def route(self, squares: Sequence[Square]) -> Sequence[Routed]:
-        return await asyncio.to_thread(self.network.work, squares)
+    async def route(
+        self, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[Routed]:
+        return await asyncio.to_thread(self.network.work, squares, numbers)
 
-    async def paint(self, model: str, squares: Sequence[Square]) -> Sequence[PredictedColor]:
+    async def paint(
+        self, model: str, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[PredictedColor]:
         self.painted.append((model, len(squares)))
-        return await asyncio.to_thread(self.generators[model].work, squares)
+        return await asyncio.to_thread(self.generators[model].work, squares, numbers)
 
     def stage(self, name: str) -> nullcontext[None]:
         return nullcontext()

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -6,7 +8,7 @@ from torch import nn
 
 from colorgan.errors import ConfigError
 from colorgan.inference.colorizer import Colorizer
-from colorgan.inference.variants import check_noise, first_numbers
+from colorgan.inference.variants import check_noise, first_numbers, paint_numbers
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import EncoderUNetConfig, GeneratorConfig, is_base
 from colorgan.models.encoder_unet import EncoderUNetGenerator
@@ -88,6 +90,39 @@ def test_a_variant_is_the_same_whatever_is_beside_it(channels: int) -> None:
         colorizer.generate_variants(photographs, [(1,)] * 3)[1][0],
         colorizer.generate(photographs)[1],
     )
+
+
+def test_the_variants_of_a_batch_are_drawn_a_few_at_once() -> None:
+    counts = []
+
+    def drawn(some: Sequence[torch.Tensor], chosen: Sequence[int]) -> torch.Tensor:
+        counts.append(len(chosen))
+        return some[0] + torch.tensor(chosen)
+
+    features = [torch.tensor([100, 200, 300])]
+    numbers = [(1, 2, 3, 4, 5), (6,), (1, 9, 8, 7, 2)]
+    made = paint_numbers(features, numbers, lambda some: some[0], drawn)
+    assert [each.tolist() for each in made] == [
+        [100, 102, 103, 104, 105],
+        [206],
+        [300, 309, 308, 307, 302],
+    ]
+    assert counts == [8, 1]
+
+
+def test_threads_that_draw_dropout_at_once_do_not_disturb_each_other() -> None:
+    colorizer = Colorizer(generator(UNET, 0))
+    batch = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+
+    def made(number: int) -> torch.Tensor:
+        (colors,) = colorizer.generate_variants(batch, [(number,)])
+        return colors
+
+    numbers = [2, 3, 4, 5] * 20
+    alone = {number: made(number) for number in (2, 3, 4, 5)}
+    with ThreadPoolExecutor(4) as threads:
+        for number, colors in zip(numbers, threads.map(made, numbers), strict=True):
+            assert torch.equal(colors, alone[number])
 
 
 def test_the_vector_of_a_number_never_changes() -> None:

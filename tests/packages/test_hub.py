@@ -17,7 +17,7 @@ from colorgan.data.dataset import Dataset
 from colorgan.data.scenes import draw_scene
 from colorgan.errors import ConfigError
 from colorgan.inference.colorizer import Colorizer
-from colorgan.models.architectures import Architecture, HeadConfig, SegmenterConfig
+from colorgan.models.architectures import Architecture, DetectorConfig, HeadConfig, SegmenterConfig
 from colorgan.packages.card import find
 from colorgan.packages.hub import describe
 from colorgan.packages.weights import Trained, load_generator, publish
@@ -203,6 +203,13 @@ def test_addresses_are_read_with_their_revision() -> None:
             "accuracy 0.94",
             {"accuracy": 0.9375},
         ),
+        (
+            "detector",
+            {"val_precision": 0.625},
+            "object-detection",
+            "average precision 0.62",
+            {"mean_average_precision": 0.625},
+        ),
     ],
 )
 def test_the_metrics_of_packages_that_do_not_colour_are_shown(
@@ -217,6 +224,8 @@ def test_the_metrics_of_packages_that_do_not_colour_are_shown(
     made: Architecture = HeadConfig("stub", "0" * 64, 4, ("animals", "people"), 1.0)
     if kind == "segmenter":
         made = SegmenterConfig(64, 8, "efficientnet_lite0", ("sky", "grass"))
+    elif kind == "detector":
+        made = DetectorConfig(64, 32, "efficientnet_lite0", ("dog", "car"))
     card = replace(find(storage, "router"), kind=kind, architecture=made, metrics=metrics)
     _, metadata, text = describe(HubAddress("you/a"), [card]).split("---\n", 2)
     (result,) = yaml.safe_load(metadata)["model-index"][0]["results"]

@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -18,6 +18,7 @@ from PIL import Image, ImageCms
 from colorgan.export.web import MODELS
 from colorgan.images.formats import FORMATS, readable_names
 from colorgan.images.lab import rgb_to_lab
+from colorgan.models.noise import Numbers
 from colorgan.packages.card import find
 from colorgan.storage import Storage
 from serve.access import API_KEY
@@ -368,12 +369,16 @@ class HeldBackend:
         self.go_on = asyncio.Event()
         self._backend = backend
 
-    async def route(self, photograph: Square) -> Routed:
+    async def route(
+        self, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[Routed]:
         await self.go_on.wait()
-        return await self._backend.route(photograph)
+        return await self._backend.route(squares, numbers)
 
-    async def paint(self, model: str, photograph: Square) -> PredictedColor:
-        return await self._backend.paint(model, photograph)
+    async def paint(
+        self, model: str, squares: Sequence[Square], numbers: Sequence[Numbers] = ()
+    ) -> Sequence[PredictedColor]:
+        return await self._backend.paint(model, squares, numbers)
 
 
 def test_more_photographs_than_there_is_room_for_are_sent_away_at_once(backend: Backend) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,8 @@ from PIL import Image
 from colorgan.errors import ConfigError
 from colorgan.images.lab import lightness
 from colorgan.inference.object_choice import ObjectConfig, assemble_objects
+from colorgan.models import EMBEDDED
+from colorgan.models.architectures import DetectorConfig
 from colorgan.packages.card import find
 from colorgan.storage import Storage, open_storage
 from serve.backend import LocalBackend, find_parts
@@ -140,3 +143,22 @@ def test_without_a_general_model_objects_are_left_out_or_the_reason_is_said(
     asked = config.model_copy(update={"objects": ObjectConfig(detector="labels")})
     with pytest.raises(ConfigError, match="needs the general model and one of animals, people"):
         find_parts(asked)
+
+
+def test_a_detector_of_other_things_is_left_out_unless_it_is_asked_for(
+    models: Storage, tmp_path: Path
+) -> None:
+    shutil.copytree(Path(models.uri), tmp_path / "storage")
+    storage = open_storage(str(tmp_path / "storage"))
+    card = find(storage, "animals")
+    for version, thing in (("1", "dog"), ("2", "teapot")):
+        made = DetectorConfig(64, 32, EMBEDDED, (thing,))
+        other = replace(card, model="detector", kind="detector", version=version, architecture=made)
+        other = replace(other, classes=(thing,))
+        storage.put(f"models/detector/{version}/model.json", other.to_json())
+        storage.put("models/detector/latest.json", json.dumps({"version": version}).encode())
+        chosen = find_parts(ServeConfig(storage=storage.uri)).objects
+        assert (chosen and chosen.detector) == ("detector@1" if thing == "dog" else None)
+    asked = ServeConfig(storage=storage.uri, objects=ObjectConfig(detector="trained"))
+    chosen = find_parts(asked).objects
+    assert chosen and chosen.detector == "detector@2"

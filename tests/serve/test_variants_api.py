@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -19,15 +19,17 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from colorgan.data.dataset import open_dataset
 from colorgan.data.scenes import draw_scene
+from colorgan.errors import ConfigError
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import EncoderUNetConfig
 from colorgan.models.classifiers import load_classifier
 from colorgan.models.encoder_unet import EncoderUNetGenerator
-from colorgan.models.noise import NoiseChannels
+from colorgan.models.noise import FIRST, NoiseChannels, Numbers
 from colorgan.packages.weights import Trained, publish
 from colorgan.storage import Storage, open_storage
 from serve.backend import LocalBackend
 from serve.config import ServeConfig
+from serve.workers import Square, _varied
 from tests.serve.conftest import MODELS, served
 from tests.serve.exchange import encoded, opened, picture, problem
 from tests.serve.test_restore_api import DATA as PRINT
@@ -236,3 +238,17 @@ def _modules_of(client: httpx.Client, **params: int) -> list[str]:
     finally:
         hook.remove()
     return run
+
+
+def test_a_photograph_whose_model_has_lost_its_noise_takes_none_from_others() -> None:
+    noisy, plain = np.zeros((1, 1), np.uint8), np.ones((1, 1), np.uint8)
+
+    def step(photographs: Sequence[Square], numbers: Sequence[Numbers]) -> list[Numbers]:
+        numbers = numbers or [FIRST] * len(photographs)
+        for photograph, wanted in zip(photographs, numbers, strict=True):
+            if photograph.any() and wanted != FIRST:
+                raise ConfigError("the model has no noise")
+        return [*numbers]
+
+    made = _varied(step, [noisy, plain, noisy], [(1, 2), (1, 2), (3,)])
+    assert made == [(1, 2), FIRST, (3,)]

@@ -50,6 +50,11 @@ def test_faulty_boxes_are_one_sentence(tmp_path: Path) -> None:
         list(folder.read(["one"]))
     with pytest.raises(ConfigError, match="has no picture two"):
         list(folder.read(["two"]))
+    for side in ("2", "nan", "inf"):
+        turned = XML.replace("<xmax>10</xmax>", f"<xmax>{side}</xmax>")
+        (tmp_path / "a/Annotations/one.xml").write_text(turned)
+        with pytest.raises(Corrupt, match="a box ends before it begins"):
+            list(folder.read(["one"]))
     (tmp_path / "a/Annotations/one.xml").write_text("<annotation")
     with pytest.raises(Corrupt, match="cannot be read as boxes"):
         list(folder.read(["one"]))
@@ -132,3 +137,19 @@ def test_a_folder_without_things_of_the_classes_is_refused(
     assert "no box of the classes animals" in capsys.readouterr().err
     assert main(["train-detector", "--storage", storage.uri, str(folder), "--width", "40"]) == 2
     assert "not a multiple of 32" in capsys.readouterr().err
+
+
+def test_things_that_are_not_learned_do_not_count_in_validation(
+    storage: Storage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = annotated(tmp_path / "own")
+    (folder / "ImageSets/Main/val.txt").write_text("two\n")
+    Image.new("RGB", (40, 30), "gray").save(folder / "JPEGImages/two.png")
+    (folder / "Annotations/two.xml").write_text(XML.replace("chair", "cat"))
+    options = ["--size", "64", "--width", "32", "--epochs", "1"]
+    command = ["train-detector", "--storage", storage.uri, str(folder), *options]
+    assert main(command) == 0
+    assert "finds dog" in capsys.readouterr().out
+    (folder / "Annotations/two.xml").write_text(XML.replace("dog", "cat"))
+    assert main(command) == 2
+    assert "has in its split val no box of dog" in capsys.readouterr().err

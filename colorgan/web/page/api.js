@@ -49,7 +49,7 @@ export class Api {
     return {
       objects: objects === null ? null : JSON.parse(objects),
       blob: await readWhole(response),
-      model: response.headers.get("X-Colorgan-Model") ?? model,
+      model: response.headers.get("X-Colorgan-Model") ?? wish.model,
       photoClass: response.headers.get("X-Colorgan-Class"),
       note: response.headers.get("X-Colorgan-Note"),
     };
