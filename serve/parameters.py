@@ -227,7 +227,7 @@ def check_together(chosen: "ColorizeParameters") -> None:
     if chosen.variants and chosen.variant != 1:
         raise Problem(422, "variant: it asks for one colouring, and variants for several; send one")
     if chosen.side and not chosen.variants:
-        raise Problem(422, "side: it is the size of the pictures of variants; add variants=4")
+        raise Problem(422, "side: it sizes the pictures of variants; leave it out, or add variants")
     if chosen.model == OBJECTS and chosen.numbers != FIRST:
         raise Problem(422, f"variants: model={OBJECTS} colours in one way; name another model")
 

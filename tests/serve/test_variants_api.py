@@ -145,7 +145,7 @@ BAD = {
     "too many": ({"variants": 9}, "variants: Input should be less than or equal to 8"),
     "number 0": ({"variant": 0}, "variant: Input should be greater than or equal to 1"),
     "both": ({"variants": 2, "variant": 2}, "variant: it asks for one colouring"),
-    "a side without variants": ({"side": 100}, "side: it is the size of the pictures of variants"),
+    "a side without variants": ({"side": 100}, "side: it sizes the pictures of variants"),
     "by objects": ({"model": "objects", "variants": 2}, "model=objects colours in one way"),
     "a format that is not there": ({"variants": 2, "format": "gif"}, "format: Input should be"),
 }
