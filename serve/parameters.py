@@ -96,12 +96,15 @@ class ColorizeParameters(Parameters):
         None,
         ge=2,
         le=MOST_AT_ONCE,
-        description="colour the photograph in so many ways, by a model with noise: the answer is a "
-        "zip with variant-1.png and so on, or multipart/form-data if Accept prefers that. The "
+        description="number of ways to colour the photograph, by a model with noise: the answer is "
+        "a zip with variant-1.png and so on, or multipart/form-data if Accept prefers that. The "
         "first one is the usual colouring, and a number always means the same one",
     )
     variant: int = Field(
-        1, ge=1, le=MOST_VARIANTS, description="colour the photograph in the way of this number"
+        1,
+        ge=1,
+        le=MOST_VARIANTS,
+        description="number of the variant in which to colour the photograph",
     )
     side: int | None = Field(
         None,
@@ -191,7 +194,7 @@ def acceptable_formats(accept: str) -> list[Format]:
         types = ", ".join(f"image/{each}" for each in offered)
         raise Problem(
             406,
-            f"Accept takes none of {types}: add one of these or */* to it, or say which with the "
+            f"Accept allows none of {types}: add one of these or */* to it, or say which with the "
             "parameter format",
         )
     return sorted(taken, key=lambda each: welcome[each], reverse=True)
@@ -213,7 +216,7 @@ def acceptable_container(accept: str) -> Container:
     if not welcome[best][0]:
         raise Problem(
             406,
-            f"Accept takes none of {', '.join(CONTAINERS)}, in which several pictures are sent: "
+            f"Accept allows none of {', '.join(CONTAINERS)}, in which several pictures are sent: "
             "add one of these or */* to it",
         )
     return best
@@ -222,9 +225,9 @@ def acceptable_container(accept: str) -> Container:
 def check_together(chosen: "ColorizeParameters") -> None:
     """Reject parameters that do not go together; raises Problem 422."""
     if chosen.variants and chosen.variant != 1:
-        raise Problem(422, "variant: it is one of the variants, and variants asks for several")
+        raise Problem(422, "variant: it asks for one colouring, and variants for several; send one")
     if chosen.side and not chosen.variants:
-        raise Problem(422, "side: it is for the pictures of variants; one has its own size")
+        raise Problem(422, "side: it sizes the pictures of variants; leave it out, or add variants")
     if chosen.model == OBJECTS and chosen.numbers != FIRST:
         raise Problem(422, f"variants: model={OBJECTS} colours in one way; name another model")
 

@@ -52,7 +52,7 @@ _SHOWN = 12  # pictures on the contact sheet
 def prepare_hybrids(parser: argparse.ArgumentParser) -> None:
     """Add the options of `colorgan hybrids`."""
     parser.add_argument(
-        "--dataset", metavar="NAME", help="the photographs of beside and within; scenes need none"
+        "--dataset", metavar="NAME", help="dataset for --kind beside or within; scenes needs none"
     )
     parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument(

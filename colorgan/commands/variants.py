@@ -74,7 +74,9 @@ def _variants(args: argparse.Namespace) -> int:
         if judge:
             critics[_DISCRIMINATORS] = judge
         else:
-            print_note(f"{card.reference} has no run here whose discriminators could choose")
+            print_note(
+                f"{card.reference} has no run in this storage whose discriminators could choose"
+            )
         colorizer = Colorizer(load_generator(storage, card, device))
         measurement = DiversityMeasurement(colorizer, critics, config)
         shown = time.monotonic()

@@ -35,7 +35,7 @@ MEASURES: Mapping[str, str] = {
     "mean": "L1 of a variant, on average",
     "middle": "L1 of the mean of all variants' a and b",
     "best": "L1 of the variant that is nearest to the original",
-    "worst": "L1 of the farthest one",
+    "worst": "L1 of the variant that is farthest from the original",
     "best_tint": "L1 of the nearest of as many plain tints of variant 1",
     "spread": "mean difference of a and b between two variants",
     "best_minus_zero": "best minus zero",

@@ -31,7 +31,7 @@ class ObjectConfig(Configuration):
 
     detector: str = option(
         AUTO,
-        "model objects: what finds them; trained (or detector@VERSION), which is made by colorgan "
+        "the detector of model objects: trained (or detector@VERSION), made by colorgan "
         "train-detector; labels, the included classifier on parts of the photograph; one of "
         "torchvision's, such as maskrcnn_resnet50_fpn; auto: trained if there is one, or labels",
     )
@@ -44,7 +44,8 @@ class ObjectConfig(Configuration):
     )
     object_edges: Edges = option(
         "guided",
-        "how an object's colours end: as half a cosine, or guided by the photograph's lightness",
+        "how the edges of an object's colours are softened: as half a cosine, or guided by the "
+        "photograph's lightness",
     )
 
     def check(self) -> None:
@@ -73,8 +74,8 @@ class ObjectConfig(Configuration):
             chosen = TRAINED if there else LABELS
             if not there and not installed(EMBEDDED):
                 raise ConfigError(
-                    f"there is no detector in {storage.uri}, and the classifier is not installed "
-                    f"that could stand in: {TRAINS_ONE}, and --detector NAME uses one of "
+                    f"there is no detector in {storage.uri}, and the classifier that could replace "
+                    f"it is not installed: {TRAINS_ONE}, and --detector NAME uses one of "
                     "torchvision's"
                 )
         if chosen.partition("@")[0] in (TRAINED, DETECTOR):

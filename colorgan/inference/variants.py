@@ -55,9 +55,9 @@ def check_noise(models: Iterable[tuple[str, Architecture]]) -> None:
     if lacking:
         names = ", ".join(dict.fromkeys(lacking))
         raise ConfigError(
-            f"{names} {'have' if len({*lacking}) > 1 else 'has'} no noise, and so one colouring of "
-            "a photograph: colorgan train --noise-channels 8 --noise-only --lambda-diversity 200 "
-            "--start-from MODEL@VERSION adds noise to a model"
+            f"{names} {'have' if len({*lacking}) > 1 else 'has'} no noise, and so only one "
+            "colouring of a photograph: colorgan train --noise-channels 8 --noise-only "
+            "--lambda-diversity 200 --start-from MODEL@VERSION adds noise to a model"
         )
 
 

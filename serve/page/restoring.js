@@ -1,9 +1,9 @@
 const WORDS = {
   off: "For prints that are faded, noisy or scratched, or have a border.",
   colors:
-    "What disturbs the models is mended before they see the print. The lightness stays the " +
-    "print’s own, with its scratches and its grain. A border stays gray.",
-  full: "The models see the print mended, and the picture gets the mended lightness, too. A border stays gray.",
+    "Faults that disturb the models are mended before they see the print. The lightness stays " +
+    "the print’s own, with its scratches and its grain. A border stays gray.",
+  full: "The models see the mended print, and the picture gets the mended lightness, too. A border stays gray.",
 };
 
 // Whether an old print is mended: the parameter `restore` of the service. `changed()` is called when

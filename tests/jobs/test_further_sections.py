@@ -135,7 +135,7 @@ def test_the_fcn_section_compares_with_masks_where_there_are_any(
 
 def test_without_a_segmenter_the_fcn_section_is_a_sentence(storage: Storage) -> None:
     write_results(storage, "r-further", {"gray": 10.0, "original": 0.0})
-    assert text_of(fcn_section(storage, reproduction())) == "No segmentation network was at hand."
+    assert text_of(fcn_section(storage, reproduction())) == "No segmentation network was available."
 
 
 def test_landscapes_are_a_sentence_until_the_dataset_has_them(storage: Storage) -> None:
@@ -188,11 +188,13 @@ def test_classifiers_are_ranked_and_those_without_weights_named(storage: Storage
     section = classifiers_section(storage, found)
     assert section.report == "VGG-16 sent 90.7% of the photographs to their class."
     assert section.follows[0].startswith(
-        "Sent to their class, of 6 gray photographs: vgg16 100.0 [100.0 to 100.0] %, "
+        "Share of 6 gray photographs sent to their class: vgg16 100.0 [100.0 to 100.0] %, "
         "efficientnet_lite0 50.0 ["
     )
-    assert section.follows[1] == "The weights of efficientnet_lite2 were not at hand."
-    assert section.follows[2].startswith("Of 2 copies of each photograph with simulated wear")
+    assert section.follows[1] == "The weights of efficientnet_lite2 were not available."
+    assert section.follows[2].startswith(
+        "Share sent to their class, of 2 copies of each photograph"
+    )
     assert "head with worn copies minus labels: 66.7 [" in section.follows[3]
     assert section.follows[3].endswith("shown to be more.")
     assert set(section.tables[0].shown["Classifier"]) == {"efficientnet_lite0", "vgg16"}

@@ -146,8 +146,8 @@ BAD = {
     "one is no choice": ({"variants": 1}, "variants: Input should be greater than or equal to 2"),
     "too many": ({"variants": 9}, "variants: Input should be less than or equal to 8"),
     "number 0": ({"variant": 0}, "variant: Input should be greater than or equal to 1"),
-    "both": ({"variants": 2, "variant": 2}, "variant: it is one of the variants"),
-    "a side without variants": ({"side": 100}, "side: it is for the pictures of variants"),
+    "both": ({"variants": 2, "variant": 2}, "variant: it asks for one colouring"),
+    "a side without variants": ({"side": 100}, "side: it sizes the pictures of variants"),
     "by objects": ({"model": "objects", "variants": 2}, "model=objects colours in one way"),
     "a format that is not there": ({"variants": 2, "format": "gif"}, "format: Input should be"),
 }

@@ -38,8 +38,8 @@ def cic_section(storage: Storage, reproduction: Reproduction) -> Section:
     return Section(
         "cic",
         "How good is CIC, the baseline of pix2pix?",
-        "CIC (Zhang, Isola and Efros 2016) was named and not measured. It predicts for each place "
-        "how likely each of 313 colours is, with rare colours weighted up.",
+        "The study named CIC (Zhang, Isola and Efros 2016) without measuring it. CIC predicts for "
+        "each place how likely each of 313 colours is, and gives rare colours more weight.",
         verdict(compared, CIC),
         [
             means_table(
@@ -59,13 +59,13 @@ def fcn_section(storage: Storage, reproduction: Reproduction) -> Section:
     name = "fcn"
     question = "Does a segmentation network see in a colouring what it sees in the original?"
     asked = (
-        "Colourings were judged by whether a classifier recognises them as a whole. The FCN score "
+        "The study judged colourings by whether a classifier recognises them. The FCN score "
         "(Long 2015), by which pix2pix was judged, looks at every pixel."
     )
     report = open_report(storage, reproduction.run(FURTHER))
     described = read_segmentation(report)
     if described is None:
-        return missing(name, question, asked, "No segmentation network was at hand.")
+        return missing(name, question, asked, "No segmentation network was available.")
     scores, per_class = described
     results = report.results()
     compared = corrected(
@@ -134,8 +134,9 @@ def conditional_section(storage: Storage, reproduction: Reproduction) -> Section
     return Section(
         CONDITIONAL,
         "Divide the weights by class, or tell one model's discriminator the class?",
-        "A model for each class was its thesis. The rival, one model whose discriminator is given "
-        "the class (Miyato and Koyama 2018), and spectral normalisation (Miyato 2018) are newer.",
+        "The study's thesis is a model for each class. The rival, one model whose discriminator is "
+        "given the class (Miyato and Koyama 2018), and spectral normalisation (Miyato 2018) are "
+        "newer.",
         conclusions,
         [
             means_table(
@@ -167,7 +168,7 @@ def _passes(storage: Storage, reproduction: Reproduction) -> str:
 def landscapes_section(storage: Storage, reproduction: Reproduction) -> Section:
     """The fourth class: whether its photographs reach their model, and what that gains."""
     name, question = _LANDSCAPES, "Do landscapes, the fourth class, gain by a model of their own?"
-    asked = "The class was given up, for want of photographs."
+    asked = "The study gave up this class for want of photographs."
     if _LANDSCAPES not in reproduction.classes:
         why = (
             f"The dataset {reproduction.dataset['name']} has no class {_LANDSCAPES}: a folder of "

@@ -69,9 +69,9 @@ def _accuracies(found: pd.DataFrame, asked: tuple[str, ...]) -> list[str]:
     ranked = sorted(shares, key=lambda name: -shares[name][0].mean)
     words = [f"{name} {_percent(shares[name][0])}" for name in ranked]
     count = shares[ranked[0]][1]
-    lines = [f"Sent to their class, of {count} gray photographs: {', '.join(words)}."]
+    lines = [f"Share of {count} gray photographs sent to their class: {', '.join(words)}."]
     if absent := [name for name in asked if name not in shares]:
-        lines.append(f"The weights of {enumerated(absent)} were not at hand.")
+        lines.append(f"The weights of {enumerated(absent)} were not available.")
     return lines
 
 
@@ -110,7 +110,10 @@ def _worn_sentences(worn: pd.DataFrame) -> list[str]:
     copies = worn["copy"].max()
     words = [f"{name} {_percent(bootstrap_mean(each['worn']))}" for name, each in shares.items()]
     kinds = "a copy" if copies == 1 else f"{copies} copies"
-    lines = [f"Of {kinds} of each photograph with simulated wear, sent right: {', '.join(words)}."]
+    lines = [
+        f"Share sent to their class, of {kinds} of each photograph with simulated wear: "
+        f"{', '.join(words)}."
+    ]
     names = list(shares)
     for second, first in combinations(names, 2):
         gain = bootstrap_mean(shares[first]["worn"] - shares[second]["worn"])
@@ -155,7 +158,7 @@ def robustness_section(storage: Storage, reproduction: Reproduction) -> Section:
     return Section(
         ROBUSTNESS,
         "Does a colouring change what a classifier says, as an adversarial example does?",
-        "Colourings as adversarial examples (Kurakin 2016) were left for later.",
+        "The study left colourings as adversarial examples (Kurakin 2016) for later.",
         [
             *_flip_sentences(label),
             *_attack_sentences(label, "label"),
@@ -240,7 +243,7 @@ def _flips_table(found: pd.DataFrame) -> Table:
         for measure, title in _MEASURES.items()
     ]
     note = (
-        "Shares of photographs, in brackets 95 % intervals. The classifier names the ImageNet "
+        "Shares of photographs, with 95 % intervals in brackets. The classifier names the ImageNet "
         "label; the class follows from it by the router's rule. Best are the class models on a "
         "pretrained classifier, assembled, and best-general is the general one."
     )

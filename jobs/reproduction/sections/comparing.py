@@ -145,7 +145,7 @@ def means_table(
                 }
             )
     note = (
-        f"{about} Means over the test photographs, in brackets their 95 % intervals; the file with "
+        f"{about} Means over the test photographs, with 95 % intervals in brackets; the file with "
         "the unrounded numbers has them by class, too."
     )
     return Table(name, title, note.strip(), pd.DataFrame(rows), pd.DataFrame(shown))

@@ -34,7 +34,7 @@ def diverse_section(storage: Storage, reproduction: Reproduction) -> Section:
     percent = Estimate(100 * share.mean, 100 * share.low, 100 * share.high)
     follows = [
         f"Two variants differ by {interval(found['spread'], 2)} Lab units; "
-        f"{interval(percent, 0)} % of it, squared, is one tint all over the picture.",
+        f"{interval(percent, 0)} % of the squared difference is one tint all over the picture.",
         f"The best of {count} variants by the original, minus the colouring without noise: "
         f"{_judged(found['best_minus_zero'])}",
         f"The same minus the best of {count} plain tints of that colouring, which need no network: "
@@ -51,8 +51,8 @@ def diverse_section(storage: Storage, reproduction: Reproduction) -> Section:
     return Section(
         DIVERSE,
         "Can noise give a photograph several colourings, and can anybody choose among them?",
-        "How to add noise effectively was left open, since dropout hardly changes the colours. Cao "
-        "et al. (2017) feed noise to several layers.",
+        "The study left open how to add noise effectively, since dropout hardly changes colours. "
+        "Cao et al. (2017) feed noise to several layers.",
         follows,
         [_table(data, found)],
         pictures=[
@@ -87,7 +87,8 @@ def _table(data: pd.DataFrame, found: dict[str, Estimate]) -> Table:
         "that minus the mean L1 of all variants"
     )
     note = (
-        "Of the test photographs, at the model's size, in Lab units of a and b, in brackets 95 % "
-        "intervals. Variant 1 is the colouring of the zero vector, which is that without noise."
+        "Means over the test photographs at the model's size, in Lab units of a and b, with 95 % "
+        "intervals in brackets. Variant 1 is the colouring of the zero vector, which is that "
+        "without noise."
     )
     return Table(DIVERSE, "Several colourings of each photograph", note, data, shown, 2)

@@ -22,8 +22,9 @@ def objects_section(storage: Storage, reproduction: Reproduction) -> Section:
     """Colouring by objects beside assembled, on pictures in which two classes are seen."""
     question = "Does it help to colour each object by the model of its class?"
     asked = (
-        "Photographs with things of two classes were coloured badly, such as people in the class "
-        "of animals. To find objects and colour each by its class was the third idea for later."
+        "The study's models coloured photographs with things of two classes badly, such as people "
+        "in the class of animals. Its third idea for later is to find objects and colour each by "
+        "the model of its class."
     )
     if not knows_labels(reproduction):
         why = (
@@ -95,7 +96,7 @@ def _table(summary: pd.DataFrame) -> Table:
         }
         rows.append({"Model": f"{model} minus {minus}" if minus else str(model), **cells})
     note = (
-        "L1 in ab, in Lab units, in brackets 95 % intervals. The second object is the one to whose "
-        "class the router did not send the picture. All use the released models."
+        "L1 in ab, in Lab units, with 95 % intervals in brackets. The second object is the one to "
+        "whose class the router did not send the picture. All models are the released ones."
     )
     return Table(OBJECTS, "Pictures of two classes", note, summary, pd.DataFrame(rows))
