@@ -146,7 +146,11 @@ BAD = {
     "number 0": ({"variant": 0}, "variant: Input should be greater than or equal to 1"),
     "both": ({"variants": 2, "variant": 2}, "variant: it is one of the variants"),
     "a side without variants": ({"side": 100}, "side: it is for the pictures of variants"),
-    "by objects": ({"model": "objects", "variants": 2}, "model=objects colours in one way"),
+    "by objects": (
+        {"model": "objects", "variants": 2},
+        "variants: model=objects colours in one way",
+    ),
+    "one by objects": ({"model": "objects", "variant": 2}, "variant: model=objects colours in one"),
     "a format that is not there": ({"variants": 2, "format": "gif"}, "format: Input should be"),
 }
 
