@@ -291,7 +291,7 @@ class PhotographIngress:
                 note([route])
                 model = labels.model
         if numbers != FIRST and model in infos and not infos[model].has_noise:
-            raise _no_noise(infos[model])
+            raise _no_noise(infos[model], chosen, infos)
         try:
             (predicted,) = await self._model.predict([restored.seen], model, note, numbers)
         except NoModel:
@@ -300,7 +300,7 @@ class PhotographIngress:
                 422, f"no model of the class {labels.model} is served here: ask for {served}"
             ) from None
         if numbers != FIRST and not predicted.color.model.has_noise:  # any more
-            raise _no_noise(predicted.color.model)
+            raise _no_noise(predicted.color.model, chosen, infos)
         self.metrics.batches.labels(labels.model).observe(predicted.color.batch)
         return replace(predicted, route=predicted.route or route)
 
@@ -399,10 +399,15 @@ def _wanted(chosen: ColorizeParameters, accept: str) -> tuple[Sequence[Format], 
     return formats or acceptable_formats(accept), container
 
 
-def _no_noise(info: ModelInfo) -> Problem:
+def _no_noise(
+    info: ModelInfo, chosen: ColorizeParameters, infos: Mapping[str, ModelInfo]
+) -> Problem:
+    having = " or ".join(f"model={name}" for name, each in infos.items() if each.has_noise)
     return Problem(
         422,
-        f"variants: the model {info.reference} has no noise, so it colours a photograph in one way",
+        f"{'variants' if chosen.variants else 'variant'}: the model {info.reference} has no noise, "
+        "so it colours a photograph in one way; "
+        + (f"ask for {having}" if having else "no model that is served here has noise"),
     )
 
 

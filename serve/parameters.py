@@ -229,7 +229,8 @@ def check_together(chosen: "ColorizeParameters") -> None:
     if chosen.side and not chosen.variants:
         raise Problem(422, "side: it sizes the pictures of variants; leave it out, or add variants")
     if chosen.model == OBJECTS and chosen.numbers != FIRST:
-        raise Problem(422, f"variants: model={OBJECTS} colours in one way; name another model")
+        field = "variants" if chosen.variants else "variant"
+        raise Problem(422, f"{field}: model={OBJECTS} colours in one way; name another model")
 
 
 def _ranges(accept: str) -> dict[str, float]:

@@ -183,6 +183,8 @@ class Chosen:
 
     def check_noise(self) -> None:
         """Check that every model has variants; raises ConfigError."""
+        if isinstance(self.assembly, ObjectAssembly):
+            raise ConfigError(f"--model {OBJECTS} colours in one way: name another model")
         check_noise((card.reference, card.architecture) for card in self.cards.values())
 
     def load(self, device: torch.device) -> Networks:

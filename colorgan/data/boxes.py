@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects, label
 
-from colorgan.data.masks import Mask, MaskedFolder
+from colorgan.data.masks import MASKS, Mask, MaskedFolder
 from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.images.decoding import Pixels, decode
 
@@ -59,12 +59,14 @@ class BoxedFolder:
         self.path = path
         self._masks: MaskedFolder | None = None
         if not (path / _BOXES).is_dir():
-            try:
-                self._masks = MaskedFolder(path)
-            except ConfigError as error:
+            if not path.is_dir():
+                raise ConfigError(f"there is no folder {path}")
+            if not (path / MASKS).is_dir():
                 raise ConfigError(
-                    f"{path} has no folder {_BOXES} with boxes either: {error}"
-                ) from None
+                    f"{path} has neither a folder {_BOXES} with boxes nor {MASKS} with masks: give "
+                    "a folder in PASCAL VOC's layout, as colorgan scenes writes one"
+                )
+            self._masks = MaskedFolder(path)
 
     def names(self, split: str) -> list[str]:
         """The names of a split; raises ConfigError if its list is missing or empty."""

@@ -35,7 +35,7 @@ VOC_CLASSES: tuple[str, ...] = (
     *("chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
     *("sheep", "sofa", "train", "tvmonitor"),
 )
-_PICTURES, _MASKS, _SPLITS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
+_PICTURES, MASKS, _SPLITS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 _LABELS = "labels.txt"
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _EVERY = 5  # of so many scenes, the last one is for validation
@@ -69,10 +69,10 @@ class MaskedFolder:
     def __init__(self, path: Path) -> None:
         """Read the names of the classes; raises ConfigError if the folder has no masks."""
         self.path = path
-        if not (path / _MASKS).is_dir():
+        if not (path / MASKS).is_dir():
             raise ConfigError(
-                f"{path} has no folder {_MASKS}: give a folder in PASCAL VOC's layout "
-                f"({_PICTURES}, {_MASKS}, {_SPLITS}), as colorgan scenes writes one"
+                f"{path} has no folder {MASKS}: give a folder in PASCAL VOC's layout "
+                f"({_PICTURES}, {MASKS}, {_SPLITS}), as colorgan scenes writes one"
             )
         self.classes = VOC_CLASSES
         if (path / _LABELS).exists():
@@ -116,18 +116,18 @@ class MaskedFolder:
 
     def mask(self, name: str) -> Mask | None:
         """The mask of a picture, (height, width); None if there is none. Raises Corrupt."""
-        if not (self.path / _MASKS / f"{name}.png").exists():
+        if not (self.path / MASKS / f"{name}.png").exists():
             return None
         return self._read_mask(name, self._mask_data(name))
 
     def _mask_data(self, name: str) -> bytes:
         try:
-            return (self.path / _MASKS / f"{name}.png").read_bytes()
+            return (self.path / MASKS / f"{name}.png").read_bytes()
         except FileNotFoundError:
-            raise ConfigError(f"{self.path / _MASKS} has no mask {name}.png") from None
+            raise ConfigError(f"{self.path / MASKS} has no mask {name}.png") from None
 
     def _read_mask(self, name: str, data: bytes) -> Mask:
-        file = self.path / _MASKS / f"{name}.png"
+        file = self.path / MASKS / f"{name}.png"
         try:
             with Image.open(io.BytesIO(data)) as image:
                 mode, mask = image.mode, np.array(image)
@@ -184,13 +184,13 @@ def write_scenes(
     texts = {f"{_SPLITS}/{split}.txt": names for split, names in splits.items()}
     texts[_LABELS] = list(REGIONS)
     files = [f"{_PICTURES}/{name}.jpg" for name in drawn]
-    files += [f"{_MASKS}/{name}.png" for name in drawn]
+    files += [f"{MASKS}/{name}.png" for name in drawn]
     outputs = [folder / name for name in (*files, *texts)]
     check_outputs(outputs, overwrite=overwrite, new_folders=True)
     for name, draw in drawn.items():
         picture, mask = draw(size, round(size * 4 / 3))
         write_file(folder / _PICTURES / f"{name}.jpg", encode_jpeg(picture), overwrite)
-        write_file(folder / _MASKS / f"{name}.png", encode_mask(mask), overwrite)
+        write_file(folder / MASKS / f"{name}.png", encode_mask(mask), overwrite)
     for name, lines in texts.items():
         write_file(folder / name, "".join(f"{line}\n" for line in lines).encode(), overwrite)
     return {split: len(names) for split, names in splits.items()}

@@ -201,7 +201,12 @@ class InTurn:
         return step(*arguments)
 
     async def together(self, *steps: Awaitable[Any]) -> Sequence[Any]:  # noqa: D102
-        return [await step for step in steps]
+        try:
+            return [await step for step in steps]
+        finally:  # those after one that raised have not begun
+            for step in steps:
+                if isinstance(step, Coroutine):
+                    step.close()
 
 
 def complete(steps: Coroutine[Any, Any, Result]) -> Result:

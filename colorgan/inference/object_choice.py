@@ -202,6 +202,10 @@ def assemble_objects(config: ObjectConfig, storage: Storage, classes: str = "") 
             "them, and --model NAME colours with one model alone"
         )
     resolved = config.resolve(storage)
+    if resolved.detector != LABELS and not resolved.is_package:
+        from colorgan.models.detectors import check_name
+
+        check_name(resolved.detector)
     cards = {name: find(storage, name) for name in (GENERAL, *names)}
     note = f"objects are found by {resolved.detector}"
     if resolved.detector == LABELS and config.detector == AUTO:

@@ -56,8 +56,9 @@ def check_noise(models: Iterable[tuple[str, Architecture]]) -> None:
         names = ", ".join(dict.fromkeys(lacking))
         raise ConfigError(
             f"{names} {'have' if len({*lacking}) > 1 else 'has'} no noise, and so only one "
-            "colouring of a photograph: colorgan train --noise-channels 8 --noise-only "
-            "--lambda-diversity 200 --start-from MODEL@VERSION adds noise to a model"
+            "colouring of a photograph: colorgan train --dataset NAME --model MODEL "
+            "--noise-channels 8 --noise-only --lambda-diversity 200 --epochs 1 "
+            "--start-from MODEL@VERSION adds noise to a model"
         )
 
 

@@ -118,6 +118,24 @@ class NetworkDetector:
         return sorted(detections, key=lambda each: -each.score)
 
 
+def check_name(name: str) -> None:
+    """Check that torchvision has a detector; raises ConfigError if there is none of this name."""
+    # Importing torchvision takes as long as importing PyTorch itself.
+    from torchvision import models as torchvision_models
+    from torchvision.models import detection
+
+    known = [
+        each
+        for each in torchvision_models.list_models(module=detection)
+        if not each.startswith("keypoint")
+    ]
+    if name not in known:
+        raise ConfigError(
+            f"no detector {name!r}: choose labels, trained (colorgan train-detector) or one of "
+            f"torchvision's: {', '.join(known)}"
+        )
+
+
 def load_torchvision(
     name: str,
     rule: PhotoClasses,
@@ -140,20 +158,9 @@ def load_torchvision(
         Corrupt: the weights cannot be read, or belong to another network.
         ColorganError: the weights are not cached and could not be downloaded.
     """
-    # Importing torchvision takes as long as importing PyTorch itself.
+    check_name(name)
     from torchvision import models as torchvision_models
-    from torchvision.models import detection
 
-    known = [
-        each
-        for each in torchvision_models.list_models(module=detection)
-        if not each.startswith("keypoint")
-    ]
-    if name not in known:
-        raise ConfigError(
-            f"no detector {name!r}: choose labels, trained (colorgan train-detector) or one of "
-            f"torchvision's: {', '.join(known)}"
-        )
     choices: Any = torchvision_models.get_model_weights(name)
     chosen = choices.DEFAULT
     categories = tuple(chosen.meta["categories"])

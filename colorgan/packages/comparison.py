@@ -67,6 +67,8 @@ def judge(card: ModelCard, released: ModelCard | None) -> Verdict:
         released: the released version or, if there is none, the model of this name that comes with
             colorgan; None if there is neither.
     """
+    if released and _adds_noise(card, released):
+        return Verdict(True, f"it has the colours of {released.reference}, and noise")
     if released and card.epochs == 1 < released.epochs:
         return Verdict(
             False, f"it was trained for 1 epoch, and {released.reference} for {released.epochs}"
@@ -90,6 +92,16 @@ def judge(card: ModelCard, released: ModelCard | None) -> Verdict:
     return Verdict(
         True,
         f"its metrics cannot be compared with those of {other}, but its training is not smaller",
+    )
+
+
+def _adds_noise(card: ModelCard, released: ModelCard) -> bool:
+    """Whether a version is the released one with noise, so that its first variant is the same."""
+    training = card.training
+    return (
+        bool(training.get("noise_only"))
+        and training.get("start_from") == released.reference
+        and _size(card) == _size(released)
     )
 
 

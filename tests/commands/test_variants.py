@@ -1,5 +1,6 @@
 """Several colourings of one photograph, on the command line and from Python."""
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import colorgan
 from colorgan.cli import main
 from colorgan.data.dataset import Dataset
 from colorgan.errors import ConfigError
-from colorgan.inference.assembled import assemble
+from colorgan.inference.assembled import InTurn, assemble, complete
 from colorgan.inference.router_choice import RouterConfig
 from colorgan.models import EMBEDDED
 from colorgan.models.architectures import EncoderUNetConfig, GeneratorConfig
@@ -126,6 +127,7 @@ def test_a_package_without_noise_is_refused_and_dropout_is_noise(
     assert colorize(scenes.storage, *several) == 2
     error = capsys.readouterr().err
     assert "animals@" in error and "has no noise" in error and "--noise-channels" in error
+    assert "--dataset NAME --model MODEL" in error, "train requires both"
     publish_model(scenes, "people", GeneratorConfig(size=32, width=4))
     assert colorize(scenes.storage, *several, "--model", "people") == 0
     first, second = (pixels(tmp_path / f"out-{number}.png") for number in (1, 2))
@@ -144,6 +146,21 @@ def test_the_assembled_model_has_variants(scenes: Dataset) -> None:
     assert np.abs(variants[1].rgb.astype(int) - variants[2].rgb).max() > 3
     (predicted,) = colorizer.predict([rgb], (3,))
     assert np.array_equal(predicted.picture(), variants[2].rgb)
+
+
+def test_what_was_not_begun_is_closed_when_a_step_before_it_raises() -> None:
+    """Or Python warns of a coroutine that was never awaited, beside the sentence."""
+
+    async def refused() -> None:
+        raise ConfigError("no noise")
+
+    async def later() -> None:
+        pass
+
+    left = later()
+    with pytest.raises(ConfigError, match="no noise"):
+        complete(InTurn().together(refused(), left))
+    assert inspect.getcoroutinestate(left) == inspect.CORO_CLOSED
 
 
 def test_a_program_gets_variants(noisy: Storage, tmp_path: Path) -> None:

@@ -274,6 +274,8 @@ def test_what_is_missing_is_said_with_the_way_out(
     own = with_embedded(storage)
     with pytest.raises(NotInStorage, match="colorgan train-detector FOLDER trains one"):
         assemble_objects(ObjectConfig(detector="trained"), own)
+    with pytest.raises(ConfigError, match="no detector 'labels@3': choose labels, trained"):
+        assemble_objects(ObjectConfig(detector="labels@3"), own)  # before it says what finds them
     chosen = assemble_objects(ObjectConfig(), own)
     assert chosen.config.detector == "labels" and "train-detector" in chosen.note
     assert list(chosen.cards) == ["general", *CLASSES]
@@ -284,6 +286,19 @@ def test_what_is_missing_is_said_with_the_way_out(
     assert "add --model objects" in capsys.readouterr().err
     assert main([*run, "--model", "objects", "--class", "people"]) == 2
     assert "drop --model objects" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--variants", "--variant"])
+def test_objects_are_coloured_in_one_way(
+    with_detector: Path, embedded: Storage, tmp_path: Path, capsys: Any, option: str
+) -> None:
+    path, out = tmp_path / "both.png", tmp_path / "out"
+    Image.fromarray(hybrid().picture).save(path)
+    command = ["colorize", "--storage", str(with_detector), str(path), "--model", "objects"]
+    assert main([*command, "-o", f"{out}/", option, "2"]) == 2
+    said = capsys.readouterr().err
+    assert "--model objects colours in one way: name another model" in said
+    assert "noise" not in said and not out.exists()
 
 
 def test_films_are_not_coloured_by_objects(tmp_path: Path, capsys: Any) -> None:

@@ -125,6 +125,21 @@ def test_the_first_version_is_accepted_and_a_routers_accuracy_is_compared(card: 
     assert not judge(replace(head, metrics={"val_accuracy": 0.8}), head).accepted
 
 
+def test_noise_alone_is_released_after_one_epoch_if_it_was_added_to_what_is_in_use(
+    card: ModelCard,
+) -> None:
+    for released in (replace(card, version="embedded-1"), card):
+        training = {"noise_only": True, "start_from": released.reference}
+        ours = replace(card, version="2", epochs=1, dataset=OTHER, photographs=3, training=training)
+        assert judge(ours, released) == Verdict(
+            True, f"it has the colours of {released.reference}, and noise"
+        )
+        for changes in ({"noise_only": False}, {"start_from": "animals@another"}):
+            other = replace(ours, training={**training, **changes})
+            assert not judge(other, released).accepted
+        assert not judge(replace(ours, architecture=PX_128), released).accepted
+
+
 def test_what_is_worse_or_tagged_is_published_and_not_released(scenes: Dataset) -> None:
     storage = scenes.storage
     first = published(scenes)

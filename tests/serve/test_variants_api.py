@@ -148,7 +148,11 @@ BAD = {
     "number 0": ({"variant": 0}, "variant: Input should be greater than or equal to 1"),
     "both": ({"variants": 2, "variant": 2}, "variant: it asks for one colouring"),
     "a side without variants": ({"side": 100}, "side: it sizes the pictures of variants"),
-    "by objects": ({"model": "objects", "variants": 2}, "model=objects colours in one way"),
+    "by objects": (
+        {"model": "objects", "variants": 2},
+        "variants: model=objects colours in one way",
+    ),
+    "one by objects": ({"model": "objects", "variant": 2}, "variant: model=objects colours in one"),
     "a format that is not there": ({"variants": 2, "format": "gif"}, "format: Input should be"),
 }
 
@@ -182,7 +186,9 @@ def test_a_model_without_noise_refuses_variants_and_others_do_not(
     words = "has no noise, so it colours a photograph in one way"
     for params in ({"model": "animals"}, {"class": "people"}):
         problem(ask(mixed_client, variants=2, **params), 422, words)
-        problem(ask(mixed_client, variant=2, **params), 422, words)
+        way_out = f"{words}; ask for model=vehicles or model=general"
+        detail = ask(mixed_client, variant=2, **params).json()["detail"]
+        assert detail.startswith("variant: the model ") and detail.endswith(way_out)
         assert ask(mixed_client, **params).status_code == 200
     for params in ({"model": "vehicles"}, {"class": "vehicles"}, {"model": "general"}):
         assert len(unzipped(ask(mixed_client, variants=2, **params))) == 2

@@ -43,7 +43,9 @@ def test_boxes_are_read_from_annotations(tmp_path: Path) -> None:
 
 
 def test_faulty_boxes_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no folder Annotations .* SegmentationClass"):
+    with pytest.raises(ConfigError, match=r"^there is no folder .*nowhere$"):
+        BoxedFolder(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"neither a folder Annotations .* SegmentationClass"):
         BoxedFolder(tmp_path)
     folder = BoxedFolder(annotated(tmp_path / "a", XML.replace("<xmax>10</xmax>", "")))
     with pytest.raises(Corrupt, match=r"one.xml cannot be read as boxes .*an object has no xmax"):
