@@ -57,7 +57,8 @@ def prepare_robustness(parser: argparse.ArgumentParser) -> None:
         "--report",
         metavar="NAME",
         default="robustness",
-        help="folder for the files, under reports/ in storage (default: %(default)s)",
+        help="folder for the files, under reports/ in storage, whose earlier files are replaced "
+        "(default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")

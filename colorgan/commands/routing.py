@@ -283,7 +283,8 @@ def _add_evaluation_options(
         "--report",
         metavar="NAME",
         default=report,
-        help="folder for the files, under reports/ in storage (default: %(default)s)",
+        help="folder for the files, under reports/ in storage, whose earlier files are replaced "
+        "(default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
