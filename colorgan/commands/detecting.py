@@ -1,13 +1,12 @@
 """The command `colorgan train-detector`."""
 
 import argparse
-import sys
-import time
 from pathlib import Path
 
 from colorgan.classes import PhotoClasses
 from colorgan.commands.holding import working_on
 from colorgan.commands.publishing import add_tag_option, given_tag
+from colorgan.commands.text import progress_printer
 from colorgan.data.boxes import BoxedFolder
 from colorgan.names import DETECTOR
 from colorgan.options import add_options, parse
@@ -44,16 +43,8 @@ def _train_detector(args: argparse.Namespace) -> int:
     config, tag = parse(DetectorTrainingConfig, args), given_tag(args)
     storage, device = open_storage(args.storage), choose_device(args.device)
     folder, rule = BoxedFolder(args.folder), PhotoClasses.load(args.classes)
-    shown = time.monotonic()
-
-    def observe(line: str) -> None:
-        nonlocal shown
-        if line.startswith("epoch") or time.monotonic() - shown > 2:
-            shown = time.monotonic()
-            print(line, file=sys.stderr)
-
     with working_on(storage, "model", DETECTOR):
-        card = train_detector(storage, folder, config, device, rule, tag, observe)
+        card = train_detector(storage, folder, config, device, rule, tag, progress_printer())
     print(
         f"{card.reference}: finds {', '.join(card.classes)}, from {card.photographs} pictures, "
         f"validation average precision {card.metrics['val_precision']:.1%}, "

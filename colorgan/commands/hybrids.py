@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import sys
-import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,7 +12,7 @@ import torch
 
 from colorgan.classes import PhotoClasses
 from colorgan.commands.holding import working_on
-from colorgan.commands.text import print_note, print_table
+from colorgan.commands.text import print_note, print_table, progress_printer
 from colorgan.data.dataset import SPLITS, Dataset, open_dataset
 from colorgan.errors import ConfigError
 from colorgan.evaluation.coloring import open_detectors
@@ -89,14 +87,11 @@ def _hybrids(args: argparse.Namespace) -> int:
     classes = classes_of(config.kind, dataset, rule.names)
     with working_on(storage, "report", args.report) as lease:
         measurement = _load(args, storage, rule)
-        shown = time.monotonic()
+        show = progress_printer()
 
         def observe(done: int) -> None:
-            nonlocal shown
             lease.report("pictures", done, config.pictures)
-            if time.monotonic() - shown > 2:
-                shown = time.monotonic()
-                print(f"coloured {done} of {config.pictures} pictures", file=sys.stderr)
+            show(f"coloured {done} of {config.pictures} pictures")
 
         frame = measurement.measure(_pictures(config, dataset, args.split, classes), observe)
         summary = summarize(frame, config.seed)

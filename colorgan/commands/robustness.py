@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,7 @@ import pandas as pd
 
 from colorgan.classes import PhotoClasses
 from colorgan.commands.holding import working_on
-from colorgan.commands.text import print_note, print_table
+from colorgan.commands.text import print_note, print_table, progress_printer
 from colorgan.data.dataset import SPLITS, open_dataset
 from colorgan.errors import ConfigError
 from colorgan.evaluation.coloring import open_detectors
@@ -92,14 +90,11 @@ def _robustness(args: argparse.Namespace) -> int:
         rule = PhotoClasses.load(Path(router_config.classes) if router_config.classes else None)
         detectors = open_detectors(contestants, objects, storage, rule, device)
         measurement = RobustnessMeasurement(router, contestants, colorizers, config, detectors)
-        shown = time.monotonic()
+        show = progress_printer()
 
         def observe(done: int) -> None:
-            nonlocal shown
             lease.report("photographs", done, len(rows))
-            if time.monotonic() - shown > 2:
-                shown = time.monotonic()
-                print(f"classified {done} of {len(rows)} photographs", file=sys.stderr)
+            show(f"classified {done} of {len(rows)} photographs")
 
         frame = measurement.measure(rows, observe)
         summary = summarize(frame, config.seed)

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,7 @@ import pandas as pd
 
 from colorgan.commands.holding import working_on
 from colorgan.commands.publishing import add_tag_option, given_tag
-from colorgan.commands.text import print_note, print_table, printable
+from colorgan.commands.text import print_note, print_table, printable, progress_printer
 from colorgan.data.dataset import SPLITS, Dataset, open_dataset
 from colorgan.errors import ColorganError, ConfigError
 from colorgan.evaluation.routing import (
@@ -303,12 +301,9 @@ def _check_classes(dataset: Dataset, choice: RouterChoice) -> None:
 
 def _progress(done: str) -> Callable[[str, int], None]:
     """Return a function that prints every few seconds how many photographs are done."""
-    shown = time.monotonic()
+    show = progress_printer()
 
     def observe(word: str, count: int) -> None:
-        nonlocal shown
-        if time.monotonic() - shown > 2:
-            shown = time.monotonic()
-            print(f"{done} {count} ({word})", file=sys.stderr)
+        show(f"{done} {count} ({word})")
 
     return observe

@@ -1,12 +1,11 @@
 """The command `colorgan train-segmenter`."""
 
 import argparse
-import sys
-import time
 from pathlib import Path
 
 from colorgan.commands.holding import working_on
 from colorgan.commands.publishing import add_tag_option, given_tag
+from colorgan.commands.text import progress_printer
 from colorgan.data.masks import MaskedFolder
 from colorgan.names import SEGMENTER
 from colorgan.options import add_options, parse
@@ -36,16 +35,8 @@ def _train_segmenter(args: argparse.Namespace) -> int:
     config, tag = parse(SegmenterTrainingConfig, args), given_tag(args)
     storage, device = open_storage(args.storage), choose_device(args.device)
     folder = MaskedFolder(args.folder)
-    shown = time.monotonic()
-
-    def observe(line: str) -> None:
-        nonlocal shown
-        if line.startswith("epoch") or time.monotonic() - shown > 2:
-            shown = time.monotonic()
-            print(line, file=sys.stderr)
-
     with working_on(storage, "model", SEGMENTER):
-        card = train_segmenter(storage, folder, config, device, tag, observe)
+        card = train_segmenter(storage, folder, config, device, tag, progress_printer())
     print(
         f"{card.reference}: {len(card.classes)} classes from {card.photographs} pictures, "
         f"validation pixel accuracy {card.metrics['val_pixel_accuracy']:.1%} (the most frequent "

@@ -4,7 +4,8 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 
 # Characters that move a terminal's cursor or hide the end of a line (C0, C1, line and paragraph
 # separators, text direction), and surrogates, which stand for undecodable bytes of a file name.
@@ -12,6 +13,7 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u
 
 _GAP = "  "  # between the columns of a table
 _LEAST = 16  # characters to which a column may be shortened
+_PROGRESS_SECONDS = 2  # between two lines of progress
 
 
 def printable(text: object) -> str:
@@ -102,3 +104,19 @@ def print_notes(source: object, notes: Iterable[str]) -> None:
     """Print notes on a photograph to standard error, one per line."""
     for note in notes:
         print(f"{source}: {printable(note)}", file=sys.stderr)
+
+
+def progress_printer() -> Callable[[str], None]:
+    """A function that prints a line of progress to standard error, at most one in two seconds.
+
+    The first line waits as long, and lines about a whole epoch are always printed.
+    """
+    shown = time.monotonic()
+
+    def show(line: str) -> None:
+        nonlocal shown
+        if line.startswith("epoch") or time.monotonic() - shown > _PROGRESS_SECONDS:
+            shown = time.monotonic()
+            print(line, file=sys.stderr)
+
+    return show

@@ -2,13 +2,11 @@
 
 import argparse
 import json
-import sys
-import time
 
 import pandas as pd
 
 from colorgan.commands.holding import working_on
-from colorgan.commands.text import print_note, print_table
+from colorgan.commands.text import print_note, print_table, progress_printer
 from colorgan.data.dataset import SPLITS, open_dataset
 from colorgan.errors import ConfigError
 from colorgan.evaluation.critics import Critic, discriminators, recognition
@@ -80,14 +78,11 @@ def _variants(args: argparse.Namespace) -> int:
             )
         colorizer = Colorizer(load_generator(storage, card, device))
         measurement = DiversityMeasurement(colorizer, critics, config)
-        shown = time.monotonic()
+        show = progress_printer()
 
         def observe(done: int) -> None:
-            nonlocal shown
             lease.report("photographs", done, len(rows))
-            if time.monotonic() - shown > 2:
-                shown = time.monotonic()
-                print(f"coloured {done} of {len(rows)} photographs", file=sys.stderr)
+            show(f"coloured {done} of {len(rows)} photographs")
 
         frame = measurement.measure(rows, observe)
         summary = summarize(frame, [*critics], config.seed)

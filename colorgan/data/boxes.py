@@ -19,12 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects, label
 
-from colorgan.data.masks import MASKS, Mask, MaskedFolder
+from colorgan.data.masks import MASKS, Mask, MaskedFolder, find_picture, listed_names
 from colorgan.errors import ColorganError, ConfigError, Corrupt
 from colorgan.images.decoding import Pixels, decode
 
-_PICTURES, _BOXES, _SPLITS = "JPEGImages", "Annotations", "ImageSets/Main"
-_SUFFIXES = (".jpg", ".jpeg", ".png")
+_BOXES, _SPLITS = "Annotations", "ImageSets/Main"
 _LEAST = 0.002  # of the picture; smaller parts of a mask are no things
 
 
@@ -72,13 +71,7 @@ class BoxedFolder:
         """The names of a split; raises ConfigError if its list is missing or empty."""
         if self._masks:
             return self._masks.names(split)
-        listed = self.path / _SPLITS / f"{split}.txt"
-        if not listed.exists():
-            raise ConfigError(f"there is no file {listed}: it lists the pictures of the split")
-        names = listed.read_text(encoding="utf-8").split()
-        if not names:
-            raise ConfigError(f"{listed} lists no picture")
-        return names
+        return listed_names(self.path / _SPLITS / f"{split}.txt")
 
     def read(self, names: Sequence[str]) -> Iterator[Boxed]:
         """Read pictures with their boxes.
@@ -93,10 +86,7 @@ class BoxedFolder:
                 yield Boxed(each.name, each.picture, boxes, things, each.digest)
             return
         for name in names:
-            files = (self.path / _PICTURES / f"{name}{suffix}" for suffix in _SUFFIXES)
-            file = next((each for each in files if each.exists()), None)
-            if file is None:
-                raise ConfigError(f"{self.path / _PICTURES} has no picture {name}")
+            file = find_picture(self.path, name)
             data = file.read_bytes()
             try:
                 picture = decode(data).rgb

@@ -41,6 +41,25 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 _EVERY = 5  # of so many scenes, the last one is for validation
 
 
+def listed_names(file: Path) -> list[str]:
+    """The names in a split's list; raises ConfigError if it is missing or empty."""
+    if not file.exists():
+        raise ConfigError(f"there is no file {file}: it lists the pictures of the split")
+    names = file.read_text(encoding="utf-8").split()
+    if not names:
+        raise ConfigError(f"{file} lists no picture")
+    return names
+
+
+def find_picture(folder: Path, name: str) -> Path:
+    """The file of a picture in PASCAL VOC's layout; raises ConfigError if there is none."""
+    files = (folder / _PICTURES / f"{name}{suffix}" for suffix in _SUFFIXES)
+    for file in files:
+        if file.exists():
+            return file
+    raise ConfigError(f"{folder / _PICTURES} has no picture {name}")
+
+
 @dataclass(frozen=True)
 class Masked:
     """A picture and its mask.
@@ -83,13 +102,7 @@ class MaskedFolder:
 
     def names(self, split: str) -> list[str]:
         """The names of a split; raises ConfigError if its list is missing or empty."""
-        listed = self.path / _SPLITS / f"{split}.txt"
-        if not listed.exists():
-            raise ConfigError(f"there is no file {listed}: it lists the pictures of the split")
-        names = listed.read_text(encoding="utf-8").split()
-        if not names:
-            raise ConfigError(f"{listed} lists no picture")
-        return names
+        return listed_names(self.path / _SPLITS / f"{split}.txt")
 
     def read(self, names: Sequence[str]) -> Iterator[Masked]:
         """Read pictures with their masks.
@@ -99,10 +112,7 @@ class MaskedFolder:
             Corrupt: a file cannot be read, or the mask does not fit its picture or the classes.
         """
         for name in names:
-            files = (self.path / _PICTURES / f"{name}{suffix}" for suffix in _SUFFIXES)
-            file = next((each for each in files if each.exists()), None)
-            if file is None:
-                raise ConfigError(f"{self.path / _PICTURES} has no picture {name}")
+            file = find_picture(self.path, name)
             data, mask_data = file.read_bytes(), self._mask_data(name)
             try:
                 picture = decode(data).rgb
