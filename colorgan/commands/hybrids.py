@@ -12,6 +12,7 @@ import torch
 
 from colorgan.classes import PhotoClasses
 from colorgan.commands.holding import working_on
+from colorgan.commands.process import add_report_options
 from colorgan.commands.text import print_note, print_table, progress_printer
 from colorgan.data.dataset import SPLITS, Dataset, open_dataset
 from colorgan.errors import ConfigError
@@ -61,15 +62,7 @@ def prepare_hybrids(parser: argparse.ArgumentParser) -> None:
         help="models to compare, as jobs/evaluate.py takes them (default: assembled general "
         "objects)",
     )
-    parser.add_argument(
-        "--report",
-        metavar="NAME",
-        default="hybrids",
-        help="folder for the files, under reports/ in storage, whose earlier files are replaced "
-        "(default: %(default)s)",
-    )
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
-    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    add_report_options(parser, "hybrids")
     add_options(parser, HybridConfig)
     add_options(parser.add_argument_group("router"), RouterConfig)
     add_options(parser.add_argument_group(f"model {OBJECTS}"), ObjectConfig)

@@ -81,3 +81,21 @@ def add_storage_option(parser: argparse.ArgumentParser, default: str | None = No
         default=default,
         help=f"a folder or s3://bucket/prefix (default: {own})",
     )
+
+
+def add_report_options(parser: argparse.ArgumentParser, report: str) -> None:
+    """Add `--report`, `--json` and `--device` of a command that measures something.
+
+    Args:
+        parser: the command's parser.
+        report: the default name of the report.
+    """
+    parser.add_argument(
+        "--report",
+        metavar="NAME",
+        default=report,
+        help="folder for the files, under reports/ in storage, whose earlier files are replaced "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from colorgan.classes import PhotoClasses
 from colorgan.commands.holding import working_on
+from colorgan.commands.process import add_report_options
 from colorgan.commands.text import print_note, print_table, progress_printer
 from colorgan.data.dataset import SPLITS, open_dataset
 from colorgan.errors import ConfigError
@@ -51,15 +52,7 @@ def prepare_robustness(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="models to compare, as jobs/evaluate.py takes them (default: as there)",
     )
-    parser.add_argument(
-        "--report",
-        metavar="NAME",
-        default="robustness",
-        help="folder for the files, under reports/ in storage, whose earlier files are replaced "
-        "(default: %(default)s)",
-    )
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
-    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    add_report_options(parser, "robustness")
     add_options(parser, RobustnessConfig)
     add_options(parser.add_argument_group("router"), RouterConfig)
     add_options(parser.add_argument_group("model objects"), ObjectConfig)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from colorgan.commands.holding import working_on
+from colorgan.commands.process import add_report_options
 from colorgan.commands.publishing import add_tag_option, given_tag
 from colorgan.commands.text import print_note, print_table, printable, progress_printer
 from colorgan.data.dataset import SPLITS, Dataset, open_dataset
@@ -277,15 +278,7 @@ def _add_evaluation_options(
 ) -> None:
     parser.add_argument("--dataset", metavar="NAME", required=True, help="the photographs")
     parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument(
-        "--report",
-        metavar="NAME",
-        default=report,
-        help="folder for the files, under reports/ in storage, whose earlier files are replaced "
-        "(default: %(default)s)",
-    )
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
-    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    add_report_options(parser, report)
     add_options(parser.add_argument_group("router"), RouterConfig, without=without)
 
 

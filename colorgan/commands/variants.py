@@ -6,6 +6,7 @@ import json
 import pandas as pd
 
 from colorgan.commands.holding import working_on
+from colorgan.commands.process import add_report_options
 from colorgan.commands.text import print_note, print_table, progress_printer
 from colorgan.data.dataset import SPLITS, open_dataset
 from colorgan.errors import ConfigError
@@ -41,15 +42,7 @@ def prepare_variants(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="MODEL[@VERSION]", default="general", help="a model with noise"
     )
-    parser.add_argument(
-        "--report",
-        metavar="NAME",
-        default="variants",
-        help="folder for the files, under reports/ in storage, whose earlier files are replaced "
-        "(default: %(default)s)",
-    )
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
-    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    add_report_options(parser, "variants")
     add_options(parser, DiversityConfig)
     add_options(parser.add_argument_group("router, whose classifier chooses"), RouterConfig)
     parser.set_defaults(command=_variants)
