@@ -315,8 +315,9 @@ def test_the_inference_benchmark_runs(tmp_path: Path) -> None:
     rows = run_quick("inference", tmp_path)
     check_contenders(rows, "ms", "colorgan", "bfloat16 eager")
     moved = {row["variant"]: row["facts"].get("levels") for row in rows}
-    exact = fastest_dtype(torch.device("cpu")) == torch.float32
-    assert moved["colorgan"] < 2 and (moved["colorgan"] == 0) == exact
+    # In float32 the last digits differ, since the convolutions' layout does.
+    rounded = fastest_dtype(torch.device("cpu")) == torch.bfloat16
+    assert 1e-3 < moved["colorgan"] < 2 if rounded else moved["colorgan"] < 1e-3
     assert 0 < moved["bfloat16 eager"] < 2
 
 

@@ -14,6 +14,7 @@ from colorgan.models import EMBEDDED
 from colorgan.models.architectures import BACKBONES, HypercolumnConfig
 from colorgan.models.classifiers import load_classifier
 from colorgan.models.hypercolumn import HypercolumnNetwork
+from colorgan.models.precision import fastest_dtype
 from colorgan.names import HYPERCOLUMN
 from colorgan.packages.card import find
 from colorgan.packages.weights import Trained, load_generator, publish
@@ -114,7 +115,9 @@ def test_its_package_needs_no_other_weights_and_colours_the_same(
     photograph = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     (mine,), (theirs,) = Colorizer(network)([photograph]), Colorizer(loaded)([photograph])
     assert mine.shape == photograph.shape
-    assert np.array_equal(mine, theirs)
+    # The weights of a package are rounded, which in bfloat16 changes nothing.
+    exact = fastest_dtype(torch.device("cpu")) == torch.bfloat16
+    assert np.abs(mine.astype(int) - theirs).max() <= (0 if exact else 1)
 
 
 def test_the_photographs_own_luma_stays() -> None:

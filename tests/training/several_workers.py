@@ -39,9 +39,13 @@ def report() -> TrainingConfig:
 
 
 def best() -> TrainingConfig:
-    """The preset `best` at a small size; its three phases in 22 steps."""
+    """The preset `best` at a small size; its three phases in 22 steps.
+
+    They are a tenth as long as the preset's, with which roundings grow a million times on some
+    processors.
+    """
     values = {**SIZES, "size": 64, "batch_size": 2, "phases": "regression+critic:0.5+adversarial:2"}
-    return find_preset("best").config("general", values)
+    return find_preset("best").config("general", {**values, "learning_rate": 1e-4})
 
 
 def perceptual() -> TrainingConfig:
