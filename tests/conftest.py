@@ -52,6 +52,9 @@ LONGEST = (
     "commands/test_own_classes.py",
 )
 
+# The files with slow tests.
+SLOW_FILES = pytest.StashKey[set[Path]]()
+
 # Networks as small as they can be.
 SIZES = ("--size", "32", "--width", "4", "--discriminator-width", "4")
 SMALL = ("--preset", "small", *SIZES)
@@ -62,6 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {CHECKOUT / "tests" / name: place for place, name in enumerate(LONGEST)}
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (places.get(item.path, len(LONGEST)), item.path not in slow))
+    for item in items:
+        item.session.stash[SLOW_FILES] = slow
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -182,6 +187,9 @@ PATIENT_RAY = {
 # Workers listen on any free port, as two Rays of two test processes have the same default range.
 OWN_PORTS = ("--min-worker-port=0", "--max-worker-port=0")
 
+# No test reads what workers print, for which Ray would look at every log ten times a second.
+NO_LOG_MONITOR = "--include-log-monitor=false"
+
 
 @pytest.fixture(scope="session")
 def warm() -> Iterator[WarmStart]:
@@ -200,10 +208,11 @@ def patient_ray(
 ) -> Iterator[LocalRay]:
     """`local_ray` in the checkout, which is started again where Ray's own time limit has passed."""
     variables = {**PATIENT_RAY, **warm.ray_variables, **variables}
+    options = (*OWN_PORTS, NO_LOG_MONITOR, *options)
     with contextlib.ExitStack() as stack:
         for attempts_left in (2, 1, 0):
             try:
-                started = local_ray(CHECKOUT, cpus, port, (*OWN_PORTS, *options), variables)
+                started = local_ray(CHECKOUT, cpus, port, options, variables)
                 ray = stack.enter_context(started)
                 break
             except ColorganError:
@@ -212,19 +221,57 @@ def patient_ray(
         yield ray
 
 
-@pytest.fixture(scope="session")
-def ray_cluster(warm: WarmStart, s3: S3Server) -> Iterator[LocalRay]:
-    """The test session's one Ray, started from the checkout as a user would.
+class SharedRay:
+    """The test session's one Ray, which is started when a test first needs it."""
 
-    Its processes have the object store's credentials, as machines have by an instance profile.
-    """
-    with contextlib.ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delenv("COLORGAN_STORAGE", raising=False)
-            # Not by this process's environment, which the tests that follow would have, too.
-            started = patient_ray(warm, cpus=2, variables=s3.environment())
-            ray = stack.enter_context(started)
-        yield ray
+    def __init__(self, warm: WarmStart, s3: S3Server) -> None:
+        self._warm, self._s3 = warm, s3
+        self._stack = contextlib.ExitStack()
+        self._ray: LocalRay | None = None
+
+    def started(self) -> LocalRay:
+        """Ray from the checkout, as a user would start it.
+
+        Its processes have the object store's credentials, as machines have by an instance profile.
+        """
+        if self._ray is None:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.delenv("COLORGAN_STORAGE", raising=False)
+                # Not by this process's environment, which the tests that follow would have, too.
+                started = patient_ray(self._warm, cpus=2, variables=self._s3.environment())
+                self._ray = self._stack.enter_context(started)
+        return self._ray
+
+    def stop(self) -> None:
+        """Stop it, if it runs."""
+        self._ray = None
+        self._stack.close()
+
+
+SHARED_RAY = pytest.StashKey[SharedRay]()
+
+
+@pytest.fixture(scope="session")
+def shared_ray(
+    request: pytest.FixtureRequest, warm: WarmStart, s3: S3Server
+) -> Iterator[SharedRay]:
+    ray = request.session.stash[SHARED_RAY] = SharedRay(warm, s3)
+    yield ray
+    ray.stop()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster(shared_ray: SharedRay) -> LocalRay:
+    """The session's Ray."""
+    return shared_ray.started()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_idle_ray(request: pytest.FixtureRequest) -> None:
+    """Stop Ray after the slow tests, since its processes take a core's time while they are idle."""
+    stash = request.session.stash
+    if SHARED_RAY in stash and request.path not in stash[SLOW_FILES]:
+        stash[SHARED_RAY].stop()
 
 
 def actors() -> dict[int, str]:

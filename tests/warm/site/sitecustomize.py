@@ -2,13 +2,15 @@
 
 Python imports this module when it starts, in every process whose PYTHONPATH names this folder. A
 worker of Ray hands itself over to the server at $COLORGAN_WARM, and with $COLORGAN_WARM_COMMANDS so
-does a command of colorgan; everything else goes on as usual.
+does a command of colorgan; one of Ray's own services stays, and lets a process of the server do its
+work. Everything else goes on as usual.
 """
 
 import os
 import sys
 
 WORKER = "/ray/_private/workers/default_worker.py"
+SERVICES = ("/ray/dashboard/dashboard.py", "/ray/autoscaler/_private/monitor.py")
 COMMANDS = ("colorgan", "jobs", "ray.", "scripts/", "serve", "tests.", "torch.distributed.run")
 # The process that starts a submitted job stays a child of the raylet, from which the job learns
 # where Ray was started. Ray tells it alone to leave its GPUs alone.
@@ -24,6 +26,8 @@ def begin(words: list[str]) -> None:
             script = place - words[place - 1].endswith("setup_worker.py")
             if start(words[script:], waits=False):
                 os._exit(0)
+        elif word.endswith(SERVICES) or word == "ray.util.client.server":
+            become(words[place - (words[place - 1] == "-m") :])
         elif word.startswith(COMMANDS) and "COLORGAN_WARM_COMMANDS" in os.environ:
             if place and words[place - 1] == "-m":
                 become(words[place - 1 :])
