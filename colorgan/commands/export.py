@@ -135,6 +135,8 @@ def _makers(args: argparse.Namespace, storage: Storage) -> _Makers:
         return {ROUTER: lambda: export_router(open_router(chosen, storage, exact=True))}
 
     def generator(card: ModelCard) -> Callable[[], OnnxModel]:
+        if getattr(card.architecture, "noise_channels", 0):
+            print_note(f"{card.reference} is exported without its noise: it gives variant 1 alone")
         return lambda: export_generator(load_generator(storage, card), card.reference)
 
     if args.model == _ASSEMBLED:

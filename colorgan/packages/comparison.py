@@ -73,6 +73,8 @@ def judge(card: ModelCard, released: ModelCard | None) -> Verdict:
         return Verdict(
             False, f"it was trained for 1 epoch, and {released.reference} for {released.epochs}"
         )
+    if card.metrics.get("val_precision") == 0.0:
+        return Verdict(False, "it has found no object of the validation split")
     if released is None or released.embedded:
         return Verdict(True, f"it is the first release of {card.model}")
     if _split(card) == _split(released):

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from colorgan.cli import main
-from colorgan.data.dataset import open_dataset
+from colorgan.data.dataset import Dataset, open_dataset
 from colorgan.data.scenes import draw_scene
 from colorgan.errors import ConfigError
 from colorgan.export.onnx import OnnxModel, export_generator, export_router, run_onnx
@@ -24,6 +24,7 @@ from colorgan.inference import colorizer as colorizers
 from colorgan.inference.colorizer import Colorizer, prepare
 from colorgan.inference.router import HeadRouter, LabelRouter, open_router
 from colorgan.inference.router_choice import RouterConfig
+from colorgan.models import EMBEDDED
 from colorgan.models.architectures import (
     CicConfig,
     EncoderUNetConfig,
@@ -230,6 +231,20 @@ def test_what_cannot_be_exported_is_said_before_any_work(
     assert main(["export", *options]) in (1, 2)
     assert sentence in capsys.readouterr().err
     assert Path("a.onnx").read_bytes() == b"mine"
+
+
+def test_it_is_said_that_noise_is_not_exported(
+    scenes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = EncoderUNetConfig(64, 8, "lab", "batch", EMBEDDED, noise_channels=2)
+    network = EncoderUNetGenerator(config, load_classifier().network)
+    publish(scenes.storage, "people", scenes, Trained(network, ("people",), {}, {}, 1.0, ""))
+    (tmp_path / "there.onnx").touch()  # so that no work is begun
+    command = ["export", "people", "-o", str(tmp_path / "there.onnx")]
+    assert main([*command, "--storage", scenes.storage.uri]) == 2
+    reference = find(scenes.storage, "people").reference
+    note = f"note: {reference} is exported without its noise: it gives variant 1 alone\n"
+    assert note in capsys.readouterr().err
 
 
 def test_without_the_extra_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

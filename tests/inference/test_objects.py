@@ -37,6 +37,7 @@ from colorgan.models.architectures import GeneratorConfig
 from colorgan.models.detection import Detection, Place
 from colorgan.models.unet import UNetGenerator
 from colorgan.packages.embedded import with_embedded
+from colorgan.packages.releases import release
 from colorgan.storage import Storage, open_storage
 from colorgan.training.detector import DetectorTrainingConfig, train_detector
 
@@ -215,7 +216,8 @@ def with_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = DetectorTrainingConfig(size=64, width=32, epochs=1)
     storage = open_storage(str(root))
     boxes = BoxedFolder(folder / "scenes")
-    train_detector(storage, boxes, config, torch.device("cpu"), PhotoClasses.load())
+    card = train_detector(storage, boxes, config, torch.device("cpu"), PhotoClasses.load())
+    release(storage, card.reference, force=True)
     return root
 
 

@@ -123,6 +123,10 @@ def test_the_first_version_is_accepted_and_a_routers_accuracy_is_compared(card: 
     )
     assert judge(replace(head, metrics={"val_accuracy": 0.895}), head).accepted
     assert not judge(replace(head, metrics={"val_accuracy": 0.8}), head).accepted
+    detector = replace(card, metrics={"val_precision": 0.0})
+    blind = Verdict(False, "it has found no object of the validation split")
+    assert judge(detector, None) == blind
+    assert judge(replace(detector, metrics={"val_precision": 0.01}), None).accepted
 
 
 def test_noise_alone_is_released_after_one_epoch_if_it_was_added_to_what_is_in_use(
