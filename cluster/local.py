@@ -135,7 +135,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         started = psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
         started = []
-    process.terminate()
+    # Asked to end, `ray start` would wait for services that wait for it.
+    process.kill()
     for child in started:
         with contextlib.suppress(psutil.NoSuchProcess):
             child.terminate()
@@ -143,17 +144,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     for child in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], address: str, token: str, log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(urllib.error.URLError, OSError):
+        # While Ray starts, its answers may also be empty or incomplete.
+        with contextlib.suppress(urllib.error.URLError, OSError, ValueError, LookupError):
             _ask(address, token, "jobs/")
             # Ray takes jobs before it has a node, and ends if the node does not start in time.
             if _ask(address, token, "v0/nodes")["data"]["result"]["total"]:

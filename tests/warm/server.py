@@ -5,7 +5,7 @@
 What a tiny job on a real Ray costs is above all that each of its processes imports PyTorch, Ray and
 other large libraries, which takes seconds of a core. This process imports the libraries once, but
 nothing of colorgan, and not Ray, which reads the environment when it is imported. For those who run
-in this checkout it forks a template, one for each environment of Ray, which imports colorgan and
+in this checkout it forks a template, one for each environment of Ray, which imports colorgan or
 Ray as well; the others are forks of this process itself.
 
 A request names the arguments, the environment and the folder of a new process, and brings its
@@ -42,11 +42,13 @@ LIBRARIES = (
     *("msgpack", "pdb", "pyarrow.parquet", "pydantic.dataclasses", "rich.layout"),
     *("PIL.ImageCms", "PIL.TiffImagePlugin", "ijson", "safetensors.torch", "tenacity", "tomllib"),
 )
-# What the processes of each kind import in this checkout.
-COLORGAN = ("colorgan.training.model_run", "colorgan.evaluation.evaluate")
+# What the processes of each kind import. Workers run the code of their driver, which need not be
+# that of this checkout.
 SERVICE = ("ray",)
-WORKER = ("ray", "ray._private.workers.default_worker", *COLORGAN)
-DRIVER = (*WORKER, "ray.serve", "ray.train.torch", "ray.tune", "cluster.trainer", "serve.app")
+WORKER = ("ray", "ray._private.workers.default_worker")
+WORKER_OF_ANY_JOB = (*WORKER, "ray.serve", "ray.train.torch", "ray.tune")
+COMMAND = ("colorgan.training.model_run", "colorgan.evaluation.evaluate")
+DRIVER = (*WORKER_OF_ANY_JOB, *COMMAND, "cluster.trainer", "serve.app")
 CHECKOUT = str(Path(__file__).parents[2])
 _ANY_JOB = "ffffffff"
 _STOP_SECONDS = 5.0
@@ -77,11 +79,11 @@ class Request:
         if self.body["folder"] != CHECKOUT or first == "-c":
             return ()
         if first.endswith("/default_worker.py"):
-            # A worker of no job yet may become that of any.
-            return DRIVER if environment.get("RAY_JOB_ID", _ANY_JOB) == _ANY_JOB else WORKER
+            job = environment.get("RAY_JOB_ID", _ANY_JOB)
+            return WORKER_OF_ANY_JOB if job == _ANY_JOB else WORKER
         if "/ray/" in first or (first == "-m" and others[0].startswith("ray.")):
             return SERVICE
-        return DRIVER if "RAY_ADDRESS" in environment else COLORGAN
+        return DRIVER if "RAY_ADDRESS" in environment else COMMAND
 
     @property
     def key(self) -> Key:
