@@ -22,8 +22,9 @@ pretrained: .venv/installed
 
 # Each process imports the libraries and has a Ray of its own. The tests of a file stay in one process,
 # with the fixtures that they share; the longest files come first. There are more threads than cores,
-# so a thread that waits for another one must leave its core to it.
-PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+# so a thread that waits for another one must leave its core to it. Compiled networks run a few times,
+# so the code between their kernels need not be fast.
+PYTEST = OMP_WAIT_POLICY=PASSIVE AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL=O0 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test: .venv/installed-dev
 	$(PYTEST) -m "not machines"
