@@ -13,14 +13,7 @@ from collections.abc import Sequence
 from cluster.archive_job import ArchiveJob, absolute, find_photos, name_of, place
 from cluster.connection import storage_uri
 from cluster.film_job import color_films
-from cluster.job import (
-    add_address_option,
-    check_at_least,
-    end_stopped,
-    run_job,
-    say,
-    working_on,
-)
+from cluster.job import add_address_option, check_at_least, end_stopped, run_job, say, working_on
 from colorgan.archives.networks import choose_models
 from colorgan.archives.reading import Reader
 from colorgan.archives.steps import Settings

@@ -16,7 +16,6 @@ from contextlib import closing
 from cluster.connection import storage_uri
 from cluster.job import (
     add_training_options,
-    check_at_least,
     choose_dataset,
     run_job,
     say,
@@ -28,19 +27,18 @@ from colorgan.commands.process import EXIT_FAULT, add_storage_option
 from colorgan.commands.publishing import add_tag_option, given_tag
 from colorgan.commands.tracking import add_tracking_option
 from colorgan.errors import ConfigError
-from colorgan.names import CIC, GENERAL, HYPERCOLUMN, check_name
-from colorgan.options import add_options, given
+from colorgan.names import CIC, GENERAL, HYPERCOLUMN
+from colorgan.options import add_options
 from colorgan.storage import Storage, open_storage
 from colorgan.storage.lease import Lease
 from colorgan.sweeps.documents import create_sweep, read_state
 from colorgan.training.config import SpeedConfig, TrainingConfig
 from colorgan.training.presets import preset_values
-from colorgan.training.runs import new_run_name
 from colorgan.training.tracking import open_tracking
-from tune.options import add_search_options
-from tune.plan import SweepPlan, SweepRequest, plan_sweep
+from tune.options import add_search_options, sweep_request
+from tune.plan import SweepPlan, plan_sweep
 from tune.running import report_sweep, run_trials, train_base
-from tune.space import SWEEP_PRESETS, Search, Space, choose_space
+from tune.space import SWEEP_PRESETS, Search, Space
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,28 +96,6 @@ def _run(args: argparse.Namespace) -> int:
     with working_on(storage, "sweep", request.name) as lease:
         plan = plan_sweep(storage, dataset, request)
         return _search(args, options, storage, plan, request.space, lease)
-
-
-def sweep_request(args: argparse.Namespace) -> SweepRequest:
-    """The sweep that the job's options ask for; raises ConfigError for a bad value."""
-    check_at_least(1, args, "eval_every")
-    overrides = given(TrainingConfig, args)
-    TrainingConfig(**overrides)
-    space = choose_space(SWEEP_PRESETS[args.preset], args.grid, args.space, overrides)
-    if args.scheduler == "pbt":
-        space.mutations(0)
-    return SweepRequest(
-        name=check_name("sweep", args.sweep) if args.sweep else new_run_name("sweep"),
-        preset=args.preset,
-        overrides=overrides,
-        space=space,
-        samples=args.samples,
-        model=args.model or "",
-        eval_every=args.eval_every,
-        classifier="" if args.classifier == "none" else args.classifier,
-        scheduler=args.scheduler,
-        metric=args.metric,
-    )
 
 
 def _search(

@@ -48,6 +48,14 @@ PYTHON_FILES = sorted(
 )
 
 
+def test_a_job_has_less_than_150_lines() -> None:
+    lengths = {
+        path: len(path.read_text().splitlines()) for path in (CHECKOUT / "jobs").glob("*.py")
+    }
+    assert len(lengths) > 6
+    assert {path: length for path, length in lengths.items() if length >= 150} == {}
+
+
 def test_no_python_file_has_more_than_450_lines() -> None:
     lengths = {path: len(path.read_text().splitlines()) for path in PYTHON_FILES}
     assert len(lengths) > 300

@@ -3,9 +3,15 @@
 import argparse
 from pathlib import Path
 
+from cluster.job import check_at_least
 from colorgan.models import EMBEDDED
+from colorgan.names import check_name
+from colorgan.options import given
 from colorgan.sweeps.documents import METRICS
-from tune.space import SCHEDULERS
+from colorgan.training.config import TrainingConfig
+from colorgan.training.runs import new_run_name
+from tune.plan import SweepRequest
+from tune.space import SCHEDULERS, SWEEP_PRESETS, choose_space
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
@@ -44,4 +50,26 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         default=EMBEDDED,
         help="network for the semantic score and the Fréchet distance; none skips both (default: "
         "%(default)s)",
+    )
+
+
+def sweep_request(args: argparse.Namespace) -> SweepRequest:
+    """The sweep that the options of jobs/sweep.py ask for; raises ConfigError for a bad value."""
+    check_at_least(1, args, "eval_every")
+    overrides = given(TrainingConfig, args)
+    TrainingConfig(**overrides)
+    space = choose_space(SWEEP_PRESETS[args.preset], args.grid, args.space, overrides)
+    if args.scheduler == "pbt":
+        space.mutations(0)
+    return SweepRequest(
+        name=check_name("sweep", args.sweep) if args.sweep else new_run_name("sweep"),
+        preset=args.preset,
+        overrides=overrides,
+        space=space,
+        samples=args.samples,
+        model=args.model or "",
+        eval_every=args.eval_every,
+        classifier="" if args.classifier == "none" else args.classifier,
+        scheduler=args.scheduler,
+        metric=args.metric,
     )

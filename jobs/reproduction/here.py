@@ -41,6 +41,7 @@ from colorgan.training.progress import Progress
 from colorgan.training.runs import ModelResult, epochs_begun_with, open_run
 from colorgan.training.summary import RunSummary
 from jobs import evaluate, sweep, train_all
+from tune.options import sweep_request
 from tune.plan import plan_sweep
 
 
@@ -99,7 +100,7 @@ def sweep_here(argv: Sequence[str]) -> None:
     """
     args = sweep.make_parser().parse_args(argv)
     options, device = training_options(args), choose_device(args.device)
-    request = sweep.sweep_request(args)
+    request = sweep_request(args)
     storage = open_storage(storage_uri(args.storage))
     dataset = open_dataset(storage, args.dataset)
     with working_on(storage, "sweep", request.name):
