@@ -52,7 +52,7 @@ LONGEST = (
     "commands/test_own_classes.py",
 )
 
-# The files with slow tests.
+# The paths of the files with slow tests, in the stash of the session.
 SLOW_FILES = pytest.StashKey[set[Path]]()
 
 # Networks as small as they can be.
@@ -60,13 +60,12 @@ SIZES = ("--size", "32", "--width", "4", "--discriminator-width", "4")
 SMALL = ("--preset", "small", *SIZES)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
     """Order the tests by `LONGEST`; then come the other files with slow tests, then the rest."""
     places = {CHECKOUT / "tests" / name: place for place, name in enumerate(LONGEST)}
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (places.get(item.path, len(LONGEST)), item.path not in slow))
-    for item in items:
-        item.session.stash[SLOW_FILES] = slow
+    session.stash[SLOW_FILES] = slow
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -261,7 +261,7 @@ def _answer(client: socket.socket, number: int) -> None:
         client.sendall(number.to_bytes(8, "big", signed=True))
 
 
-def settle(body: dict[str, Any], standard_path: list[str]) -> None:
+def apply_environment(body: dict[str, Any], standard_path: list[str]) -> None:
     """Take the folder, the environment and the search path that the interpreter would have."""
     os.chdir(body["folder"])
     os.environ.clear()
@@ -314,9 +314,9 @@ if __name__ == "__main__":
     import_all(LIBRARIES)
     asked = Server(listener, sys.stdin).serve()
     if isinstance(asked, Template):
-        settle(asked.request.body, [CHECKOUT, *others])
+        apply_environment(asked.request.body, [CHECKOUT, *others])
         import_all(asked.request.modules)
         asked = Server(asked.source, None).serve()
     if isinstance(asked, Request):
-        settle(asked.body, others)
+        apply_environment(asked.body, others)
         run(asked.body["arguments"])
